@@ -1,0 +1,55 @@
+//! How much a node holds, and how its memory is divided.
+
+/// What is checked where a session is created or written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    pub(crate) max_sessions: usize,
+    /// Bytes of names and values of one session.
+    pub(crate) max_session_bytes: usize,
+    pub(crate) max_attributes: usize,
+}
+
+impl Limits {
+    /// Names a session remembers, removed ones included.
+    pub(crate) const fn max_names(&self) -> usize {
+        self.max_attributes.saturating_mul(4)
+    }
+
+    pub(crate) const fn max_tombstones(&self) -> usize {
+        self.max_sessions.saturating_mul(4)
+    }
+
+    /// Replicated state is always merged up to this many times the limits.
+    pub(crate) const HARD: usize = 2;
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_sessions: 1_000_000,
+            max_session_bytes: 256 * 1024,
+            max_attributes: 256,
+        }
+    }
+}
+
+/// How the store is divided. Tests use small shapes to reach the edges.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    /// Shards with a lock each, a power of two.
+    pub(crate) lock_shards: usize,
+    /// Digest shards within each lock shard, a power of two.
+    pub(crate) digests_per_lock: usize,
+    /// Records of the change log.
+    pub(crate) log_records: usize,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self {
+            lock_shards: 256,
+            digests_per_lock: 16,
+            log_records: 256 * 1024,
+        }
+    }
+}

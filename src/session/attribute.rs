@@ -1,0 +1,181 @@
+//! One attribute: a last-writer-wins register, or a conflict-free counter.
+
+use std::sync::Arc;
+
+use super::{Origin, Stamp, Tag};
+
+/// An attribute's tag and what it holds. Ordered by tag: the later write wins everywhere. The
+/// increments of a counter share the tag of its last reset, so they add up instead of competing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Slot {
+    pub(crate) tag: Tag,
+    pub(crate) content: Content,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// The JSON bytes as they were written. Opaque: never parsed to replicate.
+    Json(Arc<[u8]>),
+    /// Per origin the sum of its increments, sorted by origin.
+    Counter(Vec<Count>),
+    /// Removed, monotonic milliseconds ago on this node. Kept for the tombstone time so that an
+    /// older write met later does not bring the attribute back.
+    Removed { at_ms: u64 },
+}
+
+/// One origin's share of a counter. Only that origin changes it, so the later stamp wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Count {
+    pub(crate) origin: Origin,
+    pub(crate) stamp: Stamp,
+    pub(crate) sum: i64,
+}
+
+/// A name was used as counter and attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WrongKind {
+    pub(crate) is_counter: bool,
+}
+
+impl Slot {
+    pub(crate) const fn is_live(&self) -> bool {
+        !matches!(self.content, Content::Removed { .. })
+    }
+
+    /// The register's bytes, `None` when removed.
+    pub(crate) const fn json(&self) -> Result<Option<&Arc<[u8]>>, WrongKind> {
+        match &self.content {
+            Content::Json(bytes) => Ok(Some(bytes)),
+            Content::Removed { .. } => Ok(None),
+            Content::Counter(_) => Err(WrongKind { is_counter: true }),
+        }
+    }
+
+    /// The counter's value, zero when removed. Saturates.
+    pub(crate) fn count(&self) -> Result<i64, WrongKind> {
+        match &self.content {
+            Content::Counter(counts) => Ok(total(counts)),
+            Content::Removed { .. } => Ok(0),
+            Content::Json(_) => Err(WrongKind { is_counter: false }),
+        }
+    }
+
+    /// Bytes of the value, for the session's size limit.
+    pub(crate) fn weight(&self) -> usize {
+        match &self.content {
+            Content::Json(bytes) => bytes.len(),
+            Content::Counter(counts) => counts.len() * size_of::<Count>(),
+            Content::Removed { .. } => 0,
+        }
+    }
+
+    /// Takes what `incoming` has beyond this slot. Returns whether anything changed.
+    pub(crate) fn merge(&mut self, incoming: Self) -> bool {
+        if incoming.tag > self.tag {
+            *self = incoming;
+            return true;
+        }
+        if incoming.tag < self.tag {
+            return false;
+        }
+        match (&mut self.content, incoming.content) {
+            (Content::Counter(held), Content::Counter(counts)) => counts
+                .into_iter()
+                .fold(false, |changed, count| merge_count(held, count) | changed),
+            // A reset and the increments that followed it share a tag.
+            (held @ Content::Removed { .. }, counter @ Content::Counter(_)) => {
+                *held = counter;
+                true
+            }
+            // The same removal met twice: the older knowledge of its age is the better one.
+            (Content::Removed { at_ms }, Content::Removed { at_ms: other }) => {
+                *at_ms = (*at_ms).min(other);
+                false
+            }
+            (Content::Counter(_), Content::Removed { .. })
+            | (Content::Json(_), _)
+            | (_, Content::Json(_)) => false,
+        }
+    }
+}
+
+fn merge_count(counts: &mut Vec<Count>, count: Count) -> bool {
+    match counts.binary_search_by_key(&count.origin, |held| held.origin) {
+        Ok(at) if counts[at].stamp >= count.stamp => false,
+        Ok(at) => {
+            counts[at] = count;
+            true
+        }
+        Err(at) => {
+            counts.insert(at, count);
+            true
+        }
+    }
+}
+
+/// Adds `by` to `origin`'s share. Saturates.
+pub(super) fn add(counts: &mut Vec<Count>, origin: Origin, stamp: Stamp, by: i64) {
+    let held = counts
+        .binary_search_by_key(&origin, |count| count.origin)
+        .map_or(0, |at| counts[at].sum);
+    merge_count(
+        counts,
+        Count {
+            origin,
+            stamp,
+            sum: held.saturating_add(by),
+        },
+    );
+}
+
+fn total(counts: &[Count]) -> i64 {
+    let sum: i128 = counts.iter().map(|count| i128::from(count.sum)).sum();
+    i64::try_from(sum).unwrap_or(if sum < 0 { i64::MIN } else { i64::MAX })
+}
+
+/// Whether counts from the wire are sorted by origin without repetition.
+pub(crate) fn counts_are_sorted(counts: &[Count]) -> bool {
+    counts
+        .windows(2)
+        .all(|pair| pair[0].origin < pair[1].origin)
+}
+
+impl Slot {
+    /// The latest stamp of `origin`'s writes that this slot still shows, zero when there is none.
+    pub(super) fn stamp_of(&self, origin: Origin) -> Stamp {
+        let register = if self.tag.origin == origin {
+            self.tag.stamp
+        } else {
+            Stamp::ZERO
+        };
+        match &self.content {
+            Content::Counter(counts) => counts
+                .iter()
+                .filter(|count| count.origin == origin)
+                .map(|count| count.stamp)
+                .fold(register, Stamp::max),
+            Content::Json(_) | Content::Removed { .. } => register,
+        }
+    }
+
+    /// The part of this slot that `origin` wrote after `since`, if any.
+    pub(super) fn written_by(&self, origin: Origin, since: Stamp) -> Option<Self> {
+        if self.stamp_of(origin) <= since {
+            return None;
+        }
+        let content = match &self.content {
+            Content::Counter(counts) => Content::Counter(
+                counts
+                    .iter()
+                    .filter(|count| count.origin == origin && count.stamp > since)
+                    .copied()
+                    .collect(),
+            ),
+            other => other.clone(),
+        };
+        Some(Self {
+            tag: self.tag,
+            content,
+        })
+    }
+}

@@ -1,0 +1,264 @@
+//! Session ids: the locator that finds a session, the secret that opens it, the cookie that carries
+//! both, and the route that makes a balancer stick.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+/// A session's key for life, 16 random bytes. Uniform, so it is its own hash. It finds a session
+/// but opens nothing: no credential.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Locator([u8; 16]);
+
+impl Locator {
+    pub(crate) const fn from_random(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) const fn bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// The first 32 bits, which choose the shard.
+    pub(crate) const fn prefix(&self) -> u32 {
+        u32::from_be_bytes([self.0[0], self.0[1], self.0[2], self.0[3]])
+    }
+
+    /// What [`Session::id`](crate::Session::id) shows: the locator, and the route behind a dot.
+    pub(crate) fn public_id(&self, route: Option<&Route>) -> String {
+        let mut id = URL_SAFE_NO_PAD.encode(self.0);
+        if let Some(route) = route {
+            id.push('.');
+            id.push_str(route.as_str());
+        }
+        id
+    }
+
+    /// The locator in a public id, whatever route follows it.
+    pub(crate) fn from_public_id(id: &str) -> Option<Self> {
+        let locator = id.split('.').next()?;
+        let mut bytes = [0; 16];
+        match URL_SAFE_NO_PAD.decode_slice(locator, &mut bytes) {
+            Ok(16) => Some(Self(bytes)),
+            _ => None,
+        }
+    }
+}
+
+/// Eight hex digits: enough to follow a session through a log, too few to name it.
+impl fmt::Display for Locator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.prefix())
+    }
+}
+
+impl fmt::Debug for Locator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Locator({self})")
+    }
+}
+
+/// The half of the cookie that opens a session, 16 random bytes. Known to the client alone.
+#[derive(Clone)]
+pub(crate) struct Secret([u8; 16]);
+
+impl Secret {
+    pub(crate) const fn from_random(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) fn hash(&self) -> SecretHash {
+        let digest = Sha256::digest(self.0);
+        let mut hash = [0; 16];
+        hash.copy_from_slice(&digest[..16]);
+        SecretHash(hash)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(_)")
+    }
+}
+
+/// The first 16 bytes of a secret's SHA-256: all that nodes keep and send of it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct SecretHash([u8; 16]);
+
+impl SecretHash {
+    /// Compares without telling by its duration where two hashes differ.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl fmt::Debug for SecretHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretHash(_)")
+    }
+}
+
+/// What the session cookie says: 43 characters of base64url over locator and secret. A route behind
+/// a dot is ignored.
+#[derive(Clone, Debug)]
+pub(crate) struct CookieValue {
+    pub(crate) locator: Locator,
+    pub(crate) secret: Secret,
+}
+
+impl CookieValue {
+    /// Characters before the route.
+    pub(crate) const LENGTH: usize = 43;
+
+    /// `None` for anything this crate did not write.
+    pub(crate) fn parse(value: &str) -> Option<Self> {
+        let encoded = match value.split_once('.') {
+            Some((encoded, _route)) => encoded,
+            None => value,
+        };
+        if encoded.len() != Self::LENGTH {
+            return None;
+        }
+        let mut bytes = [0; 32];
+        if URL_SAFE_NO_PAD.decode_slice(encoded, &mut bytes) != Ok(32) {
+            return None;
+        }
+        let (mut locator, mut secret) = ([0; 16], [0; 16]);
+        locator.copy_from_slice(&bytes[..16]);
+        secret.copy_from_slice(&bytes[16..]);
+        Some(Self {
+            locator: Locator(locator),
+            secret: Secret(secret),
+        })
+    }
+
+    pub(crate) fn format(&self, route: Option<&Route>) -> String {
+        let mut bytes = [0; 32];
+        bytes[..16].copy_from_slice(&self.locator.0);
+        bytes[16..].copy_from_slice(&self.secret.0);
+        let mut value = String::with_capacity(Self::LENGTH + 1 + Route::MAX_LENGTH);
+        URL_SAFE_NO_PAD.encode_string(bytes, &mut value);
+        if let Some(route) = route {
+            value.push('.');
+            value.push_str(route.as_str());
+        }
+        value
+    }
+}
+
+/// The node's name in session ids, behind a dot, for balancers that stick by it: Tomcat's
+/// `jvmRoute`. 1 to 32 characters of `A-Z a-z 0-9 _ -`.
+///
+/// A session keeps the route of the node that created it, also after that node died, so its id never
+/// changes.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Route(Arc<str>);
+
+impl Route {
+    pub(crate) const MAX_LENGTH: usize = 32;
+
+    /// The route as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Why a text is no [`Route`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("route {0:?} must be 1 to 32 characters of A-Z, a-z, 0-9, `_` and `-`")]
+#[non_exhaustive]
+pub struct InvalidRoute(pub(crate) String);
+
+impl FromStr for Route {
+    type Err = InvalidRoute;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRoute> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        if text.is_empty() || text.len() > Self::MAX_LENGTH || !text.bytes().all(allowed) {
+            return Err(InvalidRoute(text.to_owned()));
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Route({})", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> CookieValue {
+        CookieValue {
+            locator: Locator::from_random([0xA5; 16]),
+            secret: Secret::from_random([0x5A; 16]),
+        }
+    }
+
+    #[test]
+    fn cookie_value_round_trips_with_and_without_route() {
+        let route: Route = "node1".parse().expect("valid");
+        for route in [None, Some(&route)] {
+            let text = sample().format(route);
+            let parsed = CookieValue::parse(&text).expect("own format");
+            assert_eq!(parsed.locator, sample().locator);
+            assert_eq!(parsed.secret.hash(), sample().secret.hash());
+        }
+        assert_eq!(sample().format(None).len(), CookieValue::LENGTH);
+    }
+
+    #[test]
+    fn foreign_cookie_values_are_refused() {
+        let good = sample().format(None);
+        for bad in [
+            "",
+            ".",
+            "x",
+            &good[1..],
+            &format!("{good}A"),
+            &good.replace('p', "+"),
+            &format!("{}é", &good[2..]),
+        ] {
+            assert!(CookieValue::parse(bad).is_none(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn public_id_leads_back_to_the_locator_but_holds_no_secret() {
+        let id = sample()
+            .locator
+            .public_id(Some(&"r".parse().expect("valid")));
+        assert_eq!(Locator::from_public_id(&id), Some(sample().locator));
+        assert!(CookieValue::parse(&id).is_none());
+    }
+
+    #[test]
+    fn secrets_and_locators_do_not_show_in_debug_output() {
+        let shown = format!("{:?} {:?}", sample(), sample().secret.hash());
+        assert!(!shown.contains(&sample().format(None)));
+        assert_eq!(shown.matches('_').count(), 2, "{shown}");
+    }
+
+    #[test]
+    fn route_is_checked() {
+        assert!("tomcat1".parse::<Route>().is_ok());
+        for bad in ["", "a.b", "a b", &"x".repeat(33)] {
+            assert!(bad.parse::<Route>().is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What travels between nodes about one session.
+
+use std::sync::Arc;
+
+use super::{Birth, Origin, Secrets, SessionState, Slot, Stamp, Tag};
+use crate::config::Expiry;
+
+/// One session's part of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Item {
+    /// One origin's writes of one interval.
+    Delta(Box<Delta>),
+    /// Everything the sender holds.
+    Full(Box<SessionState>),
+    /// It was destroyed.
+    Destroyed(Tombstone),
+    /// The sender does not hold it (any more): the answer to a question, never a change.
+    Absent,
+}
+
+/// All writes that `origin` made in one session after `since` and up to `upto`, and nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Delta {
+    pub(crate) origin: Origin,
+    pub(crate) since: Stamp,
+    pub(crate) upto: Stamp,
+    /// There when the delta is the whole session: `since` is zero and nobody else has written.
+    pub(crate) birth: Option<(Arc<Birth>, CreatedMs)>,
+    /// The last access and its local instant, there when the sender recorded use.
+    pub(crate) access: Option<(Stamp, u64)>,
+    /// Sorted by name.
+    pub(crate) slots: Vec<(Arc<str>, Slot)>,
+    pub(crate) secrets: Secrets,
+    pub(crate) expiry: Option<(Tag, Expiry)>,
+}
+
+/// The local instant of creation, in monotonic milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CreatedMs(pub(crate) u64);
+
+/// What is left of a destroyed session: since when, and for how long it must be remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tombstone {
+    /// Monotonic milliseconds of the destruction on this node.
+    pub(crate) destroyed_ms: u64,
+    /// How long every node remembers it.
+    pub(crate) keep_ms: u64,
+}
+
+impl Tombstone {
+    /// The least time a tombstone is kept.
+    pub(crate) const MIN_KEEP_MS: u64 = 24 * 60 * 60 * 1000;
+
+    /// For a session with these limits: twice the idle limit, 24 hours at least.
+    pub(crate) fn new(expiry: Expiry, now_ms: u64) -> Self {
+        let twice = expiry.idle_ms().map_or(0, |idle| idle.saturating_mul(2));
+        Self {
+            destroyed_ms: now_ms,
+            keep_ms: twice.max(Self::MIN_KEEP_MS),
+        }
+    }
+
+    pub(crate) const fn ends_ms(&self) -> u64 {
+        self.destroyed_ms.saturating_add(self.keep_ms)
+    }
+
+    /// Two reports of destruction: the earlier instant, the longer memory.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.destroyed_ms = self.destroyed_ms.min(other.destroyed_ms);
+        self.keep_ms = self.keep_ms.max(other.keep_ms);
+    }
+}
+
+impl SessionState {
+    /// `own`'s writes after `since`. Honest only if none of them has been overwritten by another
+    /// origin, which the caller keeps track of.
+    pub(crate) fn delta(&self, own: Origin, since: Stamp, with_access: bool) -> Delta {
+        let whole = since == Stamp::ZERO && self.vector.is_only(own);
+        Delta {
+            origin: own,
+            since,
+            upto: self.vector.of(own),
+            birth: whole.then(|| (Arc::clone(&self.birth), CreatedMs(self.created_ms))),
+            access: (whole || with_access).then_some((self.access, self.accessed_ms)),
+            slots: self
+                .slots
+                .iter()
+                .filter_map(|(name, slot)| {
+                    let written = slot.written_by(own, since)?;
+                    Some((Arc::clone(name), written))
+                })
+                .collect(),
+            secrets: self.secrets.written_by(own, since),
+            expiry: self
+                .expiry
+                .filter(|(tag, _)| tag.origin == own && tag.stamp > since),
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! How two copies of a session become one. Associative, commutative, idempotent.
+
+use std::sync::Arc;
+
+use super::{Content, Delta, Origin, Secrets, SessionState, Slot, Stamp, Tag, Vector};
+use crate::config::Expiry;
+
+/// What taking something in did to a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Taken {
+    /// Whether vector or last access advanced.
+    pub(crate) changed: bool,
+    /// The latest of our own stamps that another origin's write has beaten here, zero when none
+    /// was. A delta that claims it would claim a write it does not hold.
+    pub(crate) lost: Stamp,
+}
+
+impl SessionState {
+    /// Takes in another copy.
+    pub(crate) fn merge(&mut self, incoming: Self, own: Origin) -> Taken {
+        let mut lost = Stamp::ZERO;
+        // What we have seen and the other has not got any more was removed, and the removal
+        // forgotten; the reverse below.
+        self.slots.retain(|(name, slot)| {
+            let gone = incoming.position(name).is_err() && forgotten(slot, &incoming);
+            if gone {
+                lost = lost.max(slot.stamp_of(own));
+            }
+            !gone
+        });
+        let ours = self.vector.clone();
+        for (name, slot) in incoming.slots {
+            if self.position(&name).is_err() && covered(&slot, |tag| ours.covers(tag)) {
+                continue;
+            }
+            lost = lost.max(self.merge_slot(name, slot, own));
+        }
+        lost = lost.max(self.merge_rest(&incoming.secrets, incoming.expiry, own));
+        self.created_ms = self.created_ms.min(incoming.created_ms);
+        let accessed = self.merge_access(incoming.access, incoming.accessed_ms);
+        self.vector.join(&incoming.vector);
+        Taken {
+            changed: accessed || self.vector != ours,
+            lost,
+        }
+    }
+
+    /// Takes in one origin's writes, all or nothing: `None` when this copy lacks writes the delta
+    /// builds on, and needs the full state.
+    pub(crate) fn apply(&mut self, delta: Delta, own: Origin) -> Option<Taken> {
+        let held = self.vector.of(delta.origin);
+        let known_eras = delta.slots.iter().all(|(_, slot)| {
+            let era = slot.tag;
+            era == Tag::BOTTOM || era.origin == delta.origin || self.vector.covers(era)
+        });
+        if held < delta.since || !known_eras {
+            return None;
+        }
+        let mut lost = Stamp::ZERO;
+        if held < delta.upto {
+            for (name, slot) in delta.slots {
+                lost = lost.max(self.merge_slot(name, slot, own));
+            }
+            lost = lost.max(self.merge_rest(&delta.secrets, delta.expiry, own));
+        }
+        let accessed = delta
+            .access
+            .is_some_and(|(access, at_ms)| self.merge_access(access, at_ms));
+        self.vector.raise(delta.origin, delta.upto);
+        Some(Taken {
+            changed: accessed || held < delta.upto,
+            lost,
+        })
+    }
+
+    /// The session that `delta` is the whole of, `None` when it is only a part.
+    pub(crate) fn from_delta(delta: Delta) -> Option<Self> {
+        let (birth, created) = delta.birth?;
+        let (access, accessed_ms) = delta.access?;
+        let mut vector = Vector::default();
+        vector.raise(delta.origin, delta.upto);
+        Some(Self {
+            birth,
+            created_ms: created.0,
+            vector,
+            access,
+            accessed_ms,
+            slots: delta.slots,
+            secrets: delta.secrets,
+            expiry: delta.expiry,
+        })
+    }
+
+    /// The instant is set from the age on the wire only when the stamp advances.
+    fn merge_access(&mut self, access: Stamp, accessed_ms: u64) -> bool {
+        let advanced = access > self.access;
+        if advanced {
+            self.access = access;
+            self.accessed_ms = self.accessed_ms.max(accessed_ms);
+        }
+        advanced
+    }
+
+    fn merge_slot(&mut self, name: Arc<str>, incoming: Slot, own: Origin) -> Stamp {
+        match self.position(&name) {
+            Ok(at) => {
+                let held = &mut self.slots[at].1;
+                let before = held.stamp_of(own);
+                held.merge(incoming);
+                beaten(before, held.stamp_of(own))
+            }
+            Err(at) => {
+                self.slots.reserve_exact(1);
+                self.slots.insert(at, (name, incoming));
+                Stamp::ZERO
+            }
+        }
+    }
+
+    fn merge_rest(
+        &mut self,
+        secrets: &Secrets,
+        expiry: Option<(Tag, Expiry)>,
+        own: Origin,
+    ) -> Stamp {
+        let mut lost = self.secrets.merge(secrets, own);
+        if let Some(incoming) = expiry {
+            match self.expiry {
+                Some(held) if held.0 >= incoming.0 => {}
+                held => {
+                    self.expiry = Some(incoming);
+                    if let Some((tag, _)) = held.filter(|held| held.0.origin == own) {
+                        lost = lost.max(tag.stamp);
+                    }
+                }
+            }
+        }
+        lost
+    }
+}
+
+/// Whether every write in the slot is among those `seen`.
+fn covered(slot: &Slot, seen: impl Fn(Tag) -> bool) -> bool {
+    let register = slot.tag == Tag::BOTTOM || seen(slot.tag);
+    register
+        && match &slot.content {
+            Content::Counter(counts) => counts.iter().all(|count| {
+                seen(Tag {
+                    stamp: count.stamp,
+                    origin: count.origin,
+                })
+            }),
+            Content::Json(_) | Content::Removed { .. } => true,
+        }
+}
+
+fn forgotten(slot: &Slot, other: &SessionState) -> bool {
+    covered(slot, |tag| other.vector.covers(tag))
+}
+
+fn beaten(before: Stamp, after: Stamp) -> Stamp {
+    if after < before { before } else { Stamp::ZERO }
+}

@@ -1,0 +1,30 @@
+//! The words of the crate: what a session is, how two copies of it merge, and what travels between
+//! nodes. Pure: no clock, no randomness, no I/O; `Now` and random bytes are arguments.
+//!
+//! A session is a join-semilattice. Its key never changes, everything else in it is a register, a
+//! counter or an absorbing mark, so copies can meet in any order and end equal.
+
+mod attribute;
+mod error;
+mod id;
+mod item;
+mod merge;
+mod secrets;
+mod stamp;
+mod state;
+mod version;
+
+pub(crate) use self::{
+    attribute::{Content, Count, Slot, WrongKind, counts_are_sorted},
+    id::{CookieValue, Locator, Secret, SecretHash},
+    item::{CreatedMs, Delta, Item, Tombstone},
+    merge::Taken,
+    secrets::{Presented, SecretState, Secrets},
+    stamp::{BootId, Now, Origin, Stamp, Tag, Vector},
+    state::{Birth, SLOT_OVERHEAD, SessionState},
+    version::{destroyed_version, live_version},
+};
+pub use self::{
+    error::SessionError,
+    id::{InvalidRoute, Route},
+};

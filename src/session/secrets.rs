@@ -1,0 +1,157 @@
+//! The secrets a session has had: which one opens it, and which ones are burnt.
+
+use super::{Now, Origin, SecretHash, Stamp, Tag};
+
+/// A grow-only set of secret hashes, each alive or dead; dead absorbs. Sorted by hash.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Secrets(Vec<SecretState>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SecretState {
+    pub(crate) hash: SecretHash,
+    /// The write that made it what it is: its birth while alive, its death when dead.
+    pub(crate) tag: Tag,
+    /// Monotonic milliseconds of its death on this node.
+    pub(crate) dead_at_ms: Option<u64>,
+}
+
+/// What a secret that a client presents is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Presented {
+    /// It opens the session.
+    Alive,
+    /// `cycle_id` replaced it less than a minute ago: a straggler.
+    Superseded,
+    /// Never heard of, or dead for long.
+    Unknown,
+}
+
+/// Dead secrets a session remembers at most.
+pub(crate) const MAX_DEAD: usize = 64;
+
+/// How long the holder of a replaced secret counts as a straggler.
+const STRAGGLER_MS: u64 = 60_000;
+
+impl Secrets {
+    pub(crate) fn new(hash: SecretHash, tag: Tag) -> Self {
+        Self(vec![SecretState {
+            hash,
+            tag,
+            dead_at_ms: None,
+        }])
+    }
+
+    /// `None` unless sorted by hash without repetition.
+    pub(crate) fn from_sorted(states: Vec<SecretState>) -> Option<Self> {
+        let ordered = states.windows(2).all(|pair| pair[0].hash < pair[1].hash);
+        ordered.then_some(Self(states))
+    }
+
+    pub(crate) fn states(&self) -> &[SecretState] {
+        &self.0
+    }
+
+    /// Looks at every secret whatever it finds, so that the time taken tells nothing.
+    pub(crate) fn presented(&self, hash: &SecretHash, now: Now) -> Presented {
+        self.0
+            .iter()
+            .filter(|state| state.hash.is(hash))
+            .fold(Presented::Unknown, |_, state| match state.dead_at_ms {
+                None => Presented::Alive,
+                Some(at) if now.mono_ms.saturating_sub(at) < STRAGGLER_MS => Presented::Superseded,
+                Some(_) => Presented::Unknown,
+            })
+    }
+
+    /// Replaces every living secret by `hash`.
+    pub(super) fn cycle(&mut self, hash: SecretHash, tag: Tag, now: Now) {
+        for state in self.0.iter_mut().filter(|state| state.dead_at_ms.is_none()) {
+            state.tag = tag;
+            state.dead_at_ms = Some(now.mono_ms);
+        }
+        let alive = SecretState {
+            hash,
+            tag,
+            dead_at_ms: None,
+        };
+        self.merge_state(alive, tag.origin);
+    }
+
+    /// Takes in another copy's secrets. Returns the latest of `own`'s stamps that the other copy's
+    /// writes have beaten, zero when none was.
+    pub(super) fn merge(&mut self, incoming: &Self, own: Origin) -> Stamp {
+        incoming
+            .0
+            .iter()
+            .map(|state| self.merge_state(*state, own))
+            .max()
+            .unwrap_or(Stamp::ZERO)
+    }
+
+    fn merge_state(&mut self, incoming: SecretState, own: Origin) -> Stamp {
+        let at = match self
+            .0
+            .binary_search_by_key(&incoming.hash, |state| state.hash)
+        {
+            Ok(at) => at,
+            Err(at) => {
+                self.0.reserve_exact(1);
+                self.0.insert(at, incoming);
+                return Stamp::ZERO;
+            }
+        };
+        let held = &mut self.0[at];
+        let before = held.tag;
+        match (held.dead_at_ms, incoming.dead_at_ms) {
+            (_, None) => {}
+            (None, Some(_)) => *held = incoming,
+            // The same death reported twice keeps its age, two deaths at once the later tag.
+            (Some(ours), Some(theirs)) => {
+                held.dead_at_ms = Some(ours.min(theirs));
+                held.tag = held.tag.max(incoming.tag);
+            }
+        }
+        if before.origin == own && held.tag != before {
+            before.stamp
+        } else {
+            Stamp::ZERO
+        }
+    }
+
+    /// Forgets the dead that died before `before_ms`, and the longest dead beyond [`MAX_DEAD`].
+    pub(super) fn forget(&mut self, before_ms: u64) {
+        if self.0.len() <= 1 {
+            return;
+        }
+        self.0
+            .retain(|state| state.dead_at_ms.is_none_or(|at| at >= before_ms));
+        while self
+            .0
+            .iter()
+            .filter(|state| state.dead_at_ms.is_some())
+            .count()
+            > MAX_DEAD
+        {
+            let oldest = (0..self.0.len())
+                .filter(|&at| self.0[at].dead_at_ms.is_some())
+                .min_by_key(|&at| (self.0[at].dead_at_ms, self.0[at].hash));
+            if let Some(oldest) = oldest {
+                self.0.remove(oldest);
+            }
+        }
+    }
+
+    pub(super) fn stamp_of(&self, origin: Origin) -> Stamp {
+        self.0
+            .iter()
+            .filter(|state| state.tag.origin == origin)
+            .map(|state| state.tag.stamp)
+            .max()
+            .unwrap_or(Stamp::ZERO)
+    }
+
+    pub(super) fn written_by(&self, origin: Origin, since: Stamp) -> Self {
+        let written = |state: &&SecretState| state.tag.origin == origin && state.tag.stamp > since;
+        Self(self.0.iter().filter(written).copied().collect())
+    }
+}

@@ -1,0 +1,208 @@
+//! A session as one node holds it: mergeable state and the local instants beside it.
+
+use std::sync::Arc;
+
+use super::{
+    Content, Locator, Now, Origin, Route, SecretHash, Secrets, Slot, Stamp, Tag, Vector, WrongKind,
+    attribute,
+};
+use crate::config::Expiry;
+
+/// What is fixed when a session is created, the same in every copy.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Birth {
+    /// Which app's session it is; contexts never mix.
+    pub(crate) context: Arc<str>,
+    pub(crate) route: Option<Route>,
+    /// The limits of the layer that created it, until `set_expiry`.
+    pub(crate) expiry: Expiry,
+}
+
+/// A live session. Instants are monotonic milliseconds of this node; they travel as ages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SessionState {
+    pub(super) birth: Arc<Birth>,
+    pub(super) created_ms: u64,
+    pub(super) vector: Vector,
+    /// Last access: the stamp of whoever touched, merged by max. The instant beside it is set only
+    /// when the stamp advances.
+    pub(super) access: Stamp,
+    pub(super) accessed_ms: u64,
+    /// Sorted by name.
+    pub(super) slots: Vec<(Arc<str>, Slot)>,
+    pub(super) secrets: Secrets,
+    pub(super) expiry: Option<(Tag, Expiry)>,
+}
+
+/// Bytes a name or value costs beside itself, for the size limit.
+pub(crate) const SLOT_OVERHEAD: usize = 64;
+
+impl SessionState {
+    pub(crate) fn new(birth: Arc<Birth>, secret: SecretHash, tag: Tag, now: Now) -> Self {
+        let mut vector = Vector::default();
+        vector.raise(tag.origin, tag.stamp);
+        Self {
+            birth,
+            created_ms: now.mono_ms,
+            vector,
+            access: tag.stamp,
+            accessed_ms: now.mono_ms,
+            slots: Vec::new(),
+            secrets: Secrets::new(secret, tag),
+            expiry: None,
+        }
+    }
+
+    pub(crate) const fn birth(&self) -> &Arc<Birth> {
+        &self.birth
+    }
+
+    pub(crate) const fn vector(&self) -> &Vector {
+        &self.vector
+    }
+
+    pub(crate) const fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    pub(crate) const fn created_ms(&self) -> u64 {
+        self.created_ms
+    }
+
+    pub(crate) const fn access(&self) -> Stamp {
+        self.access
+    }
+
+    pub(crate) const fn accessed_ms(&self) -> u64 {
+        self.accessed_ms
+    }
+
+    pub(crate) fn expiry(&self) -> Expiry {
+        self.expiry.map_or(self.birth.expiry, |(_, expiry)| expiry)
+    }
+
+    pub(crate) fn public_id(&self, key: &Locator) -> String {
+        key.public_id(self.birth.route.as_ref())
+    }
+
+    pub(crate) fn slot(&self, name: &str) -> Option<&Slot> {
+        self.position(name).ok().map(|at| &self.slots[at].1)
+    }
+
+    pub(crate) fn json(&self, name: &str) -> Result<Option<&Arc<[u8]>>, WrongKind> {
+        self.slot(name).map_or(Ok(None), Slot::json)
+    }
+
+    pub(crate) fn count(&self, name: &str) -> Result<i64, WrongKind> {
+        self.slot(name).map_or(Ok(0), Slot::count)
+    }
+
+    /// Names of attributes and counters that are there, sorted.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.slots
+            .iter()
+            .filter(|(_, slot)| slot.is_live())
+            .map(|(name, _)| name)
+    }
+
+    /// Names including removed ones that are still remembered.
+    pub(crate) fn remembered_names(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// What the session counts against its size limit.
+    pub(crate) fn weight(&self) -> usize {
+        self.slots
+            .iter()
+            .map(|(name, slot)| name.len() + slot.weight() + SLOT_OVERHEAD)
+            .sum()
+    }
+
+    /// The stamp of the next write, `None` when they are used up.
+    pub(crate) fn next_stamp(&self, now: Now) -> Option<Stamp> {
+        self.vector.max_stamp().next(now)
+    }
+
+    pub(crate) fn set(&mut self, name: &str, value: Arc<[u8]>, tag: Tag) {
+        self.put(name, tag, Content::Json(value));
+    }
+
+    pub(crate) fn remove(&mut self, name: &str, tag: Tag, now: Now) {
+        let at_ms = now.mono_ms;
+        self.put(name, tag, Content::Removed { at_ms });
+    }
+
+    pub(crate) fn add(&mut self, name: &str, by: i64, origin: Origin, stamp: Stamp) {
+        let at = match self.position(name) {
+            Ok(at) => at,
+            Err(at) => {
+                let content = Content::Counter(Vec::new());
+                let tag = Tag::BOTTOM;
+                self.slots.insert(at, (name.into(), Slot { tag, content }));
+                at
+            }
+        };
+        let content = &mut self.slots[at].1.content;
+        if let Content::Removed { .. } = content {
+            *content = Content::Counter(Vec::new());
+        }
+        if let Content::Counter(counts) = content {
+            attribute::add(counts, origin, stamp, by);
+            self.vector.raise(origin, stamp);
+        }
+    }
+
+    pub(crate) fn set_expiry(&mut self, expiry: Expiry, tag: Tag) {
+        self.expiry = Some((tag, expiry));
+        self.vector.raise(tag.origin, tag.stamp);
+    }
+
+    /// Replaces the secret that opens the session.
+    pub(crate) fn cycle(&mut self, secret: SecretHash, tag: Tag, now: Now) {
+        self.secrets.cycle(secret, tag, now);
+        self.vector.raise(tag.origin, tag.stamp);
+    }
+
+    /// Records use, so that every node keeps the session.
+    pub(crate) fn touch(&mut self, now: Now) {
+        if let Some(stamp) = self.access.next(now) {
+            self.access = stamp;
+        }
+        self.accessed_ms = now.mono_ms;
+    }
+
+    /// Drops what is remembered only to ward off older writes: removed names and dead secrets of
+    /// before `before_ms`. Returns the latest of `own`'s stamps among them.
+    pub(crate) fn forget(&mut self, before_ms: u64, own: Origin) -> Stamp {
+        let mut lost = Stamp::ZERO;
+        self.slots.retain(|(_, slot)| match slot.content {
+            Content::Removed { at_ms } if at_ms < before_ms => {
+                lost = lost.max(slot.stamp_of(own));
+                false
+            }
+            _ => true,
+        });
+        let held = self.secrets.stamp_of(own);
+        self.secrets.forget(before_ms);
+        if self.secrets.stamp_of(own) < held {
+            lost = lost.max(held);
+        }
+        lost
+    }
+
+    pub(super) fn position(&self, name: &str) -> Result<usize, usize> {
+        self.slots.binary_search_by(|(held, _)| (**held).cmp(name))
+    }
+
+    fn put(&mut self, name: &str, tag: Tag, content: Content) {
+        let slot = Slot { tag, content };
+        match self.position(name) {
+            Ok(at) => self.slots[at].1 = slot,
+            Err(at) => {
+                self.slots.reserve_exact(1);
+                self.slots.insert(at, (name.into(), slot));
+            }
+        }
+        self.vector.raise(tag.origin, tag.stamp);
+    }
+}
