@@ -3,10 +3,10 @@
 use std::{
     collections::{HashMap, HashSet},
     fmt, io,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, Weak},
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use futures_core::future::BoxFuture;
@@ -254,7 +254,7 @@ impl fmt::Debug for MemoryStream {
 }
 
 const fn address(port: u16) -> SocketAddr {
-    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
 }
 
 /// What a socket's buffers commonly hold.
