@@ -38,4 +38,24 @@ impl Node {
     ) -> AckWait {
         todo!()
     }
+
+    pub(crate) fn replica(&self) -> &crate::replica::Replica {
+        todo!()
+    }
+
+    pub(crate) fn wake_links(&self) {
+        todo!()
+    }
+
+    pub(crate) fn publish(&self, _change: crate::replica::Change) {
+        todo!()
+    }
+
+    pub(crate) fn wants_session_events(&self) -> bool {
+        todo!()
+    }
+
+    pub(crate) fn may_create(&self) -> bool {
+        todo!()
+    }
 }
