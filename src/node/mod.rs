@@ -2,6 +2,7 @@
 
 mod acks;
 mod sessions;
+pub(crate) mod transport;
 
 use std::sync::Arc;
 
