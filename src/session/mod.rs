@@ -8,6 +8,8 @@ mod attribute;
 mod error;
 mod id;
 mod item;
+#[cfg(test)]
+mod laws;
 mod merge;
 mod secrets;
 mod stamp;
