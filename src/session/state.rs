@@ -80,6 +80,20 @@ impl SessionState {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn into_parts(self) -> SessionParts {
+        SessionParts {
+            birth: self.birth,
+            created: CreatedMs(self.created_ms),
+            vector: self.vector,
+            access: self.access,
+            accessed_ms: self.accessed_ms,
+            slots: self.slots,
+            secrets: self.secrets,
+            expiry: self.expiry,
+        }
+    }
+
     /// Shares the birth with other sessions of the same app.
     pub(crate) fn set_birth(&mut self, birth: Arc<Birth>) {
         self.birth = birth;

@@ -4,6 +4,8 @@ pub(crate) mod frame;
 pub(crate) mod hello;
 mod item;
 pub(crate) mod message;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use self::{
     frame::{FrameCodec, FrameError, Piece, pieces},
