@@ -222,6 +222,26 @@ impl Node {
             digest_shards: shape.lock_shards.saturating_mul(shape.digests_per_lock),
         }
     }
+
+    pub(crate) fn replica(&self) -> &crate::replica::Replica {
+        todo!()
+    }
+
+    pub(crate) fn wake_links(&self) {
+        todo!()
+    }
+
+    pub(crate) fn publish(&self, _change: crate::replica::Change) {
+        todo!()
+    }
+
+    pub(crate) fn wants_session_events(&self) -> bool {
+        todo!()
+    }
+
+    pub(crate) fn may_create(&self) -> bool {
+        todo!()
+    }
 }
 
 /// The address by which peers that have this node on their lists recognise it.
