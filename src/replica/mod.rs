@@ -12,6 +12,8 @@ mod expiry;
 mod link;
 mod log;
 mod shard;
+#[cfg(test)]
+mod simulation;
 mod store;
 mod writer;
 
