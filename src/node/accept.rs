@@ -7,10 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    net::lookup_host,
-    time::timeout,
-};
+use tokio::{net::lookup_host, time::timeout};
 use tracing::{debug, warn};
 
 use super::{

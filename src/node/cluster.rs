@@ -63,12 +63,16 @@ impl Cluster {
         reason = "a transport may have to wait before it listens, as encryption reading keys would"
     )]
     pub async fn start(config: ClusterConfig) -> Result<Self, StartError> {
-        Self::start_now(&config)
+        Self::start_now(config)
     }
 
     /// As [`start`](Self::start), for callers that cannot wait.
-    pub(crate) fn start_now(config: &ClusterConfig) -> Result<Self, StartError> {
-        Self::start_with(config, Arc::new(TcpTransport))
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "callers give the configuration away, as in `start`"
+    )]
+    pub(crate) fn start_now(config: ClusterConfig) -> Result<Self, StartError> {
+        Self::start_with(&config, Arc::new(TcpTransport))
     }
 
     pub(crate) fn start_with(
@@ -85,7 +89,8 @@ impl Cluster {
         let node = Arc::new(Node::new(settings, new_boot(), transport, local_addr));
         if let (Some(acceptor), Some(address)) = (acceptor, local_addr) {
             info!(node = %node.settings.node, %address, "Receiver bound to [{address}]");
-            node.tasks.spawn(accept::accept(Arc::clone(&node), acceptor));
+            node.tasks
+                .spawn(accept::accept(Arc::clone(&node), acceptor));
         }
         node.advance_join(node.now());
         let tick = tokio::spawn(driver::tick(Arc::clone(&node)));

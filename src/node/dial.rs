@@ -98,12 +98,12 @@ impl Dialling {
     }
 
     async fn dial(&self) -> Dialled {
-        let (mut io, remote) =
-            match timeout(CONNECT, self.node.transport.connect(&self.peer)).await {
-                Ok(Ok(connected)) => connected,
-                Ok(Err(error)) => return Dialled::Failed(DialError::Connect(error)),
-                Err(_) => return Dialled::Failed(DialError::NoAnswer),
-            };
+        let (mut io, remote) = match timeout(CONNECT, self.node.transport.connect(&self.peer)).await
+        {
+            Ok(Ok(connected)) => connected,
+            Ok(Err(error)) => return Dialled::Failed(DialError::Connect(error)),
+            Err(_) => return Dialled::Failed(DialError::NoAnswer),
+        };
         let origin = Origin::Dialled {
             peer: &self.peer,
             remote,
@@ -150,9 +150,7 @@ impl Dialling {
         // passes, and the peer has the sessions: it is not "nobody to ask".
         let may_pass = matches!(
             error,
-            DialError::Handshake(HandshakeError::RefusedByPeer(
-                Refusal::DuplicateName { .. }
-            ))
+            DialError::Handshake(HandshakeError::RefusedByPeer(Refusal::DuplicateName { .. }))
         ) && now.mono_ms.saturating_sub(self.since_ms)
             < millis(node.settings.down_after);
         if !may_pass {

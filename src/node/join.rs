@@ -42,8 +42,9 @@ pub(super) struct Join {
 #[derive(Debug)]
 struct Donor {
     link: LinkId,
-    received: u64,
-    progress_ms: u64,
+    /// How far its round has come, and since when.
+    progress: u64,
+    since_ms: u64,
 }
 
 /// A live link as far as joining is concerned.
@@ -52,8 +53,8 @@ pub(super) struct Candidate {
     pub(super) link: LinkId,
     /// A round asked for is complete, and what the peer had at the start has been applied.
     pub(super) settled: bool,
-    /// Bytes received.
-    pub(super) received: u64,
+    /// Grows with everything a round brings.
+    pub(super) progress: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,8 +113,7 @@ impl Join {
                 }));
             }
             steps.push(Step::Over);
-        } else if !self.timed_out
-            && now.mono_ms.saturating_sub(self.started_ms) >= self.timeout_ms
+        } else if !self.timed_out && now.mono_ms.saturating_sub(self.started_ms) >= self.timeout_ms
         {
             self.timed_out = true;
             steps.push(Step::Ready(Readiness::TimedOut));
@@ -124,7 +124,10 @@ impl Join {
     /// When the round with a link was asked for, and whether the link is the donor.
     pub(super) fn round(&self, link: LinkId) -> Option<(u64, bool)> {
         let since_ms = *self.begun.get(&link)?;
-        Some((since_ms, self.donor.as_ref().is_some_and(|d| d.link == link)))
+        Some((
+            since_ms,
+            self.donor.as_ref().is_some_and(|d| d.link == link),
+        ))
     }
 
     fn watch_donor(&mut self, links: &[Candidate], now: Now, steps: &mut Vec<Step>) {
@@ -137,11 +140,13 @@ impl Join {
         };
         if link.settled {
             self.donated = true;
-        } else if link.received.saturating_sub(donor.received) >= PROGRESS_BYTES {
-            donor.received = link.received;
-            donor.progress_ms = now.mono_ms;
-        } else if now.mono_ms.saturating_sub(donor.progress_ms) >= STALL_MS
-            && links.iter().any(|other| !self.begun.contains_key(&other.link))
+        } else if link.progress != donor.progress {
+            donor.progress = link.progress;
+            donor.since_ms = now.mono_ms;
+        } else if now.mono_ms.saturating_sub(donor.since_ms) >= STALL_MS
+            && links
+                .iter()
+                .any(|other| !self.begun.contains_key(&other.link))
         {
             steps.push(Step::Stalled(donor.link));
             self.donor = None;
@@ -164,8 +169,8 @@ impl Join {
         self.begin(link.link, now);
         self.donor = Some(Donor {
             link: link.link,
-            received: link.received,
-            progress_ms: now.mono_ms,
+            progress: link.progress,
+            since_ms: now.mono_ms,
         });
         steps.push(Step::Ask(link.link));
     }
@@ -191,10 +196,12 @@ impl Node {
             };
             let candidates: Vec<Candidate> = links
                 .iter()
-                .map(|link| Candidate {
-                    link: link.id,
-                    settled: link.look(crate::replica::Link::is_settled),
-                    received: link.received(),
+                .map(|link| {
+                    link.look(|machine| Candidate {
+                        link: link.id,
+                        settled: machine.is_settled(),
+                        progress: machine.progress(),
+                    })
                 })
                 .collect();
             join.step(&candidates, all_tried, now)
@@ -268,7 +275,7 @@ impl Node {
 
     fn begin_round(&self, id: LinkId) {
         for link in self.live_links().iter().filter(|link| link.id == id) {
-            link.drive(&self.acks, |machine| machine.begin_round(&self.replica));
+            link.drive(&self.acks, |machine| machine.begin_round());
             link.wake_writer();
         }
     }
@@ -296,9 +303,8 @@ impl Node {
     }
 }
 
-/// A donor that sends less than [`PROGRESS_BYTES`] for this long is stuck: heartbeats are smaller.
+/// A donor that gives nothing for this long is stuck.
 const STALL_MS: u64 = 5_000;
-const PROGRESS_BYTES: u64 = 4 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -311,11 +317,11 @@ mod tests {
         }
     }
 
-    const fn link(id: u64, settled: bool, received: u64) -> Candidate {
+    const fn link(id: u64, settled: bool, progress: u64) -> Candidate {
         Candidate {
             link: LinkId(id),
             settled,
-            received,
+            progress,
         }
     }
 
@@ -395,10 +401,10 @@ mod tests {
     #[test]
     fn donor_that_sends_is_not_replaced_however_long_it_takes() {
         let mut join = join();
-        let slow = |received| [link(1, false, received), link(2, false, 0)];
+        let slow = |progress| [link(1, false, progress), link(2, false, 0)];
         assert_eq!(join.step(&slow(0), true, at(0)), [Step::Ask(LinkId(1))]);
         for second in 1..50 {
-            let steps = join.step(&slow(second * PROGRESS_BYTES), true, at(second * 1000));
+            let steps = join.step(&slow(second), true, at(second * 1000));
             assert_eq!(steps, []);
         }
     }

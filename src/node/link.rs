@@ -100,7 +100,14 @@ async fn read(
     loop {
         let now = node.now();
         let mut events = Vec::new();
-        let taken = take_in(node, link, (&mut codec, &mut unread), &limits, now, &mut events);
+        let taken = take_in(
+            node,
+            link,
+            (&mut codec, &mut unread),
+            &limits,
+            now,
+            &mut events,
+        );
         // Once for all messages of a read, so that their acknowledgements leave together.
         link.wake_writer();
         if node.note(link, events, now) {
@@ -189,7 +196,7 @@ fn fill(
         bytes.clear();
         message.encode(now.mono_ms, &mut bytes);
         codec.encode_message(&bytes, out)?;
-        machine.sent(bytes.len());
+        machine.sent(&message, bytes.len());
         if matches!(message, Message::Leave) {
             return Ok(true);
         }

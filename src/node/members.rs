@@ -138,11 +138,7 @@ impl Members {
     }
 
     /// Takes a link in, unless the pair has one that stays.
-    pub(super) fn admit(
-        &mut self,
-        newcomer: Newcomer<'_>,
-        now: Now,
-    ) -> Result<Admitted, Refusal> {
+    pub(super) fn admit(&mut self, newcomer: Newcomer<'_>, now: Now) -> Result<Admitted, Refusal> {
         let Newcomer {
             link,
             dialled,
@@ -234,7 +230,7 @@ impl Members {
         self.configured(peer).is_some_and(|at| {
             let entry = &mut self.entries[at];
             entry.tried = true;
-            entry.standing != std::mem::replace(&mut entry.standing, Standing::Myself)
+            std::mem::replace(&mut entry.standing, Standing::Myself) != Standing::Myself
         })
     }
 
@@ -250,7 +246,11 @@ impl Members {
     }
 
     pub(super) fn links(&self) -> Vec<Arc<PeerLink>> {
-        self.entries.iter().filter_map(Entry::live).cloned().collect()
+        self.entries
+            .iter()
+            .filter_map(Entry::live)
+            .cloned()
+            .collect()
     }
 
     pub(super) fn peers(&self) -> Vec<PeerAddr> {
@@ -270,7 +270,10 @@ impl Members {
             let is_same = |other: &Entry| entry.boot.is_some() && other.boot == entry.boot;
             entry.live().is_none()
                 && (self.entries[..at].iter().any(is_same)
-                    || self.entries.iter().any(|e| is_same(e) && e.live().is_some()))
+                    || self
+                        .entries
+                        .iter()
+                        .any(|e| is_same(e) && e.live().is_some()))
         };
         let entries = self.entries.iter().enumerate();
         entries
@@ -319,9 +322,12 @@ impl Members {
             return;
         }
         let is_same = |e: &Entry| {
-            e.configured.is_none() && (e.boot == Some(link.boot) || e.name.as_ref() == Some(&link.name))
+            e.configured.is_none()
+                && (e.boot == Some(link.boot) || e.name.as_ref() == Some(&link.name))
         };
-        let merged = self.position(is_same).map(|same| (same, self.entries.remove(same)));
+        let merged = self
+            .position(is_same)
+            .map(|same| (same, self.entries.remove(same)));
         let at = match &merged {
             Some((same, _)) if *same < at => at - 1,
             _ => at,
@@ -353,7 +359,10 @@ impl Members {
     }
 
     fn unlisted(&self) -> usize {
-        self.entries.iter().filter(|e| e.configured.is_none()).count()
+        self.entries
+            .iter()
+            .filter(|e| e.configured.is_none())
+            .count()
     }
 }
 
@@ -401,7 +410,9 @@ impl Entry {
             address: Arc::clone(&self.address),
             standing: self.standing,
             sent: link.map_or(0, |l| l.sent()).saturating_add(self.sent),
-            received: link.map_or(0, |l| l.received()).saturating_add(self.received),
+            received: link
+                .map_or(0, |l| l.received())
+                .saturating_add(self.received),
             link: link.cloned(),
         }
     }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     config::PeerAddr,
-    replica::{Link, LinkEvent},
+    replica::{Link, LinkEvent, LinkOptions},
     session::Now,
     wire::{Hello, Refusal},
 };
@@ -150,9 +150,7 @@ impl Node {
                 link.wake_writer();
             }
         }
-        let down = self
-            .members()
-            .sweep(millis(self.settings.down_after), now);
+        let down = self.members().sweep(millis(self.settings.down_after), now);
         for Who { name, address } in down {
             warn!(
                 node = %self.settings.node, member = %name, %address,
@@ -184,13 +182,12 @@ impl Node {
     }
 
     fn make_link(&self, theirs: &Hello, dialler: Dialler, now: Now) -> PeerLink {
-        let machine = Link::new(
-            &self.replica,
-            theirs.boot,
-            millis(self.settings.ack_timeout),
-            self.settings.notify_on_replication,
-            now,
-        );
+        let options = LinkOptions {
+            ack_timeout_ms: millis(self.settings.ack_timeout),
+            heartbeat_ms: millis(self.settings.heartbeat_interval),
+            collect: self.settings.notify_on_replication,
+        };
+        let machine = Link::new(&self.replica, theirs.boot, options, now);
         let id = LinkId(self.next_link.fetch_add(1, Ordering::Relaxed));
         let who = (Arc::from(theirs.node.as_str()), theirs.boot);
         PeerLink::new(id, who, dialler, machine, now)

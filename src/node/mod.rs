@@ -39,12 +39,6 @@ use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) use self::acks::AckWait;
-pub use self::{
-    cluster::Cluster,
-    events::{Event, Events, SessionEvent, SessionEventKind},
-    join::Readiness,
-    stats::{Member, MemberState, Stats},
-};
 use self::{
     acks::AckBoard,
     driver::Clock,
@@ -57,6 +51,12 @@ use self::{
     stats::Counters,
     throttle::Throttle,
     transport::Transport,
+};
+pub use self::{
+    cluster::Cluster,
+    events::{Event, Events, SessionEvent, SessionEventKind},
+    join::Readiness,
+    stats::{Member, MemberState, Stats},
 };
 use crate::{
     config::{Ack, Limits, PeerAddr, Settings},
@@ -120,7 +120,7 @@ impl Node {
         }
         Self {
             hello,
-            replica: Replica::new(boot, settings.limits.clone(), &settings.shape, now),
+            replica: Replica::new(boot, settings.limits.clone(), &settings.shape),
             acks: Arc::default(),
             members: Mutex::new(members),
             links: RwLock::new(Arc::new([])),
@@ -145,6 +145,10 @@ impl Node {
 
     pub(crate) fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    pub(crate) const fn replica(&self) -> &Replica {
+        &self.replica
     }
 
     /// Both clocks, read in the one place that reads them.
@@ -210,37 +214,14 @@ impl Node {
         self.join.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Peers may be configured with somewhat higher limits than this node.
+    /// Names merge from several nodes, each within its limits.
     fn decode_limits(&self) -> DecodeLimits {
-        let Limits {
-            max_session_bytes, ..
-        } = self.settings.limits;
-        let shape = &self.settings.shape;
+        let Settings { limits, shape, .. } = &self.settings;
         DecodeLimits {
-            max_session_bytes: max_session_bytes.saturating_mul(Limits::HARD),
-            max_names: self.settings.limits.max_names().saturating_mul(Limits::HARD),
+            max_session_bytes: limits.max_session_bytes,
+            max_names: limits.max_names().saturating_mul(Limits::HARD),
             digest_shards: shape.lock_shards.saturating_mul(shape.digests_per_lock),
         }
-    }
-
-    pub(crate) fn replica(&self) -> &crate::replica::Replica {
-        todo!()
-    }
-
-    pub(crate) fn wake_links(&self) {
-        todo!()
-    }
-
-    pub(crate) fn publish(&self, _change: crate::replica::Change) {
-        todo!()
-    }
-
-    pub(crate) fn wants_session_events(&self) -> bool {
-        todo!()
-    }
-
-    pub(crate) fn may_create(&self) -> bool {
-        todo!()
     }
 }
 

@@ -35,8 +35,6 @@ pub(super) struct PeerLink {
     pub(super) boot: BootId,
     pub(super) name: Arc<str>,
     pub(super) dialler: Dialler,
-    /// When the link was made, in monotonic milliseconds.
-    pub(super) since_ms: u64,
     /// Guards the link's decisions, and keeps the ack board in step with them.
     machine: Mutex<Machine>,
     writer: Notify,
@@ -68,7 +66,6 @@ impl PeerLink {
             boot,
             name,
             dialler,
-            since_ms: now.mono_ms,
             machine: Mutex::new(Machine {
                 link,
                 told: None,
