@@ -7,6 +7,10 @@ mod session;
 mod wire;
 
 pub use crate::{
-    config::{Ack, Expiry},
+    config::{Ack, ClusterConfig, ConfigError, Expiry, StartError},
+    node::{
+        Cluster, Event, Events, Member, MemberState, Readiness, SessionEvent, SessionEventKind,
+        Stats,
+    },
     session::{Route, SessionError},
 };
