@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Formatter, Result, Write};
 
-use tower_cluster_sessions::Member;
+use tower_cluster_sessions::{Member, MemberState};
 
 /// What stands in the place of the id of a session that does not exist.
 pub(crate) const NO_SESSION: &str = "none";
@@ -50,7 +50,8 @@ impl Display for Page<'_> {
         )?;
         for peer in *peers {
             let name = Escaped(peer.name.as_deref().unwrap_or(&peer.address));
-            writeln!(out, "<tr><td>{name}</td><td>{}</td></tr>", peer.state)?;
+            let state = words_for(peer.state);
+            writeln!(out, "<tr><td>{name}</td><td>{state}</td></tr>")?;
         }
         out.write_str(
             r#"</tbody>
@@ -61,6 +62,18 @@ impl Display for Page<'_> {
 </html>
 "#,
         )
+    }
+}
+
+const fn words_for(state: MemberState) -> &'static str {
+    match state {
+        MemberState::Up => "up",
+        MemberState::Lagging => "lagging behind",
+        MemberState::Syncing => "fetching sessions",
+        MemberState::Suspect => "just lost",
+        MemberState::Down => "down",
+        MemberState::Left => "left",
+        _ => "unknown",
     }
 }
 

@@ -121,7 +121,7 @@ impl Node {
     }
 
     /// Waits until it holds the member to be in one of these states.
-    pub(crate) async fn until_sees(&self, member: &Node, states: &[&str]) -> Value {
+    pub(crate) async fn until_sees(&self, member: &Self, states: &[&str]) -> Value {
         let what = format!("seeing {} as {states:?}", member.name());
         self.until(&what, |status| {
             state_of(status, member.name()).is_some_and(|state| states.contains(&state))
