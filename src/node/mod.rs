@@ -2,6 +2,7 @@
 
 mod acks;
 mod sessions;
+pub(crate) mod transport;
 
 use std::sync::Arc;
 
@@ -35,6 +36,26 @@ impl Node {
         _position: u64,
         _ack: crate::config::Ack,
     ) -> AckWait {
+        todo!()
+    }
+
+    pub(crate) fn replica(&self) -> &crate::replica::Replica {
+        todo!()
+    }
+
+    pub(crate) fn wake_links(&self) {
+        todo!()
+    }
+
+    pub(crate) fn publish(&self, _change: crate::replica::Change) {
+        todo!()
+    }
+
+    pub(crate) fn wants_session_events(&self) -> bool {
+        todo!()
+    }
+
+    pub(crate) fn may_create(&self) -> bool {
         todo!()
     }
 }

@@ -21,7 +21,7 @@ pub(crate) use self::{
     merge::Taken,
     secrets::{Presented, SecretState, Secrets},
     stamp::{BootId, Now, Origin, Stamp, Tag, Vector},
-    state::{Birth, SLOT_OVERHEAD, SessionState},
+    state::{Birth, SLOT_OVERHEAD, SessionParts, SessionState},
     version::{destroyed_version, live_version},
 };
 pub use self::{

@@ -1,0 +1,266 @@
+//! Addresses as users write them: `host:port`.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
+
+use super::error::{AddressProblem, ConfigError};
+
+/// Where a peer listens: an IPv4 or IPv6 address or a DNS name, and a port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct PeerAddr {
+    /// Lower case; IPv6 without brackets and in its shortest form.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+impl PeerAddr {
+    /// Whether the address cannot leave this machine. A name other than `localhost` might.
+    pub(crate) fn is_loopback(&self) -> bool {
+        is_loopback(&self.host)
+    }
+
+    /// # Errors
+    ///
+    /// [`ConfigError::Address`] naming `setting`.
+    pub(crate) fn parse(setting: &'static str, address: &str) -> Result<Self, ConfigError> {
+        let (host, port) = split(address)
+            .and_then(|(host, port)| match port {
+                0 => Err(AddressProblem::PortZero),
+                _ => Ok((host, port)),
+            })
+            .map_err(|problem| ConfigError::Address {
+                setting,
+                address: address.to_owned(),
+                problem,
+            })?;
+        Ok(Self { host, port })
+    }
+}
+
+impl FromStr for PeerAddr {
+    type Err = ConfigError;
+
+    fn from_str(address: &str) -> Result<Self, ConfigError> {
+        Self::parse("peer", address)
+    }
+}
+
+impl fmt::Display for PeerAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write(&self.host, self.port, f)
+    }
+}
+
+/// Where this node listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ListenAddr {
+    pub(crate) host: String,
+    /// 0 leaves the choice to the system.
+    pub(crate) port: u16,
+    /// How many ports are tried, from `port` on. At least 1.
+    pub(crate) auto_bind: u16,
+}
+
+impl ListenAddr {
+    pub(crate) fn is_loopback(&self) -> bool {
+        is_loopback(&self.host)
+    }
+
+    /// # Errors
+    ///
+    /// [`ConfigError::Address`] naming `listen`.
+    pub(crate) fn parse(address: &str, auto_bind: u16) -> Result<Self, ConfigError> {
+        let (host, port) = split(address).map_err(|problem| ConfigError::Address {
+            setting: "listen",
+            address: address.to_owned(),
+            problem,
+        })?;
+        Ok(Self {
+            host,
+            port,
+            auto_bind: auto_bind.max(1),
+        })
+    }
+}
+
+impl fmt::Display for ListenAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write(&self.host, self.port, f)
+    }
+}
+
+fn split(address: &str) -> Result<(String, u16), AddressProblem> {
+    if let Some(rest) = address.strip_prefix('[') {
+        let (host, port) = rest.split_once(']').ok_or(AddressProblem::Brackets)?;
+        let port = port.strip_prefix(':').ok_or(AddressProblem::NoPort)?;
+        return Ok((ipv6(host)?, parse_port(port)?));
+    }
+    if address.parse::<Ipv6Addr>().is_ok() {
+        return Err(AddressProblem::Brackets);
+    }
+    let (host, port) = address.rsplit_once(':').ok_or(AddressProblem::NoPort)?;
+    if host.contains(':') {
+        return Err(AddressProblem::Brackets);
+    }
+    Ok((name_or_ipv4(host)?, parse_port(port)?))
+}
+
+fn parse_port(text: &str) -> Result<u16, AddressProblem> {
+    // `u16::from_str` takes a leading plus.
+    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(AddressProblem::NoPort);
+    }
+    text.parse().map_err(|_| AddressProblem::NoPort)
+}
+
+/// A link-local address keeps its scope, as in `fe80::1%eth0`; the resolver understands it.
+fn ipv6(text: &str) -> Result<String, AddressProblem> {
+    let (address, scope) = match text.split_once('%') {
+        Some((address, scope)) => (address, Some(scope)),
+        None => (text, None),
+    };
+    let address: Ipv6Addr = address.parse().map_err(|_| AddressProblem::Brackets)?;
+    match scope {
+        None => Ok(address.to_string()),
+        Some(scope) if !scope.is_empty() && scope.bytes().all(is_name_byte) => {
+            Ok(format!("{address}%{scope}"))
+        }
+        Some(_) => Err(AddressProblem::Brackets),
+    }
+}
+
+fn name_or_ipv4(text: &str) -> Result<String, AddressProblem> {
+    if text.is_empty() {
+        return Err(AddressProblem::NoHost);
+    }
+    if let Ok(address) = text.parse::<Ipv4Addr>() {
+        return Ok(address.to_string());
+    }
+    if text.len() > MAX_NAME || !text.bytes().all(is_name_byte) {
+        return Err(AddressProblem::Host);
+    }
+    Ok(text.to_ascii_lowercase())
+}
+
+/// Underscores are in no host name by the book but in those of container networks.
+const fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
+}
+
+fn is_loopback(host: &str) -> bool {
+    match host.parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().is_loopback(),
+        Err(_) => host == "localhost",
+    }
+}
+
+fn write(host: &str, port: u16, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if host.contains(':') {
+        write!(f, "[{host}]:{port}")
+    } else {
+        write!(f, "{host}:{port}")
+    }
+}
+
+/// The longest DNS name.
+const MAX_NAME: usize = 253;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_and_written_alike() {
+        for (text, host, port) in [
+            ("10.0.0.1:4100", "10.0.0.1", 4100),
+            ("[::1]:4100", "::1", 4100),
+            ("[fe80::1%eth0]:65535", "fe80::1%eth0", 65535),
+            ("node-1.shop_net:1", "node-1.shop_net", 1),
+        ] {
+            let address: PeerAddr = text.parse().expect(text);
+            assert_eq!((address.host.as_str(), address.port), (host, port));
+            assert_eq!(address.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn one_address_written_in_two_ways_is_equal() {
+        for (one, other) in [
+            ("[::1]:1", "[0:0::0001]:1"),
+            ("Node.Example:1", "node.example:1"),
+        ] {
+            assert_eq!(one.parse::<PeerAddr>(), other.parse::<PeerAddr>());
+        }
+    }
+
+    #[test]
+    fn each_problem_is_told_apart() {
+        use AddressProblem as P;
+        for (text, problem) in [
+            (":4100", P::NoHost),
+            ("", P::NoPort),
+            ("node1", P::NoPort),
+            ("node1:", P::NoPort),
+            ("node1:http", P::NoPort),
+            ("node1:+1", P::NoPort),
+            ("node1:65536", P::NoPort),
+            ("[::1]", P::NoPort),
+            ("[::1]4100", P::NoPort),
+            ("node1:0", P::PortZero),
+            ("::1", P::Brackets),
+            ("fe80::1:4100", P::Brackets),
+            ("[::1", P::Brackets),
+            ("[node1]:1", P::Brackets),
+            ("[fe80::1%]:1", P::Brackets),
+            ("no de:1", P::Host),
+            ("http//x:1", P::Host),
+            ("nöde:1", P::Host),
+        ] {
+            let error = text.parse::<PeerAddr>().expect_err(text);
+            let ConfigError::Address { problem: found, .. } = &error else {
+                panic!("{text}: {error}");
+            };
+            assert_eq!(*found, problem, "{text}");
+        }
+        let long = format!("{}:1", "a".repeat(MAX_NAME + 1));
+        assert!(long.parse::<PeerAddr>().is_err());
+    }
+
+    #[test]
+    fn listening_on_port_zero_and_on_all_addresses_is_possible() {
+        let listen = ListenAddr::parse("[::]:0", 0).expect("valid");
+        assert_eq!((listen.port, listen.auto_bind), (0, 1));
+        assert_eq!(listen.to_string(), "[::]:0");
+    }
+
+    #[test]
+    fn loopback_is_what_cannot_leave_the_machine() {
+        for inside in [
+            "127.0.0.1:1",
+            "127.9.9.9:1",
+            "[::1]:1",
+            "LocalHost:1",
+            "[::ffff:127.0.0.1]:1",
+        ] {
+            assert!(
+                inside.parse::<PeerAddr>().expect(inside).is_loopback(),
+                "{inside}"
+            );
+        }
+        for outside in [
+            "0.0.0.0:1",
+            "[::]:1",
+            "10.0.0.1:1",
+            "node1:1",
+            "localhost.example:1",
+        ] {
+            assert!(
+                !outside.parse::<PeerAddr>().expect(outside).is_loopback(),
+                "{outside}"
+            );
+        }
+    }
+}

@@ -1,0 +1,367 @@
+//! What a user says about a node and its cluster.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer};
+
+use super::limits::{Limits, Shape};
+
+/// A node and the cluster it belongs to.
+///
+/// It can be read with `serde`, from a file in any format: fields are called like the setters, and
+/// the list of peers `peers`; times are whole milliseconds in fields that end in `_ms`; an unknown
+/// field is an error. The values are checked when the cluster starts.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_cluster_sessions::config::ClusterConfig;
+///
+/// let in_code = ClusterConfig::new("node1")
+///     .listen("127.0.0.1:4100")
+///     .peer("127.0.0.1:4101")
+///     .ack_timeout(Duration::from_millis(250));
+/// let from_file: ClusterConfig = serde_json::from_str(
+///     r#"{
+///         "node": "node1",
+///         "listen": "127.0.0.1:4100",
+///         "peers": ["127.0.0.1:4101"],
+///         "ack_timeout_ms": 250
+///     }"#,
+/// )?;
+/// assert_eq!(from_file, in_code);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default = "ClusterConfig::unnamed")]
+pub struct ClusterConfig {
+    pub(super) node: String,
+    pub(super) standalone: bool,
+    pub(super) cluster: String,
+    pub(super) route: Option<String>,
+    pub(super) listen: Option<String>,
+    pub(super) auto_bind: u16,
+    pub(super) advertise: Option<String>,
+    pub(super) peers: Vec<String>,
+    pub(super) insecure_plaintext: bool,
+    #[serde(rename = "ack_timeout_ms", deserialize_with = "milliseconds")]
+    pub(super) ack_timeout: Duration,
+    #[serde(rename = "transfer_timeout_ms", deserialize_with = "milliseconds")]
+    pub(super) transfer_timeout: Duration,
+    #[serde(rename = "leave_timeout_ms", deserialize_with = "milliseconds")]
+    pub(super) leave_timeout: Duration,
+    #[serde(rename = "heartbeat_interval_ms", deserialize_with = "milliseconds")]
+    pub(super) heartbeat_interval: Duration,
+    #[serde(rename = "down_after_ms", deserialize_with = "milliseconds")]
+    pub(super) down_after: Duration,
+    pub(super) max_sessions: usize,
+    pub(super) max_session_bytes: usize,
+    pub(super) max_attributes: usize,
+    pub(super) log_records: usize,
+    pub(super) expire_sessions_on_leave: bool,
+    pub(super) notify_listeners_on_replication: bool,
+}
+
+impl ClusterConfig {
+    pub(super) const STANDALONE_NODE: &'static str = "standalone";
+
+    /// A node called `node`: 1 to 64 printable ASCII characters without spaces. Each node of a
+    /// cluster needs a name of its own; it is a label in logs, nothing else depends on it.
+    ///
+    /// Give it at least [`listen`](Self::listen) or a [`peer`](Self::peer).
+    #[must_use]
+    pub fn new(node: impl Into<String>) -> Self {
+        Self {
+            node: node.into(),
+            ..Self::unnamed()
+        }
+    }
+
+    /// No cluster: no socket, no peers, sessions live and die with the process. For development,
+    /// or an app that may grow.
+    #[must_use]
+    pub fn standalone() -> Self {
+        Self {
+            standalone: true,
+            ..Self::new(Self::STANDALONE_NODE)
+        }
+    }
+
+    /// The cluster's name, 1 to 64 printable ASCII characters without spaces. Default: `sessions`.
+    ///
+    /// Nodes of differently named clusters refuse each other, so that a wrong address cannot mix
+    /// staging with production. It is a guard against mistakes, not a secret.
+    #[must_use]
+    pub fn cluster(mut self, name: impl Into<String>) -> Self {
+        self.cluster = name.into();
+        self
+    }
+
+    /// What session ids minted here end in, behind a dot: Tomcat's `jvmRoute`, 1 to 32 characters
+    /// of `A-Z a-z 0-9 _ -`. Default: none.
+    ///
+    /// A balancer that sticks by it saves peers from asking each other; none is needed to be right.
+    #[must_use]
+    pub fn route(mut self, route: impl Into<String>) -> Self {
+        self.route = Some(route.into());
+        self
+    }
+
+    /// Where peers reach this node: `host:port`, the host an IPv4 address, an IPv6 address in
+    /// brackets or a DNS name. Port 0 lets the system choose. Default: none, the node only dials.
+    ///
+    /// `0.0.0.0:4100` and `[::]:4100` listen on all addresses, which is more than most nodes need.
+    /// Any address but loopback needs [`insecure_plaintext`](Self::insecure_plaintext).
+    #[must_use]
+    pub fn listen(mut self, address: impl Into<String>) -> Self {
+        self.listen = Some(address.into());
+        self
+    }
+
+    /// How many ports to try, beginning with the one of [`listen`](Self::listen), until one is
+    /// free: Tomcat's `autoBind`. Default: 0, which like 1 means exactly that port.
+    ///
+    /// Several nodes can then share one machine and one configuration, but peers must list all
+    /// ports of the range.
+    #[must_use]
+    pub fn auto_bind(mut self, ports: u16) -> Self {
+        self.auto_bind = ports;
+        self
+    }
+
+    /// The `host:port` that other nodes show for this one, where it differs from the address they
+    /// see, as behind NAT. Default: none.
+    #[must_use]
+    pub fn advertise(mut self, address: impl Into<String>) -> Self {
+        self.advertise = Some(address.into());
+        self
+    }
+
+    /// Adds a peer's `host:port`. Names are resolved at each dial. Default: no peers.
+    ///
+    /// It is enough that one of two nodes lists the other, and repetitions do no harm. The same
+    /// list may go to all nodes: a node recognises itself. Any address but loopback needs
+    /// [`insecure_plaintext`](Self::insecure_plaintext).
+    #[must_use]
+    pub fn peer(mut self, address: impl Into<String>) -> Self {
+        self.peers.push(address.into());
+        self
+    }
+
+    /// Adds several peers, as [`peer`](Self::peer) does.
+    #[must_use]
+    pub fn peers<A: Into<String>>(mut self, addresses: impl IntoIterator<Item = A>) -> Self {
+        self.peers.extend(addresses.into_iter().map(Into::into));
+        self
+    }
+
+    /// Allows addresses other than loopback although links are neither encrypted nor authenticated.
+    /// Default: not allowed.
+    ///
+    /// Everybody who can reach the port can then read and change every session. Use it only in a
+    /// network that nobody else can reach.
+    #[must_use]
+    pub fn insecure_plaintext(mut self) -> Self {
+        self.insecure_plaintext = true;
+        self
+    }
+
+    /// How long a response waits for peers to acknowledge. Default: 1 s.
+    ///
+    /// A peer that takes longer is not waited for until it has caught up. Short limits the harm a
+    /// slow peer does to latency, long the chance that a change is on one node alone.
+    #[must_use]
+    pub fn ack_timeout(mut self, time: Duration) -> Self {
+        self.ack_timeout = time;
+        self
+    }
+
+    /// How long a joining node waits for all sessions before it says that it timed out: Tomcat's
+    /// `stateTransferTimeout`. Default: 60 s. Zero does not wait. The transfer goes on either way.
+    #[must_use]
+    pub fn transfer_timeout(mut self, time: Duration) -> Self {
+        self.transfer_timeout = time;
+        self
+    }
+
+    /// How long a leaving node waits for peers to hold all its changes. Default: 5 s. Keep it
+    /// shorter than the time your supervisor gives a process to stop.
+    #[must_use]
+    pub fn leave_timeout(mut self, time: Duration) -> Self {
+        self.leave_timeout = time;
+        self
+    }
+
+    /// How often a node tells each peer that it lives and what it holds: Tomcat's `frequency`.
+    /// Default: 500 ms. Shorter notices and repairs differences sooner, for more traffic.
+    #[must_use]
+    pub fn heartbeat_interval(mut self, time: Duration) -> Self {
+        self.heartbeat_interval = time;
+        self
+    }
+
+    /// How long a silent peer counts as alive: Tomcat's `dropTime`. Default: 3 s, at least two
+    /// heartbeat intervals.
+    ///
+    /// Long keeps a peer through a pause of its process, short tells sooner that it is gone. A
+    /// process that is killed closes its link and needs no timeout.
+    #[must_use]
+    pub fn down_after(mut self, time: Duration) -> Self {
+        self.down_after = time;
+        self
+    }
+
+    /// How many sessions a node holds. Default: 1 000 000. When they are reached, creating one
+    /// fails; none is evicted.
+    #[must_use]
+    pub fn max_sessions(mut self, sessions: usize) -> Self {
+        self.max_sessions = sessions;
+        self
+    }
+
+    /// How many bytes of names and values one session may hold. Default: 262 144 (256 KiB), at most
+    /// 64 MiB. A write beyond it fails and changes nothing.
+    ///
+    /// Set the same on all nodes: a link closes when a session is over twice the receiver's limit.
+    #[must_use]
+    pub fn max_session_bytes(mut self, bytes: usize) -> Self {
+        self.max_session_bytes = bytes;
+        self
+    }
+
+    /// How many attributes one session may hold. Default: 256, at most 65 536. A write beyond it
+    /// fails and changes nothing. Set the same on all nodes.
+    #[must_use]
+    pub fn max_attributes(mut self, attributes: usize) -> Self {
+        self.max_attributes = attributes;
+        self
+    }
+
+    /// How many changes a node remembers for a peer that reconnects. Default: 262 144, at most
+    /// 67 108 864.
+    ///
+    /// A peer that misses more is compared session by session, which costs more traffic; each
+    /// remembered change costs memory.
+    #[must_use]
+    pub fn log_records(mut self, records: usize) -> Self {
+        self.log_records = records;
+        self
+    }
+
+    /// Whether a node that leaves in order destroys all sessions on all nodes: Tomcat's
+    /// `expireSessionsOnShutdown`. Default: `false`, they live on.
+    #[must_use]
+    pub fn expire_sessions_on_leave(mut self, expire: bool) -> Self {
+        self.expire_sessions_on_leave = expire;
+        self
+    }
+
+    /// Whether session events are also sent for changes that come from peers: Tomcat's
+    /// `notifyListenersOnReplication`. Default: `false`, each event is sent on one node, that which
+    /// made the change.
+    #[must_use]
+    pub fn notify_listeners_on_replication(mut self, notify: bool) -> Self {
+        self.notify_listeners_on_replication = notify;
+        self
+    }
+
+    /// All defaults. Not public because no cluster starts without a name.
+    fn unnamed() -> Self {
+        let Limits {
+            max_sessions,
+            max_session_bytes,
+            max_attributes,
+        } = Limits::default();
+        Self {
+            node: String::new(),
+            standalone: false,
+            cluster: "sessions".to_owned(),
+            route: None,
+            listen: None,
+            auto_bind: 0,
+            advertise: None,
+            peers: Vec::new(),
+            insecure_plaintext: false,
+            ack_timeout: Duration::from_secs(1),
+            transfer_timeout: Duration::from_secs(60),
+            leave_timeout: Duration::from_secs(5),
+            heartbeat_interval: Duration::from_millis(500),
+            down_after: Duration::from_secs(3),
+            max_sessions,
+            max_session_bytes,
+            max_attributes,
+            log_records: Shape::default().log_records,
+            expire_sessions_on_leave: false,
+            notify_listeners_on_replication: false,
+        }
+    }
+}
+
+fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    u64::deserialize(deserializer).map(Duration::from_millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<ClusterConfig, serde_json::Error> {
+        serde_json::from_str(json)
+    }
+
+    #[test]
+    fn every_setting_can_be_read() {
+        let json = r#"{
+            "node": "n1", "cluster": "shop", "route": "r1", "listen": "[::]:4100", "auto_bind": 5,
+            "advertise": "shop1:4100", "peers": ["a:1", "b:2"], "insecure_plaintext": true,
+            "ack_timeout_ms": 1, "transfer_timeout_ms": 2, "leave_timeout_ms": 3,
+            "heartbeat_interval_ms": 4, "down_after_ms": 8, "max_sessions": 5,
+            "max_session_bytes": 6, "max_attributes": 7, "log_records": 8,
+            "expire_sessions_on_leave": true, "notify_listeners_on_replication": true
+        }"#;
+        let ms = Duration::from_millis;
+        let set = ClusterConfig::new("n1")
+            .cluster("shop")
+            .route("r1")
+            .listen("[::]:4100")
+            .auto_bind(5)
+            .advertise("shop1:4100")
+            .peer("a:1")
+            .peers(["b:2"])
+            .insecure_plaintext()
+            .ack_timeout(ms(1))
+            .transfer_timeout(ms(2))
+            .leave_timeout(ms(3))
+            .heartbeat_interval(ms(4))
+            .down_after(ms(8))
+            .max_sessions(5)
+            .max_session_bytes(6)
+            .max_attributes(7)
+            .log_records(8)
+            .expire_sessions_on_leave(true)
+            .notify_listeners_on_replication(true);
+        assert_eq!(read(json).expect("valid"), set);
+    }
+
+    #[test]
+    fn what_is_not_said_is_the_default() {
+        assert_eq!(
+            read(r#"{"node": "n1"}"#).expect("valid"),
+            ClusterConfig::new("n1")
+        );
+        let alone = read(r#"{"node": "standalone", "standalone": true}"#);
+        assert_eq!(alone.expect("valid"), ClusterConfig::standalone());
+    }
+
+    #[test]
+    fn misspelt_and_misplaced_values_are_errors() {
+        for (json, word) in [
+            (r#"{"ack_timeout": 250}"#, "ack_timeout_ms"),
+            (r#"{"ack_timeout_ms": "1s"}"#, "u64"),
+            (r#"{"ack_timeout_ms": -1}"#, "u64"),
+            (r#"{"peer": "a:1"}"#, "peers"),
+        ] {
+            let error = read(json).expect_err(json).to_string();
+            assert!(error.contains(word), "{error}");
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Where byte streams between nodes come from.
+//!
+//! Everything above knows only [`Transport`], so this is the seam at which encryption and simulated
+//! networks enter: another implementation, handed to the node at start, and nothing else changes.
+
+#[cfg(any(test, feature = "test-util"))]
+mod memory;
+mod tcp;
+
+use std::{fmt, io, net::SocketAddr};
+
+use futures_core::future::BoxFuture;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+#[cfg(any(test, feature = "test-util"))]
+pub(crate) use self::memory::{MemoryNetwork, MemoryTransport};
+pub(crate) use self::tcp::TcpTransport;
+use crate::config::{ListenAddr, PeerAddr, StartError};
+
+/// A byte stream to a peer.
+pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Io for T {}
+
+pub(crate) type BoxIo = Box<dyn Io>;
+
+/// A network that nodes can meet in.
+pub(crate) trait Transport: fmt::Debug + Send + Sync + 'static {
+    /// Begins to listen, without waiting for anything but a name server.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::Bind`], and [`StartError::NoRuntime`] outside a runtime.
+    fn bind(&self, listen: &ListenAddr) -> Result<Box<dyn Acceptor>, StartError>;
+
+    /// Dials a peer. The address is the one that answered.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the attempt up.
+    fn connect<'a>(&'a self, peer: &'a PeerAddr) -> BoxFuture<'a, io::Result<(BoxIo, SocketAddr)>>;
+}
+
+/// An address that peers can dial.
+pub(crate) trait Acceptor: Send {
+    /// Where it listens, with the port the system chose.
+    fn local_addr(&self) -> SocketAddr;
+
+    /// The next peer that dials, and its address. Never fails: it logs what goes wrong and waits
+    /// until it is over.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no connection.
+    fn accept(&mut self) -> BoxFuture<'_, (BoxIo, SocketAddr)>;
+}
