@@ -1,6 +1,8 @@
 //! The how-to's test: hits through a balancer while the nodes are killed and restarted by turns.
 
-use std::{env::current_exe, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    env::current_exe, net::SocketAddr, path::PathBuf, pin::pin, process::ExitCode, time::Duration,
+};
 
 use clap::Args;
 use serde_json::Value;
@@ -26,22 +28,31 @@ pub(crate) struct ScenarioArgs {
 
 /// Plays it and tells how it went. The code is a failure if a hit or the session was lost.
 pub(crate) async fn run(args: ScenarioArgs) -> Result<ExitCode, BoxError> {
-    let stop = stop_signal()?;
-    tokio::select! {
-        code = play(args) => code,
-        // Dropping the play kills the nodes.
-        () = stop => Ok(ExitCode::FAILURE),
+    let mut stop = pin!(stop_signal()?);
+    let playing = async {
+        let mut nodes = Nodes::start().await?;
+        let balancer = Balancer::start(nodes.http()).await?;
+        let code = play(args.rounds, &mut nodes, balancer.addr()).await?;
+        Ok::<_, BoxError>((nodes, balancer, code))
+    };
+    // Dropping the nodes kills them.
+    let (_nodes, balancer, code) = tokio::select! {
+        played = playing => played?,
+        () = &mut stop => return Ok(ExitCode::FAILURE),
+    };
+    if args.serve {
+        let addr = balancer.addr();
+        println!("Open http://{addr}/ and reload it. Ctrl-C ends it.");
+        stop.await;
     }
+    Ok(code)
 }
 
-async fn play(args: ScenarioArgs) -> Result<ExitCode, BoxError> {
-    let mut nodes = Nodes::start().await?;
-    let balancer = Balancer::start(nodes.http()).await?;
-    let mut visitor = Visitor::new(balancer.addr());
-
+async fn play(rounds: u32, nodes: &mut Nodes, balancer: SocketAddr) -> Result<ExitCode, BoxError> {
+    let mut visitor = Visitor::new(balancer);
     println!("request | served by | session id                   | hits");
     println!("--------+-----------+------------------------------+-----");
-    for _ in 0..args.rounds {
+    for _ in 0..rounds {
         for victim in 0..nodes.running.len() {
             visitor.hit().await;
             nodes.kill(victim).await?;
@@ -51,14 +62,6 @@ async fn play(args: ScenarioArgs) -> Result<ExitCode, BoxError> {
     }
     visitor.hit().await;
     println!("{}", visitor.verdict());
-
-    if args.serve {
-        println!(
-            "Open http://{}/ and reload it. Ctrl-C ends it.",
-            balancer.addr()
-        );
-        std::future::pending::<()>().await;
-    }
     Ok(if visitor.is_content() {
         ExitCode::SUCCESS
     } else {
