@@ -15,6 +15,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Outbound {
     open: bool,
+    /// Whether the stream has been looked at since the link opened.
+    streaming: bool,
     /// Sent up to here.
     cursor: Position,
     base: Position,
@@ -35,6 +37,7 @@ impl Outbound {
     pub(super) fn new(ack_timeout_ms: u64, now: Now) -> Self {
         Self {
             open: false,
+            streaming: false,
             cursor: 0,
             base: 0,
             acked: 0,
@@ -62,6 +65,8 @@ impl Outbound {
         self.started_ms = now.mono_ms;
         self.cursor = applied;
         self.acked = applied;
+        // It may have skipped some of that on an earlier link.
+        self.base = applied;
         Ok(())
     }
 
@@ -139,25 +144,25 @@ impl Outbound {
         if self.cursor - self.acked >= MAX_IN_FLIGHT {
             return None;
         }
+        let just_opened = !std::mem::replace(&mut self.streaming, true);
         // A new peer that would have to read a long log gets all of it by its round instead.
         let fresh = self.cursor == 0 && replica.head() > FRESH_RECORDS;
         match replica.log.after(self.cursor, BATCH_RECORDS) {
             Slice::Records(records) if records.is_empty() => None,
             Slice::Records(records) if !fresh => Some(self.batch(replica, &records)),
-            Slice::Records(_) => Some(self.skip(replica.head(), events)),
-            Slice::Overrun(head) => Some(self.skip(head, events)),
+            Slice::Records(_) => Some(self.skip(replica.head(), just_opened, events)),
+            Slice::Overrun(head) => Some(self.skip(head, just_opened, events)),
         }
     }
 
     /// Jumps to the end of the log. What is skipped counts as not acknowledged; a peer that fell
     /// out of the log, unlike one that has just come, is not waited for until it has repaired.
-    fn skip(&mut self, head: Position, events: &mut Vec<LinkEvent>) -> Message {
-        let streamed_before = self.cursor > self.base || self.base > 0;
+    fn skip(&mut self, head: Position, just_opened: bool, events: &mut Vec<LinkEvent>) -> Message {
         self.cursor = head;
         self.base = head;
         self.acked = head;
         self.rounds_owed = self.rounds_owed.saturating_add(1);
-        if streamed_before && !self.lagging {
+        if !just_opened && !self.lagging {
             self.lagging = true;
             events.push(LinkEvent::Lagging);
         }

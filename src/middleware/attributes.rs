@@ -1,0 +1,261 @@
+//! A session's attributes and counters.
+
+use std::sync::Arc;
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::session::Session;
+use crate::{
+    replica::Writer,
+    session::{SessionError, SessionState, Tag, WrongKind},
+};
+
+/// # Attributes
+///
+/// Values are stored as the JSON that serde makes of them. Names are 1 to 255 bytes long, else
+/// [`SessionError::InvalidName`]. Attributes merge one by one: requests that write different ones
+/// never lose each other's writes, on whatever nodes they run.
+impl Session {
+    /// The attribute's value.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Decode`] when the value is of another type; it is left as it was.
+    /// [`SessionError::WrongKind`] for a counter. And the [errors](Self#errors) of all methods.
+    pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, SessionError> {
+        decode(name, &self.look(name)?)
+    }
+
+    /// Sets the attribute, which creates the session if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Encode`] when serde fails, [`SessionError::TooLarge`] when the session would
+    /// pass a limit, [`SessionError::Full`] and [`SessionError::Leaving`] when it cannot be
+    /// created, [`SessionError::WrongKind`] for a counter. And the [errors](Self#errors) of all
+    /// methods.
+    pub fn insert<T: Serialize>(&self, name: &str, value: T) -> Result<(), SessionError> {
+        check_name(name)?;
+        self.visit.check_writable()?;
+        let bytes = encode(name, &value)?;
+        self.visit
+            .write(name.len() + bytes.len(), |writer| writer.set(name, bytes))
+    }
+
+    /// Removes an attribute or counter. Returns whether it was there.
+    ///
+    /// # Errors
+    ///
+    /// The [errors](Self#errors) of all methods.
+    pub fn remove(&self, name: &str) -> Result<bool, SessionError> {
+        check_name(name)?;
+        let removed = self.visit.change(|writer| writer.remove(name))?;
+        Ok(removed.unwrap_or(false))
+    }
+
+    /// Replaces the value by what `update` makes of it, and returns that. Atomic on this node: when
+    /// another request changes the attribute meanwhile, `update` runs again on the new value.
+    ///
+    /// No lock is held while `update` runs, so it may take its time and use the session, except for
+    /// writing this same attribute, which would have it run for ever. When it panics nothing has
+    /// changed. Two nodes that update the same attribute at once do not see each other's writes:
+    /// the later one wins everywhere. To count, use [`increment`](Self::increment).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`get`](Self::get) and [`insert`](Self::insert).
+    pub fn update<T: Serialize + DeserializeOwned>(
+        &self,
+        name: &str,
+        mut update: impl FnMut(Option<T>) -> T,
+    ) -> Result<T, SessionError> {
+        loop {
+            let seen = self.look(name)?;
+            self.visit.check_writable()?;
+            let value = update(decode(name, &seen)?);
+            if self.replace(name, &seen, encode(name, &value)?)? {
+                return Ok(value);
+            }
+        }
+    }
+
+    /// The attribute's value, which is set to what `make` returns if there is none. Atomic on this
+    /// node; no lock is held while `make` runs, once at most.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`get`](Self::get) and, if there is no value, of [`insert`](Self::insert).
+    pub fn get_or_insert_with<T: Serialize + DeserializeOwned>(
+        &self,
+        name: &str,
+        make: impl FnOnce() -> T,
+    ) -> Result<T, SessionError> {
+        let seen = self.look(name)?;
+        if let Some(value) = decode(name, &seen)? {
+            return Ok(value);
+        }
+        self.visit.check_writable()?;
+        let made = make();
+        let bytes = encode(name, &made)?;
+        let mut seen = seen;
+        while !self.replace(name, &seen, Arc::clone(&bytes))? {
+            seen = self.look(name)?;
+            if let Some(value) = decode(name, &seen)? {
+                return Ok(value);
+            }
+        }
+        Ok(made)
+    }
+
+    /// Whether there is an attribute or counter of this name.
+    ///
+    /// # Errors
+    ///
+    /// The [errors](Self#errors) of all methods.
+    pub fn contains_key(&self, name: &str) -> Result<bool, SessionError> {
+        check_name(name)?;
+        let held = self
+            .visit
+            .read(|state| state.slot(name).is_some_and(|slot| slot.is_live()))?;
+        Ok(held.unwrap_or(false))
+    }
+
+    /// The names of all attributes and counters, sorted.
+    ///
+    /// # Errors
+    ///
+    /// The [errors](Self#errors) of all methods.
+    pub fn keys(&self) -> Result<Vec<String>, SessionError> {
+        let names = self
+            .visit
+            .read(|state| state.names().map(|name| name.as_ref().to_owned()).collect())?;
+        Ok(names.unwrap_or_default())
+    }
+
+    /// Removes all attributes and counters in one change. The session and its id stay.
+    ///
+    /// # Errors
+    ///
+    /// The [errors](Self#errors) of all methods.
+    pub fn clear(&self) -> Result<(), SessionError> {
+        self.remove_prefix("").map(drop)
+    }
+
+    /// Removes the attributes and counters whose names start with `prefix`, in one change. Returns
+    /// how many there were.
+    ///
+    /// # Errors
+    ///
+    /// The [errors](Self#errors) of all methods.
+    pub fn remove_prefix(&self, prefix: &str) -> Result<usize, SessionError> {
+        let removed = self.visit.change(|writer| remove_all(writer, prefix))?;
+        Ok(removed.unwrap_or(0))
+    }
+
+    /// Adds to the counter and returns its new value here. Increments on several nodes at once all
+    /// count. A counter starts at 0 and saturates. Creates the session if there is none.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`insert`](Self::insert); [`SessionError::WrongKind`] for an attribute.
+    pub fn increment(&self, name: &str, by: i64) -> Result<i64, SessionError> {
+        check_name(name)?;
+        self.visit.write(name.len(), |writer| writer.add(name, by))
+    }
+
+    /// The counter's value as far as this node knows, 0 when there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::WrongKind`] for an attribute, and the [errors](Self#errors) of all methods.
+    pub fn counter(&self, name: &str) -> Result<i64, SessionError> {
+        check_name(name)?;
+        match self.visit.read(|state| state.count(name))? {
+            None => Ok(0),
+            Some(count) => count.map_err(|kind| wrong_kind(name, kind)),
+        }
+    }
+
+    fn look(&self, name: &str) -> Result<Seen, SessionError> {
+        check_name(name)?;
+        let seen = self.visit.read(|state| look(state, name))?;
+        match seen {
+            None => Ok(Seen::default()),
+            Some(seen) => seen.map_err(|kind| wrong_kind(name, kind)),
+        }
+    }
+
+    /// Sets the attribute unless it changed since it was `seen`; whether it did.
+    fn replace(&self, name: &str, seen: &Seen, bytes: Arc<[u8]>) -> Result<bool, SessionError> {
+        self.visit.write(name.len() + bytes.len(), |writer| {
+            if writer.tag(name) != seen.tag {
+                return Ok(false);
+            }
+            writer.set(name, bytes).map(|()| true)
+        })
+    }
+}
+
+/// An attribute at one moment.
+#[derive(Default)]
+struct Seen {
+    tag: Option<Tag>,
+    bytes: Option<Arc<[u8]>>,
+}
+
+fn look(state: &SessionState, name: &str) -> Result<Seen, WrongKind> {
+    Ok(Seen {
+        tag: state.slot(name).map(|slot| slot.tag),
+        bytes: state.json(name)?.cloned(),
+    })
+}
+
+fn remove_all(writer: &mut Writer<'_>, prefix: &str) -> Result<usize, SessionError> {
+    let names: Vec<Arc<str>> = writer
+        .state()
+        .names()
+        .filter(|name| name.starts_with(prefix))
+        .cloned()
+        .collect();
+    for name in &names {
+        writer.remove(name)?;
+    }
+    Ok(names.len())
+}
+
+fn decode<T: DeserializeOwned>(name: &str, seen: &Seen) -> Result<Option<T>, SessionError> {
+    let Some(bytes) = &seen.bytes else {
+        return Ok(None);
+    };
+    serde_json::from_slice(bytes)
+        .map(Some)
+        .map_err(|source| SessionError::Decode {
+            name: name.into(),
+            source,
+        })
+}
+
+fn encode<T: Serialize>(name: &str, value: &T) -> Result<Arc<[u8]>, SessionError> {
+    serde_json::to_vec(value)
+        .map(Arc::from)
+        .map_err(|source| SessionError::Encode {
+            name: name.into(),
+            source,
+        })
+}
+
+fn check_name(name: &str) -> Result<(), SessionError> {
+    if (1..=MAX_NAME_LENGTH).contains(&name.len()) {
+        return Ok(());
+    }
+    Err(SessionError::InvalidName { name: name.into() })
+}
+
+fn wrong_kind(name: &str, kind: WrongKind) -> SessionError {
+    SessionError::WrongKind {
+        name: name.into(),
+        is_counter: kind.is_counter,
+    }
+}
+
+const MAX_NAME_LENGTH: usize = 255;

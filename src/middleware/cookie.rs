@@ -1,0 +1,344 @@
+//! The session cookie: its rules, how it is found in a request, how it is set and removed.
+//!
+//! A name with the `__Host-` prefix is accepted by browsers only with `Secure`, `Path=/` and no
+//! `Domain`, one with `__Secure-` only with `Secure`, and `SameSite=None` needs `Secure`, too. A
+//! browser drops a cookie that breaks these rules without a word, so they are checked at start.
+
+use std::time::Duration;
+
+use cookie::{Cookie, Expiration, time};
+use http::HeaderValue;
+
+/// When a browser sends the session cookie along with requests that other sites start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SameSite {
+    /// Never. A user who follows a link from elsewhere arrives without the session.
+    Strict,
+    /// With top-level navigation only. The default.
+    #[default]
+    Lax,
+    /// Always, as embedded apps need it. Requires `Secure`.
+    None,
+}
+
+/// Why a layer's options do not go together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LayerError {
+    /// The name holds a character that cookie names must not have, or none at all.
+    #[error(
+        "cookie name {0:?} must be 1 or more of the characters A-Z, a-z, 0-9 and !#$%&'*+-.^_`|~"
+    )]
+    InvalidName(String),
+    /// The context is empty, too long, or cannot be part of a cookie name.
+    #[error("context {0:?} must be 1 to 64 of the characters A-Z, a-z, 0-9 and !#$%&'*+-.^_`|~")]
+    InvalidContext(String),
+    /// The path does not start with a slash or cannot be sent.
+    #[error("cookie path {0:?} must start with `/` and be visible ASCII without `;`")]
+    InvalidPath(String),
+    /// The domain cannot be sent.
+    #[error("cookie domain {0:?} must be a host name of letters, digits, `-` and `.`")]
+    InvalidDomain(String),
+    /// A browser would drop a `__Host-` cookie with these attributes.
+    #[error(
+        "cookie {name:?} has the `__Host-` prefix, so browsers drop it {why}: \
+         {fix}, or choose another name with `with_name`"
+    )]
+    #[non_exhaustive]
+    HostPrefix {
+        /// The cookie's name.
+        name: String,
+        /// Which rule it breaks.
+        why: &'static str,
+        /// The call that mends it.
+        fix: &'static str,
+    },
+    /// A browser would drop a `__Secure-` cookie without `Secure`.
+    #[error(
+        "cookie {0:?} has the `__Secure-` prefix, so browsers drop it without `Secure`: \
+         leave out `with_secure(false)`, or choose another name with `with_name`"
+    )]
+    SecurePrefix(String),
+    /// A browser would drop a `SameSite=None` cookie without `Secure`.
+    #[error(
+        "browsers drop a cookie with `SameSite=None` but without `Secure`: \
+         leave out `with_secure(false)` or `insecure_for_development()`, or choose `SameSite::Lax`"
+    )]
+    SameSiteNone,
+    /// Another context of the cluster uses a cookie of this name.
+    #[error(
+        "cookie {name:?} is used by context {other:?} already: give each context's layer a name of \
+         its own with `with_name`, or leave the name to the layer"
+    )]
+    #[non_exhaustive]
+    NameTaken {
+        /// The cookie's name.
+        name: String,
+        /// The context that uses it.
+        other: String,
+    },
+    /// A cluster serves 64 contexts at most.
+    #[error("a cluster serves at most 64 contexts: share some of them")]
+    TooManyContexts,
+}
+
+/// What the layer's setters say about the cookie.
+#[derive(Clone, Debug)]
+pub(super) struct CookieRules {
+    /// `None`: the default name, which depends on the context.
+    pub(super) name: Option<String>,
+    pub(super) secure: bool,
+    pub(super) http_only: bool,
+    pub(super) same_site: SameSite,
+    pub(super) domain: Option<String>,
+    pub(super) path: String,
+    pub(super) persistence: Persistence,
+    /// Whether to work over plain HTTP: without `Secure` and without a prefix that requires it.
+    pub(super) development: bool,
+}
+
+/// Whether the cookie outlives the browser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Persistence {
+    Browser,
+    /// With `Max-Age`, as long as the session lives.
+    Session,
+}
+
+impl Default for CookieRules {
+    fn default() -> Self {
+        Self {
+            name: None,
+            secure: true,
+            http_only: true,
+            same_site: SameSite::default(),
+            domain: None,
+            path: "/".to_owned(),
+            persistence: Persistence::Browser,
+            development: false,
+        }
+    }
+}
+
+impl CookieRules {
+    /// The cookie of `context`, whose empty name is the app without one.
+    pub(super) fn check(&self, context: Option<&str>) -> Result<SessionCookie, LayerError> {
+        if let Some(context) = context
+            && !(is_token(context) && context.len() <= MAX_CONTEXT_LENGTH)
+        {
+            return Err(LayerError::InvalidContext(context.to_owned()));
+        }
+        let name = self.effective_name(context);
+        let secure = self.secure && !self.development;
+        if !is_token(&name) {
+            return Err(LayerError::InvalidName(name));
+        }
+        if !self.path.starts_with('/') || !self.path.bytes().all(is_path_byte) {
+            return Err(LayerError::InvalidPath(self.path.clone()));
+        }
+        if let Some(domain) = &self.domain
+            && (domain.is_empty() || !domain.bytes().all(is_domain_byte))
+        {
+            return Err(LayerError::InvalidDomain(domain.clone()));
+        }
+        if has_prefix(&name, HOST_PREFIX)
+            && let Some((why, fix)) = self.broken_host_rule(secure)
+        {
+            return Err(LayerError::HostPrefix { name, why, fix });
+        }
+        if has_prefix(&name, SECURE_PREFIX) && !secure {
+            return Err(LayerError::SecurePrefix(name));
+        }
+        if self.same_site == SameSite::None && !secure {
+            return Err(LayerError::SameSiteNone);
+        }
+        Ok(SessionCookie {
+            name,
+            rules: Self {
+                secure,
+                ..self.clone()
+            },
+        })
+    }
+
+    fn effective_name(&self, context: Option<&str>) -> String {
+        let name = match (&self.name, context) {
+            (Some(name), _) => name.clone(),
+            (None, None) => DEFAULT_NAME.to_owned(),
+            (None, Some(context)) => format!("{DEFAULT_NAME}-{context}"),
+        };
+        if self.development {
+            for prefix in [HOST_PREFIX, SECURE_PREFIX] {
+                if has_prefix(&name, prefix) {
+                    return name[prefix.len()..].to_owned();
+                }
+            }
+        }
+        name
+    }
+
+    const fn broken_host_rule(&self, secure: bool) -> Option<(&'static str, &'static str)> {
+        if !secure {
+            Some(("without `Secure`", "leave out `with_secure(false)`"))
+        } else if self.domain.is_some() {
+            Some(("with a `Domain`", "leave out `with_domain`"))
+        } else if self.path.len() != 1 {
+            Some(("with a `Path` other than `/`", "leave out `with_path`"))
+        } else {
+            None
+        }
+    }
+}
+
+/// A cookie whose rules are checked.
+#[derive(Clone, Debug)]
+pub(super) struct SessionCookie {
+    name: String,
+    rules: CookieRules,
+}
+
+impl SessionCookie {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn is_persistent(&self) -> bool {
+        self.rules.persistence == Persistence::Session
+    }
+
+    /// Whether a `Cookie` field may hold our cookie. Cheap; says yes too often rather than no.
+    pub(super) fn may_be_in(&self, field: &HeaderValue) -> bool {
+        field
+            .as_bytes()
+            .windows(self.name.len())
+            .any(|window| window == self.name.as_bytes())
+    }
+
+    /// The values that a `Cookie` field has for our name, in the client's order.
+    pub(super) fn values_in<'a>(&'a self, field: &'a HeaderValue) -> impl Iterator<Item = &'a str> {
+        field
+            .as_bytes()
+            .split(|byte| *byte == b';')
+            .filter_map(|pair| {
+                let (name, value) = str::from_utf8(pair).ok()?.split_once('=')?;
+                (name.trim() == self.name).then(|| value.trim())
+            })
+    }
+
+    /// The `Set-Cookie` field that gives the client `value`.
+    pub(super) fn set(&self, value: String, max_age: Option<Duration>) -> HeaderValue {
+        let mut cookie = self.with_attributes(value);
+        if let Some(max_age) = max_age {
+            let seconds = i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX);
+            cookie.set_max_age(time::Duration::seconds(seconds));
+        }
+        header(&cookie)
+    }
+
+    /// The `Set-Cookie` field that takes it away: with the same attributes, or a browser would take
+    /// it for another cookie, or refuse it for its prefix.
+    pub(super) fn removal(&self) -> HeaderValue {
+        let mut cookie = self.with_attributes(String::new());
+        cookie.set_max_age(time::Duration::ZERO);
+        cookie.set_expires(Expiration::from(time::OffsetDateTime::UNIX_EPOCH));
+        header(&cookie)
+    }
+
+    fn with_attributes(&self, value: String) -> Cookie<'_> {
+        let rules = &self.rules;
+        let mut cookie = Cookie::new(self.name.as_str(), value);
+        cookie.set_path(rules.path.as_str());
+        cookie.set_secure(rules.secure);
+        cookie.set_http_only(rules.http_only);
+        cookie.set_same_site(match rules.same_site {
+            SameSite::Strict => cookie::SameSite::Strict,
+            SameSite::Lax => cookie::SameSite::Lax,
+            SameSite::None => cookie::SameSite::None,
+        });
+        if let Some(domain) = &rules.domain {
+            cookie.set_domain(domain.as_str());
+        }
+        cookie
+    }
+}
+
+fn header(cookie: &Cookie<'_>) -> HeaderValue {
+    HeaderValue::try_from(cookie.to_string())
+        .expect("name, path and domain are checked, the value is base64url and a route")
+}
+
+fn has_prefix(name: &str, prefix: &str) -> bool {
+    // Browsers compare the prefixes without regard to case.
+    name.get(..prefix.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+}
+
+/// RFC 6265: a cookie name is a token of RFC 9110.
+fn is_token(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+fn is_path_byte(byte: u8) -> bool {
+    byte.is_ascii_graphic() && byte != b';'
+}
+
+fn is_domain_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.'
+}
+
+const DEFAULT_NAME: &str = "__Host-id";
+const HOST_PREFIX: &str = "__Host-";
+const SECURE_PREFIX: &str = "__Secure-";
+const MAX_CONTEXT_LENGTH: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(field: &'static str) -> Vec<String> {
+        let cookie = CookieRules::default().check(None).expect("defaults");
+        let field = HeaderValue::from_static(field);
+        cookie.values_in(&field).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn values_are_found_by_their_exact_name() {
+        assert_eq!(values("a=1; __Host-id=x;__Host-id=y; b=2"), ["x", "y"]);
+        assert_eq!(values("__Host-id2=x; my__Host-id=y; __host-id=z"), [""; 0]);
+        assert_eq!(values("__Host-id"), [""; 0]);
+    }
+
+    #[test]
+    fn a_broken_neighbour_does_not_hide_our_cookie() {
+        let cookie = CookieRules::default().check(None).expect("defaults");
+        let field = HeaderValue::from_bytes(b"x=\xff; __Host-id=v").expect("opaque bytes");
+        assert!(cookie.may_be_in(&field));
+        assert_eq!(cookie.values_in(&field).collect::<Vec<_>>(), ["v"]);
+    }
+
+    #[test]
+    fn paths_and_domains_that_cannot_be_sent_are_refused() {
+        for path in ["", "shop", "/a;b", "/a b", "/ä", "/\n"] {
+            let rules = CookieRules {
+                name: Some("id".to_owned()),
+                path: path.to_owned(),
+                ..CookieRules::default()
+            };
+            let error = rules.check(None).expect_err(path);
+            assert_eq!(error, LayerError::InvalidPath(path.to_owned()));
+        }
+        for domain in ["", "a b", "a;b", "ä.example"] {
+            let rules = CookieRules {
+                name: Some("id".to_owned()),
+                domain: Some(domain.to_owned()),
+                ..CookieRules::default()
+            };
+            let error = rules.check(None).expect_err(domain);
+            assert_eq!(error, LayerError::InvalidDomain(domain.to_owned()));
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! What a failed session operation looks like to the client, when a handler returns it.
+
+use axum::{
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+
+use crate::session::SessionError;
+
+/// The body is the status in words: what went wrong is for the log, not for the client.
+impl IntoResponse for SessionError {
+    fn into_response(self) -> Response {
+        let status = status(&self);
+        if status == StatusCode::INTERNAL_SERVER_ERROR {
+            let source = std::error::Error::source(&self);
+            tracing::error!(error = %self, source, "session operation failed");
+        } else {
+            tracing::debug!(error = %self, "session operation failed");
+        }
+        (status, status.canonical_reason().unwrap_or_default()).into_response()
+    }
+}
+
+const fn status(error: &SessionError) -> StatusCode {
+    match error {
+        SessionError::Full | SessionError::Leaving => StatusCode::SERVICE_UNAVAILABLE,
+        SessionError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        SessionError::Destroyed | SessionError::Superseded => StatusCode::CONFLICT,
+        SessionError::HeadersSent
+        | SessionError::Decode { .. }
+        | SessionError::Encode { .. }
+        | SessionError::WrongKind { .. }
+        | SessionError::Exhausted
+        | SessionError::InvalidName { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_error_has_its_status_and_tells_the_client_nothing_else() {
+        let decode = SessionError::Decode {
+            name: "secret-name".into(),
+            source: serde_json::from_str::<u8>("x").expect_err("no number"),
+        };
+        for (error, expected) in [
+            (SessionError::Full, 503),
+            (SessionError::Leaving, 503),
+            (
+                SessionError::TooLarge {
+                    what: "bytes",
+                    would_be: 2,
+                    limit: 1,
+                },
+                413,
+            ),
+            (SessionError::Destroyed, 409),
+            (SessionError::Superseded, 409),
+            (SessionError::HeadersSent, 500),
+            (SessionError::Exhausted, 500),
+            (decode, 500),
+        ] {
+            assert_eq!(error.into_response().status(), expected);
+        }
+    }
+}

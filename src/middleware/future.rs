@@ -1,0 +1,113 @@
+//! The way of a response: ship, wait for peers, set the cookie.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use http::{
+    HeaderValue, Response,
+    header::{CACHE_CONTROL, SET_COOKIE},
+};
+use pin_project_lite::pin_project;
+
+use super::visit::Visit;
+use crate::node::AckWait;
+
+pin_project! {
+    /// The future of [`ClusterSessionService`](crate::ClusterSessionService).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it drops the inner future first, then ships what that has written to the session,
+    /// without waiting for peers.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ResponseFuture<F>
+    where
+        F: Future,
+    {
+        // Fields are dropped in this order: the handler's last writes are shipped, too.
+        #[pin]
+        inner: Option<F>,
+        answer: Option<F::Output>,
+        wait: Option<AckWait>,
+        request: Option<ShipOnDrop>,
+    }
+}
+
+impl<F: Future> ResponseFuture<F> {
+    pub(super) fn new(inner: F, visit: Option<Arc<Visit>>) -> Self {
+        Self {
+            inner: Some(inner),
+            answer: None,
+            wait: None,
+            request: visit.map(ShipOnDrop),
+        }
+    }
+}
+
+impl<F, R, E> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let mut this = self.project();
+        if let Some(inner) = this.inner.as_mut().as_pin_mut() {
+            let on_panic = this.request.as_ref().map(|request| ShipOnPanic(&request.0));
+            let answer = ready!(inner.poll(cx));
+            drop(on_panic);
+            this.inner.set(None);
+            *this.answer = Some(answer);
+            *this.wait = this
+                .request
+                .as_ref()
+                .and_then(|request| request.0.acknowledged(request.0.close()));
+        }
+        if let Some(wait) = this.wait {
+            ready!(Pin::new(wait).poll(cx));
+            *this.wait = None;
+        }
+        let mut answer = this.answer.take().expect("polled after completion");
+        if let Some(request) = this.request.take()
+            && let Ok(response) = &mut answer
+            && let Some(cookie) = request.0.set_cookie()
+        {
+            let headers = response.headers_mut();
+            headers.append(SET_COOKIE, cookie);
+            // A shared cache that kept this response would hand the session to everybody.
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+        Poll::Ready(answer)
+    }
+}
+
+impl<F: Future> fmt::Debug for ResponseFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}
+
+/// A request under way. Whatever ends it, its writes are shipped.
+struct ShipOnDrop(Arc<Visit>);
+
+impl Drop for ShipOnDrop {
+    fn drop(&mut self) {
+        // Nobody is left to wait for peers.
+        self.0.close();
+    }
+}
+
+/// Ships at once when the handler panics, because whoever catches that may keep the future.
+struct ShipOnPanic<'a>(&'a Visit);
+
+impl Drop for ShipOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.commit();
+        }
+    }
+}

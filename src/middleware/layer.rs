@@ -1,0 +1,280 @@
+//! The layer and its options.
+
+use std::sync::Arc;
+
+use tower_layer::Layer;
+
+use super::{
+    app::App,
+    cookie::{CookieRules, LayerError, Persistence, SameSite},
+    filter::{Filter, FilterError},
+    service::ClusterSessionService,
+};
+use crate::{
+    config::{Ack, ClusterConfig, Expiry, StartError},
+    node::{Claim, Cluster},
+    session::Birth,
+};
+
+/// Gives the requests of the services it wraps a [`SessionSlot`](crate::SessionSlot).
+///
+/// The layer itself does nothing and is cheap to clone. Put it around the whole app: axum's
+/// [`Router::layer`] covers the routes added before it, nested ones included.
+///
+/// | option | default |
+/// |---|---|
+/// | cookie | `__Host-id; Secure; HttpOnly; Path=/; SameSite=Lax`, until the browser closes |
+/// | expiry | 30 minutes idle |
+/// | acknowledgements | [`Ack::All`]: of every live peer |
+/// | filter | none |
+/// | context | none |
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_cluster_sessions::{ClusterConfig, ClusterSessionLayer, Expiry};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let default = ClusterSessionLayer::try_new(ClusterConfig::standalone())?;
+///
+/// let shop = ClusterSessionLayer::from_cluster(default.cluster())
+///     .with_context("shop")
+///     .with_expiry(Expiry::idle(Duration::from_secs(600)))
+///     .with_filter(r".*\.(gif|js|jpg|png|html?|css|txt)")?;
+/// shop.check()?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// [`Router::layer`]: https://docs.rs/axum/0.8/axum/struct.Router.html#method.layer
+#[derive(Clone, Debug)]
+pub struct ClusterSessionLayer {
+    cluster: Cluster,
+    options: Arc<Options>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Options {
+    cookie: CookieRules,
+    context: Option<Arc<str>>,
+    expiry: Expiry,
+    ack: Ack,
+    filter: Filter,
+}
+
+impl ClusterSessionLayer {
+    /// Starts a node of a cluster and makes a layer of it. The node is reached with
+    /// [`cluster`](Self::cluster).
+    ///
+    /// # Panics
+    ///
+    /// When the node cannot start, as [`try_new`](Self::try_new) would tell.
+    #[must_use]
+    pub fn new(config: ClusterConfig) -> Self {
+        match Self::try_new(config) {
+            Ok(layer) => layer,
+            Err(error) => panic!("the session cluster cannot start: {error}"),
+        }
+    }
+
+    /// Starts a node of a cluster and makes a layer of it.
+    ///
+    /// # Errors
+    ///
+    /// When the configuration is not valid, the address cannot be bound, or there is no tokio
+    /// runtime. An absent peer is no error.
+    pub fn try_new(config: ClusterConfig) -> Result<Self, StartError> {
+        Cluster::start_now(config).map(|cluster| Self::from_cluster(&cluster))
+    }
+
+    /// A layer for the sessions of a node that runs. Several layers can share a node, each with a
+    /// [context](Self::with_context) of its own.
+    #[must_use]
+    pub fn from_cluster(cluster: &Cluster) -> Self {
+        Self {
+            cluster: cluster.clone(),
+            options: Arc::default(),
+        }
+    }
+
+    /// The cookie's name. Default `__Host-id`, with a context `__Host-id-<context>`.
+    ///
+    /// The `__Host-` prefix has browsers refuse such a cookie from a sibling domain or over plain
+    /// HTTP; a name without it gives that up.
+    #[must_use]
+    pub fn with_name(mut self, name: impl Into<String>) -> Self {
+        self.options().cookie.name = Some(name.into());
+        self
+    }
+
+    /// Whether the cookie is for HTTPS only. Default `true`, which the default name requires.
+    #[must_use]
+    pub fn with_secure(mut self, secure: bool) -> Self {
+        self.options().cookie.secure = secure;
+        self
+    }
+
+    /// Whether scripts cannot read the cookie. Default `true`.
+    #[must_use]
+    pub fn with_http_only(mut self, http_only: bool) -> Self {
+        self.options().cookie.http_only = http_only;
+        self
+    }
+
+    /// When other sites' requests carry the cookie. Default [`SameSite::Lax`].
+    #[must_use]
+    pub fn with_same_site(mut self, same_site: SameSite) -> Self {
+        self.options().cookie.same_site = same_site;
+        self
+    }
+
+    /// The domain that may see the cookie, subdomains included. Default none: this host alone. The
+    /// default name requires that.
+    #[must_use]
+    pub fn with_domain(mut self, domain: impl Into<String>) -> Self {
+        self.options().cookie.domain = Some(domain.into());
+        self
+    }
+
+    /// The path the cookie is sent for. Default `/`, which the default name requires.
+    #[must_use]
+    pub fn with_path(mut self, path: impl Into<String>) -> Self {
+        self.options().cookie.path = path.into();
+        self
+    }
+
+    /// When sessions created under this layer end. Default 30 minutes idle, no limit of age.
+    /// [`Session::set_expiry`](crate::Session::set_expiry) changes it for one session.
+    #[must_use]
+    pub fn with_expiry(mut self, expiry: Expiry) -> Self {
+        self.options().expiry = expiry;
+        self
+    }
+
+    /// Lets the cookie outlive the browser, as long as the session lives: adds `Max-Age`, and sends
+    /// the cookie again when a tenth of it is used. Default: the cookie ends with the browser.
+    #[must_use]
+    pub fn with_persistent_cookie(mut self) -> Self {
+        self.options().cookie.persistence = Persistence::Session;
+        self
+    }
+
+    /// Lets the cookie work over plain HTTP: drops `Secure`, and `__Host-` from the name. Logs a
+    /// warning, because whoever listens on the line can then take over sessions.
+    #[must_use]
+    pub fn insecure_for_development(mut self) -> Self {
+        tracing::warn!("session cookies without `Secure`: for development only");
+        self.options().cookie.development = true;
+        self
+    }
+
+    /// Does not ship attribute writes of requests whose whole path matches `pattern`; they travel
+    /// with the session's next commit. Such requests do not count as use either. Creating,
+    /// destroying and cycling are shipped as always. Default none; repeated calls add.
+    ///
+    /// The pattern is a regular expression in the syntax of the `regex` crate, matched against the
+    /// path as the client sent it: undecoded, without query, inside `nest` with the prefix.
+    /// `;` does not separate patterns.
+    ///
+    /// # Errors
+    ///
+    /// When the pattern is malformed, too large, or uses Java syntax that matching in linear time
+    /// does not have (look-around, back-references, possessive quantifiers). The error shows where.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{ClusterConfig, ClusterSessionLayer};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let layer = ClusterSessionLayer::try_new(ClusterConfig::standalone())?
+    ///     .with_filter(r".*\.(gif|js|jpg|png|html?|css|txt)")?
+    ///     .with_filter("/health")?;
+    /// let error = layer.with_filter(r".*\.(gif|js").unwrap_err();
+    /// assert_eq!(error.position(), Some(4));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn with_filter(mut self, pattern: &str) -> Result<Self, FilterError> {
+        self.options().filter.add(pattern)?;
+        Ok(self)
+    }
+
+    /// Names the app whose sessions these are, when several share a cluster; their sessions never
+    /// mix. 1 to 64 characters that can be part of a cookie's name, at most 64 contexts in a
+    /// cluster. Default: no context, itself distinct from all named ones.
+    #[must_use]
+    pub fn with_context(mut self, context: impl Into<String>) -> Self {
+        self.options().context = Some(context.into().into());
+        self
+    }
+
+    /// Whose acknowledgement a response waits for. Default [`Ack::All`].
+    #[must_use]
+    pub fn with_ack(mut self, ack: Ack) -> Self {
+        self.options().ack = ack;
+        self
+    }
+
+    /// The node this layer's sessions live on.
+    #[must_use]
+    pub const fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// Checks the options as [`Layer::layer`] does, and reserves the cookie's name for the context.
+    ///
+    /// # Errors
+    ///
+    /// When browsers would drop the cookie, a name cannot be sent, or another context of the
+    /// cluster has the cookie's name.
+    pub fn check(&self) -> Result<(), LayerError> {
+        self.app().map(drop)
+    }
+
+    fn options(&mut self) -> &mut Options {
+        Arc::make_mut(&mut self.options)
+    }
+
+    fn app(&self) -> Result<App, LayerError> {
+        let options = &self.options;
+        let cookie = options.cookie.check(options.context.as_deref())?;
+        let context = options.context.clone().unwrap_or_else(|| "".into());
+        let node = self.cluster.node();
+        match node.claim_cookie(cookie.name(), &context) {
+            Claim::Granted => {}
+            Claim::Taken { by } => {
+                return Err(LayerError::NameTaken {
+                    name: cookie.name().to_owned(),
+                    other: by.as_ref().to_owned(),
+                });
+            }
+            Claim::TooManyContexts => return Err(LayerError::TooManyContexts),
+        }
+        Ok(App {
+            cluster: self.cluster.clone(),
+            cookie,
+            birth: Arc::new(Birth {
+                context,
+                route: node.settings().route.clone(),
+                expiry: options.expiry,
+            }),
+            ack: options.ack,
+            filter: options.filter.clone(),
+        })
+    }
+}
+
+/// # Panics
+///
+/// `layer` panics when [`check`](ClusterSessionLayer::check) fails.
+impl<S> Layer<S> for ClusterSessionLayer {
+    type Service = ClusterSessionService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        match self.app() {
+            Ok(app) => ClusterSessionService::new(inner, Arc::new(app)),
+            Err(error) => panic!("invalid session layer: {error}"),
+        }
+    }
+}

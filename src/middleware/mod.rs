@@ -1,0 +1,41 @@
+//! The HTTP face: the layer, the cookie, the filter, and the session a handler sees.
+//!
+//! The path of a request: the service looks for its cookie and puts a [`SessionSlot`] into the
+//! request's extensions. Whoever loads the slot gets a [`Session`]; until then nothing is touched.
+//! When the inner response is there, the response future ships the session's changes, waits for
+//! peers as [`Ack`](crate::Ack) says, and adds the cookie if the client lacks it.
+//!
+//! - A request that loads nothing gets its response untouched and waits for nobody.
+//! - Only ids the cluster minted are used. An unknown one is never adopted and never answered with
+//!   a removal cookie.
+//! - A dropped or panicking request ships what it wrote.
+
+mod app;
+mod attributes;
+mod cookie;
+#[cfg(feature = "axum")]
+mod error;
+#[cfg(feature = "axum")]
+mod extract;
+mod filter;
+mod future;
+mod layer;
+mod presented;
+mod service;
+mod session;
+mod slot;
+mod typed;
+mod visit;
+
+#[cfg(feature = "axum")]
+pub use self::extract::MissingLayer;
+pub use self::{
+    cookie::{LayerError, SameSite},
+    filter::FilterError,
+    future::ResponseFuture,
+    layer::ClusterSessionLayer,
+    service::ClusterSessionService,
+    session::Session,
+    slot::SessionSlot,
+    typed::{Attribute, Typed},
+};

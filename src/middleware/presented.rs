@@ -1,0 +1,54 @@
+//! The session cookies a request came with, kept until somebody asks for the session.
+
+use http::{HeaderMap, HeaderValue, header::COOKIE};
+
+use super::cookie::SessionCookie;
+use crate::session::CookieValue;
+
+/// The `Cookie` fields that may hold our cookie. HTTP/2 clients send one field per cookie, and
+/// another site on a sibling domain may have planted cookies of our name.
+#[derive(Debug, Default)]
+pub(super) struct Presented {
+    // Apart, so that the usual single field needs no allocation.
+    first: Option<HeaderValue>,
+    more: Vec<HeaderValue>,
+}
+
+impl Presented {
+    pub(super) fn find(cookie: &SessionCookie, headers: &HeaderMap) -> Self {
+        let mut fields = headers
+            .get_all(COOKIE)
+            .iter()
+            .filter(|field| cookie.may_be_in(field))
+            .cloned();
+        Self {
+            first: fields.next(),
+            more: fields.collect(),
+        }
+    }
+
+    /// Whether the client sent no cookie of our name at all.
+    pub(super) fn is_empty(&self, cookie: &SessionCookie) -> bool {
+        self.values(cookie).next().is_none()
+    }
+
+    /// The first cookies of our name that this crate may have written.
+    pub(super) fn candidates<'a>(
+        &'a self,
+        cookie: &'a SessionCookie,
+    ) -> impl Iterator<Item = CookieValue> {
+        self.values(cookie)
+            .take(MAX_CANDIDATES)
+            .filter_map(CookieValue::parse)
+    }
+
+    fn values<'a>(&'a self, cookie: &'a SessionCookie) -> impl Iterator<Item = &'a str> {
+        self.first
+            .iter()
+            .chain(&self.more)
+            .flat_map(|field| cookie.values_in(field))
+    }
+}
+
+/// Cookies of our name that are tried: more than an honest client has, few enough to cost nothing.
+const MAX_CANDIDATES: usize = 8;

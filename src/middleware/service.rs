@@ -1,0 +1,46 @@
+//! The service around an app.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{Request, Response};
+use tower_service::Service;
+
+use super::{app::App, future::ResponseFuture, slot::SessionSlot};
+
+/// A service whose requests carry a [`SessionSlot`]: what
+/// [`ClusterSessionLayer`](crate::ClusterSessionLayer) makes of the service it wraps.
+///
+/// The inner service's errors pass through.
+#[derive(Clone, Debug)]
+pub struct ClusterSessionService<S> {
+    inner: S,
+    app: Arc<App>,
+}
+
+impl<S> ClusterSessionService<S> {
+    pub(super) const fn new(inner: S, app: Arc<App>) -> Self {
+        Self { inner, app }
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for ClusterSessionService<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+{
+    type Response = Response<R>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let visit = SessionSlot::open(&self.app, &mut request);
+        // The ready service itself is used, right away, so no clone needs to be swapped in.
+        ResponseFuture::new(self.inner.call(request), visit)
+    }
+}

@@ -1,0 +1,134 @@
+//! The session as a handler sees it: its life, its id, its limits.
+
+use std::{fmt, sync::Arc};
+
+use super::visit::Visit;
+use crate::{config::Expiry, session::SessionError};
+
+/// The session of the client that sent a request.
+///
+/// Methods do not wait: reads come from this node's memory, writes apply there at once, for all
+/// requests of the session, and are shipped to peers when the response is ready or its future is
+/// dropped. There is no rollback, not for an error response either.
+///
+/// The first write creates the session, reading never does. After the response's head has left (in
+/// a streamed body, behind a WebSocket) each write is shipped by itself; creating a session and
+/// [`cycle_id`](Self::cycle_id) then fail with [`SessionError::HeadersSent`].
+///
+/// A handle counts as use: as long as one lives the session does not expire. Clones, and other
+/// handles that were loaded in the same request, show the same session.
+///
+/// # Errors
+///
+/// All methods that return a `Result` fail with [`SessionError::Destroyed`] when the session was
+/// alive on loading and another request or node has destroyed it since. Writes fail with
+/// [`SessionError::Superseded`] when the client came with an id that [`cycle_id`](Self::cycle_id)
+/// replaced less than a minute ago; reads are empty then.
+///
+/// # Examples
+///
+/// ```
+/// use tower_cluster_sessions::{Session, SessionError};
+///
+/// fn log_in(session: &Session, user: &str) -> Result<u64, SessionError> {
+///     session.cycle_id()?;
+///     session.insert("user", user)?;
+///     session.update("logins", |logins: Option<u64>| logins.unwrap_or(0) + 1)
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Session {
+    pub(super) visit: Arc<Visit>,
+}
+
+impl Session {
+    pub(super) const fn new(visit: Arc<Visit>) -> Self {
+        Self { visit }
+    }
+
+    /// The session's public id: the same on all nodes and for the session's whole life, also after
+    /// [`cycle_id`](Self::cycle_id). It opens nothing, so it may be logged and shown. `None` as
+    /// long as there is no session, and again when it is destroyed.
+    #[must_use]
+    pub fn id(&self) -> Option<String> {
+        self.visit.id()
+    }
+
+    /// Whether the client does not know of the session: it has yet to be created, or this request
+    /// created it.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.visit.is_new()
+    }
+
+    /// Gives the client another cookie for the same session, so that whoever knew the old one is
+    /// locked out: call it when a user logs in or gains rights. One atomic change that all nodes
+    /// learn of; attributes, and what other requests write meanwhile, stay. Without a session it
+    /// does nothing, because the first write then mints a fresh id anyway.
+    ///
+    /// The old cookie is dead at once. A client that misses the response must log in again.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::HeadersSent`] once the response's head has left, and the
+    /// [errors](Self#errors) of all methods.
+    pub fn cycle_id(&self) -> Result<(), SessionError> {
+        self.visit.cycle_id()
+    }
+
+    /// Ends the session everywhere, and removes the client's cookie if it sent one. It does not
+    /// come back, also not through a parallel request's write. A later write on this handle starts
+    /// another session. Succeeds also when there is no session, or no longer one.
+    ///
+    /// Once the response's head has left, the cookie stays, and is worth nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Superseded`] as for all writes.
+    pub fn destroy(&self) -> Result<(), SessionError> {
+        self.visit.destroy()
+    }
+
+    /// When the session ends: by [`set_expiry`](Self::set_expiry), or as the layer that created it
+    /// says.
+    ///
+    /// # Errors
+    ///
+    /// The [errors](Self#errors) of all methods.
+    pub fn expiry(&self) -> Result<Expiry, SessionError> {
+        self.visit.expiry()
+    }
+
+    /// Changes when this session ends. An age counts from creation. Before there is a session, it
+    /// is remembered for the one this request may create.
+    ///
+    /// # Errors
+    ///
+    /// The [errors](Self#errors) of all methods.
+    pub fn set_expiry(&self, expiry: Expiry) -> Result<(), SessionError> {
+        self.visit.set_expiry(expiry)
+    }
+
+    /// Ships the session's changes now and waits until every live peer holds them, whatever the
+    /// layer's [`Ack`](crate::Ack). Returns how many peers do; 0 also when nothing was to be shipped.
+    /// Waits for `ack_timeout` at most. Attribute writes of a filtered request are not part of it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops the waiting; the changes are on their way.
+    pub async fn replicated(&self) -> usize {
+        self.visit.replicated().await
+    }
+
+    #[cfg(feature = "axum")]
+    pub(super) fn is_live(&self) -> bool {
+        self.visit.is_held()
+    }
+}
+
+/// Shows no attribute and no credential.
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Session").field(&self.visit).finish()
+    }
+}

@@ -1,0 +1,103 @@
+//! What the layer leaves in a request's extensions.
+
+use std::{fmt, sync::Arc};
+
+use http::{Extensions, Request};
+
+use super::{app::App, presented::Presented, session::Session, visit::Visit};
+use crate::replica::Shipping;
+
+/// The session a request may have, found in the request's extensions. Nothing is looked up before
+/// [`load`](Self::load).
+///
+/// With layers of several contexts around a service, the extensions hold the innermost slot;
+/// [`of`](Self::of) finds the others.
+///
+/// ```
+/// use http::{Request, Response};
+/// use tower_cluster_sessions::{SessionError, SessionSlot};
+///
+/// async fn handler(request: Request<()>) -> Result<Response<String>, SessionError> {
+///     let slot = request.extensions().get::<SessionSlot>().expect("a session layer around");
+///     let session = slot.load().await;
+///     let hits = session.increment("hits", 1)?;
+///     Ok(Response::new(format!("{hits} hits")))
+/// }
+/// ```
+#[derive(Clone)]
+pub struct SessionSlot {
+    visit: Arc<Visit>,
+    /// The slot of the next layer outside, which is of another context.
+    outer: Option<Arc<Self>>,
+}
+
+impl SessionSlot {
+    /// The slot of `context`, as named with
+    /// [`with_context`](crate::ClusterSessionLayer::with_context); `""` is the layer without one.
+    #[must_use]
+    pub fn of<'a>(extensions: &'a Extensions, context: &str) -> Option<&'a Self> {
+        extensions
+            .get::<Self>()?
+            .chain()
+            .find(|slot| slot.visit.app().context() == context)
+    }
+
+    /// Loads the session the client presents, or an empty one that is created by its first write.
+    ///
+    /// Loading is use: the session's idle time starts anew. It waits only while this node's state
+    /// transfer is under way and the id is unknown here; then peers are asked, for 500 ms at most.
+    /// All handles of one request show the same session.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loads nothing.
+    pub async fn load(&self) -> Session {
+        self.visit.load().await;
+        Session::new(Arc::clone(&self.visit))
+    }
+
+    /// Puts a slot for `app` into the request. `None` when an outer layer has done so already.
+    pub(super) fn open<B>(app: &Arc<App>, request: &mut Request<B>) -> Option<Arc<Visit>> {
+        let outer = request.extensions_mut().remove::<Self>();
+        if let Some(outer) = outer.as_ref()
+            && outer
+                .chain()
+                .any(|slot| slot.visit.app().shares_sessions_with(app))
+        {
+            request.extensions_mut().insert(outer.clone());
+            return None;
+        }
+        let presented = Presented::find(&app.cookie, request.headers());
+        let shipping = if !app.filter.is_empty() && app.filter.matches(requested_path(request)) {
+            Shipping::Later
+        } else {
+            Shipping::Now
+        };
+        let visit = Arc::new(Visit::new(Arc::clone(app), presented, shipping));
+        request.extensions_mut().insert(Self {
+            visit: Arc::clone(&visit),
+            outer: outer.map(Arc::new),
+        });
+        Some(visit)
+    }
+
+    /// This slot and those outside it.
+    fn chain(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(Some(self), |slot| slot.outer.as_deref())
+    }
+}
+
+impl fmt::Debug for SessionSlot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SessionSlot").field(&self.visit).finish()
+    }
+}
+
+/// The path as the client sent it. Inside `nest` axum has cut it off the request's URI.
+fn requested_path<B>(request: &Request<B>) -> &str {
+    #[cfg(feature = "axum")]
+    if let Some(original) = request.extensions().get::<axum::extract::OriginalUri>() {
+        return original.path();
+    }
+    request.uri().path()
+}

@@ -1,0 +1,112 @@
+//! One attribute with its type.
+
+use std::{fmt, marker::PhantomData};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::session::Session;
+use crate::session::SessionError;
+
+/// A type that is kept in sessions under a name of its own.
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use tower_cluster_sessions::{Attribute, SessionError, Typed};
+///
+/// #[derive(Default, Serialize, Deserialize)]
+/// struct Cart {
+///     articles: Vec<String>,
+/// }
+///
+/// impl Attribute for Cart {
+///     const NAME: &'static str = "cart";
+/// }
+///
+/// // `Typed<Cart>` is an axum extractor.
+/// fn add(cart: &Typed<Cart>, article: &str) -> Result<usize, SessionError> {
+///     let cart = cart.update(|cart| {
+///         let mut cart = cart.unwrap_or_default();
+///         cart.articles.push(article.to_owned());
+///         cart
+///     })?;
+///     Ok(cart.articles.len())
+/// }
+/// ```
+pub trait Attribute: Serialize + DeserializeOwned {
+    /// The attribute's name, 1 to 255 bytes long.
+    const NAME: &'static str;
+}
+
+/// The attribute `T` of a session. It reads and writes when asked to, never by being dropped.
+pub struct Typed<T> {
+    session: Session,
+    attribute: PhantomData<fn() -> T>,
+}
+
+impl<T> Typed<T> {
+    /// The attribute of this session.
+    #[must_use]
+    pub const fn new(session: Session) -> Self {
+        Self {
+            session,
+            attribute: PhantomData,
+        }
+    }
+
+    /// The session it belongs to.
+    #[must_use]
+    pub const fn session(&self) -> &Session {
+        &self.session
+    }
+}
+
+impl<T: Attribute> Typed<T> {
+    /// The value.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::get`].
+    pub fn get(&self) -> Result<Option<T>, SessionError> {
+        self.session.get(T::NAME)
+    }
+
+    /// Sets the value.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::insert`].
+    pub fn set(&self, value: &T) -> Result<(), SessionError> {
+        self.session.insert(T::NAME, value)
+    }
+
+    /// Replaces the value, atomically on this node.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::update`].
+    pub fn update(&self, update: impl FnMut(Option<T>) -> T) -> Result<T, SessionError> {
+        self.session.update(T::NAME, update)
+    }
+
+    /// Removes the value. Returns whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::remove`].
+    pub fn remove(&self) -> Result<bool, SessionError> {
+        self.session.remove(T::NAME)
+    }
+}
+
+impl<T> Clone for Typed<T> {
+    fn clone(&self) -> Self {
+        Self::new(self.session.clone())
+    }
+}
+
+/// Does not show the value.
+impl<T> fmt::Debug for Typed<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Typed").field(&self.session).finish()
+    }
+}
