@@ -1,6 +1,7 @@
 //! HTTP sessions that survive any instance dying.
 
 pub mod config;
+mod middleware;
 mod node;
 mod replica;
 mod session;
@@ -8,9 +9,15 @@ mod wire;
 
 pub use crate::{
     config::{Ack, ClusterConfig, ConfigError, Expiry, StartError},
+    middleware::{
+        Attribute, ClusterSessionLayer, ClusterSessionService, FilterError, LayerError,
+        ResponseFuture, SameSite, Session, SessionSlot, Typed,
+    },
     node::{
         Cluster, Event, Events, Member, MemberState, Readiness, SessionEvent, SessionEventKind,
         Stats,
     },
-    session::{Route, SessionError},
+    session::{InvalidRoute, Route, SessionError},
 };
+#[cfg(feature = "axum")]
+pub use crate::middleware::MissingLayer;

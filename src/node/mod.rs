@@ -7,6 +7,7 @@
 mod accept;
 mod acks;
 mod cluster;
+mod cookies;
 mod dial;
 mod driver;
 mod events;
@@ -38,9 +39,10 @@ use std::{
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub(crate) use self::acks::AckWait;
+pub(crate) use self::{acks::AckWait, cookies::Claim};
 use self::{
     acks::AckBoard,
+    cookies::CookieNames,
     driver::Clock,
     events::{EventHub, SessionEvent as Told},
     fetch::FetchBoard,
@@ -85,6 +87,7 @@ pub(crate) struct Node {
     leaving: watch::Sender<Leaving>,
     events: EventHub,
     fetches: FetchBoard,
+    cookies: CookieNames,
     counters: Counters,
     refusals: Throttle,
     next_link: AtomicU64,
@@ -131,6 +134,7 @@ impl Node {
             leaving: watch::Sender::new(Leaving::No),
             events: EventHub::new(),
             fetches: FetchBoard::default(),
+            cookies: CookieNames::default(),
             counters: Counters::default(),
             refusals: Throttle::default(),
             next_link: AtomicU64::new(0),
@@ -170,6 +174,11 @@ impl Node {
     /// it is 0 at once when there is nothing to wait for.
     pub(crate) fn acknowledged(&self, position: Position, ack: Ack) -> AckWait {
         self.acks.wait(position, ack)
+    }
+
+    /// Claims a cookie name for a context, once for all layers of this node.
+    pub(crate) fn claim_cookie(&self, name: &str, context: &Arc<str>) -> Claim {
+        self.cookies.claim(name, context)
     }
 
     /// The log has grown: every link's writer looks at it.
