@@ -1,12 +1,23 @@
 //! HTTP sessions that survive any instance dying.
 
 pub mod config;
+mod middleware;
 mod node;
 mod replica;
 mod session;
 mod wire;
 
 pub use crate::{
-    config::{Ack, Expiry},
-    session::{Route, SessionError},
+    config::{Ack, ClusterConfig, ConfigError, Expiry, StartError},
+    middleware::{
+        Attribute, ClusterSessionLayer, ClusterSessionService, FilterError, LayerError,
+        ResponseFuture, SameSite, Session, SessionSlot, Typed,
+    },
+    node::{
+        Cluster, Event, Events, Member, MemberState, Readiness, SessionEvent, SessionEventKind,
+        Stats,
+    },
+    session::{InvalidRoute, Route, SessionError},
 };
+#[cfg(feature = "axum")]
+pub use crate::middleware::MissingLayer;

@@ -8,9 +8,9 @@ use super::limits::{Limits, Shape};
 
 /// A node and the cluster it belongs to.
 ///
-/// It can be read with `serde`, from a file in any format: each setter's name is a field, times are
-/// whole milliseconds in fields that end in `_ms`, and the names of unknown fields are an error.
-/// Checks are made when the cluster starts.
+/// It can be read with `serde`, from a file in any format: fields are called like the setters, and
+/// the list of peers `peers`; times are whole milliseconds in fields that end in `_ms`; an unknown
+/// field is an error. The values are checked when the cluster starts.
 ///
 /// ```
 /// use std::time::Duration;
@@ -110,6 +110,7 @@ impl ClusterConfig {
     /// brackets or a DNS name. Port 0 lets the system choose. Default: none, the node only dials.
     ///
     /// `0.0.0.0:4100` and `[::]:4100` listen on all addresses, which is more than most nodes need.
+    /// Any address but loopback needs [`insecure_plaintext`](Self::insecure_plaintext).
     #[must_use]
     pub fn listen(mut self, address: impl Into<String>) -> Self {
         self.listen = Some(address.into());
@@ -137,8 +138,9 @@ impl ClusterConfig {
 
     /// Adds a peer's `host:port`. Names are resolved at each dial. Default: no peers.
     ///
-    /// It is enough that one of two nodes lists the other. The same list may go to all nodes: a
-    /// node recognises itself.
+    /// It is enough that one of two nodes lists the other, and repetitions do no harm. The same
+    /// list may go to all nodes: a node recognises itself. Any address but loopback needs
+    /// [`insecure_plaintext`](Self::insecure_plaintext).
     #[must_use]
     pub fn peer(mut self, address: impl Into<String>) -> Self {
         self.peers.push(address.into());
@@ -296,4 +298,70 @@ impl ClusterConfig {
 
 fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     u64::deserialize(deserializer).map(Duration::from_millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<ClusterConfig, serde_json::Error> {
+        serde_json::from_str(json)
+    }
+
+    #[test]
+    fn every_setting_can_be_read() {
+        let json = r#"{
+            "node": "n1", "cluster": "shop", "route": "r1", "listen": "[::]:4100", "auto_bind": 5,
+            "advertise": "shop1:4100", "peers": ["a:1", "b:2"], "insecure_plaintext": true,
+            "ack_timeout_ms": 1, "transfer_timeout_ms": 2, "leave_timeout_ms": 3,
+            "heartbeat_interval_ms": 4, "down_after_ms": 8, "max_sessions": 5,
+            "max_session_bytes": 6, "max_attributes": 7, "log_records": 8,
+            "expire_sessions_on_leave": true, "notify_listeners_on_replication": true
+        }"#;
+        let ms = Duration::from_millis;
+        let set = ClusterConfig::new("n1")
+            .cluster("shop")
+            .route("r1")
+            .listen("[::]:4100")
+            .auto_bind(5)
+            .advertise("shop1:4100")
+            .peer("a:1")
+            .peers(["b:2"])
+            .insecure_plaintext()
+            .ack_timeout(ms(1))
+            .transfer_timeout(ms(2))
+            .leave_timeout(ms(3))
+            .heartbeat_interval(ms(4))
+            .down_after(ms(8))
+            .max_sessions(5)
+            .max_session_bytes(6)
+            .max_attributes(7)
+            .log_records(8)
+            .expire_sessions_on_leave(true)
+            .notify_listeners_on_replication(true);
+        assert_eq!(read(json).expect("valid"), set);
+    }
+
+    #[test]
+    fn what_is_not_said_is_the_default() {
+        assert_eq!(
+            read(r#"{"node": "n1"}"#).expect("valid"),
+            ClusterConfig::new("n1")
+        );
+        let alone = read(r#"{"node": "standalone", "standalone": true}"#);
+        assert_eq!(alone.expect("valid"), ClusterConfig::standalone());
+    }
+
+    #[test]
+    fn misspelt_and_misplaced_values_are_errors() {
+        for (json, word) in [
+            (r#"{"ack_timeout": 250}"#, "ack_timeout_ms"),
+            (r#"{"ack_timeout_ms": "1s"}"#, "u64"),
+            (r#"{"ack_timeout_ms": -1}"#, "u64"),
+            (r#"{"peer": "a:1"}"#, "peers"),
+        ] {
+            let error = read(json).expect_err(json).to_string();
+            assert!(error.contains(word), "{error}");
+        }
+    }
 }

@@ -21,8 +21,8 @@ pub enum ConfigError {
     )]
     ClusterName(String),
     /// The route cannot be part of a session id.
-    #[error("{0}; set another with `route`")]
-    Route(#[source] InvalidRoute),
+    #[error(transparent)]
+    Route(InvalidRoute),
     /// An address is not written as `host:port`.
     #[error("{setting} address {address:?}: {problem}")]
     Address {
@@ -117,8 +117,8 @@ impl fmt::Display for AddressProblem {
 #[non_exhaustive]
 pub enum StartError {
     /// The configuration cannot work.
-    #[error("the cluster configuration is wrong: {0}")]
-    Config(#[source] ConfigError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The listen address cannot be used.
     #[error("cannot listen on {addr}: {}", bind_advice(source))]
     Bind {
@@ -134,12 +134,6 @@ pub enum StartError {
     NoRuntime,
 }
 
-impl From<ConfigError> for StartError {
-    fn from(error: ConfigError) -> Self {
-        Self::Config(error)
-    }
-}
-
 fn bind_advice(source: &io::Error) -> String {
     match source.kind() {
         io::ErrorKind::AddrInUse => "the port is in use; stop the process that has it, listen on \
@@ -152,5 +146,64 @@ fn bind_advice(source: &io::Error) -> String {
             "this process may not use the port; listen on one from 1024 on".to_owned()
         }
         _ => format!("{source}; check the address given to `listen`"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn a_failed_bind_says_where_why_and_what_to_do() {
+        for (kind, words) in [
+            (io::ErrorKind::AddrInUse, &["in use", "`auto_bind`"][..]),
+            (
+                io::ErrorKind::AddrNotAvailable,
+                &["no such address", "[::]"],
+            ),
+            (io::ErrorKind::PermissionDenied, &["may not", "1024"]),
+            (io::ErrorKind::Other, &["`listen`"]),
+        ] {
+            let error = StartError::Bind {
+                addr: "10.0.0.1:41".to_owned(),
+                source: kind.into(),
+            };
+            let text = error.to_string();
+            assert!(text.contains("10.0.0.1:41"), "{text}");
+            assert!(words.iter().all(|word| text.contains(word)), "{text}");
+            assert!(error.source().is_some());
+        }
+    }
+
+    #[test]
+    fn a_wrong_configuration_speaks_for_itself() {
+        let error = ConfigError::Alone;
+        assert_eq!(
+            StartError::from(error.clone()).to_string(),
+            error.to_string()
+        );
+    }
+
+    #[test]
+    fn each_address_problem_shows_the_right_form() {
+        use AddressProblem as P;
+        for (problem, word) in [
+            (P::NoHost, "`[::]:4100`"),
+            (P::NoPort, "`host:4100`"),
+            (P::PortZero, "listens on"),
+            (P::Brackets, "`[::1]:4100`"),
+            (P::Host, "DNS name"),
+        ] {
+            let error = ConfigError::Address {
+                setting: "peer",
+                address: "x".to_owned(),
+                problem,
+            };
+            let text = error.to_string();
+            assert!(text.starts_with("peer address \"x\": "), "{text}");
+            assert!(text.contains(word), "{text}");
+        }
     }
 }

@@ -59,7 +59,7 @@ impl ClusterConfig {
             notify_listeners_on_replication,
         } = self;
         let node = if *standalone && node.is_empty() {
-            ClusterConfig::STANDALONE_NODE
+            Self::STANDALONE_NODE
         } else {
             node
         };
@@ -204,3 +204,186 @@ const MAX_SESSIONS: usize = 1 << 31;
 const MAX_SESSION_BYTES: usize = 64 << 20;
 const MAX_ATTRIBUTES: usize = 1 << 16;
 const MAX_LOG_RECORDS: usize = 1 << 26;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node() -> ClusterConfig {
+        ClusterConfig::new("node1").listen("127.0.0.1:4100")
+    }
+
+    fn refused(config: &ClusterConfig, words: &[&str]) -> ConfigError {
+        let error = config.settings().expect_err(words[0]);
+        let text = error.to_string();
+        for word in words {
+            assert!(text.contains(word), "{word} is not in: {text}");
+        }
+        error
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_documentation() {
+        let settings = node().settings().expect("valid");
+        let expected = Settings {
+            node: "node1".into(),
+            cluster: "sessions".into(),
+            route: None,
+            listen: Some(ListenAddr {
+                host: "127.0.0.1".to_owned(),
+                port: 4100,
+                auto_bind: 1,
+            }),
+            advertise: None,
+            peers: Vec::new(),
+            plaintext_allowed: false,
+            ack_timeout: Duration::from_secs(1),
+            transfer_timeout: Duration::from_secs(60),
+            leave_timeout: Duration::from_secs(5),
+            heartbeat_interval: Duration::from_millis(500),
+            down_after: Duration::from_secs(3),
+            limits: Limits {
+                max_sessions: 1_000_000,
+                max_session_bytes: 262_144,
+                max_attributes: 256,
+            },
+            shape: Shape {
+                lock_shards: 256,
+                digests_per_lock: 16,
+                log_records: 262_144,
+            },
+            expire_sessions_on_leave: false,
+            notify_on_replication: false,
+        };
+        assert_eq!(settings, expected);
+    }
+
+    #[test]
+    fn names_must_be_fit_for_a_log_line() {
+        let long = "x".repeat(65);
+        for name in ["", "node 1", "node\n1", "nöde", &long] {
+            refused(
+                &ClusterConfig::new(name),
+                &["node name", "`ClusterConfig::new`"],
+            );
+            refused(&node().cluster(name), &["cluster name", "`cluster`"]);
+        }
+        assert!(node().cluster("x".repeat(64)).settings().is_ok());
+    }
+
+    #[test]
+    fn route_is_checked() {
+        refused(&node().route("a.b"), &["route \"a.b\"", "1 to 32"]);
+        let settings = node().route("tomcat1").settings().expect("valid");
+        assert_eq!(settings.route.expect("set").as_str(), "tomcat1");
+    }
+
+    #[test]
+    fn each_address_error_names_its_setting() {
+        refused(&node().listen("4100"), &["listen address \"4100\""]);
+        refused(&node().peer("::1"), &["peer address", "`[::1]:4100`"]);
+        refused(&node().advertise("x:0"), &["advertise address", "port 0"]);
+    }
+
+    #[test]
+    fn peers_are_merged_and_the_own_address_stays() {
+        let settings = node()
+            .peers(["[::1]:1", "LOCALHOST:2", "127.0.0.1:4100"])
+            .peers(["[0::1]:1", "localhost:2"])
+            .settings()
+            .expect("valid");
+        let peers: Vec<String> = settings.peers.iter().map(ToString::to_string).collect();
+        assert_eq!(peers, ["[::1]:1", "localhost:2", "127.0.0.1:4100"]);
+    }
+
+    #[test]
+    fn a_node_must_be_reachable_or_dial_or_be_standalone() {
+        refused(
+            &ClusterConfig::new("n"),
+            &["`listen`", "`ClusterConfig::standalone()`"],
+        );
+        let dials = ClusterConfig::new("n").peer("localhost:1").settings();
+        assert!(dials.expect("valid").listen.is_none());
+        let alone = ClusterConfig::standalone();
+        assert_eq!(&*alone.settings().expect("valid").node, "standalone");
+        let unnamed: ClusterConfig =
+            serde_json::from_str(r#"{"standalone": true}"#).expect("valid");
+        assert_eq!(unnamed.settings(), alone.settings());
+        refused(
+            &alone.clone().listen("localhost:1"),
+            &["standalone", "`listen`"],
+        );
+        refused(
+            &alone.clone().peer("localhost:1"),
+            &["standalone", "`peer`"],
+        );
+        refused(
+            &alone.advertise("localhost:1"),
+            &["standalone", "`advertise`"],
+        );
+    }
+
+    #[test]
+    fn plaintext_off_loopback_must_be_asked_for() {
+        for address in ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "node2:1"] {
+            let (listen, peer) = (node().listen(address), node().peer(address));
+            refused(
+                &listen,
+                &["listen address", address, "`insecure_plaintext()`"],
+            );
+            refused(&peer, &["peer address", address, "`insecure_plaintext()`"]);
+            assert!(listen.insecure_plaintext().settings().is_ok());
+            assert!(peer.insecure_plaintext().settings().is_ok());
+        }
+    }
+
+    #[test]
+    fn times_are_checked_and_capped() {
+        let zero = Duration::ZERO;
+        refused(
+            &node().ack_timeout(zero),
+            &["`ack_timeout`", "longer than zero"],
+        );
+        refused(&node().heartbeat_interval(zero), &["`heartbeat_interval`"]);
+        assert!(
+            node()
+                .transfer_timeout(zero)
+                .leave_timeout(zero)
+                .settings()
+                .is_ok()
+        );
+        let hasty = node().down_after(Duration::from_millis(999));
+        refused(&hasty, &["`down_after` (999 ms)", "twice", "500 ms"]);
+        assert!(node().down_after(Duration::from_secs(1)).settings().is_ok());
+        let endless = node()
+            .ack_timeout(Duration::MAX)
+            .heartbeat_interval(Duration::MAX)
+            .down_after(Duration::MAX);
+        refused(&endless, &["twice"]);
+        let endless = node().transfer_timeout(Duration::MAX).settings();
+        assert!(endless.expect("valid").transfer_timeout < Duration::MAX / 2);
+    }
+
+    #[test]
+    fn numbers_are_kept_in_range() {
+        refused(&node().max_sessions(0), &["`max_sessions` is 0", "1 to"]);
+        refused(
+            &node().max_session_bytes(usize::MAX),
+            &["`max_session_bytes`", "67108864"],
+        );
+        refused(
+            &node().max_attributes(1 << 17),
+            &["`max_attributes`", "65536"],
+        );
+        refused(&node().log_records(0), &["`log_records`"]);
+        assert_eq!(
+            node()
+                .log_records(7)
+                .settings()
+                .expect("valid")
+                .shape
+                .log_records,
+            7
+        );
+    }
+}

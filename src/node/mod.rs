@@ -1,41 +1,254 @@
 //! The runtime: clock, tasks, sockets, members. The only I/O of the crate.
+//!
+//! [`Cluster`] is the user's handle and owns the tasks; they share one [`Node`]. Everything between
+//! bytes and sessions is decided in `replica`, everything about who is linked to whom in `members`
+//! and `join`; the files around them carry bytes and time to these decisions.
 
+mod accept;
 mod acks;
+mod cluster;
+mod cookies;
+mod dial;
+mod driver;
+mod events;
+mod fetch;
+mod handshake;
+mod join;
+mod leave;
+mod link;
+mod members;
+mod membership;
+mod peer;
 mod sessions;
+mod stats;
+mod throttle;
 pub(crate) mod transport;
 
-use std::sync::Arc;
+#[cfg(test)]
+mod tests;
 
-pub(crate) use self::acks::AckWait;
-use crate::session::Now;
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
-/// What all tasks and requests of one node share.
+use tokio::sync::watch;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub(crate) use self::{acks::AckWait, cookies::Claim};
+use self::{
+    acks::AckBoard,
+    cookies::CookieNames,
+    driver::Clock,
+    events::{EventHub, SessionEvent as Told},
+    fetch::FetchBoard,
+    join::Join,
+    leave::Leaving,
+    members::Members,
+    peer::PeerLink,
+    stats::Counters,
+    throttle::Throttle,
+    transport::Transport,
+};
+pub use self::{
+    cluster::Cluster,
+    events::{Event, Events, SessionEvent, SessionEventKind},
+    join::Readiness,
+    stats::{Member, MemberState, Stats},
+};
+use crate::{
+    config::{Ack, Limits, PeerAddr, Settings},
+    replica::{Change, Replica},
+    session::{BootId, Now},
+    wire::{DecodeLimits, Hello, PROTOCOL, message::Position},
+};
+
+/// What all tasks and requests of one node share. Tasks hold it, never a [`Cluster`].
 #[derive(Debug)]
-pub(crate) struct Node {}
+pub(crate) struct Node {
+    settings: Settings,
+    hello: Hello,
+    clock: Clock,
+    replica: Replica,
+    acks: Arc<AckBoard>,
+    /// Who is linked. Taken after `join`, before any link's own lock.
+    members: Mutex<Members>,
+    /// The live links of `members`, for the path of every commit.
+    links: RwLock<Arc<[Arc<PeerLink>]>>,
+    join: Mutex<Join>,
+    /// The state transfer is under way.
+    transferring: AtomicBool,
+    readiness: watch::Sender<Option<Readiness>>,
+    draining: AtomicBool,
+    leaving: watch::Sender<Leaving>,
+    events: EventHub,
+    fetches: FetchBoard,
+    cookies: CookieNames,
+    counters: Counters,
+    refusals: Throttle,
+    next_link: AtomicU64,
+    local_addr: Option<SocketAddr>,
+    transport: Arc<dyn Transport>,
+    /// Ends listener, dialling and links.
+    network: CancellationToken,
+    /// All tasks that end with `network`.
+    tasks: TaskTracker,
+}
 
 impl Node {
+    fn new(
+        settings: Settings,
+        boot: BootId,
+        transport: Arc<dyn Transport>,
+        local_addr: Option<SocketAddr>,
+    ) -> Self {
+        let clock = Clock::default();
+        let now = clock.now();
+        let hello = Hello {
+            min_version: *PROTOCOL.start(),
+            max_version: *PROTOCOL.end(),
+            cluster: settings.cluster.to_string(),
+            node: settings.node.to_string(),
+            boot,
+            advertise: local_addr.and_then(|local| advertised(&settings, local)),
+        };
+        let silent_after = MIN_SILENCE.max(2 * settings.heartbeat_interval);
+        let mut members = Members::new(boot, silent_after);
+        for peer in &settings.peers {
+            members.add(peer);
+        }
+        Self {
+            hello,
+            replica: Replica::new(boot, settings.limits.clone(), &settings.shape),
+            acks: Arc::default(),
+            members: Mutex::new(members),
+            links: RwLock::new(Arc::new([])),
+            join: Mutex::new(Join::new(settings.transfer_timeout, now)),
+            transferring: AtomicBool::new(true),
+            readiness: watch::Sender::new(None),
+            draining: AtomicBool::new(false),
+            leaving: watch::Sender::new(Leaving::No),
+            events: EventHub::new(),
+            fetches: FetchBoard::default(),
+            cookies: CookieNames::default(),
+            counters: Counters::default(),
+            refusals: Throttle::default(),
+            next_link: AtomicU64::new(0),
+            local_addr,
+            transport,
+            network: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            clock,
+            settings,
+        }
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(crate) const fn replica(&self) -> &Replica {
+        &self.replica
+    }
+
     /// Both clocks, read in the one place that reads them.
     pub(crate) fn now(&self) -> Now {
-        todo!()
+        self.clock.now()
     }
 
     /// Whether the state transfer is still under way, so that an unknown id is asked for.
     pub(crate) fn awaits_transfer(&self) -> bool {
-        todo!()
+        self.transferring.load(Ordering::Acquire)
     }
 
-    /// Asks peers for one session. Returns when an answer was merged, nobody has it, or 500 ms
-    /// are over. Dropping it is harmless.
-    pub(crate) async fn fetch(&self, _key: crate::session::Locator) {
-        todo!()
+    /// Whether sessions are still created here: not once the node is leaving.
+    pub(crate) fn may_create(&self) -> bool {
+        *self.leaving.borrow() == Leaving::No
     }
 
-    /// Waits until peers hold the log up to `position`. The output is the number of peers that do.
-    pub(crate) fn acknowledged(
-        self: &Arc<Self>,
-        _position: u64,
-        _ack: crate::config::Ack,
-    ) -> AckWait {
-        todo!()
+    /// Waits until peers hold the log up to `position`. The output is the number of peers that do;
+    /// it is 0 at once when there is nothing to wait for.
+    pub(crate) fn acknowledged(&self, position: Position, ack: Ack) -> AckWait {
+        self.acks.wait(position, ack)
+    }
+
+    /// Claims a cookie name for a context, once for all layers of this node.
+    pub(crate) fn claim_cookie(&self, name: &str, context: &Arc<str>) -> Claim {
+        self.cookies.claim(name, context)
+    }
+
+    /// The log has grown: every link's writer looks at it.
+    pub(crate) fn wake_links(&self) {
+        for link in self.live_links().iter() {
+            link.wake_writer();
+        }
+    }
+
+    /// Whether anybody listens to session events.
+    pub(crate) fn wants_session_events(&self) -> bool {
+        self.events.is_watched()
+    }
+
+    /// Tells listeners of something that happened to a session by a request of this node.
+    pub(crate) fn publish(&self, change: Change) {
+        self.publish_session(change, false);
+    }
+
+    fn publish_session(&self, change: Change, replicated: bool) {
+        if self.events.is_watched() {
+            let told = Told::new(change, replicated);
+            self.events.send(Event::Session(told));
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        self.readiness.borrow().is_some()
+            && self.may_create()
+            && !self.draining.load(Ordering::Relaxed)
+    }
+
+    fn live_links(&self) -> Arc<[Arc<PeerLink>]> {
+        Arc::clone(&self.links.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn members(&self) -> MutexGuard<'_, Members> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn join(&self) -> MutexGuard<'_, Join> {
+        self.join.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Names merge from several nodes, each within its limits.
+    fn decode_limits(&self) -> DecodeLimits {
+        let Settings { limits, shape, .. } = &self.settings;
+        DecodeLimits {
+            max_session_bytes: limits.max_session_bytes,
+            max_names: limits.max_names().saturating_mul(Limits::HARD),
+            digest_shards: shape.lock_shards.saturating_mul(shape.digests_per_lock),
+        }
     }
 }
+
+/// The address by which peers that have this node on their lists recognise it.
+fn advertised(settings: &Settings, local: SocketAddr) -> Option<String> {
+    if settings.advertise.is_some() {
+        return settings.advertise.clone();
+    }
+    let listen = settings.listen.as_ref()?;
+    let peer = PeerAddr {
+        host: match listen.host.parse::<IpAddr>() {
+            Ok(ip) if ip.is_unspecified() => return None,
+            Ok(_) | Err(_) => listen.host.clone(),
+        },
+        port: local.port(),
+    };
+    Some(peer.to_string())
+}
+
+/// The least silence after which a link may be replaced.
+const MIN_SILENCE: Duration = Duration::from_secs(1);

@@ -4,54 +4,108 @@ use std::sync::Arc;
 
 use super::Node;
 use crate::{
-    replica::{Opened, Shipping, Writer},
+    replica::{Change, Opened, Shipping, What, Writer},
     session::{Birth, CookieValue, Locator, Secret, SessionError, SessionState},
 };
 
 impl Node {
     /// Looks a presented id up; `Alive` counts as in use until [`Node::release`].
-    pub(crate) fn open(&self, _context: &str, _cookie: &CookieValue) -> Opened {
-        todo!()
+    pub(crate) fn open(&self, context: &str, cookie: &CookieValue, shipping: Shipping) -> Opened {
+        let store = self.replica().store();
+        store.open(
+            context,
+            &cookie.locator,
+            &cookie.secret,
+            shipping,
+            self.now(),
+        )
     }
 
     /// Creates a session, in use until [`Node::release`], to be shipped by [`Node::commit`].
-    pub(crate) fn create(&self, _birth: Arc<Birth>) -> Result<CookieValue, SessionError> {
-        todo!()
+    pub(crate) fn create(&self, birth: Arc<Birth>) -> Result<CookieValue, SessionError> {
+        if !self.may_create() {
+            return Err(SessionError::Leaving);
+        }
+        let locator = Locator::from_random(random());
+        let secret = Secret::from_random(random());
+        let context = Arc::clone(&birth.context);
+        let route = birth.route.clone();
+        let store = self.replica().store();
+        store.create(birth, locator, secret.hash(), self.now())?;
+        if self.wants_session_events() {
+            self.publish(Change {
+                key: locator,
+                context,
+                route,
+                what: What::Created,
+            });
+        }
+        Ok(CookieValue { locator, secret })
     }
 
     pub(crate) fn read<R>(
         &self,
-        _key: &Locator,
-        _read: impl FnOnce(&SessionState) -> R,
+        key: &Locator,
+        read: impl FnOnce(&SessionState) -> R,
     ) -> Result<R, SessionError> {
-        todo!()
+        self.replica().store().read(key, read)
     }
 
     pub(crate) fn write<R>(
         &self,
-        _key: &Locator,
-        _shipping: Shipping,
-        _write: impl FnOnce(&mut Writer<'_>) -> Result<R, SessionError>,
+        key: &Locator,
+        shipping: Shipping,
+        write: impl FnOnce(&mut Writer<'_>) -> Result<R, SessionError>,
     ) -> Result<R, SessionError> {
-        todo!()
+        let collect = self.wants_session_events();
+        let store = self.replica().store();
+        let (result, changes) = store.write(key, shipping, collect, self.now(), write)?;
+        for change in changes {
+            self.publish(change);
+        }
+        Ok(result)
     }
 
     /// Replaces the secret; the old one is dead at once, here, and everywhere once committed.
-    pub(crate) fn cycle(&self, _key: &Locator) -> Result<Secret, SessionError> {
-        todo!()
+    pub(crate) fn cycle(&self, key: &Locator) -> Result<Secret, SessionError> {
+        let secret = Secret::from_random(random());
+        let hash = secret.hash();
+        self.write(key, Shipping::Now, |writer| writer.cycle(hash))?;
+        Ok(secret)
     }
 
     /// `Err(Destroyed)` when somebody else was first.
-    pub(crate) fn destroy(&self, _key: &Locator) -> Result<(), SessionError> {
-        todo!()
+    pub(crate) fn destroy(&self, key: &Locator) -> Result<(), SessionError> {
+        let destroyed = self.replica().store().destroy(key, self.now());
+        let change = destroyed.ok_or(SessionError::Destroyed)?;
+        if self.wants_session_events() {
+            self.publish(change);
+        }
+        Ok(())
     }
 
     /// Ships the session's changes. Returns the log position to wait for, 0 for none.
-    pub(crate) fn commit(&self, _key: &Locator) -> u64 {
-        todo!()
+    pub(crate) fn commit(&self, key: &Locator) -> u64 {
+        let before = self.replica().head();
+        let position = self.replica().commit(key, self.now());
+        if self.replica().head() != before {
+            self.wake_links();
+        }
+        position
     }
 
-    pub(crate) fn release(&self, _key: &Locator) {
-        todo!()
+    /// One holder less. Use up to now is told to peers, unless the request was filtered.
+    pub(crate) fn release(&self, key: &Locator, shipping: Shipping) {
+        let store = self.replica().store();
+        if store.release(key, shipping, self.now()) {
+            self.commit(key);
+        }
     }
+}
+
+/// Bytes nobody can guess.
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+    bytes
 }

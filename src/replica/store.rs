@@ -1,15 +1,42 @@
 //! The sessions of a node in locked shards.
 
-use std::sync::Arc;
-
-use super::change::Change;
-use crate::{
-    config::Expiry,
-    session::{Birth, Locator, Now, Secret, SecretHash, SessionError, SessionState, Tag},
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
+use super::{
+    change::{Change, What},
+    expiry::Verdict,
+    log::{Log, Position},
+    shard::{Live, Shard},
+    writer::Writer,
+};
+use crate::{
+    config::{Limits, Shape},
+    session::{
+        Birth, BootId, Locator, Now, Origin, Presented, Secret, SecretHash, SessionError,
+        SessionState, Stamp, Tag, Tombstone,
+    },
+};
+
+/// Every session this node holds. Each method locks one shard for a moment; none hands a lock out.
 #[derive(Debug)]
-pub(crate) struct Store {}
+pub(crate) struct Store {
+    pub(super) boot: BootId,
+    pub(super) limits: Limits,
+    /// A shard's lock guards all it holds; a key's first bits choose the shard.
+    pub(super) shards: Box<[Mutex<Shard>]>,
+    pub(super) digests_per_shard: usize,
+    lock_shift: u32,
+    pub(super) live: AtomicUsize,
+    pub(super) graves: AtomicUsize,
+    /// Guards the births that sessions share, few as layers are few.
+    births: Mutex<HashSet<Arc<Birth>>>,
+}
 
 /// What became of the session id a request presented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +50,8 @@ pub(crate) enum Opened {
     Unknown { held: bool },
 }
 
-/// Whether a write goes out with its request, or waits for the session's next commit (filtered
-/// requests).
+/// Whether a request's writes and use go out with it, or wait for the session's next commit
+/// (filtered requests).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shipping {
     Now,
@@ -32,114 +59,310 @@ pub(crate) enum Shipping {
 }
 
 impl Store {
+    pub(super) fn new(boot: BootId, limits: Limits, shape: &Shape) -> Self {
+        let locks = shape.lock_shards.next_power_of_two();
+        let digests = shape.digests_per_lock.next_power_of_two();
+        let lock_shift = 32 - locks.ilog2();
+        let digest_shift = lock_shift - digests.ilog2();
+        Self {
+            boot,
+            limits,
+            shards: (0..locks)
+                .map(|_| Mutex::new(Shard::new(digests, digest_shift)))
+                .collect(),
+            digests_per_shard: digests,
+            lock_shift,
+            live: AtomicUsize::new(0),
+            graves: AtomicUsize::new(0),
+            births: Mutex::default(),
+        }
+    }
+
+    /// Looks up what a request presents; use is recorded unless its shipping is `Later`.
     pub(crate) fn open(
         &self,
-        _context: &str,
-        _key: &Locator,
-        _secret: &Secret,
-        _now: Now,
+        context: &str,
+        key: &Locator,
+        secret: &Secret,
+        shipping: Shipping,
+        now: Now,
     ) -> Opened {
-        todo!()
+        let hash = secret.hash();
+        let mut shard = self.shard(key);
+        let buried = shard.graves.contains_key(key);
+        let Some(live) = shard.live.get_mut(key) else {
+            return Opened::Unknown { held: buried };
+        };
+        if *live.state.birth().context != *context || !live.is_open(now) {
+            return Opened::Unknown { held: true };
+        }
+        match live.state.secrets().presented(&hash, now) {
+            Presented::Unknown => Opened::Unknown { held: true },
+            Presented::Superseded => Opened::Superseded,
+            Presented::Alive => {
+                live.holders = live.holders.saturating_add(1);
+                if shipping == Shipping::Now && live.use_at(now) {
+                    shard.settle(key, now);
+                }
+                Opened::Alive
+            }
+        }
     }
 
-    /// Records use (in memory; commit ships it if it is worth telling).
-    pub(crate) fn touch(&self, _key: &Locator, _now: Now) {
-        todo!()
-    }
-
-    /// One holder less: a request or handle that opened or created the session is done.
-    pub(crate) fn release(&self, _key: &Locator, _now: Now) {
-        todo!()
+    /// One holder less: a request or handle that opened or created the session is done. Whether
+    /// its use should be told to peers by a commit.
+    pub(crate) fn release(&self, key: &Locator, shipping: Shipping, now: Now) -> bool {
+        let mut shard = self.shard(key);
+        let Some(live) = shard.live.get_mut(key) else {
+            return false;
+        };
+        live.holders = live.holders.saturating_sub(1);
+        let worth = shipping == Shipping::Now && live.use_at(now);
+        if worth {
+            shard.settle(key, now);
+        }
+        worth
     }
 
     /// Creates a session, in use until released.
     pub(crate) fn create(
         &self,
-        _birth: Arc<Birth>,
-        _key: Locator,
-        _secret: SecretHash,
-        _now: Now,
+        birth: Arc<Birth>,
+        key: Locator,
+        secret: SecretHash,
+        now: Now,
     ) -> Result<(), SessionError> {
-        todo!()
+        if self.graves.load(Ordering::Relaxed) >= self.limits.max_tombstones() {
+            return Err(SessionError::Full);
+        }
+        let counted = self
+            .live
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
+                (held < self.limits.max_sessions).then_some(held + 1)
+            });
+        counted.map_err(|_| SessionError::Full)?;
+        let birth = self.shared_birth(birth);
+        let mut shard = self.shard(&key);
+        let origin = Origin {
+            boot: self.boot,
+            epoch: shard.drops,
+        };
+        let stamp = Stamp::ZERO.next(now).ok_or(SessionError::Exhausted)?;
+        let state = SessionState::new(birth, secret, Tag { stamp, origin }, now);
+        shard.insert(self.boot, key, state, now);
+        if let Some(live) = shard.live.get_mut(&key) {
+            live.holders = 1;
+            live.dirty = true;
+        }
+        Ok(())
     }
 
     /// `Err(Destroyed)` when the session is no longer there.
     pub(crate) fn read<R>(
         &self,
-        _key: &Locator,
-        _read: impl FnOnce(&SessionState) -> R,
+        key: &Locator,
+        read: impl FnOnce(&SessionState) -> R,
     ) -> Result<R, SessionError> {
-        todo!()
+        let shard = self.shard(key);
+        let live = shard.live.get(key).ok_or(SessionError::Destroyed)?;
+        Ok(read(&live.state))
     }
 
-    /// Runs `write` under the shard's lock: keep it short and do not use the store inside.
+    /// Runs `write` under the shard's lock: keep it short and do not use the store inside. With
+    /// `collect`, the second part of the result says what changed.
     pub(crate) fn write<R>(
         &self,
-        _key: &Locator,
-        _shipping: Shipping,
-        _now: Now,
-        _write: impl FnOnce(&mut Writer<'_>) -> Result<R, SessionError>,
-    ) -> Result<R, SessionError> {
-        todo!()
+        key: &Locator,
+        shipping: Shipping,
+        collect: bool,
+        now: Now,
+        write: impl FnOnce(&mut Writer<'_>) -> Result<R, SessionError>,
+    ) -> Result<(R, Vec<Change>), SessionError> {
+        let mut shard = self.shard(key);
+        let live = shard.live.get_mut(key).ok_or(SessionError::Destroyed)?;
+        let mut writer = Writer::new(live, &self.limits, collect, now);
+        let result = write(&mut writer);
+        let written = writer.finish();
+        if written.any {
+            live.dirty |= shipping == Shipping::Now || written.must_ship;
+        }
+        let changes = written
+            .what
+            .into_iter()
+            .map(|what| live.change(key, what))
+            .collect();
+        if written.any {
+            shard.settle(key, now);
+        }
+        Ok((result?, changes))
     }
 
-    /// Whether it was there to be destroyed.
-    pub(crate) fn destroy(&self, _key: &Locator, _now: Now) -> Option<Change> {
-        todo!()
+    /// Destroys a session for good. `None` when it is not there.
+    pub(crate) fn destroy(&self, key: &Locator, now: Now) -> Option<Change> {
+        let mut shard = self.shard(key);
+        let live = shard.live.get(key)?;
+        let tombstone = Tombstone::new(live.state.expiry(), now.mono_ms);
+        let change = live.change(key, What::Destroyed);
+        shard.bury(*key, tombstone);
+        if let Some(grave) = shard.graves.get_mut(key) {
+            grave.dirty = true;
+        }
+        self.live.fetch_sub(1, Ordering::Relaxed);
+        self.graves.fetch_add(1, Ordering::Relaxed);
+        Some(change)
+    }
+
+    /// Appends a record of what this session has not shipped. Returns the position whose
+    /// acknowledgement covers every change made here, 0 for none.
+    pub(super) fn commit(&self, key: &Locator, log: &Log, now: Now) -> Position {
+        let mut shard = self.shard(key);
+        if let Some(grave) = shard.graves.get_mut(key) {
+            if grave.dirty {
+                grave.dirty = false;
+                grave.position = log.append(*key, Stamp::ZERO, false, now);
+            }
+            return grave.position;
+        }
+        let Some(live) = shard.live.get_mut(key) else {
+            return 0;
+        };
+        if live.dirty || live.touched {
+            let position = log.append(*key, live.logged, live.touched, now);
+            live.logged = live.state.vector().of(live.own);
+            if live.dirty {
+                live.position = position;
+            }
+            live.dirty = false;
+            live.touched = false;
+        }
+        live.position
+    }
+
+    /// Drops what has expired and tells of what is still in use. Returns the keys to commit and,
+    /// with `collect`, what was dropped.
+    pub(super) fn sweep(&self, now: Now, collect: bool) -> (Vec<Locator>, Vec<Change>) {
+        let (mut touched, mut expired) = (Vec::new(), Vec::new());
+        for shard in &self.shards {
+            let mut shard = lock(shard);
+            for (at, key) in shard.take_due(now) {
+                self.look_at(&mut shard, at, key, now, |outcome| match outcome {
+                    Look::Touched => touched.push(key),
+                    Look::Dropped(live) if collect => {
+                        expired.push(live.change(&key, What::Expired));
+                    }
+                    Look::Dropped(_) => {}
+                });
+            }
+            shard.shrink();
+        }
+        (touched, expired)
+    }
+
+    fn look_at(
+        &self,
+        shard: &mut Shard,
+        at: u64,
+        key: Locator,
+        now: Now,
+        mut tell: impl FnMut(Look),
+    ) {
+        if let Some(grave) = shard.graves.get(&key) {
+            let ends_ms = grave.tombstone.ends_ms();
+            if grave.due != at {
+                return;
+            }
+            if now.mono_ms >= ends_ms {
+                shard.drop_grave(&key);
+                self.graves.fetch_sub(1, Ordering::Relaxed);
+            } else {
+                shard.schedule(key, ends_ms);
+            }
+            return;
+        }
+        let Some(live) = shard.live.get_mut(&key).filter(|live| live.due == at) else {
+            return;
+        };
+        match live.verdict(now) {
+            Verdict::Drop => {
+                if let Some(live) = shard.drop_live(&key) {
+                    self.live.fetch_sub(1, Ordering::Relaxed);
+                    tell(Look::Dropped(live));
+                }
+            }
+            Verdict::Touch => {
+                live.due = u64::MAX;
+                live.use_at(now);
+                shard.settle(&key, now);
+                tell(Look::Touched);
+            }
+            Verdict::Later(at_ms) => {
+                live.due = u64::MAX;
+                shard.schedule(key, at_ms);
+            }
+        }
     }
 
     /// Keys of live sessions for which `pick` holds.
-    pub(crate) fn select(&self, _pick: impl FnMut(&SessionState) -> bool) -> Vec<Locator> {
-        todo!()
+    pub(crate) fn select(&self, mut pick: impl FnMut(&SessionState) -> bool) -> Vec<Locator> {
+        let mut keys = Vec::new();
+        for shard in &self.shards {
+            let shard = lock(shard);
+            let picked = shard.live.iter().filter(|(_, live)| pick(&live.state));
+            keys.extend(picked.map(|(key, _)| *key));
+        }
+        keys
     }
 
     /// Live sessions held.
     pub(crate) fn sessions(&self) -> usize {
-        todo!()
+        self.live.load(Ordering::Relaxed)
     }
 
     /// Remembered destroyed sessions.
     pub(crate) fn tombstones(&self) -> usize {
-        todo!()
+        self.graves.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn shard(&self, key: &Locator) -> MutexGuard<'_, Shard> {
+        let at = key.prefix().checked_shr(self.lock_shift).unwrap_or(0);
+        lock(&self.shards[at as usize])
+    }
+
+    /// The birth that equal ones share, so that a million sessions hold one.
+    pub(super) fn shared_birth(&self, birth: Arc<Birth>) -> Arc<Birth> {
+        let mut births = self.births.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shared) = births.get(&birth) {
+            return Arc::clone(shared);
+        }
+        if births.len() < MAX_SHARED_BIRTHS {
+            births.insert(Arc::clone(&birth));
+        }
+        birth
     }
 }
 
-/// A session open for writing. Each change takes a stamp of its own; limits are checked before
-/// anything changes.
-pub(crate) struct Writer<'a> {
-    _state: &'a mut SessionState,
+/// What became of a session that was looked at.
+enum Look {
+    Touched,
+    Dropped(Box<Live>),
 }
 
-impl Writer<'_> {
-    pub(crate) fn state(&self) -> &SessionState {
-        todo!()
-    }
-
-    /// The tag of a register, for compare-and-set; `None` for a name never used.
-    pub(crate) fn tag(&self, _name: &str) -> Option<Tag> {
-        todo!()
-    }
-
-    pub(crate) fn set(&mut self, _name: &str, _value: Arc<[u8]>) -> Result<(), SessionError> {
-        todo!()
-    }
-
-    /// Removes an attribute or counter; whether it was there.
-    pub(crate) fn remove(&mut self, _name: &str) -> Result<bool, SessionError> {
-        todo!()
-    }
-
-    /// The counter's new value.
-    pub(crate) fn add(&mut self, _name: &str, _by: i64) -> Result<i64, SessionError> {
-        todo!()
-    }
-
-    pub(crate) fn set_expiry(&mut self, _expiry: Expiry) -> Result<(), SessionError> {
-        todo!()
-    }
-
-    /// Makes `secret` the only one that opens the session.
-    pub(crate) fn cycle(&mut self, _secret: SecretHash) -> Result<(), SessionError> {
-        todo!()
+impl Live {
+    pub(super) fn change(&self, key: &Locator, what: What) -> Change {
+        let birth = self.state.birth();
+        Change {
+            key: *key,
+            context: Arc::clone(&birth.context),
+            route: birth.route.clone(),
+            what,
+        }
     }
 }
+
+/// A panic inside the lock can only be a defect of this crate; the state stays mergeable.
+pub(super) fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Births beyond this many are not shared, only correct.
+const MAX_SHARED_BIRTHS: usize = 4096;

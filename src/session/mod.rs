@@ -8,6 +8,8 @@ mod attribute;
 mod error;
 mod id;
 mod item;
+#[cfg(test)]
+mod laws;
 mod merge;
 mod secrets;
 mod stamp;
@@ -21,7 +23,7 @@ pub(crate) use self::{
     merge::Taken,
     secrets::{Presented, SecretState, Secrets},
     stamp::{BootId, Now, Origin, Stamp, Tag, Vector},
-    state::{Birth, SLOT_OVERHEAD, SessionState},
+    state::{Birth, SLOT_OVERHEAD, SessionParts, SessionState},
     version::{destroyed_version, live_version},
 };
 pub use self::{

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Content, Locator, Now, Origin, Route, SecretHash, Secrets, Slot, Stamp, Tag, Vector, WrongKind,
-    attribute,
+    Content, CreatedMs, Locator, Now, Origin, Route, SecretHash, Secrets, Slot, Stamp, Tag, Vector,
+    WrongKind, attribute,
 };
 use crate::config::Expiry;
 
@@ -34,6 +34,20 @@ pub(crate) struct SessionState {
     pub(super) expiry: Option<(Tag, Expiry)>,
 }
 
+/// What a session arrives as.
+#[derive(Debug)]
+pub(crate) struct SessionParts {
+    pub(crate) birth: Arc<Birth>,
+    pub(crate) created: CreatedMs,
+    pub(crate) vector: Vector,
+    pub(crate) access: Stamp,
+    pub(crate) accessed_ms: u64,
+    /// Sorted by name.
+    pub(crate) slots: Vec<(Arc<str>, Slot)>,
+    pub(crate) secrets: Secrets,
+    pub(crate) expiry: Option<(Tag, Expiry)>,
+}
+
 /// Bytes a name or value costs beside itself, for the size limit.
 pub(crate) const SLOT_OVERHEAD: usize = 64;
 
@@ -51,6 +65,46 @@ impl SessionState {
             secrets: Secrets::new(secret, tag),
             expiry: None,
         }
+    }
+
+    pub(crate) fn from_parts(parts: SessionParts) -> Self {
+        Self {
+            birth: parts.birth,
+            created_ms: parts.created.0,
+            vector: parts.vector,
+            access: parts.access,
+            accessed_ms: parts.accessed_ms,
+            slots: parts.slots,
+            secrets: parts.secrets,
+            expiry: parts.expiry,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn into_parts(self) -> SessionParts {
+        SessionParts {
+            birth: self.birth,
+            created: CreatedMs(self.created_ms),
+            vector: self.vector,
+            access: self.access,
+            accessed_ms: self.accessed_ms,
+            slots: self.slots,
+            secrets: self.secrets,
+            expiry: self.expiry,
+        }
+    }
+
+    /// Shares the birth with other sessions of the same app.
+    pub(crate) fn set_birth(&mut self, birth: Arc<Birth>) {
+        self.birth = birth;
+    }
+
+    pub(crate) fn slots(&self) -> &[(Arc<str>, Slot)] {
+        &self.slots
+    }
+
+    pub(crate) const fn expiry_register(&self) -> Option<(Tag, Expiry)> {
+        self.expiry
     }
 
     pub(crate) const fn birth(&self) -> &Arc<Birth> {

@@ -44,7 +44,7 @@ mod tests {
         };
         vector.raise(origin, Stamp::new(10 << 16).expect("small"));
         let access = Stamp::new(11 << 16).expect("small");
-        assert_eq!(live_version(&key, &vector, access), 0x0000_0000_0000_0000,);
-        assert_eq!(destroyed_version(&key), 0x0000_0000_0000_0000);
+        assert_eq!(live_version(&key, &vector, access), 0xe6f8_8465_f49e_2f58);
+        assert_eq!(destroyed_version(&key), 0x043a_008d_7329_4de5);
     }
 }

@@ -1,7 +1,10 @@
 //! The messages of an established link, and their `postcard` form.
 
 use bytes::BytesMut;
+use postcard::ser_flavors::Flavor;
+use serde::{Deserialize, Serialize};
 
+use super::item::{self, WireItem};
 use crate::session::{Item, Locator};
 
 /// A place in a node's change log. Positions start at 1 in each boot; 0 is "nothing".
@@ -92,23 +95,280 @@ pub(crate) struct Malformed(pub(crate) &'static str);
 
 impl Message {
     /// Appends the message to `buffer`. Instants travel as ages at `now_ms`.
-    pub(crate) fn encode(&self, _now_ms: u64, _buffer: &mut BytesMut) {
-        todo!()
+    pub(crate) fn encode(&self, now_ms: u64, buffer: &mut BytesMut) {
+        let wire = self.to_wire(now_ms);
+        postcard::serialize_with_flavor(&wire, Buffer(buffer))
+            .expect("a growing buffer takes every message, and messages are plain data");
     }
 
     /// The longest encoding this node accepts, fragments put together.
-    pub(crate) fn max_length(_limits: &DecodeLimits) -> usize {
-        todo!()
+    pub(crate) const fn max_length(limits: &DecodeLimits) -> usize {
+        let session = limits.max_session_bytes.saturating_mul(2);
+        session.saturating_add(MAX_LENGTH)
     }
 
     /// # Errors
     ///
     /// For anything an honest node of the same protocol version would not send.
     pub(crate) fn decode(
-        _bytes: &[u8],
-        _now_ms: u64,
-        _limits: &DecodeLimits,
+        bytes: &[u8],
+        now_ms: u64,
+        limits: &DecodeLimits,
     ) -> Result<Self, Malformed> {
-        todo!()
+        let (wire, rest) = postcard::take_from_bytes::<Wire<'_>>(bytes)
+            .map_err(|_| Malformed("no message of this protocol version"))?;
+        if !rest.is_empty() {
+            return Err(Malformed("bytes behind the message"));
+        }
+        wire.into_message(now_ms, limits)
+    }
+
+    fn to_wire(&self, now_ms: u64) -> Wire<'_> {
+        let items = |items| items_to_wire(items, now_ms);
+        match self {
+            &Self::Live { applied, head } => Wire::Live { applied, head },
+            Self::Batch {
+                from,
+                to,
+                items: changes,
+            } => Wire::Batch {
+                from: *from,
+                to: to.saturating_sub(*from),
+                items: items(changes),
+            },
+            &Self::Skip { to } => Wire::Skip { to },
+            &Self::Ack { to } => Wire::Ack { to },
+            Self::Want { keys } => Wire::Want { keys: keys.clone() },
+            Self::Answer { items: answers } => Wire::Answer {
+                items: items(answers),
+            },
+            &Self::Heartbeat { root, ready } => Wire::Heartbeat { root, ready },
+            Self::AskDigests => Wire::AskDigests,
+            Self::Digests { shards } => Wire::Digests {
+                shards: shards
+                    .iter()
+                    .map(|digest| Fixed(digest.to_le_bytes()))
+                    .collect(),
+            },
+            Self::Listing {
+                round,
+                shard,
+                complete,
+                entries,
+            } => Wire::Listing {
+                round: *round,
+                shard: *shard,
+                complete: *complete,
+                entries: entries
+                    .iter()
+                    .map(|(key, version)| (*key, Fixed(version.to_le_bytes())))
+                    .collect(),
+            },
+            Self::Differences {
+                round,
+                shard,
+                last,
+                items: states,
+                wants,
+            } => Wire::Differences {
+                round: *round,
+                shard: *shard,
+                last: *last,
+                items: items(states),
+                wants: wants.clone(),
+            },
+            Self::Supply { items: states } => Wire::Supply {
+                items: items(states),
+            },
+            &Self::Credit { bytes } => Wire::Credit { bytes },
+            Self::RoundDone => Wire::RoundDone,
+            Self::Leave => Wire::Leave,
+        }
     }
 }
+
+/// The postcard form. Variants keep their place for ever; a changed message is a new variant.
+#[derive(Serialize, Deserialize)]
+enum Wire<'a> {
+    Live {
+        applied: Position,
+        head: Position,
+    },
+    Batch {
+        from: Position,
+        /// Beyond `from`.
+        to: Position,
+        #[serde(borrow)]
+        items: Vec<(Locator, WireItem<'a>)>,
+    },
+    Skip {
+        to: Position,
+    },
+    Ack {
+        to: Position,
+    },
+    Want {
+        keys: Vec<Locator>,
+    },
+    Answer {
+        items: Vec<(Locator, WireItem<'a>)>,
+    },
+    Heartbeat {
+        root: u64,
+        ready: bool,
+    },
+    AskDigests,
+    Digests {
+        shards: Vec<Fixed>,
+    },
+    Listing {
+        round: u32,
+        shard: u32,
+        complete: bool,
+        entries: Vec<(Locator, Fixed)>,
+    },
+    Differences {
+        round: u32,
+        shard: u32,
+        last: bool,
+        items: Vec<(Locator, WireItem<'a>)>,
+        wants: Vec<Locator>,
+    },
+    Supply {
+        items: Vec<(Locator, WireItem<'a>)>,
+    },
+    Credit {
+        bytes: u64,
+    },
+    RoundDone,
+    Leave,
+}
+
+/// A 64-bit hash in eight bytes; a varint would take ten.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+struct Fixed([u8; 8]);
+
+impl Fixed {
+    const fn get(&self) -> u64 {
+        u64::from_le_bytes(self.0)
+    }
+}
+
+impl Wire<'_> {
+    fn into_message(self, now_ms: u64, limits: &DecodeLimits) -> Result<Message, Malformed> {
+        let items = |items| items_from_wire(items, now_ms, limits);
+        Ok(match self {
+            Self::Live { applied, head } => Message::Live { applied, head },
+            Self::Batch {
+                from,
+                to,
+                items: changes,
+            } => Message::Batch {
+                from,
+                to: from.checked_add(to).ok_or(Malformed("position overflow"))?,
+                items: items(changes)?,
+            },
+            Self::Skip { to } => Message::Skip { to },
+            Self::Ack { to } => Message::Ack { to },
+            Self::Want { keys } => Message::Want { keys },
+            Self::Answer { items: answers } => Message::Answer {
+                items: items(answers)?,
+            },
+            Self::Heartbeat { root, ready } => Message::Heartbeat { root, ready },
+            Self::AskDigests => Message::AskDigests,
+            Self::Digests { shards } => {
+                if shards.len() != limits.digest_shards {
+                    return Err(Malformed("another number of digest shards"));
+                }
+                Message::Digests {
+                    shards: shards.iter().map(Fixed::get).collect(),
+                }
+            }
+            Self::Listing {
+                round,
+                shard,
+                complete,
+                entries,
+            } => Message::Listing {
+                round,
+                shard: shard_number(shard, limits)?,
+                complete,
+                entries: entries
+                    .into_iter()
+                    .map(|(key, version)| (key, version.get()))
+                    .collect(),
+            },
+            Self::Differences {
+                round,
+                shard,
+                last,
+                items: states,
+                wants,
+            } => Message::Differences {
+                round,
+                shard: shard_number(shard, limits)?,
+                last,
+                items: items(states)?,
+                wants,
+            },
+            Self::Supply { items: states } => Message::Supply {
+                items: items(states)?,
+            },
+            Self::Credit { bytes } => Message::Credit { bytes },
+            Self::RoundDone => Message::RoundDone,
+            Self::Leave => Message::Leave,
+        })
+    }
+}
+
+fn shard_number(shard: u32, limits: &DecodeLimits) -> Result<u32, Malformed> {
+    if usize::try_from(shard).is_ok_and(|shard| shard < limits.digest_shards) {
+        Ok(shard)
+    } else {
+        Err(Malformed("no such digest shard"))
+    }
+}
+
+fn items_to_wire(items: &[(Locator, Item)], now_ms: u64) -> Vec<(Locator, WireItem<'_>)> {
+    items
+        .iter()
+        .map(|(key, item)| (*key, item::to_wire(item, now_ms)))
+        .collect()
+}
+
+fn items_from_wire(
+    items: Vec<(Locator, WireItem<'_>)>,
+    now_ms: u64,
+    limits: &DecodeLimits,
+) -> Result<Vec<(Locator, Item)>, Malformed> {
+    items
+        .into_iter()
+        .map(|(key, item)| Ok((key, item::from_wire(item, now_ms, limits)?)))
+        .collect()
+}
+
+/// A postcard sink that appends to a buffer.
+struct Buffer<'a>(&'a mut BytesMut);
+
+impl Flavor for Buffer<'_> {
+    type Output = ();
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.extend_from_slice(&[byte]);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
+/// Bytes of the longest message, beside a session of the hard limit. A listing of one digest shard
+/// at the hard limits of sessions and tombstones fits.
+const MAX_LENGTH: usize = 4 * 1024 * 1024;

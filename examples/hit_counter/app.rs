@@ -1,0 +1,134 @@
+//! The web application: what a user of the crate writes.
+
+use axum::{
+    Json, Router,
+    extract::{Query, State},
+    http::HeaderValue,
+    middleware::{map_response, map_response_with_state},
+    response::{Html, IntoResponse, Response},
+    routing::get,
+};
+use serde::Deserialize;
+use tower_cluster_sessions::{Cluster, ClusterSessionLayer, Session, SessionError};
+use tower_http::{services::ServeDir, trace::TraceLayer};
+
+use crate::page::{NO_SESSION, Page};
+
+/// Requests for files change no session that a peer must know of at once.
+pub(crate) const DEFAULT_FILTER: &str = r".*\.(gif|js|jpg|png|html?|css|txt)";
+
+const FILES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/hit_counter/static");
+const HITS: &str = "hits";
+const PADDING: &str = "padding";
+
+/// All routes, on the sessions of `cluster`.
+pub(crate) fn app(cluster: Cluster, sessions: ClusterSessionLayer) -> Router {
+    let files = Router::new()
+        .fallback_service(ServeDir::new(FILES))
+        .layer(map_response(cacheable));
+    Router::new()
+        .route("/", get(index))
+        .route("/hit", get(hit))
+        .route("/peek", get(peek))
+        .route("/plain", get(plain))
+        .route("/logout", get(logout))
+        .route("/cluster.json", get(cluster_json))
+        .nest("/static", files)
+        .layer(sessions)
+        .layer(map_response_with_state(cluster.clone(), served_by))
+        .layer(TraceLayer::new_for_http())
+        .with_state(cluster)
+}
+
+async fn index(
+    State(cluster): State<Cluster>,
+    session: Session,
+) -> Result<Html<String>, SessionError> {
+    let hits = count(&session)?;
+    let page = Page {
+        hits,
+        session_id: &id_of(&session),
+        node: cluster.node_name(),
+        peers: &cluster.members(),
+    };
+    Ok(Html(page.to_string()))
+}
+
+#[derive(Debug, Deserialize)]
+struct HitQuery {
+    /// Bytes of padding to keep in the session, for measurements with larger ones.
+    pad: Option<usize>,
+}
+
+async fn hit(
+    session: Session,
+    Query(HitQuery { pad }): Query<HitQuery>,
+) -> Result<String, SessionError> {
+    // More than any session may hold is for the session to refuse, not for the allocator.
+    const MOST: usize = 16 << 20;
+    if let Some(bytes) = pad {
+        session.insert(PADDING, "x".repeat(bytes.min(MOST)))?;
+    }
+    let hits = count(&session)?;
+    Ok(sentences(hits, &id_of(&session)))
+}
+
+async fn peek(session: Option<Session>) -> Result<String, SessionError> {
+    let (hits, id, padding) = match session {
+        Some(session) => (
+            session.get::<u64>(HITS)?.unwrap_or(0),
+            id_of(&session),
+            session.get::<String>(PADDING)?.map_or(0, |text| text.len()),
+        ),
+        None => (0, NO_SESSION.to_owned(), 0),
+    };
+    let sentences = sentences(hits, &id);
+    Ok(format!(
+        "{sentences}The session holds {padding} bytes of padding.\n"
+    ))
+}
+
+async fn plain() -> &'static str {
+    "This text needs no session.\n"
+}
+
+async fn logout(session: Option<Session>) -> Result<&'static str, SessionError> {
+    if let Some(session) = session {
+        session.destroy()?;
+    }
+    Ok("You are logged out.\n")
+}
+
+async fn cluster_json(State(cluster): State<Cluster>) -> impl IntoResponse {
+    Json(cluster.stats())
+}
+
+fn count(session: &Session) -> Result<u64, SessionError> {
+    session.update(HITS, |hits: Option<u64>| hits.unwrap_or(0) + 1)
+}
+
+fn id_of(session: &Session) -> String {
+    session.id().unwrap_or_else(|| NO_SESSION.to_owned())
+}
+
+fn sentences(hits: u64, id: &str) -> String {
+    format!("You have hit this page {hits} times.\nSession ID: {id}\n")
+}
+
+async fn served_by(State(cluster): State<Cluster>, mut response: Response) -> Response {
+    // The name is free text; one that no header can carry is left out.
+    if let Ok(name) = HeaderValue::from_bytes(cluster.node_name().as_bytes()) {
+        response.headers_mut().insert("x-served-by", name);
+    }
+    response
+}
+
+/// Lets the browser keep the style sheet. Otherwise each page is two requests, and a balancer that
+/// alternates between two nodes sends every page to the same one.
+async fn cacheable(mut response: Response) -> Response {
+    response.headers_mut().insert(
+        "cache-control",
+        HeaderValue::from_static("public, max-age=3600"),
+    );
+    response
+}

@@ -1,0 +1,98 @@
+//! A page that counts your visits, served by nodes that may die at any time.
+//!
+//! The whole story on one machine, two nodes and a balancer that does not stick:
+//!
+//! ```sh
+//! cargo run --release --example hit_counter
+//! cargo run --release --example hit_counter -- --serve   # then look at it in a browser
+//! ```
+//!
+//! One node, to be run behind a balancer of your own:
+//!
+//! ```sh
+//! cargo run --release --example hit_counter -- node --name node1 --http 127.0.0.1:8081 \
+//!     --listen 127.0.0.1:4101 --peer 127.0.0.1:4102
+//! ```
+
+mod app;
+mod balancer;
+mod browser;
+mod node;
+mod page;
+mod process;
+mod scenario;
+mod stop;
+mod visitor;
+
+use std::{
+    error::Error,
+    io::{IsTerminal, stderr},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+use tokio::runtime::Builder;
+use tracing_subscriber::EnvFilter;
+
+use crate::{node::NodeArgs, scenario::ScenarioArgs};
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Counts hits in a session that outlives the node it was made on.
+///
+/// Without a command: starts two nodes and a round-robin balancer, kills the nodes by turns, and
+/// tells whether any hit was lost.
+#[derive(Debug, Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    scenario: ScenarioArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs one node until it is told to stop by SIGTERM or ctrl-C
+    Node(NodeArgs),
+}
+
+fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()))
+        .with_writer(stderr)
+        .with_ansi(stderr().is_terminal())
+        .init();
+    run(Cli::parse()).unwrap_or_else(|error| {
+        eprintln!("error: {}", with_causes(&*error));
+        ExitCode::FAILURE
+    })
+}
+
+fn run(cli: Cli) -> Result<ExitCode, BoxError> {
+    let mut runtime = Builder::new_multi_thread();
+    runtime.enable_all();
+    match cli.command {
+        Some(Command::Node(args)) => {
+            if let Some(workers) = args.workers {
+                runtime.worker_threads(workers.get());
+            }
+            runtime.build()?.block_on(node::run(args))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        None => runtime.build()?.block_on(scenario::run(cli.scenario)),
+    }
+}
+
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        // An error that shows its cause itself need not say it twice.
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,154 @@
+//! One node: its flags, its start and its orderly end.
+
+use std::{num::NonZeroUsize, time::Duration};
+
+use clap::{Args, ValueEnum};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower_cluster_sessions::{Ack, Cluster, ClusterConfig, ClusterSessionLayer, Expiry};
+
+use crate::{
+    BoxError,
+    app::{DEFAULT_FILTER, app},
+    stop::stop_signal,
+};
+
+/// How long open requests may take to end after the signal to stop.
+const GRACE: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Args)]
+pub(crate) struct NodeArgs {
+    /// The node's own name, another one on each node
+    #[arg(long)]
+    name: String,
+    /// Where browsers or the balancer connect, such as 127.0.0.1:8080; port 0 picks a free one
+    #[arg(long, value_name = "ADDR")]
+    http: String,
+    /// Where the other nodes connect, such as 127.0.0.1:4100; port 0 picks a free one
+    #[arg(long, value_name = "ADDR")]
+    listen: String,
+    /// Where another node listens; repeat it for each
+    #[arg(long = "peer", value_name = "ADDR")]
+    peers: Vec<String>,
+    /// How many peers must hold a change before the response leaves
+    #[arg(long, value_enum, default_value_t)]
+    ack: AckArg,
+    /// Seconds after which an unused session ends [default: 1800]
+    #[arg(long, value_name = "SECONDS")]
+    idle_timeout: Option<u64>,
+    /// Talk to peers beyond this machine without encryption
+    #[arg(long)]
+    insecure_plaintext: bool,
+    /// What the session id ends in, for balancers that stick to the node named there
+    #[arg(long)]
+    route: Option<String>,
+    /// The name of the cookie [default: id]
+    #[arg(long, value_name = "NAME")]
+    cookie: Option<String>,
+    /// Threads that serve requests [default: one for each core]
+    #[arg(long)]
+    pub(crate) workers: Option<NonZeroUsize>,
+    /// Paths of files, whose requests are not use of the session
+    #[arg(long, value_name = "REGEX", default_value = DEFAULT_FILTER)]
+    filter: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum AckArg {
+    /// Nobody's: fast, and a crash may lose the last change
+    None,
+    /// One peer's
+    One,
+    /// Every live peer's
+    #[default]
+    All,
+}
+
+/// Runs the node until SIGTERM or ctrl-C.
+pub(crate) async fn run(args: NodeArgs) -> Result<(), BoxError> {
+    let stop = stop_signal()?;
+    let cluster = Cluster::start(cluster_config(&args)).await?;
+    let sessions = session_layer(&args, &cluster)?;
+    let listener = TcpListener::bind(&args.http)
+        .await
+        .map_err(|source| HttpBindError {
+            addr: args.http,
+            source,
+        })?;
+
+    // Parents and scripts read this line, so that they need not guess when it is up, and where.
+    let http = listener.local_addr()?;
+    match cluster.local_addr() {
+        Some(links) => println!("{} serves http://{http} and links to {links}", args.name),
+        None => println!("{} serves http://{http}", args.name),
+    }
+
+    serve(listener, &cluster, sessions, stop).await?;
+    cluster.leave().await;
+    Ok(())
+}
+
+/// Serves until told to stop and until open requests have ended, within bounds.
+async fn serve(
+    listener: TcpListener,
+    cluster: &Cluster,
+    sessions: ClusterSessionLayer,
+    stop: impl Future<Output = ()>,
+) -> Result<(), BoxError> {
+    let stopped = CancellationToken::new();
+    let server = axum::serve(listener, app(cluster.clone(), sessions))
+        .with_graceful_shutdown(stopped.clone().cancelled_owned())
+        .into_future();
+    let stopping = async {
+        stop.await;
+        // First the readiness probe turns false, so that a balancer that asks sends no more.
+        cluster.drain();
+        stopped.cancel();
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        served = server => served?,
+        () = stopping => tracing::warn!("requests still open after {GRACE:?} are cut off"),
+    }
+    Ok(())
+}
+
+fn cluster_config(args: &NodeArgs) -> ClusterConfig {
+    let mut config = ClusterConfig::new(&args.name)
+        .listen(&args.listen)
+        .peers(&args.peers);
+    if let Some(route) = &args.route {
+        config = config.route(route);
+    }
+    if args.insecure_plaintext {
+        config = config.insecure_plaintext();
+    }
+    config
+}
+
+fn session_layer(args: &NodeArgs, cluster: &Cluster) -> Result<ClusterSessionLayer, BoxError> {
+    let mut layer = ClusterSessionLayer::from_cluster(cluster)
+        // Browsers send `Secure` cookies over plain HTTP to localhost only, other clients never.
+        .insecure_for_development()
+        .with_filter(&args.filter)?
+        .with_ack(match args.ack {
+            AckArg::None => Ack::None,
+            AckArg::One => Ack::One,
+            AckArg::All => Ack::All,
+        });
+    if let Some(seconds) = args.idle_timeout {
+        layer = layer.with_expiry(Expiry::idle(Duration::from_secs(seconds)));
+    }
+    if let Some(name) = &args.cookie {
+        layer = layer.with_name(name);
+    }
+    layer.check()?;
+    Ok(layer)
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("cannot serve http on {addr}: choose another --http address, or port 0 for a free one")]
+struct HttpBindError {
+    addr: String,
+    source: std::io::Error,
+}

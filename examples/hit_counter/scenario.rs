@@ -1,0 +1,204 @@
+//! The how-to's test: hits through a balancer while the nodes are killed and restarted by turns.
+
+use std::{
+    env::current_exe, net::SocketAddr, path::PathBuf, pin::pin, process::ExitCode, time::Duration,
+};
+
+use clap::Args;
+use serde_json::Value;
+
+use crate::{
+    BoxError,
+    balancer::Balancer,
+    browser::Browser,
+    process::{NodePlan, NodeProcess, StartFailure},
+    stop::stop_signal,
+    visitor::Visitor,
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct ScenarioArgs {
+    /// How many times each node is killed
+    #[arg(long, default_value_t = 2)]
+    rounds: u32,
+    /// Go on afterwards, for a browser, until ctrl-C
+    #[arg(long)]
+    serve: bool,
+}
+
+/// Plays it and tells how it went. The code is a failure if a hit or the session was lost.
+pub(crate) async fn run(args: ScenarioArgs) -> Result<ExitCode, BoxError> {
+    let mut stop = pin!(stop_signal()?);
+    let playing = async {
+        let mut nodes = Nodes::start().await?;
+        let balancer = Balancer::start(nodes.http()).await?;
+        let code = play(args.rounds, &mut nodes, balancer.addr()).await?;
+        Ok::<_, BoxError>((nodes, balancer, code))
+    };
+    // Dropping the nodes kills them.
+    let (_nodes, balancer, code) = tokio::select! {
+        played = playing => played?,
+        () = &mut stop => return Ok(ExitCode::FAILURE),
+    };
+    if args.serve {
+        let addr = balancer.addr();
+        println!("Open http://{addr}/ and reload it. Ctrl-C ends it.");
+        stop.await;
+    }
+    Ok(code)
+}
+
+async fn play(rounds: u32, nodes: &mut Nodes, balancer: SocketAddr) -> Result<ExitCode, BoxError> {
+    let mut visitor = Visitor::new(balancer);
+    println!("request | served by | session id                   | hits");
+    println!("--------+-----------+------------------------------+-----");
+    for _ in 0..rounds {
+        for victim in 0..nodes.running.len() {
+            visitor.hit().await;
+            nodes.kill(victim).await?;
+            visitor.hit().await;
+            nodes.restart(victim).await?;
+        }
+    }
+    visitor.hit().await;
+    println!("{}", visitor.verdict());
+    Ok(if visitor.is_content() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// The nodes of the cluster, each of which may be dead.
+#[derive(Debug)]
+struct Nodes {
+    executable: PathBuf,
+    plans: Vec<NodePlan>,
+    running: Vec<Option<NodeProcess>>,
+}
+
+impl Nodes {
+    async fn start() -> Result<Self, BoxError> {
+        // Another process may take a port between its choice and its use.
+        const TRIES: usize = 3;
+        let mut tries = 1;
+        loop {
+            match Self::try_start().await {
+                Ok(nodes) => return Ok(nodes),
+                Err(NodesError::Start(StartFailure::Exited(_))) if tries < TRIES => tries += 1,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    async fn try_start() -> Result<Self, NodesError> {
+        let executable = current_exe()?;
+        let mut plans = vec![NodePlan::new("node1")?, NodePlan::new("node2")?];
+        let addresses: Vec<_> = plans.iter().map(|plan| plan.listen).collect();
+        for plan in &mut plans {
+            plan.peers = addresses.clone();
+            plan.peers.retain(|peer| *peer != plan.listen);
+            plan.flags = vec!["--route".to_owned(), plan.name.clone()];
+        }
+        let mut nodes = Self {
+            executable,
+            running: plans.iter().map(|_| None).collect(),
+            plans,
+        };
+        for index in 0..nodes.plans.len() {
+            nodes.running[index] = Some(nodes.spawn(index).await?);
+        }
+        for node in nodes.running.iter().flatten() {
+            until(node.http, "ready and linked", |status| {
+                is_ready(status) && sees_all_up(status)
+            })
+            .await?;
+        }
+        Ok(nodes)
+    }
+
+    async fn spawn(&self, index: usize) -> Result<NodeProcess, StartFailure> {
+        let mut command = self.plans[index].command(&self.executable);
+        if std::env::var_os("RUST_LOG").is_none() {
+            // Their own lines would tear the table.
+            command.env("RUST_LOG", "error");
+        }
+        NodeProcess::start(command).await
+    }
+
+    async fn kill(&mut self, index: usize) -> Result<(), BoxError> {
+        if let Some(node) = self.running[index].take() {
+            node.kill().await?;
+            tell(&self.plans[index].name, "killed with SIGKILL");
+        }
+        Ok(())
+    }
+
+    async fn restart(&mut self, index: usize) -> Result<(), BoxError> {
+        let node = self.spawn(index).await?;
+        let node = self.running[index].insert(node);
+        let status = until(node.http, "ready", is_ready).await?;
+        let sessions = &status["sessions"];
+        let what = format!("restarted and ready, sessions: {sessions}");
+        tell(&self.plans[index].name, &what);
+        Ok(())
+    }
+
+    fn http(&self) -> Vec<SocketAddr> {
+        self.plans.iter().map(|plan| plan.http).collect()
+    }
+}
+
+/// A line of the table that is no request.
+fn tell(node: &str, what: &str) {
+    println!("        | {node:<9} | {what}");
+}
+
+/// Asks a node for its state until it is as wanted.
+async fn until(
+    http: SocketAddr,
+    what: &'static str,
+    wanted: impl Fn(&Value) -> bool,
+) -> Result<Value, NodesError> {
+    const PAUSE: Duration = Duration::from_millis(20);
+    // Longer than the longest time a state transfer may take.
+    const PATIENCE: Duration = Duration::from_secs(75);
+    let asking = async {
+        let mut browser = Browser::new();
+        loop {
+            if let Ok(page) = browser.get(http, "/cluster.json").await
+                && let Ok(status) = serde_json::from_str(&page.text)
+                && wanted(&status)
+            {
+                return status;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asking)
+        .await
+        .map_err(|_| NodesError::Never { http, what })
+}
+
+fn is_ready(status: &Value) -> bool {
+    status["ready"] == true
+}
+
+fn sees_all_up(status: &Value) -> bool {
+    status["members"]
+        .as_array()
+        .is_some_and(|members| members.iter().all(|member| member["state"] == "up"))
+}
+
+#[derive(Debug, thiserror::Error)]
+enum NodesError {
+    #[error(transparent)]
+    Start(#[from] StartFailure),
+    #[error("ports or the executable cannot be had: {0}")]
+    Io(#[from] std::io::Error),
+    #[error("the node at {http} is not {what} in time")]
+    Never {
+        http: SocketAddr,
+        what: &'static str,
+    },
+}

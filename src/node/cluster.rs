@@ -1,0 +1,337 @@
+//! The handle a user holds.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+};
+
+use serde::Serialize;
+use tokio::runtime::Handle;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tracing::info;
+
+use super::{
+    Events, Member, Node, Readiness, Stats, accept, dial, driver,
+    transport::{TcpTransport, Transport},
+};
+use crate::{
+    config::{Ack, ClusterConfig, ConfigError, PeerAddr, StartError},
+    session::{BootId, Locator, SessionError, SessionState},
+};
+
+/// This node in its cluster: a handle, cheap to clone.
+///
+/// The node runs as long as a clone lives; dropping the last one closes all links without a
+/// goodbye, and the other nodes notice that at once. [`leave`](Self::leave) is the orderly way.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_cluster_sessions::{Cluster, ClusterConfig, Readiness};
+///
+/// let cluster = Cluster::start(ClusterConfig::new("node1").listen("127.0.0.1:0")).await?;
+/// assert_eq!(cluster.ready().await, Readiness::Alone);
+/// // … serve …
+/// cluster.leave().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Cluster(Arc<Running>);
+
+/// What ends with the last handle.
+struct Running {
+    node: Arc<Node>,
+    /// What ends the dialling of each configured peer.
+    dials: Mutex<HashMap<PeerAddr, CancellationToken>>,
+    _tick: AbortOnDropHandle<()>,
+}
+
+impl Cluster {
+    /// Binds the listen address and begins to look for the peers.
+    ///
+    /// It does not wait for them, and an absent peer is no error; see [`ready`](Self::ready).
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] if the configuration cannot work, the address cannot be bound, or there is no
+    /// tokio runtime.
+    #[expect(
+        clippy::unused_async,
+        reason = "a transport may have to wait before it listens, as encryption reading keys would"
+    )]
+    pub async fn start(config: ClusterConfig) -> Result<Self, StartError> {
+        Self::start_now(config)
+    }
+
+    /// As [`start`](Self::start), for callers that cannot wait.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "callers give the configuration away, as in `start`"
+    )]
+    pub(crate) fn start_now(config: ClusterConfig) -> Result<Self, StartError> {
+        Self::start_with(&config, Arc::new(TcpTransport))
+    }
+
+    pub(crate) fn start_with(
+        config: &ClusterConfig,
+        transport: Arc<dyn Transport>,
+    ) -> Result<Self, StartError> {
+        let settings = config.settings()?;
+        Handle::try_current().map_err(|_| StartError::NoRuntime)?;
+        info!(node = %settings.node, cluster = %settings.cluster, "Cluster is about to start");
+        let listen = settings.listen.as_ref();
+        let acceptor = listen.map(|listen| transport.bind(listen)).transpose()?;
+        let local_addr = acceptor.as_ref().map(|acceptor| acceptor.local_addr());
+        let peers = settings.peers.clone();
+        let node = Arc::new(Node::new(settings, new_boot(), transport, local_addr));
+        if let (Some(acceptor), Some(address)) = (acceptor, local_addr) {
+            info!(node = %node.settings.node, %address, "Receiver bound to [{address}]");
+            node.tasks
+                .spawn(accept::accept(Arc::clone(&node), acceptor));
+        }
+        node.advance_join(node.now());
+        let tick = tokio::spawn(driver::tick(Arc::clone(&node)));
+        let cluster = Self(Arc::new(Running {
+            node,
+            dials: Mutex::default(),
+            _tick: AbortOnDropHandle::new(tick),
+        }));
+        for peer in peers {
+            cluster.dial(&mut cluster.dials(), peer);
+        }
+        Ok(cluster)
+    }
+
+    /// Waits until the node has the sessions of its peers, or there is nobody to ask, or
+    /// `transfer_timeout` is over. Requests may be served before; sessions that are not here yet
+    /// are asked for one by one.
+    ///
+    /// Once it has answered, it gives the same answer at once for ever.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn ready(&self) -> Readiness {
+        let mut readiness = self.0.node.readiness.subscribe();
+        let reached = readiness.wait_for(Option::is_some).await;
+        let known = reached.ok().and_then(|readiness| *readiness);
+        known.unwrap_or(Readiness::TimedOut)
+    }
+
+    /// Whether a balancer should send requests here: [`ready`](Self::ready) has answered, and
+    /// neither [`drain`](Self::drain) nor [`leave`](Self::leave) has been called.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.0.node.is_ready()
+    }
+
+    /// Makes [`is_ready`](Self::is_ready) false, and nothing else: call it first in a shutdown, so
+    /// that the balancer sends requests elsewhere while this node still serves what it gets.
+    pub fn drain(&self) {
+        self.0.node.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Leaves the cluster in order: sessions are no longer created here, the peers get what they
+    /// lack (for at most `leave_timeout`) and a goodbye, and all links and the listener close.
+    ///
+    /// Sessions held here can still be used, but nobody else learns of it: stop serving first.
+    /// Calling it again is harmless and waits for the same end.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops waiting, not leaving.
+    pub async fn leave(&self) {
+        self.0.node.leave().await;
+    }
+
+    /// Where the node listens, with the real port; `None` for a node that only dials.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.0.node.local_addr
+    }
+
+    /// This node's name.
+    #[must_use]
+    pub fn node_name(&self) -> &str {
+        &self.0.node.settings.node
+    }
+
+    /// Adds a peer, `host:port`, and begins to dial it. Whether it is new.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] for an address that `ClusterConfig::peer` would not take either; nothing
+    /// changes then.
+    pub fn add_peer(&self, address: impl AsRef<str>) -> Result<bool, ConfigError> {
+        let node = &self.0.node;
+        let peer: PeerAddr = address.as_ref().parse()?;
+        if node.settings.listen.is_none() && node.settings.peers.is_empty() {
+            return Err(ConfigError::StandaloneWith("peer"));
+        }
+        if !node.settings.plaintext_allowed && !peer.is_loopback() {
+            return Err(ConfigError::Plaintext {
+                setting: "peer",
+                address: peer.to_string(),
+            });
+        }
+        let mut dials = self.dials();
+        let is_new = node.members().add(&peer);
+        if is_new {
+            self.dial(&mut dials, peer);
+        }
+        Ok(is_new)
+    }
+
+    /// Takes a peer off the list and closes its link. Whether it was there.
+    ///
+    /// A peer that still has this node on its own list dials on, and is let in if it may: remove it
+    /// at both ends.
+    pub fn remove_peer(&self, address: impl AsRef<str>) -> bool {
+        let Ok(peer) = address.as_ref().parse::<PeerAddr>() else {
+            return false;
+        };
+        let mut dials = self.dials();
+        if let Some(stop) = dials.remove(&peer) {
+            stop.cancel();
+        }
+        self.0.node.forget_peer(&peer)
+    }
+
+    /// Everything that happens from now on, to members and to sessions.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        self.0.node.events.subscribe()
+    }
+
+    /// Destroys a session everywhere, given its id as [`Session::id`](crate::Session::id) shows
+    /// it, and waits for the peers as [`Ack::All`] does. `false` if there is no such session.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops waiting; the session may be destroyed or not.
+    pub async fn destroy(&self, id: &str) -> bool {
+        let node = &self.0.node;
+        let Some(key) = Locator::from_public_id(id) else {
+            return false;
+        };
+        if node.replica.store().read(&key, |_| ()).is_err() {
+            node.fetch(key).await;
+        }
+        let position = destroy(node, &key);
+        node.wake_links();
+        node.acknowledged(position.unwrap_or(0), Ack::All).await;
+        position.is_some()
+    }
+
+    /// Destroys all sessions of a context (`""` is the default one) in which the attribute `name`
+    /// equals `value`, as to log a user out everywhere, and waits for the peers as [`Ack::All`]
+    /// does. The number of sessions destroyed.
+    ///
+    /// Every session held is looked at, on a thread of the runtime's blocking pool. Values are
+    /// compared as JSON, so the order of an object's fields does not matter.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Encode`] if `value` cannot be turned into JSON; nothing is destroyed then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops waiting; any of the sessions may be destroyed or not.
+    pub async fn destroy_where(
+        &self,
+        context: &str,
+        name: &str,
+        value: &impl Serialize,
+    ) -> Result<usize, SessionError> {
+        let wanted = serde_json::to_value(value).map_err(|source| SessionError::Encode {
+            name: name.into(),
+            source,
+        })?;
+        let node = Arc::clone(&self.0.node);
+        let (context, name): (Box<str>, Box<str>) = (context.into(), name.into());
+        let search = tokio::task::spawn_blocking(move || {
+            let holds = |state: &SessionState| {
+                *state.birth().context == *context && holds(state, &name, &wanted)
+            };
+            let keys = node.replica.store().select(holds);
+            let positions: Vec<u64> = keys.iter().filter_map(|key| destroy(&node, key)).collect();
+            node.wake_links();
+            positions
+        });
+        // It fails only when the runtime shuts down, which ends this future, too.
+        let positions = search.await.unwrap_or_default();
+        let last = positions.iter().copied().max().unwrap_or(0);
+        self.0.node.acknowledged(last, Ack::All).await;
+        Ok(positions.len())
+    }
+
+    /// Live sessions held here.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.0.node.replica.store().sessions()
+    }
+
+    /// The other nodes.
+    #[must_use]
+    pub fn members(&self) -> Vec<Member> {
+        self.0.node.member_list()
+    }
+
+    /// This node's figures, with its members.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.0.node.stats()
+    }
+
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.0.node
+    }
+
+    fn dial(&self, dials: &mut HashMap<PeerAddr, CancellationToken>, peer: PeerAddr) {
+        let node = &self.0.node;
+        let stop = node.network.child_token();
+        dials.insert(peer.clone(), stop.clone());
+        node.tasks.spawn(dial::keep(Arc::clone(node), peer, stop));
+    }
+
+    fn dials(&self) -> MutexGuard<'_, HashMap<PeerAddr, CancellationToken>> {
+        self.0.dials.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster")
+            .field("node", &self.node_name())
+            .field("local_addr", &self.local_addr())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.node.network.cancel();
+    }
+}
+
+/// The position to wait for, `None` when the session was not there.
+fn destroy(node: &Node, key: &Locator) -> Option<u64> {
+    node.destroy(key).ok()?;
+    Some(node.commit(key))
+}
+
+fn holds(state: &SessionState, name: &str, wanted: &serde_json::Value) -> bool {
+    let Ok(Some(json)) = state.json(name) else {
+        return false;
+    };
+    serde_json::from_slice::<serde_json::Value>(json).is_ok_and(|value| value == *wanted)
+}
+
+fn new_boot() -> BootId {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).expect("the operating system gives random bytes");
+    BootId::from_random(random)
+}

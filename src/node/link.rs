@@ -1,0 +1,212 @@
+//! The two tasks of an established link: one carries bytes to the decisions, one carries decisions
+//! to bytes.
+
+use std::{io, sync::Arc, time::Duration};
+
+use bytes::BytesMut;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, split},
+    time::timeout,
+};
+use tokio_util::{codec::Decoder as _, task::AbortOnDropHandle};
+
+use super::{Node, membership::Registered, peer::PeerLink, transport::BoxIo};
+use crate::{
+    replica::{Link, LinkEvent, Violation},
+    session::Now,
+    wire::{DecodeLimits, FrameCodec, FrameError, Malformed, Message},
+};
+
+/// Why a link is over.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Ended {
+    #[error("the other side closed the connection")]
+    Closed,
+    #[error("the connection broke: {0}")]
+    Broken(#[source] io::Error),
+    #[error("nothing was heard of it for too long")]
+    Silent,
+    #[error("it left")]
+    Left,
+    #[error("{0}")]
+    Violation(#[source] Offence),
+    /// By us: another link took its place, its peer was removed, or the node leaves.
+    #[error("the link was ended here")]
+    Stopped,
+}
+
+/// What a peer must not send.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Offence {
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    #[error(transparent)]
+    Violation(#[from] Violation),
+}
+
+/// Carries the link until it is over.
+///
+/// # Cancel safety
+///
+/// Dropping the future closes the link.
+pub(super) async fn run(
+    mut registered: Registered,
+    io: BoxIo,
+    mut codec: FrameCodec,
+    unread: BytesMut,
+) {
+    let node = Arc::clone(&registered.node);
+    let link = Arc::clone(&registered.link);
+    let max_message = Message::max_length(&node.decode_limits());
+    codec.establish(max_message);
+    let (source, sink) = split(io);
+    let write = write(
+        Arc::clone(&node),
+        Arc::clone(&link),
+        sink,
+        FrameCodec::established(max_message),
+    );
+    let mut writer = AbortOnDropHandle::new(tokio::spawn(write));
+    let read = read(&node, &link, source, codec, unread);
+    tokio::pin!(read);
+    registered.ended = tokio::select! {
+        () = link.closed() => {
+            if link.is_silent_for(node.settings.down_after, node.now()) {
+                Ended::Silent
+            } else {
+                Ended::Stopped
+            }
+        }
+        ended = &mut read => ended,
+        written = &mut writer => match written {
+            // We said goodbye. Closing at once could throw it away on its way; the peer closes.
+            Ok(Ok(())) => timeout(GOODBYE, read).await.unwrap_or(Ended::Stopped),
+            Ok(Err(ended)) => ended,
+            Err(error) => Ended::Broken(io::Error::other(error)),
+        },
+    };
+}
+
+async fn read(
+    node: &Node,
+    link: &PeerLink,
+    mut source: ReadHalf<BoxIo>,
+    mut codec: FrameCodec,
+    mut unread: BytesMut,
+) -> Ended {
+    let limits = node.decode_limits();
+    loop {
+        let now = node.now();
+        let mut events = Vec::new();
+        let taken = take_in(
+            node,
+            link,
+            (&mut codec, &mut unread),
+            &limits,
+            now,
+            &mut events,
+        );
+        // Once for all messages of a read, so that their acknowledgements leave together.
+        link.wake_writer();
+        if node.note(link, events, now) {
+            return Ended::Left;
+        }
+        if let Err(offence) = taken {
+            return Ended::Violation(offence);
+        }
+        unread.reserve(BATCH_BYTES);
+        match source.read_buf(&mut unread).await {
+            Ok(0) => return Ended::Closed,
+            Ok(bytes) => link.note_received(bytes, node.now()),
+            Err(error) => return Ended::Broken(error),
+        }
+    }
+}
+
+/// Hands all complete messages to the link.
+fn take_in(
+    node: &Node,
+    link: &PeerLink,
+    (codec, unread): (&mut FrameCodec, &mut BytesMut),
+    limits: &DecodeLimits,
+    now: Now,
+    events: &mut Vec<LinkEvent>,
+) -> Result<(), Offence> {
+    while let Some(bytes) = codec.decode(unread)? {
+        let message = Message::decode(&bytes, now.mono_ms, limits)?;
+        let handled = link.drive(&node.acks, |machine| {
+            machine.handle(&node.replica, message, bytes.len(), now)
+        });
+        match handled {
+            Some(news) => events.extend(news?),
+            None => break,
+        }
+    }
+    Ok(())
+}
+
+async fn write(
+    node: Arc<Node>,
+    link: Arc<PeerLink>,
+    mut sink: WriteHalf<BoxIo>,
+    mut codec: FrameCodec,
+) -> Result<(), Ended> {
+    let mut out = BytesMut::with_capacity(BATCH_BYTES);
+    loop {
+        let now = node.now();
+        let filled = link.drive(&node.acks, |machine| {
+            fill(&node, machine, &mut codec, &mut out, now)
+        });
+        let Some(filled) = filled else {
+            return Err(Ended::Stopped);
+        };
+        let goodbye = filled.map_err(|error| Ended::Broken(io::Error::other(error)))?;
+        if out.is_empty() {
+            link.has_something_to_send().await;
+            continue;
+        }
+        sink.write_all(&out).await.map_err(Ended::Broken)?;
+        sink.flush().await.map_err(Ended::Broken)?;
+        link.note_sent(out.len());
+        if goodbye {
+            return sink.shutdown().await.map_err(Ended::Broken);
+        }
+        if out.capacity() > KEEP_BYTES {
+            out = BytesMut::with_capacity(BATCH_BYTES);
+        }
+        out.clear();
+    }
+}
+
+/// Fills one write with what is due, the most urgent first. Whether it ends with the goodbye.
+fn fill(
+    node: &Node,
+    machine: &mut Link,
+    codec: &mut FrameCodec,
+    out: &mut BytesMut,
+    now: Now,
+) -> Result<bool, FrameError> {
+    let mut bytes = BytesMut::new();
+    while out.len() < BATCH_BYTES {
+        let Some(message) = machine.poll(&node.replica, now) else {
+            break;
+        };
+        bytes.clear();
+        message.encode(now.mono_ms, &mut bytes);
+        codec.encode_message(&bytes, out)?;
+        machine.sent(&message, bytes.len());
+        if matches!(message, Message::Leave) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// About what leaves in one write, and what is read at once.
+const BATCH_BYTES: usize = 64 * 1024;
+/// A buffer that a long message has grown beyond this is given back.
+const KEEP_BYTES: usize = 1024 * 1024;
+/// How long the peer has to close after our goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);

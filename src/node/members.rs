@@ -1,0 +1,474 @@
+//! The table of members: configured peers, which are never forgotten, and nodes that dialled us.
+//!
+//! An entry is found by boot id, then by the address dialled or advertised, then by name, so that a
+//! node that restarts takes its old place, and a node known by two addresses is one member.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use super::peer::{Dialler, LinkId, PeerLink};
+use crate::{
+    config::PeerAddr,
+    session::{BootId, Now},
+    wire::Refusal,
+};
+
+#[derive(Debug)]
+pub(super) struct Members {
+    own: BootId,
+    /// A link that was silent for longer may be replaced.
+    silent_after: Duration,
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    configured: Option<PeerAddr>,
+    address: Arc<str>,
+    name: Option<Arc<str>>,
+    boot: Option<BootId>,
+    standing: Standing,
+    link: Option<Arc<PeerLink>>,
+    /// One full dial is over, whatever came of it.
+    tried: bool,
+    /// Bytes of links that are gone.
+    sent: u64,
+    received: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Never reached.
+    Unreached,
+    Up,
+    Suspect {
+        heard_ms: u64,
+    },
+    Down,
+    Left,
+    /// A configured address that turned out to be this node.
+    Myself,
+}
+
+/// A link that hello has been completed for.
+#[derive(Debug)]
+pub(super) struct Newcomer<'a> {
+    pub(super) link: Arc<PeerLink>,
+    /// The configured peer that was dialled.
+    pub(super) dialled: Option<&'a PeerAddr>,
+    pub(super) advertised: Option<&'a str>,
+    pub(super) remote: SocketAddr,
+}
+
+/// What [`Members::admit`] did.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    pub(super) address: Arc<str>,
+    /// Links that must be closed now.
+    pub(super) replaced: Vec<Arc<PeerLink>>,
+    /// Whether the member was not up before.
+    pub(super) is_news: bool,
+}
+
+/// A member, by name and address, for log lines and events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Who {
+    pub(super) name: Arc<str>,
+    pub(super) address: Arc<str>,
+}
+
+/// A member as it stands, for figures to be added.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) name: Option<Arc<str>>,
+    pub(super) address: Arc<str>,
+    pub(super) standing: Standing,
+    pub(super) link: Option<Arc<PeerLink>>,
+    pub(super) sent: u64,
+    pub(super) received: u64,
+}
+
+impl Members {
+    pub(super) const fn new(own: BootId, silent_after: Duration) -> Self {
+        Self {
+            own,
+            silent_after,
+            entries: Vec::new(),
+        }
+    }
+
+    /// Whether the peer was new. A node of this address that dialled us before keeps its link.
+    pub(super) fn add(&mut self, peer: &PeerAddr) -> bool {
+        if self.configured(peer).is_some() {
+            return false;
+        }
+        let address: Arc<str> = peer.to_string().into();
+        match self.entries.iter().position(|e| e.address == address) {
+            Some(at) => self.entries[at].configured = Some(peer.clone()),
+            None => self
+                .entries
+                .push(Entry::new(Some(peer.clone()), address, Standing::Unreached)),
+        }
+        true
+    }
+
+    /// Whether the peer was there, and its link, which must be closed.
+    pub(super) fn remove(&mut self, peer: &PeerAddr) -> Option<Option<Arc<PeerLink>>> {
+        let at = self.configured(peer)?;
+        Some(self.entries.remove(at).link)
+    }
+
+    /// Whether a node of this name and boot may have a link at all.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::DuplicateName`] while another node of that name is there.
+    pub(super) fn check(&self, name: &str, boot: BootId, now: Now) -> Result<(), Refusal> {
+        let is_twin = |entry: &Entry| {
+            entry.name.as_deref() == Some(name)
+                && entry.live().is_some_and(|link| {
+                    link.boot != boot && !link.is_silent_for(self.silent_after, now)
+                })
+        };
+        if self.entries.iter().any(is_twin) {
+            return Err(Refusal::DuplicateName {
+                name: name.to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Takes a link in, unless the pair has one that stays.
+    pub(super) fn admit(&mut self, newcomer: Newcomer<'_>, now: Now) -> Result<Admitted, Refusal> {
+        let Newcomer {
+            link,
+            dialled,
+            advertised,
+            remote,
+        } = newcomer;
+        self.check(&link.name, link.boot, now)?;
+        if let Some(existing) = self.live_of(link.boot)
+            && stays(
+                existing.dialler,
+                link.dialler,
+                self.own < link.boot,
+                existing.is_silent_for(self.silent_after, now),
+            )
+        {
+            self.learn(dialled, &link);
+            return Err(Refusal::Duplicate);
+        }
+        let mut replaced = Vec::new();
+        let mut was_up = false;
+        for entry in &mut self.entries {
+            let is_same = entry.boot == Some(link.boot);
+            if (is_same || entry.name.as_ref() == Some(&link.name))
+                && let Some(old) = entry.drop_link()
+            {
+                was_up |= is_same && entry.standing == Standing::Up;
+                replaced.push(old);
+            }
+        }
+        let at = self.place(&link, dialled, advertised, remote)?;
+        let entry = &mut self.entries[at];
+        replaced.extend(entry.drop_link());
+        entry.name = Some(Arc::clone(&link.name));
+        entry.boot = Some(link.boot);
+        entry.standing = Standing::Up;
+        entry.tried = true;
+        entry.link = Some(link);
+        Ok(Admitted {
+            address: Arc::clone(&entry.address),
+            replaced,
+            is_news: !was_up,
+        })
+    }
+
+    /// Notes that a link ended. `Some` when that makes its member suspect.
+    pub(super) fn close(&mut self, link: LinkId) -> Option<Who> {
+        let entry = self.entries.iter_mut().find(|e| e.has(link))?;
+        let heard_ms = entry.drop_link()?.heard_ms();
+        if entry.standing != Standing::Up {
+            return None;
+        }
+        entry.standing = Standing::Suspect { heard_ms };
+        // A node that still needs this member's sessions must dial it once more before it may
+        // conclude that nobody is there.
+        entry.tried = false;
+        entry.who()
+    }
+
+    /// Notes that the member at the other end of a link said goodbye.
+    pub(super) fn leave(&mut self, link: LinkId) -> Option<Who> {
+        let entry = self.entries.iter_mut().find(|e| e.has(link))?;
+        entry.standing = Standing::Left;
+        entry.who()
+    }
+
+    /// Notes which members are down by now.
+    pub(super) fn sweep(&mut self, down_after_ms: u64, now: Now) -> Vec<Who> {
+        let mut down = Vec::new();
+        for entry in &mut self.entries {
+            if let Standing::Suspect { heard_ms } = entry.standing
+                && heard_ms.saturating_add(down_after_ms) <= now.mono_ms
+            {
+                entry.standing = Standing::Down;
+                down.extend(entry.who());
+            }
+        }
+        down
+    }
+
+    /// A full dial of a configured peer failed.
+    pub(super) fn dial_failed(&mut self, peer: &PeerAddr) {
+        if let Some(at) = self.configured(peer) {
+            self.entries[at].tried = true;
+        }
+    }
+
+    /// A configured address is this node's own. Whether that is news.
+    pub(super) fn is_myself(&mut self, peer: &PeerAddr) -> bool {
+        self.configured(peer).is_some_and(|at| {
+            let entry = &mut self.entries[at];
+            entry.tried = true;
+            std::mem::replace(&mut entry.standing, Standing::Myself) != Standing::Myself
+        })
+    }
+
+    /// The link that makes dialling this peer needless.
+    pub(super) fn link_to(&self, peer: &PeerAddr) -> Option<Arc<PeerLink>> {
+        let entry = &self.entries[self.configured(peer)?];
+        let link = entry.live().or_else(|| self.live_of(entry.boot?));
+        link.cloned()
+    }
+
+    pub(super) fn who(&self, link: LinkId) -> Option<Who> {
+        self.entries.iter().find(|e| e.has(link))?.who()
+    }
+
+    pub(super) fn links(&self) -> Vec<Arc<PeerLink>> {
+        self.entries
+            .iter()
+            .filter_map(Entry::live)
+            .cloned()
+            .collect()
+    }
+
+    pub(super) fn peers(&self) -> Vec<PeerAddr> {
+        let configured = self.entries.iter().map(|e| &e.configured);
+        configured.flatten().cloned().collect()
+    }
+
+    /// Whether every configured peer has a link or has failed a full dial.
+    pub(super) fn all_tried(&self) -> bool {
+        let is_tried = |e: &Entry| e.configured.is_none() || e.tried || e.live().is_some();
+        self.entries.iter().all(is_tried)
+    }
+
+    /// The members, each once, without this node.
+    pub(super) fn rows(&self) -> Vec<Row> {
+        let is_alias = |at: usize, entry: &Entry| {
+            let is_same = |other: &Entry| entry.boot.is_some() && other.boot == entry.boot;
+            entry.live().is_none()
+                && (self.entries[..at].iter().any(is_same)
+                    || self
+                        .entries
+                        .iter()
+                        .any(|e| is_same(e) && e.live().is_some()))
+        };
+        let entries = self.entries.iter().enumerate();
+        entries
+            .filter(|(at, entry)| entry.standing != Standing::Myself && !is_alias(*at, entry))
+            .map(|(_, entry)| entry.row())
+            .collect()
+    }
+
+    /// Where the member of a link belongs, made if need be. Entries that turn out to be the same
+    /// member and were not configured are merged into it.
+    fn place(
+        &mut self,
+        link: &PeerLink,
+        dialled: Option<&PeerAddr>,
+        advertised: Option<&str>,
+        remote: SocketAddr,
+    ) -> Result<usize, Refusal> {
+        self.learn(dialled, link);
+        let found = dialled
+            .and_then(|peer| self.configured(peer))
+            .or_else(|| self.position(|e| e.boot == Some(link.boot)))
+            .or_else(|| {
+                let peer = advertised?.parse().ok()?;
+                self.position(|e| e.configured.as_ref() == Some(&peer) && e.live().is_none())
+            })
+            .or_else(|| self.position(|e| e.name.as_ref() == Some(&link.name)));
+        if let Some(at) = found {
+            return Ok(at);
+        }
+        if self.position(|e| e.configured.is_none()).is_some() && self.unlisted() >= MAX_UNLISTED {
+            let gone = self.position(|e| e.configured.is_none() && e.live().is_none());
+            self.entries.remove(gone.ok_or(Refusal::NotListed)?);
+        }
+        let address = advertised.map_or_else(|| remote.to_string().into(), Arc::from);
+        self.entries
+            .push(Entry::new(None, address, Standing::Unreached));
+        Ok(self.entries.len() - 1)
+    }
+
+    /// A configured address was dialled and this is who answered.
+    fn learn(&mut self, dialled: Option<&PeerAddr>, link: &PeerLink) {
+        let Some(at) = dialled.and_then(|peer| self.configured(peer)) else {
+            return;
+        };
+        if self.entries[at].live().is_some() {
+            return;
+        }
+        let is_same = |e: &Entry| {
+            e.configured.is_none()
+                && (e.boot == Some(link.boot) || e.name.as_ref() == Some(&link.name))
+        };
+        let merged = self
+            .position(is_same)
+            .map(|same| (same, self.entries.remove(same)));
+        let at = match &merged {
+            Some((same, _)) if *same < at => at - 1,
+            _ => at,
+        };
+        let entry = &mut self.entries[at];
+        entry.drop_link();
+        entry.name = Some(Arc::clone(&link.name));
+        entry.boot = Some(link.boot);
+        entry.tried = true;
+        if let Some((_, same)) = merged {
+            entry.standing = same.standing;
+            entry.link = same.link;
+            entry.sent = entry.sent.saturating_add(same.sent);
+            entry.received = entry.received.saturating_add(same.received);
+        }
+    }
+
+    fn configured(&self, peer: &PeerAddr) -> Option<usize> {
+        self.position(|e| e.configured.as_ref() == Some(peer))
+    }
+
+    fn position(&self, is_it: impl Fn(&Entry) -> bool) -> Option<usize> {
+        self.entries.iter().position(is_it)
+    }
+
+    fn live_of(&self, boot: BootId) -> Option<&Arc<PeerLink>> {
+        let mut live = self.entries.iter().filter_map(Entry::live);
+        live.find(|link| link.boot == boot)
+    }
+
+    fn unlisted(&self) -> usize {
+        self.entries
+            .iter()
+            .filter(|e| e.configured.is_none())
+            .count()
+    }
+}
+
+impl Entry {
+    fn new(configured: Option<PeerAddr>, address: Arc<str>, standing: Standing) -> Self {
+        Self {
+            configured,
+            address,
+            name: None,
+            boot: None,
+            standing,
+            link: None,
+            tried: false,
+            sent: 0,
+            received: 0,
+        }
+    }
+
+    fn live(&self) -> Option<&Arc<PeerLink>> {
+        self.link.as_ref().filter(|link| !link.is_closed())
+    }
+
+    fn has(&self, link: LinkId) -> bool {
+        self.link.as_ref().is_some_and(|own| own.id == link)
+    }
+
+    fn drop_link(&mut self) -> Option<Arc<PeerLink>> {
+        let link = self.link.take()?;
+        self.sent = self.sent.saturating_add(link.sent());
+        self.received = self.received.saturating_add(link.received());
+        Some(link)
+    }
+
+    fn who(&self) -> Option<Who> {
+        Some(Who {
+            name: Arc::clone(self.name.as_ref()?),
+            address: Arc::clone(&self.address),
+        })
+    }
+
+    fn row(&self) -> Row {
+        let link = self.live();
+        Row {
+            name: self.name.clone(),
+            address: Arc::clone(&self.address),
+            standing: self.standing,
+            sent: link.map_or(0, |l| l.sent()).saturating_add(self.sent),
+            received: link
+                .map_or(0, |l| l.received())
+                .saturating_add(self.received),
+            link: link.cloned(),
+        }
+    }
+}
+
+/// Which of two links between the same two boots stays. Both ends must come to the same answer when
+/// they dial each other at once, so the one dialled by the lower boot id stays. Otherwise the two
+/// ends know different things: who dials has no live link as far as it knows, so an existing one
+/// that it dialled earlier is dead; and who finds at the end of its own dial that there is a link
+/// gives way.
+fn stays(existing: Dialler, new: Dialler, we_are_lower: bool, existing_is_silent: bool) -> bool {
+    if existing_is_silent {
+        return false;
+    }
+    match (existing, new) {
+        (Dialler::Us | Dialler::Them, Dialler::Us) => true,
+        (Dialler::Them, Dialler::Them) => false,
+        (Dialler::Us, Dialler::Them) => we_are_lower,
+    }
+}
+
+/// Members that nobody configured; beyond it one that is gone makes room.
+const MAX_UNLISTED: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_crossing_dials_the_lower_boots_stays_at_both_ends() {
+        let at_the_lower_end = stays(Dialler::Us, Dialler::Them, true, false);
+        let at_the_higher_end = stays(Dialler::Us, Dialler::Them, false, false);
+        assert!(at_the_lower_end && !at_the_higher_end);
+    }
+
+    #[test]
+    fn peer_that_dials_again_has_lost_its_earlier_link() {
+        assert!(!stays(Dialler::Them, Dialler::Them, true, false));
+        assert!(!stays(Dialler::Them, Dialler::Them, false, false));
+    }
+
+    #[test]
+    fn own_dial_gives_way_to_a_link_that_lives() {
+        for existing in [Dialler::Us, Dialler::Them] {
+            for lower in [true, false] {
+                assert!(stays(existing, Dialler::Us, lower, false));
+            }
+        }
+    }
+
+    #[test]
+    fn silent_link_never_stays() {
+        for existing in [Dialler::Us, Dialler::Them] {
+            for new in [Dialler::Us, Dialler::Them] {
+                assert!(!stays(existing, new, true, true));
+            }
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! One established link as the tasks share it: the decisions behind a lock, and what wakes or ends
+//! its tasks.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::{acks::AckBoard, driver::millis};
+use crate::{
+    replica::{Link, LinkAcks},
+    session::{BootId, Now},
+};
+
+/// Names one link for the life of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct LinkId(pub(super) u64);
+
+/// Who dialled a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dialler {
+    Us,
+    Them,
+}
+
+#[derive(Debug)]
+pub(super) struct PeerLink {
+    pub(super) id: LinkId,
+    pub(super) boot: BootId,
+    pub(super) name: Arc<str>,
+    pub(super) dialler: Dialler,
+    /// Guards the link's decisions, and keeps the ack board in step with them.
+    machine: Mutex<Machine>,
+    writer: Notify,
+    closed: CancellationToken,
+    heard_ms: AtomicU64,
+    sent: AtomicU64,
+    received: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Machine {
+    link: Link,
+    /// What the ack board was told last.
+    told: Option<LinkAcks>,
+    /// The link is closed and off the ack board for good.
+    over: bool,
+}
+
+impl PeerLink {
+    pub(super) fn new(
+        id: LinkId,
+        (name, boot): (Arc<str>, BootId),
+        dialler: Dialler,
+        link: Link,
+        now: Now,
+    ) -> Self {
+        Self {
+            id,
+            boot,
+            name,
+            dialler,
+            machine: Mutex::new(Machine {
+                link,
+                told: None,
+                over: false,
+            }),
+            writer: Notify::new(),
+            closed: CancellationToken::new(),
+            heard_ms: AtomicU64::new(now.mono_ms),
+            sent: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+        }
+    }
+
+    /// Lets the link decide something and tells the board what its acknowledgements mean then.
+    /// `None` once the link is closed.
+    pub(super) fn drive<R>(
+        &self,
+        board: &AckBoard,
+        decide: impl FnOnce(&mut Link) -> R,
+    ) -> Option<R> {
+        let mut machine = self.lock();
+        if machine.over {
+            return None;
+        }
+        let result = decide(&mut machine.link);
+        let acks = machine.link.acks();
+        let released = (machine.told != Some(acks)).then(|| board.set(self.id, acks));
+        machine.told = Some(acks);
+        drop(machine);
+        if let Some(released) = released {
+            released.wake();
+        }
+        Some(result)
+    }
+
+    /// Looks at the link's decisions.
+    pub(super) fn look<R>(&self, look: impl FnOnce(&Link) -> R) -> R {
+        look(&self.lock().link)
+    }
+
+    /// Ends the link: its tasks stop, and nobody waits for it.
+    pub(super) fn close(&self, board: &AckBoard) {
+        let mut machine = self.lock();
+        let first = !machine.over;
+        machine.over = true;
+        let released = first.then(|| board.remove(self.id));
+        drop(machine);
+        if let Some(released) = released {
+            released.wake();
+        }
+        self.closed.cancel();
+    }
+
+    pub(super) async fn closed(&self) {
+        self.closed.cancelled().await;
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.is_cancelled()
+    }
+
+    /// There is something to send.
+    pub(super) fn wake_writer(&self) {
+        self.writer.notify_one();
+    }
+
+    pub(super) async fn has_something_to_send(&self) {
+        self.writer.notified().await;
+    }
+
+    pub(super) fn note_received(&self, bytes: usize, now: Now) {
+        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.heard_ms.fetch_max(now.mono_ms, Ordering::Relaxed);
+    }
+
+    pub(super) fn note_sent(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn heard_ms(&self) -> u64 {
+        self.heard_ms.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_silent_for(&self, limit: Duration, now: Now) -> bool {
+        now.mono_ms.saturating_sub(self.heard_ms()) >= millis(limit)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Machine> {
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,143 @@
+//! Figures and states an operator or a metrics crate reads.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+
+use super::{
+    Node,
+    members::{Row, Standing},
+};
+
+/// One node's figures, from [`Cluster::stats`](crate::Cluster::stats). Counts are since its start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Stats {
+    /// The node's name.
+    pub node: String,
+    /// The cluster's name.
+    pub cluster: String,
+    /// The first characters of the id of this run of the process.
+    pub boot: String,
+    /// Whether requests should be sent here, see [`Cluster::is_ready`](crate::Cluster::is_ready).
+    pub ready: bool,
+    /// Live sessions held.
+    pub sessions: usize,
+    /// Destroyed sessions remembered, so that they stay destroyed.
+    pub tombstones: usize,
+    /// Changes made here.
+    pub log_head: u64,
+    /// Connections refused, by this node or by the other side.
+    pub refused: u64,
+    /// Links closed because the peer sent what it must not send.
+    pub violations: u64,
+    /// Sessions asked for one by one while the state transfer was under way.
+    pub lookups: u64,
+    /// The other members.
+    pub members: Vec<Member>,
+}
+
+/// Another node of the cluster, as this node sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Member {
+    /// Its node name, `None` as long as it was never reached.
+    pub name: Option<String>,
+    /// Its address: the configured one, or the one it advertises, or the one it dialled from.
+    pub address: String,
+    /// Whether it is there.
+    pub state: MemberState,
+    /// Changes made here that it has not acknowledged.
+    pub acked_lag: u64,
+    /// Bytes sent to it for repair that it has not merged.
+    pub queued_bytes: u64,
+    /// Bytes sent to it.
+    pub sent_bytes: u64,
+    /// Bytes received from it.
+    pub received_bytes: u64,
+}
+
+/// Whether a member is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum MemberState {
+    /// Linked, and requests wait for it.
+    Up,
+    /// Linked, but it missed `ack_timeout` or too many changes: requests do not wait for it until
+    /// it has caught up.
+    Lagging,
+    /// Linked, and one of the two nodes is still receiving its sessions.
+    Syncing,
+    /// Its link broke less than `down_after` ago.
+    Suspect,
+    /// Nothing was heard of it for `down_after`, or it was never reached.
+    Down,
+    /// It said goodbye.
+    Left,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) refused: AtomicU64,
+    pub(super) violations: AtomicU64,
+    pub(super) lookups: AtomicU64,
+}
+
+impl Node {
+    pub(super) fn stats(&self) -> Stats {
+        let boot = self.replica.boot().to_string();
+        Stats {
+            node: self.settings.node.to_string(),
+            cluster: self.settings.cluster.to_string(),
+            boot: boot.chars().take(SHORT_BOOT).collect(),
+            ready: self.is_ready(),
+            sessions: self.replica.store().sessions(),
+            tombstones: self.replica.store().tombstones(),
+            log_head: self.replica.head(),
+            refused: self.counters.refused.load(Ordering::Relaxed),
+            violations: self.counters.violations.load(Ordering::Relaxed),
+            lookups: self.counters.lookups.load(Ordering::Relaxed),
+            members: self.member_list(),
+        }
+    }
+
+    pub(super) fn member_list(&self) -> Vec<Member> {
+        let rows = self.members().rows();
+        rows.into_iter().map(|row| self.member(row)).collect()
+    }
+
+    fn member(&self, row: Row) -> Member {
+        let transferring = self.awaits_transfer();
+        let figures = row.link.as_ref().map(|link| {
+            link.look(|machine| {
+                let state = if machine.is_lagging() {
+                    MemberState::Lagging
+                } else if !machine.peer_is_ready() || (transferring && !machine.is_settled()) {
+                    MemberState::Syncing
+                } else {
+                    MemberState::Up
+                };
+                (state, machine.gauges(&self.replica))
+            })
+        });
+        let (linked, gauges) = figures.unzip();
+        let gauges = gauges.unwrap_or_default();
+        Member {
+            name: row.name.map(|name| name.to_string()),
+            address: row.address.to_string(),
+            state: match row.standing {
+                Standing::Left => MemberState::Left,
+                Standing::Up => linked.unwrap_or(MemberState::Suspect),
+                Standing::Suspect { .. } => MemberState::Suspect,
+                Standing::Unreached | Standing::Down | Standing::Myself => MemberState::Down,
+            },
+            acked_lag: gauges.acked_lag,
+            queued_bytes: gauges.queued_bytes,
+            sent_bytes: row.sent,
+            received_bytes: row.received,
+        }
+    }
+}
+
+const SHORT_BOOT: usize = 8;

@@ -1,0 +1,322 @@
+//! What the store gives to peers and takes from them.
+
+use std::sync::atomic::Ordering;
+
+use super::{
+    change::{Change, What},
+    expiry::is_stale,
+    shard::Shard,
+    store::{Store, lock},
+};
+use crate::{
+    config::Limits,
+    session::{
+        Content, Delta, Item, Locator, Now, SessionState, Slot, Stamp, Tombstone, destroyed_version,
+    },
+};
+
+/// What became of something a peer sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Merged {
+    /// It is part of this replica now, or nothing new.
+    Done,
+    /// It builds on writes that are not here: ask for the full state.
+    Refused,
+    /// The session was destroyed: the peer must hear of it.
+    Buried(Tombstone),
+}
+
+/// Replicated state beyond the hard limits; nothing was merged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OverLimit(pub(super) &'static str);
+
+/// How two nodes' listings of one digest shard differ, from the answerer's side.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Difference {
+    /// What the lister lacks or has otherwise.
+    pub(super) send: Vec<Locator>,
+    /// What we lack or have otherwise.
+    pub(super) want: Vec<Locator>,
+}
+
+impl Store {
+    /// Takes in what a peer sent. What happened is added to `changes` when there are any asked for.
+    pub(super) fn take(
+        &self,
+        key: &Locator,
+        item: Item,
+        now: Now,
+        changes: Option<&mut Vec<Change>>,
+    ) -> Result<Merged, OverLimit> {
+        let mut shard = self.shard(key);
+        match item {
+            Item::Absent => Ok(Merged::Done),
+            Item::Destroyed(tombstone) => {
+                self.take_tombstone(&mut shard, key, tombstone, now, changes)
+            }
+            Item::Delta(delta) => {
+                if let Some(grave) = shard.graves.get(key) {
+                    return Ok(Merged::Buried(grave.tombstone));
+                }
+                if shard.live.contains_key(key) {
+                    return Ok(self.take_delta(&mut shard, key, *delta, now, changes));
+                }
+                match SessionState::from_delta(*delta) {
+                    Some(state) => self.take_new(&mut shard, key, state, now, changes),
+                    None => Ok(Merged::Refused),
+                }
+            }
+            Item::Full(state) => {
+                if let Some(grave) = shard.graves.get(key) {
+                    return Ok(Merged::Buried(grave.tombstone));
+                }
+                if shard.live.contains_key(key) {
+                    return self.take_state(&mut shard, key, *state, now, changes);
+                }
+                self.take_new(&mut shard, key, *state, now, changes)
+            }
+        }
+    }
+
+    fn take_tombstone(
+        &self,
+        shard: &mut Shard,
+        key: &Locator,
+        tombstone: Tombstone,
+        now: Now,
+        changes: Option<&mut Vec<Change>>,
+    ) -> Result<Merged, OverLimit> {
+        let known = shard.graves.contains_key(key);
+        // One past its time would live for ever if nodes handed it to each other.
+        if !known && now.mono_ms >= tombstone.ends_ms() {
+            return Ok(Merged::Done);
+        }
+        let hard = self.limits.max_tombstones().saturating_mul(Limits::HARD);
+        if !known && self.graves.load(Ordering::Relaxed) >= hard {
+            return Err(OverLimit("tombstones"));
+        }
+        if let Some(live) = shard.bury(*key, tombstone) {
+            self.live.fetch_sub(1, Ordering::Relaxed);
+            if let Some(changes) = changes {
+                changes.push(live.change(key, What::Destroyed));
+            }
+        }
+        if !known {
+            self.graves.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(Merged::Done)
+    }
+
+    fn take_new(
+        &self,
+        shard: &mut Shard,
+        key: &Locator,
+        mut state: SessionState,
+        now: Now,
+        changes: Option<&mut Vec<Change>>,
+    ) -> Result<Merged, OverLimit> {
+        if is_stale(&state, now) {
+            return Ok(Merged::Done);
+        }
+        let hard = self.limits.max_sessions.saturating_mul(Limits::HARD);
+        if self.live.load(Ordering::Relaxed) >= hard {
+            return Err(OverLimit("sessions"));
+        }
+        self.check_weight(&state)?;
+        let birth = self.shared_birth(state.birth().clone());
+        state.set_birth(birth);
+        shard.insert(self.boot, *key, state, now);
+        self.live.fetch_add(1, Ordering::Relaxed);
+        if let (Some(changes), Some(live)) = (changes, shard.live.get(key)) {
+            changes.push(live.change(key, What::Created));
+        }
+        Ok(Merged::Done)
+    }
+
+    fn take_delta(
+        &self,
+        shard: &mut Shard,
+        key: &Locator,
+        delta: Delta,
+        now: Now,
+        changes: Option<&mut Vec<Change>>,
+    ) -> Merged {
+        let Some(live) = shard.live.get_mut(key) else {
+            return Merged::Refused;
+        };
+        let told = changes.map(|changes| {
+            let news = delta
+                .slots
+                .iter()
+                .filter(|(name, slot)| live.state.slot(name) != Some(slot))
+                .map(|(name, _)| What::AttributeChanged(name.clone()))
+                .chain((!delta.secrets.states().is_empty()).then_some(What::IdChanged))
+                .map(|what| live.change(key, what))
+                .collect::<Vec<_>>();
+            (changes, news)
+        });
+        let Some(taken) = live.state.apply(delta, live.own) else {
+            return Merged::Refused;
+        };
+        live.lost = live.lost.max(taken.lost);
+        if taken.changed {
+            shard.settle(key, now);
+            if let Some((changes, news)) = told {
+                changes.extend(news);
+            }
+        }
+        Merged::Done
+    }
+
+    fn take_state(
+        &self,
+        shard: &mut Shard,
+        key: &Locator,
+        state: SessionState,
+        now: Now,
+        changes: Option<&mut Vec<Change>>,
+    ) -> Result<Merged, OverLimit> {
+        self.check_weight(&state)?;
+        let Some(live) = shard.live.get_mut(key) else {
+            return Ok(Merged::Refused);
+        };
+        let before = changes.is_some().then(|| live.state.clone());
+        let taken = live.state.merge(state, live.own);
+        live.lost = live.lost.max(taken.lost);
+        if let (Some(changes), Some(before)) = (changes, before) {
+            let news = differing_names(&before, &live.state)
+                .into_iter()
+                .map(What::AttributeChanged)
+                .chain((before.secrets() != live.state.secrets()).then_some(What::IdChanged))
+                .map(|what| live.change(key, what));
+            changes.extend(news);
+        }
+        if taken.changed {
+            shard.settle(key, now);
+        }
+        Ok(Merged::Done)
+    }
+
+    fn check_weight(&self, state: &SessionState) -> Result<(), OverLimit> {
+        let hard = self.limits.max_session_bytes.saturating_mul(Limits::HARD);
+        if state.weight() > hard {
+            return Err(OverLimit("bytes of a session"));
+        }
+        Ok(())
+    }
+
+    /// What leaves for a session whose record has come up: everything written here since `since`,
+    /// by whatever request, or the full state when another origin has beaten a part of that.
+    pub(super) fn outgoing(&self, key: &Locator, since: Stamp, touch: bool) -> Item {
+        let shard = self.shard(key);
+        if let Some(grave) = shard.graves.get(key) {
+            return Item::Destroyed(grave.tombstone);
+        }
+        match shard.live.get(key) {
+            None => Item::Absent,
+            Some(live) if live.lost > since => Item::Full(Box::new(live.state.clone())),
+            Some(live) => Item::Delta(Box::new(live.state.delta(live.own, since, touch))),
+        }
+    }
+
+    /// All there is of a session, for a peer that asks.
+    pub(super) fn full(&self, key: &Locator, now: Now) -> Item {
+        let shard = self.shard(key);
+        if let Some(grave) = shard.graves.get(key) {
+            return Item::Destroyed(grave.tombstone);
+        }
+        match shard.live.get(key) {
+            Some(live) if !is_stale(&live.state, now) => Item::Full(Box::new(live.state.clone())),
+            _ => Item::Absent,
+        }
+    }
+
+    /// The digests of all shards, in the order of their keys.
+    pub(super) fn digests(&self) -> Vec<u64> {
+        let mut digests = Vec::with_capacity(self.shards.len() * self.digests_per_shard);
+        for shard in &self.shards {
+            digests.extend_from_slice(&lock(shard).digests);
+        }
+        digests
+    }
+
+    /// Keys and versions of one digest shard, without what is past its time and, unless
+    /// `complete`, without what changed within the last second.
+    pub(super) fn listing(&self, shard: u32, complete: bool, now: Now) -> Vec<(Locator, u64)> {
+        let mut entries = Vec::new();
+        self.visit(shard, now, |key, version, changed_ms| {
+            if complete || settled(changed_ms, now) {
+                entries.push((*key, version));
+            }
+        });
+        entries
+    }
+
+    /// How our sessions of one digest shard differ from a peer's listing of it.
+    pub(super) fn difference(
+        &self,
+        shard: u32,
+        complete: bool,
+        mut listed: Vec<(Locator, u64)>,
+        now: Now,
+    ) -> Difference {
+        listed.sort_unstable();
+        let mut met = vec![false; listed.len()];
+        let mut difference = Difference::default();
+        self.visit(shard, now, |key, version, changed_ms| {
+            let theirs = listed.binary_search_by_key(key, |entry| entry.0).ok();
+            if let Some(at) = theirs {
+                met[at] = true;
+            }
+            let same = theirs.is_some_and(|at| listed[at].1 == version);
+            if same || !(complete || settled(changed_ms, now)) {
+                return;
+            }
+            difference.send.push(*key);
+            if theirs.is_some() {
+                difference.want.push(*key);
+            }
+        });
+        let unmet = listed.iter().zip(met).filter(|(_, met)| !met);
+        difference.want.extend(unmet.map(|((key, _), _)| *key));
+        difference
+    }
+
+    /// Calls `each` with key, version and instant of the last change.
+    fn visit(&self, shard: u32, now: Now, mut each: impl FnMut(&Locator, u64, u64)) {
+        let number = shard as usize;
+        let Some(lock_shard) = self.shards.get(number / self.digests_per_shard) else {
+            return;
+        };
+        let digest = number % self.digests_per_shard;
+        let shard = lock(lock_shard);
+        for (key, live) in &shard.live {
+            if shard.digest_of(key) == digest && !is_stale(&live.state, now) {
+                each(key, live.version, live.changed_ms);
+            }
+        }
+        for (key, grave) in &shard.graves {
+            if shard.digest_of(key) == digest && now.mono_ms < grave.tombstone.ends_ms() {
+                each(key, destroyed_version(key), grave.tombstone.destroyed_ms);
+            }
+        }
+    }
+}
+
+/// Whether a change is old enough that its delta must have arrived.
+const fn settled(changed_ms: u64, now: Now) -> bool {
+    now.mono_ms.saturating_sub(changed_ms) >= 1000
+}
+
+fn differing_names(before: &SessionState, after: &SessionState) -> Vec<std::sync::Arc<str>> {
+    let visible = |slot: &Slot| match &slot.content {
+        Content::Removed { .. } => None,
+        content => Some(content.clone()),
+    };
+    after
+        .slots()
+        .iter()
+        .filter(|(name, slot)| before.slot(name).and_then(visible) != visible(slot))
+        .map(|(name, _)| name.clone())
+        .collect()
+}

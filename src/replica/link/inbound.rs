@@ -1,0 +1,221 @@
+//! The peer's stream as it arrives here: what is applied, what was refused and is asked for.
+
+use std::collections::{HashSet, VecDeque};
+
+use super::Violation;
+use crate::{
+    replica::exchange::Merged,
+    session::{Item, Locator, Tombstone},
+    wire::{Message, message::Position},
+};
+
+#[derive(Debug)]
+pub(super) struct Inbound {
+    greeted: bool,
+    open: bool,
+    /// The end of the peer's log at the start of this link.
+    live_head: Position,
+    received: Position,
+    applied: Position,
+    acked: Position,
+    /// Batches in which a delta was refused, until the full states have arrived. The
+    /// acknowledgement never passes them.
+    waiting: VecDeque<(Position, HashSet<Locator>)>,
+    waiting_keys: usize,
+    /// Asked for and not answered. An answer is younger than every batch before it, so one
+    /// question serves all of them.
+    asked: HashSet<Locator>,
+    to_ask: Vec<Locator>,
+    /// Questions of requests, not of the stream.
+    looked_up: HashSet<Locator>,
+    buried: Vec<(Locator, Tombstone)>,
+    owes_rounds: u32,
+    moved: bool,
+}
+
+/// One batch being taken in.
+#[derive(Debug)]
+pub(super) struct Taking {
+    to: Position,
+    refused: HashSet<Locator>,
+    buried: Vec<(Locator, Tombstone)>,
+}
+
+impl Taking {
+    pub(super) fn note(&mut self, key: Locator, merged: Merged) {
+        match merged {
+            Merged::Done => {}
+            Merged::Refused => {
+                self.refused.insert(key);
+            }
+            Merged::Buried(tombstone) => self.buried.push((key, tombstone)),
+        }
+    }
+}
+
+impl Inbound {
+    pub(super) fn new(applied: Position, owes_round: bool) -> Self {
+        Self {
+            greeted: false,
+            open: false,
+            live_head: 0,
+            received: applied,
+            applied,
+            acked: applied,
+            waiting: VecDeque::new(),
+            waiting_keys: 0,
+            asked: HashSet::new(),
+            to_ask: Vec::new(),
+            looked_up: HashSet::new(),
+            buried: Vec::new(),
+            owes_rounds: u32::from(owes_round),
+            moved: false,
+        }
+    }
+
+    /// What to tell the peer first, once: how far its log is applied.
+    pub(super) const fn greet(&mut self) -> Option<Position> {
+        if self.greeted {
+            return None;
+        }
+        self.greeted = true;
+        Some(self.applied)
+    }
+
+    pub(super) const fn open(&mut self, head: Position) {
+        self.open = true;
+        self.live_head = head;
+    }
+
+    pub(super) const fn is_open(&self) -> bool {
+        self.open
+    }
+
+    pub(super) const fn has_caught_up(&self) -> bool {
+        self.open && self.applied >= self.live_head
+    }
+
+    pub(super) fn begin(&self, from: Position, to: Position) -> Result<Taking, Violation> {
+        if from != self.received || to <= from {
+            return Err(Violation::Protocol("a batch out of order"));
+        }
+        Ok(Taking {
+            to,
+            refused: HashSet::new(),
+            buried: Vec::new(),
+        })
+    }
+
+    pub(super) fn finish(&mut self, taking: Taking) -> Result<(), Violation> {
+        self.received = taking.to;
+        self.buried.extend(taking.buried);
+        for key in &taking.refused {
+            if self.asked.insert(*key) {
+                self.to_ask.push(*key);
+            }
+        }
+        self.waiting_keys += taking.refused.len();
+        if self.waiting_keys > MAX_WAITING {
+            return Err(Violation::Protocol("too many changes of unknown sessions"));
+        }
+        self.waiting.push_back((taking.to, taking.refused));
+        self.advance();
+        Ok(())
+    }
+
+    /// The peer's log goes on after `to`; what is between must be repaired.
+    pub(super) fn skip(&mut self, to: Position) -> Result<(), Violation> {
+        if to < self.received {
+            return Err(Violation::Protocol("a skip backwards"));
+        }
+        self.received = to;
+        self.owes_rounds = self.owes_rounds.saturating_add(1);
+        self.moved = true;
+        self.waiting.push_back((to, HashSet::new()));
+        self.advance();
+        Ok(())
+    }
+
+    /// A complete round has ended that began after this many of the skips.
+    pub(super) const fn round_done(&mut self, skips: u32) {
+        self.owes_rounds = self.owes_rounds.saturating_sub(skips);
+        self.moved = true;
+    }
+
+    /// Whether a request asked for the key.
+    pub(super) fn answered(&mut self, key: &Locator, merged: Merged) -> bool {
+        self.answer_buried(*key, merged);
+        if self.asked.remove(key) {
+            for (_, keys) in &mut self.waiting {
+                if keys.remove(key) {
+                    self.waiting_keys -= 1;
+                }
+            }
+            self.advance();
+        }
+        self.looked_up.remove(key)
+    }
+
+    pub(super) fn answer_buried(&mut self, key: Locator, merged: Merged) {
+        if let Merged::Buried(tombstone) = merged {
+            self.buried.push((key, tombstone));
+        }
+    }
+
+    pub(super) fn look_up(&mut self, key: Locator) {
+        if self.looked_up.insert(key) && self.asked.insert(key) {
+            self.to_ask.push(key);
+        }
+    }
+
+    /// The position to resume from, and whether a round is still owed.
+    pub(super) const fn applied(&self) -> (Position, bool) {
+        (self.applied, self.owes_rounds > 0)
+    }
+
+    /// Whether [`Inbound::applied`] changed since the last call.
+    pub(super) const fn moved(&mut self) -> bool {
+        std::mem::replace(&mut self.moved, false)
+    }
+
+    /// Tombstones go before the acknowledgement of the batch that met them.
+    pub(super) fn poll(&mut self) -> Option<Message> {
+        if !self.buried.is_empty() {
+            let rest = self.buried.split_off(self.buried.len().min(MAX_KEYS));
+            let buried = std::mem::replace(&mut self.buried, rest);
+            let items = buried
+                .into_iter()
+                .map(|(key, tombstone)| (key, Item::Destroyed(tombstone)))
+                .collect();
+            return Some(Message::Answer { items });
+        }
+        if self.applied > self.acked {
+            self.acked = self.applied;
+            return Some(Message::Ack { to: self.applied });
+        }
+        if !self.to_ask.is_empty() {
+            let rest = self.to_ask.split_off(self.to_ask.len().min(MAX_KEYS));
+            let keys = std::mem::replace(&mut self.to_ask, rest);
+            return Some(Message::Want { keys });
+        }
+        None
+    }
+
+    fn advance(&mut self) {
+        while self
+            .waiting
+            .front()
+            .is_some_and(|(_, keys)| keys.is_empty())
+        {
+            if let Some((to, _)) = self.waiting.pop_front() {
+                self.applied = to;
+                self.moved = true;
+            }
+        }
+    }
+}
+
+/// Keys of one question or answer.
+const MAX_KEYS: usize = 1024;
+/// Refused changes that wait at once. An honest peer stops far earlier: its own window is half.
+const MAX_WAITING: usize = 2 * super::outbound::MAX_IN_FLIGHT as usize;

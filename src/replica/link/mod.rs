@@ -1,0 +1,356 @@
+//! One connection to one peer: what to say next, and what an incoming message means.
+
+mod inbound;
+mod outbound;
+mod repair;
+
+use self::{inbound::Inbound, outbound::Outbound, repair::Repair};
+use super::{Change, Replica, exchange::OverLimit};
+use crate::{
+    session::{BootId, Item, Locator, Now},
+    wire::{Message, message::Position},
+};
+
+/// The decisions of one established link. Sans-I/O: after hello call [`Link::new`]; then
+/// [`Link::handle`] for every message that arrives, [`Link::tick`] every 100 ms, and
+/// [`Link::poll`] for messages to send, again after each of these and whenever the log grew, until
+/// it returns `None`. Time is monotonic.
+#[derive(Debug)]
+pub(crate) struct Link {
+    peer: BootId,
+    inbound: Inbound,
+    outbound: Outbound,
+    repair: Repair,
+    heartbeat_ms: u64,
+    next_heartbeat_ms: u64,
+    ready: bool,
+    peer_ready: bool,
+    leaving: Leaving,
+    collect: bool,
+    /// What happened while messages were polled, until the next tick.
+    events: Vec<LinkEvent>,
+}
+
+/// What a link is told of the cluster's configuration.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LinkOptions {
+    /// How long requests wait for the peer before it counts as lagging.
+    pub(crate) ack_timeout_ms: u64,
+    pub(crate) heartbeat_ms: u64,
+    /// Whether [`LinkEvent::Changed`] is wanted.
+    pub(crate) collect: bool,
+}
+
+/// What the acknowledgements of this link mean: positions in `(base, acked]` are held by the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LinkAcks {
+    pub(crate) base: Position,
+    pub(crate) acked: Position,
+    /// Whether requests wait for this peer.
+    pub(crate) counted: bool,
+}
+
+/// What an outsider must know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum LinkEvent {
+    /// [`Link::acks`] changed.
+    Acks,
+    /// The peer answered for a key asked for with [`Link::want`].
+    Answered(Locator),
+    /// The round asked for with [`Link::begin_round`] is complete.
+    RoundCompleted { sessions: u64, bytes: u64 },
+    /// The peer missed `ack_timeout` or fell out of the log; requests do not wait for it.
+    Lagging,
+    /// It is waited for again.
+    CaughtUp,
+    /// The peer said goodbye.
+    Left,
+    /// A replicated change, when asked for at construction.
+    Changed(Change),
+}
+
+/// The peer broke the protocol or a limit: close the link and say why.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Violation {
+    #[error("protocol violation: {0}")]
+    Protocol(&'static str),
+    #[error("over limit: {0}")]
+    OverLimit(&'static str),
+}
+
+impl From<OverLimit> for Violation {
+    fn from(OverLimit(what): OverLimit) -> Self {
+        Self::OverLimit(what)
+    }
+}
+
+/// Figures of one link's queues.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LinkGauges {
+    /// Log positions not acknowledged yet.
+    pub(crate) acked_lag: u64,
+    /// Bytes of repair sent and not yet merged by the peer.
+    pub(crate) queued_bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leaving {
+    No,
+    Due,
+    Said,
+}
+
+impl Link {
+    pub(crate) fn new(replica: &Replica, peer: BootId, options: LinkOptions, now: Now) -> Self {
+        let applied = replica.applied_of(peer);
+        let mut repair = Repair::new(replica.boot() < peer);
+        if applied.owes_round {
+            repair.begin_complete(1);
+        }
+        Self {
+            peer,
+            inbound: Inbound::new(applied.position, applied.owes_round),
+            outbound: Outbound::new(options.ack_timeout_ms, now),
+            repair,
+            heartbeat_ms: options.heartbeat_ms,
+            next_heartbeat_ms: now.mono_ms,
+            ready: false,
+            peer_ready: false,
+            leaving: Leaving::No,
+            collect: options.collect,
+            events: Vec::new(),
+        }
+    }
+
+    /// Takes in a message of `bytes` encoded bytes.
+    ///
+    /// # Errors
+    ///
+    /// The link must then be closed; the store is unharmed.
+    pub(crate) fn handle(
+        &mut self,
+        replica: &Replica,
+        message: Message,
+        bytes: usize,
+        now: Now,
+    ) -> Result<Vec<LinkEvent>, Violation> {
+        if self.inbound.is_open() == matches!(message, Message::Live { .. }) {
+            return Err(Violation::Protocol("live must be the first message, once"));
+        }
+        let mut changes = self.collect.then(Vec::new);
+        let mut events = Vec::new();
+        match message {
+            Message::Live { applied, head } => {
+                self.outbound.open(replica, applied, now)?;
+                self.inbound.open(head);
+                events.push(LinkEvent::Acks);
+            }
+            Message::Batch { from, to, items } => {
+                let mut taking = self.inbound.begin(from, to)?;
+                for (key, item) in items {
+                    let merged = replica.store().take(&key, item, now, changes.as_mut())?;
+                    taking.note(key, merged);
+                }
+                self.inbound.finish(taking)?;
+            }
+            Message::Skip { to } => {
+                self.inbound.skip(to)?;
+                self.repair.begin_complete(1);
+            }
+            Message::Ack { to } => {
+                if self.outbound.acknowledge(to)? {
+                    events.push(LinkEvent::Acks);
+                }
+            }
+            Message::Want { keys } => self.outbound.asked_for(keys)?,
+            Message::Answer { items } => {
+                for (key, item) in items {
+                    let merged = replica.store().take(&key, item, now, changes.as_mut())?;
+                    if self.inbound.answered(&key, merged) {
+                        events.push(LinkEvent::Answered(key));
+                    }
+                }
+            }
+            Message::Heartbeat { root, ready } => {
+                self.peer_ready = ready;
+                self.repair.compare_root(root == replica.root(now));
+            }
+            Message::AskDigests => self.repair.asked_for_digests(),
+            Message::Digests { shards } => {
+                self.repair
+                    .compare_digests(&replica.store().digests(), &shards);
+            }
+            Message::Listing {
+                round,
+                shard,
+                complete,
+                entries,
+            } => {
+                let store = replica.store();
+                let difference = store.difference(shard, complete, entries, now);
+                self.repair.answer(round, shard, complete, difference)?;
+            }
+            Message::Differences {
+                round,
+                shard,
+                last,
+                items,
+                wants,
+            } => {
+                self.repair.merged(items.len(), bytes);
+                self.repair.wanted(wants)?;
+                self.take_repair(replica, items, now, changes.as_mut())?;
+                if last {
+                    self.repair.shard_done(round, shard)?;
+                }
+            }
+            Message::Supply { items } => {
+                self.repair.merged(0, bytes);
+                self.take_repair(replica, items, now, changes.as_mut())?;
+            }
+            Message::Credit { bytes } => self.repair.credit(bytes)?,
+            Message::RoundDone => self.outbound.round_done(),
+            Message::Leave => events.push(LinkEvent::Left),
+        }
+        if let Some(done) = self.repair.take_completed() {
+            self.inbound.round_done(done.skips);
+            events.push(LinkEvent::RoundCompleted {
+                sessions: done.sessions,
+                bytes: done.bytes,
+            });
+        }
+        let (applied, owes_round) = self.inbound.applied();
+        if self.inbound.moved() {
+            replica.set_applied(self.peer, applied, owes_round, now);
+        }
+        events.extend(changes.into_iter().flatten().map(LinkEvent::Changed));
+        Ok(events)
+    }
+
+    /// Tombstones that live copies met here go back to whoever still holds them.
+    fn take_repair(
+        &mut self,
+        replica: &Replica,
+        items: Vec<(Locator, Item)>,
+        now: Now,
+        mut changes: Option<&mut Vec<Change>>,
+    ) -> Result<(), Violation> {
+        for (key, item) in items {
+            let merged = replica
+                .store()
+                .take(&key, item, now, changes.as_deref_mut())?;
+            self.inbound.answer_buried(key, merged);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn tick(&mut self, replica: &Replica, now: Now) -> Vec<LinkEvent> {
+        self.repair.refill();
+        let mut events = std::mem::take(&mut self.events);
+        self.outbound.tick(replica, now, &mut events);
+        events
+    }
+
+    /// The next message by priority: acks, heartbeats, questions and answers, deltas, repair.
+    pub(crate) fn poll(&mut self, replica: &Replica, now: Now) -> Option<Message> {
+        if let Some(applied) = self.inbound.greet() {
+            let head = replica.head();
+            return Some(Message::Live { applied, head });
+        }
+        if self.leaving == Leaving::Said {
+            return None;
+        }
+        if let Some(message) = self.inbound.poll() {
+            return Some(message);
+        }
+        if let Some(bytes) = self.repair.credit_due() {
+            return Some(Message::Credit { bytes });
+        }
+        if now.mono_ms >= self.next_heartbeat_ms {
+            self.next_heartbeat_ms = now.mono_ms + self.heartbeat_ms;
+            return Some(Message::Heartbeat {
+                root: replica.root(now),
+                ready: self.ready,
+            });
+        }
+        if !self.inbound.is_open() {
+            return None;
+        }
+        let streamed = self.outbound.poll(replica, now, &mut self.events);
+        if streamed.is_some() {
+            return streamed;
+        }
+        let repaired = self.repair.poll(replica, now);
+        if repaired.is_some() {
+            return repaired;
+        }
+        if self.leaving == Leaving::Due {
+            self.leaving = Leaving::Said;
+            return Some(Message::Leave);
+        }
+        None
+    }
+
+    /// Tells the link how many bytes the message just polled took, for its windows.
+    pub(crate) fn sent(&mut self, message: &Message, bytes: usize) {
+        if matches!(
+            message,
+            Message::Differences { .. } | Message::Supply { .. }
+        ) {
+            self.repair.sent(bytes);
+        }
+    }
+
+    /// Starts a complete round: everything the peer has and we lack comes here, and the reverse.
+    pub(crate) fn begin_round(&mut self) {
+        self.repair.begin_complete(0);
+    }
+
+    /// Whether a complete round has ended on this link and the position the peer announced at its
+    /// start is applied.
+    pub(crate) const fn is_settled(&self) -> bool {
+        self.repair.has_completed() && self.inbound.has_caught_up()
+    }
+
+    /// Grows with everything that a round brings: a round whose progress stands still has stalled.
+    pub(crate) const fn progress(&self) -> u64 {
+        self.repair.progress()
+    }
+
+    /// Asks the peer for one session; [`LinkEvent::Answered`] follows.
+    pub(crate) fn want(&mut self, key: Locator) {
+        self.inbound.look_up(key);
+    }
+
+    /// Whether the peer has told that it is ready (its transfer is over).
+    pub(crate) const fn peer_is_ready(&self) -> bool {
+        self.peer_ready
+    }
+
+    /// Whether our own ready state is to be told in heartbeats.
+    pub(crate) const fn set_ready(&mut self, ready: bool) {
+        self.ready = ready;
+    }
+
+    pub(crate) const fn is_lagging(&self) -> bool {
+        self.outbound.is_lagging()
+    }
+
+    pub(crate) const fn acks(&self) -> LinkAcks {
+        self.outbound.acks()
+    }
+
+    pub(crate) fn gauges(&self, replica: &Replica) -> LinkGauges {
+        LinkGauges {
+            acked_lag: replica.head().saturating_sub(self.outbound.acks().acked),
+            queued_bytes: self.repair.in_flight(),
+        }
+    }
+
+    /// Queues the goodbye, behind everything that is due.
+    pub(crate) fn leave(&mut self) {
+        if self.leaving == Leaving::No {
+            self.leaving = Leaving::Due;
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! Our own stream to the peer: where it is, what is acknowledged, whether requests wait for it.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use super::{LinkAcks, LinkEvent, Violation};
+use crate::{
+    replica::{
+        Replica,
+        log::{Record, Slice},
+    },
+    session::{Item, Locator, Now, SLOT_OVERHEAD, Stamp},
+    wire::{Message, message::Position},
+};
+
+#[derive(Debug)]
+pub(super) struct Outbound {
+    open: bool,
+    /// Whether the stream has been looked at since the link opened.
+    streaming: bool,
+    /// Sent up to here.
+    cursor: Position,
+    base: Position,
+    acked: Position,
+    lagging: bool,
+    /// Skips whose repair the peer has not reported yet.
+    rounds_owed: u32,
+    /// Our head at the last tick, to tell a peer that keeps up from one that does not.
+    head_before: Position,
+    started_ms: u64,
+    ack_timeout_ms: u64,
+    /// Sessions the peer asked for, in order and once each.
+    asked: VecDeque<Locator>,
+    asked_keys: HashSet<Locator>,
+}
+
+impl Outbound {
+    pub(super) fn new(ack_timeout_ms: u64, now: Now) -> Self {
+        Self {
+            open: false,
+            streaming: false,
+            cursor: 0,
+            base: 0,
+            acked: 0,
+            lagging: false,
+            rounds_owed: 0,
+            head_before: 0,
+            started_ms: now.mono_ms,
+            ack_timeout_ms,
+            asked: VecDeque::new(),
+            asked_keys: HashSet::new(),
+        }
+    }
+
+    /// Starts the stream where the peer says it is.
+    pub(super) fn open(
+        &mut self,
+        replica: &Replica,
+        applied: Position,
+        now: Now,
+    ) -> Result<(), Violation> {
+        if applied > replica.head() {
+            return Err(Violation::Protocol("applied more than there is"));
+        }
+        self.open = true;
+        self.started_ms = now.mono_ms;
+        self.cursor = applied;
+        self.acked = applied;
+        // It may have skipped some of that on an earlier link.
+        self.base = applied;
+        Ok(())
+    }
+
+    pub(super) fn acknowledge(&mut self, to: Position) -> Result<bool, Violation> {
+        if to > self.cursor {
+            return Err(Violation::Protocol("an ack of what was not sent"));
+        }
+        let moved = to > self.acked;
+        self.acked = self.acked.max(to);
+        Ok(moved)
+    }
+
+    pub(super) fn asked_for(&mut self, keys: Vec<Locator>) -> Result<(), Violation> {
+        for key in keys {
+            if self.asked_keys.insert(key) {
+                self.asked.push_back(key);
+            }
+        }
+        if self.asked.len() > 4 * MAX_IN_FLIGHT as usize {
+            return Err(Violation::Protocol("too many questions"));
+        }
+        Ok(())
+    }
+
+    pub(super) const fn round_done(&mut self) {
+        self.rounds_owed = self.rounds_owed.saturating_sub(1);
+    }
+
+    pub(super) const fn is_lagging(&self) -> bool {
+        self.lagging
+    }
+
+    pub(super) const fn acks(&self) -> LinkAcks {
+        LinkAcks {
+            base: self.base,
+            acked: self.acked,
+            counted: self.open && !self.lagging,
+        }
+    }
+
+    /// The first missed `ack_timeout` releases all who wait for this peer. It is waited for again
+    /// once it has repaired what it skipped and is less than one tick behind.
+    pub(super) fn tick(&mut self, replica: &Replica, now: Now, events: &mut Vec<LinkEvent>) {
+        if !self.open {
+            return;
+        }
+        let caught_up = self.rounds_owed == 0 && self.acked >= self.head_before;
+        self.head_before = replica.head();
+        if self.lagging {
+            if caught_up {
+                self.lagging = false;
+                events.extend([LinkEvent::CaughtUp, LinkEvent::Acks]);
+            }
+            return;
+        }
+        let waiting_since = replica
+            .log
+            .time_after(self.acked)
+            .map(|at_ms| at_ms.max(self.started_ms));
+        if waiting_since.is_some_and(|at_ms| now.mono_ms >= at_ms + self.ack_timeout_ms) {
+            self.lagging = true;
+            events.extend([LinkEvent::Lagging, LinkEvent::Acks]);
+        }
+    }
+
+    pub(super) fn poll(
+        &mut self,
+        replica: &Replica,
+        now: Now,
+        events: &mut Vec<LinkEvent>,
+    ) -> Option<Message> {
+        if !self.asked.is_empty() {
+            return Some(self.answer(replica, now));
+        }
+        if self.cursor - self.acked >= MAX_IN_FLIGHT {
+            return None;
+        }
+        let just_opened = !std::mem::replace(&mut self.streaming, true);
+        // A new peer that would have to read a long log gets all of it by its round instead.
+        let fresh = self.cursor == 0 && replica.head() > FRESH_RECORDS;
+        match replica.log.after(self.cursor, BATCH_RECORDS) {
+            Slice::Records(records) if records.is_empty() => None,
+            Slice::Records(records) if !fresh => Some(self.batch(replica, &records)),
+            Slice::Records(_) => Some(self.skip(replica.head(), just_opened, events)),
+            Slice::Overrun(head) => Some(self.skip(head, just_opened, events)),
+        }
+    }
+
+    /// Jumps to the end of the log. What is skipped counts as not acknowledged; a peer that fell
+    /// out of the log, unlike one that has just come, is not waited for until it has repaired.
+    fn skip(&mut self, head: Position, just_opened: bool, events: &mut Vec<LinkEvent>) -> Message {
+        self.cursor = head;
+        self.base = head;
+        self.acked = head;
+        self.rounds_owed = self.rounds_owed.saturating_add(1);
+        if !just_opened && !self.lagging {
+            self.lagging = true;
+            events.push(LinkEvent::Lagging);
+        }
+        events.push(LinkEvent::Acks);
+        Message::Skip { to: head }
+    }
+
+    /// Coalesces early: a session goes out at its first unsent record, later ones of it are then
+    /// no-ops for this link.
+    fn batch(&mut self, replica: &Replica, records: &[Record]) -> Message {
+        let mut firsts: Vec<(usize, Locator, Stamp, bool)> = Vec::new();
+        let mut place: HashMap<Locator, usize> = HashMap::with_capacity(records.len());
+        for (at, record) in records.iter().enumerate() {
+            match place.get(&record.key) {
+                Some(&first) => firsts[first].3 |= record.touch,
+                None => {
+                    place.insert(record.key, firsts.len());
+                    firsts.push((at, record.key, record.prev, record.touch));
+                }
+            }
+        }
+        let mut items = Vec::with_capacity(firsts.len());
+        let mut bytes = 0;
+        let mut covered = records.len();
+        for (at, key, since, touch) in firsts {
+            if bytes > CHUNK_BYTES {
+                // Every record before this one belongs to a session that is in the batch.
+                covered = at;
+                break;
+            }
+            let item = replica.store().outgoing(&key, since, touch);
+            if item != Item::Absent {
+                bytes += weight(&item);
+                items.push((key, item));
+            }
+        }
+        let from = self.cursor;
+        self.cursor += covered as u64;
+        Message::Batch {
+            from,
+            to: self.cursor,
+            items,
+        }
+    }
+
+    fn answer(&mut self, replica: &Replica, now: Now) -> Message {
+        let mut items = Vec::new();
+        let mut bytes = 0;
+        while bytes <= CHUNK_BYTES
+            && let Some(key) = self.asked.pop_front()
+        {
+            self.asked_keys.remove(&key);
+            let item = replica.store().full(&key, now);
+            bytes += weight(&item);
+            items.push((key, item));
+        }
+        Message::Answer { items }
+    }
+}
+
+/// About how many bytes an item takes on the wire.
+pub(super) fn weight(item: &Item) -> usize {
+    ITEM_OVERHEAD
+        + match item {
+            Item::Full(state) => state.weight(),
+            Item::Delta(delta) => delta
+                .slots
+                .iter()
+                .map(|(name, slot)| name.len() + slot.weight() + SLOT_OVERHEAD)
+                .sum(),
+            Item::Destroyed(_) | Item::Absent => 0,
+        }
+}
+
+const ITEM_OVERHEAD: usize = 64;
+/// Bytes of one message's items, about; a single session may be larger.
+pub(super) const CHUNK_BYTES: usize = 64 * 1024;
+/// Records of one batch.
+const BATCH_RECORDS: usize = 512;
+/// Records sent and not acknowledged at most; further ones wait in the log.
+pub(super) const MAX_IN_FLIGHT: u64 = 64 * 1024;
+/// A log longer than this is not read out to a peer that starts from nothing.
+const FRESH_RECORDS: u64 = 4096;

@@ -1,0 +1,342 @@
+//! Digest repair: finds what two nodes hold differently, whatever the reason, and exchanges it.
+//!
+//! A round, by the side that starts it: ask for the peer's digests; for every shard that differs
+//! send a listing of keys and versions; the peer answers each with the states we lack and the keys
+//! it lacks. Joining is a round with everything missing. In the background, the lower boot id of a
+//! pair starts rounds over shards that differed on two comparisons in a row.
+
+use std::collections::{HashSet, VecDeque};
+
+use super::{
+    Violation,
+    outbound::{CHUNK_BYTES, weight},
+};
+use crate::{
+    replica::{Replica, exchange::Difference},
+    session::{Item, Locator, Now},
+    wire::Message,
+};
+
+#[derive(Debug)]
+pub(super) struct Repair {
+    starts_background: bool,
+    stage: Stage,
+    /// A complete round to begin when the present one is over, if any, and the skips it repairs.
+    complete_due: Option<u32>,
+    round: u32,
+    todo: VecDeque<u32>,
+    listed: HashSet<u32>,
+    complete: bool,
+    totals: Totals,
+    completed: Option<Totals>,
+    has_completed: bool,
+    rounds_to_report: u32,
+    progress: u64,
+    /// Heartbeats in a row whose root differed from ours.
+    mismatches: u32,
+    /// Shards that differed at the last background comparison.
+    differed: HashSet<u32>,
+    digests_asked: bool,
+    answering: VecDeque<Answering>,
+    supply: VecDeque<Locator>,
+    /// Bytes of repair sent and not merged by the peer yet.
+    in_flight: u64,
+    /// Bytes of background repair that may be sent before the next tick.
+    budget: u64,
+    merged_bytes: u64,
+}
+
+/// What a round brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Totals {
+    pub(super) sessions: u64,
+    pub(super) bytes: u64,
+    /// Skips of the peer's log that it made good.
+    pub(super) skips: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Rest,
+    /// To ask for digests.
+    Ask,
+    /// Asked.
+    Compare,
+    /// Shards are being listed.
+    List,
+}
+
+/// A listing of the peer's that is being answered.
+#[derive(Debug)]
+struct Answering {
+    round: u32,
+    shard: u32,
+    complete: bool,
+    send: VecDeque<Locator>,
+    want: Vec<Locator>,
+}
+
+impl Repair {
+    pub(super) fn new(starts_background: bool) -> Self {
+        Self {
+            starts_background,
+            stage: Stage::Rest,
+            complete_due: None,
+            round: 0,
+            todo: VecDeque::new(),
+            listed: HashSet::new(),
+            complete: false,
+            totals: Totals::default(),
+            completed: None,
+            has_completed: false,
+            rounds_to_report: 0,
+            progress: 0,
+            mismatches: 0,
+            differed: HashSet::new(),
+            digests_asked: false,
+            answering: VecDeque::new(),
+            supply: VecDeque::new(),
+            in_flight: 0,
+            budget: BACKGROUND_BYTES_PER_TICK,
+            merged_bytes: 0,
+        }
+    }
+
+    /// Wants a round that skips nothing and begins from now on; it repairs `skips` skips.
+    pub(super) fn begin_complete(&mut self, skips: u32) {
+        *self.complete_due.get_or_insert(0) += skips;
+        self.begin_due();
+    }
+
+    pub(super) fn compare_root(&mut self, equal: bool) {
+        if equal {
+            self.mismatches = 0;
+            self.differed.clear();
+            return;
+        }
+        self.mismatches = self.mismatches.saturating_add(1);
+        if self.mismatches >= 2 && self.starts_background && self.stage == Stage::Rest {
+            self.complete = false;
+            self.stage = Stage::Ask;
+        }
+    }
+
+    pub(super) fn compare_digests(&mut self, ours: &[u64], theirs: &[u64]) {
+        if self.stage != Stage::Compare {
+            return;
+        }
+        let differing: Vec<u32> = (0..)
+            .zip(ours.iter().zip(theirs))
+            .filter(|(_, (ours, theirs))| ours != theirs)
+            .map(|(shard, _)| shard)
+            .collect();
+        self.todo = if self.complete {
+            differing.into()
+        } else {
+            // A shard that differs once may only have a change under way.
+            let before = std::mem::replace(&mut self.differed, differing.iter().copied().collect());
+            let mut still = differing;
+            still.retain(|shard| before.contains(shard));
+            still.into()
+        };
+        self.round = self.round.wrapping_add(1);
+        self.stage = Stage::List;
+        self.end_if_done();
+    }
+
+    pub(super) const fn asked_for_digests(&mut self) {
+        self.digests_asked = true;
+    }
+
+    pub(super) fn answer(
+        &mut self,
+        round: u32,
+        shard: u32,
+        complete: bool,
+        difference: Difference,
+    ) -> Result<(), Violation> {
+        if self.answering.len() >= 2 * LISTINGS {
+            return Err(Violation::Protocol("too many listings"));
+        }
+        self.answering.push_back(Answering {
+            round,
+            shard,
+            complete,
+            send: difference.send.into(),
+            want: difference.want,
+        });
+        Ok(())
+    }
+
+    pub(super) fn shard_done(&mut self, round: u32, shard: u32) -> Result<(), Violation> {
+        if round != self.round || !self.listed.remove(&shard) {
+            return Err(Violation::Protocol("an answer to no listing"));
+        }
+        self.progress += 1;
+        self.end_if_done();
+        Ok(())
+    }
+
+    pub(super) fn wanted(&mut self, keys: Vec<Locator>) -> Result<(), Violation> {
+        self.supply.extend(keys);
+        if self.supply.len() > MAX_SUPPLY {
+            return Err(Violation::Protocol("too many wanted sessions"));
+        }
+        Ok(())
+    }
+
+    /// A repair message was taken in.
+    pub(super) const fn merged(&mut self, sessions: usize, bytes: usize) {
+        self.totals.sessions += sessions as u64;
+        self.totals.bytes += bytes as u64;
+        self.merged_bytes += bytes as u64;
+        self.progress += 1;
+    }
+
+    pub(super) fn credit(&mut self, bytes: u64) -> Result<(), Violation> {
+        let left = self.in_flight.checked_sub(bytes);
+        self.in_flight = left.ok_or(Violation::Protocol("credit for what was not sent"))?;
+        Ok(())
+    }
+
+    pub(super) fn credit_due(&mut self) -> Option<u64> {
+        let bytes = std::mem::take(&mut self.merged_bytes);
+        (bytes > 0).then_some(bytes)
+    }
+
+    pub(super) const fn sent(&mut self, bytes: usize) {
+        self.in_flight += bytes as u64;
+        self.budget = self.budget.saturating_sub(bytes as u64);
+    }
+
+    pub(super) const fn refill(&mut self) {
+        self.budget = BACKGROUND_BYTES_PER_TICK;
+    }
+
+    pub(super) const fn in_flight(&self) -> u64 {
+        self.in_flight
+    }
+
+    /// The complete round that has just ended.
+    pub(super) const fn take_completed(&mut self) -> Option<Totals> {
+        self.completed.take()
+    }
+
+    pub(super) const fn has_completed(&self) -> bool {
+        self.has_completed
+    }
+
+    pub(super) const fn progress(&self) -> u64 {
+        self.progress
+    }
+
+    pub(super) fn poll(&mut self, replica: &Replica, now: Now) -> Option<Message> {
+        if self.rounds_to_report > 0 {
+            self.rounds_to_report -= 1;
+            return Some(Message::RoundDone);
+        }
+        if self.digests_asked {
+            self.digests_asked = false;
+            let shards = replica.store().digests();
+            return Some(Message::Digests { shards });
+        }
+        if self.stage == Stage::Ask {
+            self.stage = Stage::Compare;
+            return Some(Message::AskDigests);
+        }
+        if self.listed.len() < LISTINGS
+            && let Some(shard) = self.todo.pop_front()
+        {
+            self.listed.insert(shard);
+            return Some(Message::Listing {
+                round: self.round,
+                shard,
+                complete: self.complete,
+                entries: replica.store().listing(shard, self.complete, now),
+            });
+        }
+        self.poll_states(replica, now)
+    }
+
+    fn poll_states(&mut self, replica: &Replica, now: Now) -> Option<Message> {
+        let complete = self.complete || self.answering.front().is_some_and(|front| front.complete);
+        let may_send = if complete {
+            self.in_flight < JOIN_WINDOW
+        } else {
+            self.in_flight < BACKGROUND_WINDOW && self.budget > 0
+        };
+        if !may_send {
+            return None;
+        }
+        if !self.supply.is_empty() {
+            let items = states(replica, &mut self.supply, now);
+            return Some(Message::Supply { items });
+        }
+        let front = self.answering.front_mut()?;
+        let items = states(replica, &mut front.send, now);
+        let last = front.send.is_empty();
+        let message = Message::Differences {
+            round: front.round,
+            shard: front.shard,
+            last,
+            items,
+            wants: std::mem::take(&mut front.want),
+        };
+        if last {
+            self.answering.pop_front();
+        }
+        Some(message)
+    }
+
+    fn begin_due(&mut self) {
+        if self.stage == Stage::Rest
+            && let Some(skips) = self.complete_due.take()
+        {
+            self.totals = Totals {
+                skips,
+                ..Totals::default()
+            };
+            self.complete = true;
+            self.stage = Stage::Ask;
+        }
+    }
+
+    fn end_if_done(&mut self) {
+        if self.stage != Stage::List || !self.todo.is_empty() || !self.listed.is_empty() {
+            return;
+        }
+        self.stage = Stage::Rest;
+        if std::mem::replace(&mut self.complete, false) {
+            self.completed = Some(self.totals);
+            self.has_completed = true;
+            self.rounds_to_report = self.rounds_to_report.saturating_add(self.totals.skips);
+        }
+        self.begin_due();
+    }
+}
+
+fn states(replica: &Replica, keys: &mut VecDeque<Locator>, now: Now) -> Vec<(Locator, Item)> {
+    let mut items = Vec::new();
+    let mut bytes = 0;
+    while bytes <= CHUNK_BYTES
+        && let Some(key) = keys.pop_front()
+    {
+        let item = replica.store().full(&key, now);
+        if item != Item::Absent {
+            bytes += weight(&item);
+            items.push((key, item));
+        }
+    }
+    items
+}
+
+/// Listings under way at once.
+const LISTINGS: usize = 64;
+/// Bytes of a complete round that the peer has not merged yet.
+const JOIN_WINDOW: u64 = 4 * 1024 * 1024;
+/// The same for background repair.
+const BACKGROUND_WINDOW: u64 = 256 * 1024;
+/// Background repair's share of a link per 100 ms: about 16 MB a second.
+const BACKGROUND_BYTES_PER_TICK: u64 = 1_600_000;
+/// Keys the peer may want at once; an honest one asks within its listings.
+const MAX_SUPPLY: usize = 4_000_000;

@@ -1,0 +1,234 @@
+//! One locked part of the store, and what a node keeps beside a session's state.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    hash::{BuildHasherDefault, Hasher},
+};
+
+use super::log::Position;
+use crate::session::{
+    BootId, Locator, Now, Origin, SessionState, Stamp, Tombstone, destroyed_version, live_version,
+};
+
+/// Sessions and tombstones of one range of keys. Guarded by one lock.
+#[derive(Debug)]
+pub(super) struct Shard {
+    pub(super) live: HashMap<Locator, Box<Live>, BuildHasherDefault<ByLocator>>,
+    pub(super) graves: HashMap<Locator, Grave, BuildHasherDefault<ByLocator>>,
+    /// Per digest shard the xor of its sessions' versions.
+    pub(super) digests: Box<[u64]>,
+    /// Sessions and tombstones dropped here: the epoch of what is taken in next.
+    pub(super) drops: u32,
+    /// When to look at which key again, in ticks of [`tick`]. A key is listed at its `due` tick;
+    /// other entries of it are stale.
+    schedule: BTreeMap<u64, Vec<Locator>>,
+    digest_shift: u32,
+}
+
+/// A session and what only this node knows of it.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) state: SessionState,
+    pub(super) version: u64,
+    /// Who this node is when it writes this session.
+    pub(super) own: Origin,
+    /// Our stamp in the session at the last record appended for it.
+    pub(super) logged: Stamp,
+    /// The latest of our stamps that another origin has beaten, or that we forgot.
+    pub(super) lost: Stamp,
+    /// The last record of a write, for those who wait.
+    pub(super) position: Position,
+    /// Writes since the last record that go out with the next commit.
+    pub(super) dirty: bool,
+    /// Use since the last record that peers should hear of.
+    pub(super) touched: bool,
+    /// Requests and handles that use the session now.
+    pub(super) holders: u32,
+    /// Monotonic milliseconds of the last use here, told to peers coalesced.
+    pub(super) used_ms: u64,
+    /// Monotonic milliseconds of the last change here, by us or by a peer.
+    pub(super) changed_ms: u64,
+    pub(super) due: u64,
+}
+
+/// A destroyed session.
+#[derive(Debug)]
+pub(super) struct Grave {
+    pub(super) tombstone: Tombstone,
+    pub(super) position: Position,
+    pub(super) dirty: bool,
+    pub(super) due: u64,
+}
+
+impl Shard {
+    pub(super) fn new(digests: usize, digest_shift: u32) -> Self {
+        Self {
+            live: HashMap::default(),
+            graves: HashMap::default(),
+            digests: vec![0; digests].into_boxed_slice(),
+            drops: 0,
+            schedule: BTreeMap::new(),
+            digest_shift,
+        }
+    }
+
+    /// The digest of this shard that `key` belongs to.
+    pub(super) fn digest_of(&self, key: &Locator) -> usize {
+        digest_number(key, self.digest_shift) & (self.digests.len() - 1)
+    }
+
+    pub(super) fn insert(&mut self, boot: BootId, key: Locator, state: SessionState, now: Now) {
+        let version = live_version(&key, state.vector(), state.access());
+        let digest = self.digest_of(&key);
+        self.digests[digest] ^= version;
+        let own = Origin {
+            boot,
+            epoch: self.drops,
+        };
+        let used_ms = state.accessed_ms();
+        let live = Live {
+            state,
+            version,
+            own,
+            logged: Stamp::ZERO,
+            lost: Stamp::ZERO,
+            position: 0,
+            dirty: false,
+            touched: false,
+            holders: 0,
+            used_ms,
+            changed_ms: now.mono_ms,
+            due: u64::MAX,
+        };
+        let due = live.next_check();
+        self.live.insert(key, Box::new(live));
+        self.schedule(key, due);
+    }
+
+    /// Brings version, digest and schedule up to date after a change of a live session.
+    pub(super) fn settle(&mut self, key: &Locator, now: Now) {
+        let digest = self.digest_of(key);
+        let Some(live) = self.live.get_mut(key) else {
+            return;
+        };
+        let version = live_version(key, live.state.vector(), live.state.access());
+        self.digests[digest] ^= live.version ^ version;
+        live.version = version;
+        live.changed_ms = now.mono_ms;
+        let check = live.next_check();
+        if tick(check) < live.due {
+            self.schedule(*key, check);
+        }
+    }
+
+    /// Turns a live session into a tombstone, or adds what is known of one.
+    pub(super) fn bury(&mut self, key: Locator, tombstone: Tombstone) -> Option<Box<Live>> {
+        let digest = self.digest_of(&key);
+        let gone = self.live.remove(&key);
+        if let Some(live) = &gone {
+            self.digests[digest] ^= live.version;
+        }
+        if let Some(grave) = self.graves.get_mut(&key) {
+            grave.tombstone.merge(tombstone);
+            return gone;
+        }
+        self.digests[digest] ^= destroyed_version(&key);
+        self.graves.insert(
+            key,
+            Grave {
+                tombstone,
+                position: 0,
+                dirty: false,
+                due: 0,
+            },
+        );
+        self.schedule(key, tombstone.ends_ms());
+        gone
+    }
+
+    /// Drops an expired session without a trace.
+    pub(super) fn drop_live(&mut self, key: &Locator) -> Option<Box<Live>> {
+        let digest = self.digest_of(key);
+        let live = self.live.remove(key)?;
+        self.digests[digest] ^= live.version;
+        self.drops = self.drops.wrapping_add(1);
+        Some(live)
+    }
+
+    pub(super) fn drop_grave(&mut self, key: &Locator) {
+        let digest = self.digest_of(key);
+        if self.graves.remove(key).is_some() {
+            self.digests[digest] ^= destroyed_version(key);
+            self.drops = self.drops.wrapping_add(1);
+        }
+    }
+
+    pub(super) fn schedule(&mut self, key: Locator, at_ms: u64) {
+        if at_ms == u64::MAX {
+            return;
+        }
+        let due = tick(at_ms);
+        if let Some(live) = self.live.get_mut(&key) {
+            live.due = due;
+        } else if let Some(grave) = self.graves.get_mut(&key) {
+            grave.due = due;
+        }
+        self.schedule.entry(due).or_default().push(key);
+    }
+
+    /// The keys whose time has come.
+    pub(super) fn take_due(&mut self, now: Now) -> Vec<(u64, Locator)> {
+        let mut due = Vec::new();
+        while let Some(first) = self.schedule.first_entry() {
+            if *first.key() > tick(now.mono_ms) {
+                break;
+            }
+            let (at, keys) = first.remove_entry();
+            due.extend(keys.into_iter().map(|key| (at, key)));
+        }
+        due
+    }
+
+    /// Gives back what a passed peak of sessions held.
+    pub(super) fn shrink(&mut self) {
+        if self.live.capacity() > 64 && self.live.capacity() / 4 > self.live.len() {
+            let room = self.live.len() * 2;
+            self.live.shrink_to(room);
+        }
+        if self.graves.capacity() > 64 && self.graves.capacity() / 4 > self.graves.len() {
+            let room = self.graves.len() * 2;
+            self.graves.shrink_to(room);
+        }
+    }
+}
+
+/// The digest shard of a key, among all of the store's before masking.
+pub(super) fn digest_number(key: &Locator, shift: u32) -> usize {
+    key.prefix().checked_shr(shift).unwrap_or(0) as usize
+}
+
+/// A schedule tick is a quarter of a second: nodes drop a session at nearly the same moment.
+const TICK_SHIFT: u32 = 8;
+
+pub(super) const fn tick(at_ms: u64) -> u64 {
+    at_ms >> TICK_SHIFT
+}
+
+/// Locators are uniform random bytes and only this cluster makes them: eight of them are a hash.
+#[derive(Debug, Default)]
+pub(super) struct ByLocator(u64);
+
+impl Hasher for ByLocator {
+    fn write(&mut self, bytes: &[u8]) {
+        // The first bytes choose the shard; the last ones are still free.
+        if let Some(last) = bytes.last_chunk::<8>() {
+            self.0 = u64::from_le_bytes(*last);
+        }
+    }
+
+    fn write_usize(&mut self, _length: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}

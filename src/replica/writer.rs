@@ -1,0 +1,178 @@
+//! A session open for writing, under its shard's lock.
+
+use std::sync::Arc;
+
+use super::{change::What, shard::Live};
+use crate::{
+    config::{Expiry, Limits},
+    session::{
+        Now, SLOT_OVERHEAD, SecretHash, SessionError, SessionState, Slot, Stamp, Tag, Tombstone,
+        WrongKind,
+    },
+};
+
+/// Each change takes a stamp of its own; limits are checked before anything changes.
+#[derive(Debug)]
+pub(crate) struct Writer<'a> {
+    live: &'a mut Live,
+    limits: &'a Limits,
+    now: Now,
+    written: Written,
+    collect: bool,
+}
+
+/// What a writer did.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    pub(super) any: bool,
+    /// A change that even a filtered request ships.
+    pub(super) must_ship: bool,
+    pub(super) what: Vec<What>,
+}
+
+impl<'a> Writer<'a> {
+    pub(super) fn new(live: &'a mut Live, limits: &'a Limits, collect: bool, now: Now) -> Self {
+        Self {
+            live,
+            limits,
+            now,
+            written: Written::default(),
+            collect,
+        }
+    }
+
+    pub(super) fn finish(self) -> Written {
+        self.written
+    }
+
+    pub(crate) const fn state(&self) -> &SessionState {
+        &self.live.state
+    }
+
+    /// The tag of a register, for compare-and-set; `None` for a name never used.
+    pub(crate) fn tag(&self, name: &str) -> Option<Tag> {
+        self.live.state.slot(name).map(|slot| slot.tag)
+    }
+
+    pub(crate) fn set(&mut self, name: &str, value: Arc<[u8]>) -> Result<(), SessionError> {
+        self.live
+            .state
+            .json(name)
+            .map_err(|kind| wrong_kind(name, kind))?;
+        self.check_room(name, value.len())?;
+        let tag = self.next_tag()?;
+        self.live.state.set(name, value, tag);
+        self.changed(name);
+        Ok(())
+    }
+
+    /// Removes an attribute or counter; whether it was there. Always within the limits.
+    pub(crate) fn remove(&mut self, name: &str) -> Result<bool, SessionError> {
+        if !self.live.state.slot(name).is_some_and(Slot::is_live) {
+            return Ok(false);
+        }
+        let tag = self.next_tag()?;
+        self.live.state.remove(name, tag, self.now);
+        self.forget();
+        self.changed(name);
+        Ok(true)
+    }
+
+    /// The counter's new value.
+    pub(crate) fn add(&mut self, name: &str, by: i64) -> Result<i64, SessionError> {
+        let state = &self.live.state;
+        state.count(name).map_err(|kind| wrong_kind(name, kind))?;
+        let held = state.slot(name).map_or(0, Slot::weight);
+        self.check_room(name, held + COUNT_WEIGHT)?;
+        let tag = self.next_tag()?;
+        let state = &mut self.live.state;
+        state.add(name, by, tag.origin, tag.stamp);
+        self.changed(name);
+        let state = &self.live.state;
+        state.count(name).map_err(|kind| wrong_kind(name, kind))
+    }
+
+    pub(crate) fn set_expiry(&mut self, expiry: Expiry) -> Result<(), SessionError> {
+        let tag = self.next_tag()?;
+        self.live.state.set_expiry(expiry, tag);
+        self.written.any = true;
+        Ok(())
+    }
+
+    /// Makes `secret` the only one that opens the session.
+    pub(crate) fn cycle(&mut self, secret: SecretHash) -> Result<(), SessionError> {
+        let tag = self.next_tag()?;
+        self.live.state.cycle(secret, tag, self.now);
+        self.forget();
+        self.written.any = true;
+        self.written.must_ship = true;
+        if self.collect {
+            self.written.what.push(What::IdChanged);
+        }
+        Ok(())
+    }
+
+    fn next_tag(&self) -> Result<Tag, SessionError> {
+        let stamp = self.live.state.next_stamp(self.now);
+        Ok(Tag {
+            stamp: stamp.ok_or(SessionError::Exhausted)?,
+            origin: self.live.own,
+        })
+    }
+
+    fn changed(&mut self, name: &str) {
+        self.written.any = true;
+        if self.collect {
+            self.written.what.push(What::AttributeChanged(name.into()));
+        }
+    }
+
+    /// Whether `name` may weigh `weight`.
+    fn check_room(&self, name: &str, weight: usize) -> Result<(), SessionError> {
+        let state = &self.live.state;
+        let slot = state.slot(name);
+        if !slot.is_some_and(Slot::is_live) {
+            within(
+                "attributes",
+                state.names().count() + 1,
+                self.limits.max_attributes,
+            )?;
+        }
+        if slot.is_none() {
+            let names = state.remembered_names() + 1;
+            within("attribute names", names, self.limits.max_names())?;
+        }
+        let before = slot.map_or(0, |slot| name.len() + slot.weight() + SLOT_OVERHEAD);
+        let after = state.weight() - before + name.len() + weight + SLOT_OVERHEAD;
+        within("bytes", after, self.limits.max_session_bytes)
+    }
+
+    /// Removed names and burnt secrets are remembered as long as a tombstone would be.
+    fn forget(&mut self) {
+        let keep_ms = Tombstone::new(self.live.state.expiry(), 0).keep_ms;
+        let before_ms = self.now.mono_ms.saturating_sub(keep_ms);
+        let lost: Stamp = self.live.state.forget(before_ms, self.live.own);
+        self.live.lost = self.live.lost.max(lost);
+    }
+}
+
+fn within(what: &'static str, would_be: usize, limit: usize) -> Result<(), SessionError> {
+    if would_be <= limit {
+        return Ok(());
+    }
+    Err(SessionError::TooLarge {
+        what,
+        would_be,
+        limit,
+    })
+}
+
+fn wrong_kind(name: &str, kind: WrongKind) -> SessionError {
+    SessionError::WrongKind {
+        name: name.into(),
+        is_counter: kind.is_counter,
+    }
+}
+
+/// What one origin's share of a counter weighs.
+const COUNT_WEIGHT: usize = size_of::<crate::session::Count>();

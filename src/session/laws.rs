@@ -1,0 +1,322 @@
+//! The laws of merging, on copies that random writers made.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::{
+    Birth, BootId, Content, Count, Locator, Now, Origin, Presented, Secret, SessionState, Slot,
+    Stamp, Tag,
+};
+use crate::config::Expiry;
+
+/// One thing a writer does to its copy.
+#[derive(Clone, Debug)]
+enum Op {
+    Set(usize, u8),
+    Remove(usize),
+    Add(usize, i8),
+    Cycle(u8),
+    Expiry(u16),
+    Touch,
+    /// Take in the whole of another copy.
+    Meet(usize),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        (0..3_usize, any::<u8>()).prop_map(|(name, value)| Op::Set(name, value)),
+        (0..3_usize).prop_map(Op::Remove),
+        (0..2_usize, any::<i8>()).prop_map(|(name, by)| Op::Add(name, by)),
+        any::<u8>().prop_map(Op::Cycle),
+        any::<u16>().prop_map(Op::Expiry),
+        Just(Op::Touch),
+        (0..3_usize).prop_map(Op::Meet),
+    ]
+}
+
+fn history() -> impl Strategy<Value = Vec<(usize, Op)>> {
+    prop::collection::vec((0..3_usize, op()), 0..40)
+}
+
+const REGISTERS: [&str; 3] = ["a", "b", "c"];
+const COUNTERS: [&str; 2] = ["m", "n"];
+
+fn at(step: usize) -> Now {
+    Now {
+        wall_ms: 1_000 + step as u64 / 3,
+        mono_ms: (1 << 41) + step as u64,
+    }
+}
+
+fn origin(writer: usize) -> Origin {
+    Origin {
+        boot: BootId::from_random([writer as u8 + 1; 8]),
+        epoch: 0,
+    }
+}
+
+/// Three copies of one session after a history of writes and meetings.
+fn copies(history: &[(usize, Op)]) -> [SessionState; 3] {
+    let birth = Arc::new(Birth {
+        context: "".into(),
+        route: None,
+        expiry: Expiry::default(),
+    });
+    let tag = Tag {
+        stamp: Stamp::ZERO.next(at(0)).expect("small"),
+        origin: origin(0),
+    };
+    let first = SessionState::new(birth, Secret::from_random([0; 16]).hash(), tag, at(0));
+    let mut copies = [first.clone(), first.clone(), first];
+    for (step, (writer, op)) in history.iter().enumerate() {
+        let now = at(step);
+        let own = origin(*writer);
+        if let Op::Meet(other) = op {
+            let other = copies[*other].clone();
+            copies[*writer].merge(other, own);
+            continue;
+        }
+        let copy = &mut copies[*writer];
+        let tag = Tag {
+            stamp: copy.next_stamp(now).expect("small"),
+            origin: own,
+        };
+        match op {
+            Op::Set(name, value) => copy.set(REGISTERS[*name], [*value].as_slice().into(), tag),
+            Op::Remove(name) => copy.remove(REGISTERS[*name], tag, now),
+            Op::Add(name, by) => copy.add(COUNTERS[*name], i64::from(*by), own, tag.stamp),
+            Op::Cycle(byte) => {
+                let mut secret = [*byte; 16];
+                secret[0] = *writer as u8;
+                secret[1] = step as u8;
+                copy.cycle(Secret::from_random(secret).hash(), tag, now);
+            }
+            Op::Expiry(ms) => {
+                copy.set_expiry(Expiry::from_millis(Some(u64::from(*ms)), None), tag);
+            }
+            Op::Touch => copy.touch(now),
+            Op::Meet(_) => {}
+        }
+    }
+    copies
+}
+
+/// A state without what is local: instants that depend on the order of meetings.
+fn shared(state: &SessionState) -> SessionState {
+    let mut state = state.clone();
+    state.accessed_ms = 0;
+    state.created_ms = 0;
+    for (_, slot) in &mut state.slots {
+        if let Content::Removed { at_ms } = &mut slot.content {
+            *at_ms = 0;
+        }
+    }
+    state
+}
+
+fn merged(left: &SessionState, right: &SessionState) -> SessionState {
+    let mut result = left.clone();
+    result.merge(right.clone(), origin(9));
+    shared(&result)
+}
+
+proptest! {
+    #[test]
+    fn merging_is_idempotent(history in history()) {
+        for copy in copies(&history) {
+            prop_assert_eq!(merged(&copy, &copy), shared(&copy));
+        }
+    }
+
+    #[test]
+    fn merging_is_commutative(history in history()) {
+        let [left, right, _] = copies(&history);
+        prop_assert_eq!(merged(&left, &right), merged(&right, &left));
+    }
+
+    #[test]
+    fn merging_is_associative(history in history()) {
+        let [one, two, three] = copies(&history);
+        let first = merged(&merged(&one, &two), &three);
+        let last = merged(&one, &merged(&two, &three));
+        prop_assert_eq!(first, last);
+    }
+
+    #[test]
+    fn equal_vectors_mean_equal_sessions(history in history()) {
+        let [left, right, _] = copies(&history);
+        if left.vector == right.vector && left.access == right.access {
+            prop_assert_eq!(shared(&left), shared(&right));
+        }
+    }
+
+    /// A delta onto a copy that holds everything up to `since` is as good as the full state, as
+    /// far as its origin's writes go.
+    #[test]
+    fn delta_brings_exactly_what_its_origin_wrote(history in history(), later in history()) {
+        let [mut writer, mut reader, _] = copies(&history);
+        reader.merge(writer.clone(), origin(1));
+        writer.merge(reader.clone(), origin(0));
+        let since = writer.vector.of(origin(0));
+        for (step, (_, op)) in later.iter().enumerate() {
+            let now = at(100 + step);
+            let tag = Tag {
+                stamp: writer.next_stamp(now).expect("small"),
+                origin: origin(0),
+            };
+            match op {
+                Op::Set(name, value) => writer.set(REGISTERS[*name], [*value].as_slice().into(), tag),
+                Op::Remove(name) => writer.remove(REGISTERS[*name], tag, now),
+                Op::Add(name, by) => writer.add(COUNTERS[*name], i64::from(*by), tag.origin, tag.stamp),
+                _ => writer.touch(now),
+            }
+        }
+        let delta = writer.delta(origin(0), since, true);
+        let taken = reader.apply(delta, origin(1));
+        prop_assert!(taken.is_some(), "nothing is missing");
+        prop_assert_eq!(shared(&reader), shared(&writer));
+    }
+}
+
+fn slot(stamp: u64, writer: usize, content: Content) -> Slot {
+    Slot {
+        tag: Tag {
+            stamp: Stamp::new(stamp).expect("small"),
+            origin: origin(writer),
+        },
+        content,
+    }
+}
+
+#[test]
+fn later_write_of_one_attribute_wins_everywhere() {
+    let older = slot(5, 2, Content::Json(b"1".as_slice().into()));
+    let newer = slot(6, 1, Content::Json(b"2".as_slice().into()));
+    let mut left = older.clone();
+    assert!(left.merge(newer.clone()));
+    let mut right = newer.clone();
+    assert!(!right.merge(older));
+    assert_eq!(left, right);
+    assert_eq!(left, newer);
+}
+
+#[test]
+fn increments_of_two_nodes_add_up_and_saturate() {
+    let count = |writer, stamp, sum| Count {
+        origin: origin(writer),
+        stamp: Stamp::new(stamp).expect("small"),
+        sum,
+    };
+    let counter = |counts| Slot {
+        tag: Tag::BOTTOM,
+        content: Content::Counter(counts),
+    };
+    let mut left = counter(vec![count(0, 1, 3)]);
+    assert!(left.merge(counter(vec![count(0, 2, 5), count(1, 1, -1)])));
+    assert_eq!(left.count(), Ok(4));
+    assert!(left.merge(counter(vec![count(2, 1, i64::MAX)])));
+    assert_eq!(left.count(), Ok(i64::MAX));
+}
+
+#[test]
+fn increment_that_did_not_see_a_removal_does_not_undo_it() {
+    let removal = slot(9, 0, Content::Removed { at_ms: 1 });
+    let mut stale = Slot {
+        tag: Tag::BOTTOM,
+        content: Content::Counter(vec![Count {
+            origin: origin(1),
+            stamp: Stamp::new(12).expect("small"),
+            sum: 7,
+        }]),
+    };
+    assert!(stale.merge(removal));
+    assert_eq!(stale.count(), Ok(0));
+}
+
+#[test]
+fn late_delta_that_lacks_its_past_is_refused_whole() {
+    let history = vec![(0, Op::Set(0, 1))];
+    let [writer, mut reader, _] = copies(&history);
+    let before = writer.vector.of(origin(0));
+    let mut later = writer.clone();
+    let tag = Tag {
+        stamp: later.next_stamp(at(5)).expect("small"),
+        origin: origin(0),
+    };
+    later.set("b", b"2".as_slice().into(), tag);
+    // The reader has the creation but not the first write.
+    let delta = later.delta(origin(0), before, false);
+    let untouched = reader.clone();
+    assert_eq!(reader.apply(delta, origin(1)), None);
+    assert_eq!(reader, untouched);
+}
+
+#[test]
+fn old_secret_is_a_straggler_for_a_minute_and_then_unknown() {
+    let [mut session, ..] = copies(&[]);
+    let old = Secret::from_random([0; 16]).hash();
+    let new = Secret::from_random([1; 16]).hash();
+    let now = at(0);
+    let tag = Tag {
+        stamp: session.next_stamp(now).expect("small"),
+        origin: origin(0),
+    };
+    assert_eq!(session.secrets().presented(&old, now), Presented::Alive);
+    session.cycle(new, tag, now);
+    let later = |ms| Now {
+        mono_ms: now.mono_ms + ms,
+        ..now
+    };
+    assert_eq!(session.secrets().presented(&new, now), Presented::Alive);
+    assert_eq!(
+        session.secrets().presented(&old, later(59_999)),
+        Presented::Superseded
+    );
+    assert_eq!(
+        session.secrets().presented(&old, later(60_000)),
+        Presented::Unknown
+    );
+}
+
+#[test]
+fn forgotten_removal_is_not_undone_by_a_copy_that_never_heard_of_it() {
+    let [mut session, mut stale, _] = copies(&[(0, Op::Set(0, 1)), (1, Op::Meet(0))]);
+    let now = at(5);
+    let tag = Tag {
+        stamp: session.next_stamp(now).expect("small"),
+        origin: origin(0),
+    };
+    session.remove("a", tag, now);
+    assert_eq!(session.forget(now.mono_ms + 1, origin(0)), tag.stamp);
+    assert_eq!(session.remembered_names(), 0);
+    session.merge(stale.clone(), origin(0));
+    assert_eq!(session.names().count(), 0, "not back here");
+    stale.merge(session, origin(1));
+    assert_eq!(stale.names().count(), 0, "gone there");
+}
+
+#[test]
+fn session_remembers_at_most_64_dead_secrets() {
+    let [mut session, ..] = copies(&[]);
+    for step in 0..100_u8 {
+        let now = at(usize::from(step) * 3);
+        let tag = Tag {
+            stamp: session.next_stamp(now).expect("small"),
+            origin: origin(0),
+        };
+        session.cycle(Secret::from_random([step + 1; 16]).hash(), tag, now);
+        session.forget(0, origin(0));
+    }
+    assert_eq!(session.secrets().states().len(), 65);
+    let newest = Secret::from_random([100; 16]).hash();
+    assert_eq!(
+        session.secrets().presented(&newest, at(300)),
+        Presented::Alive
+    );
+}
+
+#[test]
+fn locator_in_log_lines_is_eight_hex_digits() {
+    assert_eq!(Locator::from_random([0xAB; 16]).to_string(), "abababab");
+}

@@ -1,0 +1,504 @@
+//! The bytes of one session's part of a message, both ways, side by side.
+//!
+//! Instants travel as ages. Origins are written once per item and referred to by number. What an
+//! honest node would not send, such as a write its vector does not cover, is malformed.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::message::{DecodeLimits, Malformed};
+use crate::{
+    config::Expiry,
+    session::{
+        Birth, Content, Count, CreatedMs, Delta, Item, Origin, SecretHash, SecretState, Secrets,
+        SessionParts, SessionState, Slot, Stamp, Tag, Tombstone, Vector, counts_are_sorted,
+    },
+};
+
+#[derive(Serialize, Deserialize)]
+pub(super) enum WireItem<'a> {
+    #[serde(borrow)]
+    Delta(WireDelta<'a>),
+    Full(WireState<'a>),
+    Destroyed {
+        age_ms: u64,
+        keep_ms: u64,
+    },
+    Absent,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct WireDelta<'a> {
+    origin: Origin,
+    since: u64,
+    /// Beyond `since`.
+    upto: u64,
+    #[serde(borrow)]
+    birth: Option<WireBirth<'a>>,
+    access: Option<WireAccess>,
+    slots: Vec<WireSlot<'a>>,
+    secrets: Vec<WireSecret>,
+    expiry: Option<WireExpiry>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct WireState<'a> {
+    #[serde(borrow)]
+    birth: WireBirth<'a>,
+    access: WireAccess,
+    vector: Vec<(Origin, u64)>,
+    slots: Vec<WireSlot<'a>>,
+    secrets: Vec<WireSecret>,
+    expiry: Option<WireExpiry>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireBirth<'a> {
+    context: &'a str,
+    route: Option<&'a str>,
+    idle_ms: Option<u64>,
+    absolute_ms: Option<u64>,
+    age_ms: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireAccess {
+    stamp: u64,
+    age_ms: u64,
+}
+
+/// Which write: by number of its origin within the item and by stamp, beyond `since` in a delta.
+#[derive(Serialize, Deserialize)]
+enum WireTag {
+    By(u32, u64),
+    Other(Tag),
+    Bottom,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireSlot<'a> {
+    name: &'a str,
+    tag: WireTag,
+    #[serde(borrow)]
+    content: WireContent<'a>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum WireContent<'a> {
+    Json(#[serde(with = "serde_bytes")] &'a [u8]),
+    Counter(Vec<WireCount>),
+    Removed { age_ms: u64 },
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireCount {
+    by: u32,
+    stamp: u64,
+    sum: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireSecret {
+    hash: SecretHash,
+    tag: WireTag,
+    dead_age_ms: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireExpiry {
+    tag: WireTag,
+    idle_ms: Option<u64>,
+    absolute_ms: Option<u64>,
+}
+
+/// How tags are written in one item: the origins it numbers and the stamp it counts from.
+struct Scale<'a> {
+    origins: &'a [(Origin, Stamp)],
+    since: Stamp,
+}
+
+pub(super) fn to_wire(item: &Item, now_ms: u64) -> WireItem<'_> {
+    match item {
+        Item::Delta(delta) => WireItem::Delta(delta_to_wire(delta, now_ms)),
+        Item::Full(state) => WireItem::Full(state_to_wire(state, now_ms)),
+        Item::Destroyed(tombstone) => WireItem::Destroyed {
+            age_ms: now_ms.saturating_sub(tombstone.destroyed_ms),
+            keep_ms: tombstone.keep_ms,
+        },
+        Item::Absent => WireItem::Absent,
+    }
+}
+
+pub(super) fn from_wire(
+    item: WireItem<'_>,
+    now_ms: u64,
+    limits: &DecodeLimits,
+) -> Result<Item, Malformed> {
+    Ok(match item {
+        WireItem::Delta(delta) => Item::Delta(Box::new(delta_from_wire(delta, now_ms, limits)?)),
+        WireItem::Full(state) => Item::Full(Box::new(state_from_wire(state, now_ms, limits)?)),
+        WireItem::Destroyed { age_ms, keep_ms } => Item::Destroyed(Tombstone {
+            destroyed_ms: now_ms.saturating_sub(age_ms),
+            keep_ms,
+        }),
+        WireItem::Absent => Item::Absent,
+    })
+}
+
+fn delta_to_wire(delta: &Delta, now_ms: u64) -> WireDelta<'_> {
+    let origins = [(delta.origin, delta.upto)];
+    let scale = Scale {
+        origins: &origins,
+        since: delta.since,
+    };
+    WireDelta {
+        origin: delta.origin,
+        since: delta.since.get(),
+        upto: delta.upto.get().saturating_sub(delta.since.get()),
+        birth: delta
+            .birth
+            .as_ref()
+            .map(|(birth, created)| birth_to_wire(birth, now_ms.saturating_sub(created.0))),
+        access: delta.access.map(|(stamp, at_ms)| WireAccess {
+            stamp: stamp.get(),
+            age_ms: now_ms.saturating_sub(at_ms),
+        }),
+        slots: slots_to_wire(&delta.slots, &scale, now_ms),
+        secrets: secrets_to_wire(&delta.secrets, &scale, now_ms),
+        expiry: delta.expiry.map(|expiry| expiry_to_wire(expiry, &scale)),
+    }
+}
+
+fn delta_from_wire(
+    wire: WireDelta<'_>,
+    now_ms: u64,
+    limits: &DecodeLimits,
+) -> Result<Delta, Malformed> {
+    let since = stamp(wire.since)?;
+    let upto = stamp(wire.since.checked_add(wire.upto).ok_or(TOO_LATE)?)?;
+    let origins = [(wire.origin, upto)];
+    let scale = Scale {
+        origins: &origins,
+        since,
+    };
+    // Only a counter may name a foreign write: the reset that its increments follow.
+    let slots = slots_from_wire(wire.slots, &scale, now_ms, limits, Foreign::Counters)?;
+    if wire.birth.is_some() && (since != Stamp::ZERO || wire.access.is_none()) {
+        return Err(Malformed("a partial delta with a birth"));
+    }
+    Ok(Delta {
+        origin: wire.origin,
+        since,
+        upto,
+        birth: wire
+            .birth
+            .map(|birth| birth_from_wire(&birth, now_ms))
+            .transpose()?,
+        access: wire
+            .access
+            .map(|access| {
+                let at_ms = now_ms.saturating_sub(access.age_ms);
+                Ok((stamp(access.stamp)?, at_ms))
+            })
+            .transpose()?,
+        slots,
+        secrets: secrets_from_wire(wire.secrets, &scale, now_ms)?,
+        expiry: wire
+            .expiry
+            .map(|expiry| expiry_from_wire(&expiry, &scale))
+            .transpose()?,
+    })
+}
+
+fn state_to_wire(state: &SessionState, now_ms: u64) -> WireState<'_> {
+    let scale = Scale {
+        origins: state.vector().entries(),
+        since: Stamp::ZERO,
+    };
+    WireState {
+        birth: birth_to_wire(state.birth(), now_ms.saturating_sub(state.created_ms())),
+        access: WireAccess {
+            stamp: state.access().get(),
+            age_ms: now_ms.saturating_sub(state.accessed_ms()),
+        },
+        vector: state
+            .vector()
+            .entries()
+            .iter()
+            .map(|(origin, stamp)| (*origin, stamp.get()))
+            .collect(),
+        slots: slots_to_wire(state.slots(), &scale, now_ms),
+        secrets: secrets_to_wire(state.secrets(), &scale, now_ms),
+        expiry: state
+            .expiry_register()
+            .map(|expiry| expiry_to_wire(expiry, &scale)),
+    }
+}
+
+fn state_from_wire(
+    wire: WireState<'_>,
+    now_ms: u64,
+    limits: &DecodeLimits,
+) -> Result<SessionState, Malformed> {
+    if wire.vector.len() > MAX_ORIGINS {
+        return Err(Malformed("too many origins"));
+    }
+    let entries = wire
+        .vector
+        .into_iter()
+        .map(|(origin, raw)| Ok((origin, stamp(raw)?)))
+        .collect::<Result<Vec<_>, Malformed>>()?;
+    let vector = Vector::from_sorted(entries).ok_or(Malformed("vector out of order"))?;
+    if vector.entries().is_empty() {
+        return Err(Malformed("a session nobody wrote"));
+    }
+    let scale = Scale {
+        origins: vector.entries(),
+        since: Stamp::ZERO,
+    };
+    let slots = slots_from_wire(wire.slots, &scale, now_ms, limits, Foreign::No)?;
+    let secrets = secrets_from_wire(wire.secrets, &scale, now_ms)?;
+    let expiry = wire
+        .expiry
+        .map(|expiry| expiry_from_wire(&expiry, &scale))
+        .transpose()?;
+    let (birth, created) = birth_from_wire(&wire.birth, now_ms)?;
+    Ok(SessionState::from_parts(SessionParts {
+        birth,
+        created,
+        access: stamp(wire.access.stamp)?,
+        accessed_ms: now_ms.saturating_sub(wire.access.age_ms),
+        slots,
+        secrets,
+        expiry,
+        vector,
+    }))
+}
+
+fn birth_to_wire(birth: &Birth, age_ms: u64) -> WireBirth<'_> {
+    WireBirth {
+        context: &birth.context,
+        route: birth.route.as_ref().map(|route| route.as_str()),
+        idle_ms: birth.expiry.idle_ms(),
+        absolute_ms: birth.expiry.absolute_ms(),
+        age_ms,
+    }
+}
+
+fn birth_from_wire(
+    wire: &WireBirth<'_>,
+    now_ms: u64,
+) -> Result<(Arc<Birth>, CreatedMs), Malformed> {
+    if wire.context.len() > MAX_CONTEXT {
+        return Err(Malformed("context too long"));
+    }
+    let birth = Birth {
+        context: wire.context.into(),
+        route: wire
+            .route
+            .map(|route| route.parse().map_err(|_| Malformed("invalid route")))
+            .transpose()?,
+        expiry: Expiry::from_millis(wire.idle_ms, wire.absolute_ms),
+    };
+    let created = CreatedMs(now_ms.saturating_sub(wire.age_ms));
+    Ok((Arc::new(birth), created))
+}
+
+fn slots_to_wire<'a>(
+    slots: &'a [(Arc<str>, Slot)],
+    scale: &Scale<'_>,
+    now_ms: u64,
+) -> Vec<WireSlot<'a>> {
+    let wire = |(name, slot): &'a (Arc<str>, Slot)| WireSlot {
+        name,
+        tag: scale.to_wire(slot.tag),
+        content: match &slot.content {
+            Content::Json(bytes) => WireContent::Json(bytes),
+            Content::Removed { at_ms } => WireContent::Removed {
+                age_ms: now_ms.saturating_sub(*at_ms),
+            },
+            Content::Counter(counts) => WireContent::Counter(
+                counts
+                    .iter()
+                    .filter_map(|count| scale.count(count))
+                    .collect(),
+            ),
+        },
+    };
+    slots.iter().map(wire).collect()
+}
+
+/// Which slots may be tagged by a write outside the item.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Foreign {
+    No,
+    Counters,
+}
+
+fn slots_from_wire(
+    wire: Vec<WireSlot<'_>>,
+    scale: &Scale<'_>,
+    now_ms: u64,
+    limits: &DecodeLimits,
+    foreign: Foreign,
+) -> Result<Vec<(Arc<str>, Slot)>, Malformed> {
+    if wire.len() > limits.max_names {
+        return Err(Malformed("too many attributes"));
+    }
+    let mut slots: Vec<(Arc<str>, Slot)> = Vec::with_capacity(wire.len());
+    for slot in wire {
+        if slot.name.is_empty() || slot.name.len() > MAX_NAME {
+            return Err(Malformed("attribute name of a wrong length"));
+        }
+        if slots
+            .last()
+            .is_some_and(|(before, _)| **before >= *slot.name)
+        {
+            return Err(Malformed("attributes out of order"));
+        }
+        let is_counter = matches!(slot.content, WireContent::Counter(_));
+        let tag = match (slot.tag, is_counter) {
+            (WireTag::Bottom, true) => Tag::BOTTOM,
+            (WireTag::Other(tag), true) if foreign == Foreign::Counters => {
+                let last = scale.origins.iter().find(|entry| entry.0 == tag.origin);
+                if tag.stamp > Stamp::MAX || last.is_some() && tag.stamp > scale.since {
+                    return Err(Malformed("a reset that the delta does not cover"));
+                }
+                tag
+            }
+            (tag, _) => scale.from_wire(&tag)?,
+        };
+        let content = match slot.content {
+            WireContent::Json(bytes) => Content::Json(bytes.into()),
+            WireContent::Removed { age_ms } => Content::Removed {
+                at_ms: now_ms.saturating_sub(age_ms),
+            },
+            WireContent::Counter(counts) => Content::Counter(counts_from_wire(counts, scale)?),
+        };
+        slots.push((slot.name.into(), Slot { tag, content }));
+    }
+    Ok(slots)
+}
+
+fn counts_from_wire(wire: Vec<WireCount>, scale: &Scale<'_>) -> Result<Vec<Count>, Malformed> {
+    let counts = wire
+        .into_iter()
+        .map(|count| {
+            let tag = scale.from_wire(&WireTag::By(count.by, count.stamp))?;
+            Ok(Count {
+                origin: tag.origin,
+                stamp: tag.stamp,
+                sum: count.sum,
+            })
+        })
+        .collect::<Result<Vec<_>, Malformed>>()?;
+    if counts_are_sorted(&counts) {
+        Ok(counts)
+    } else {
+        Err(Malformed("counter out of order"))
+    }
+}
+
+fn secrets_to_wire(secrets: &Secrets, scale: &Scale<'_>, now_ms: u64) -> Vec<WireSecret> {
+    let wire = |state: &SecretState| WireSecret {
+        hash: state.hash,
+        tag: scale.to_wire(state.tag),
+        dead_age_ms: state.dead_at_ms.map(|at| now_ms.saturating_sub(at)),
+    };
+    secrets.states().iter().map(wire).collect()
+}
+
+fn secrets_from_wire(
+    wire: Vec<WireSecret>,
+    scale: &Scale<'_>,
+    now_ms: u64,
+) -> Result<Secrets, Malformed> {
+    if wire.len() > MAX_SECRETS {
+        return Err(Malformed("too many secrets"));
+    }
+    let states = wire
+        .into_iter()
+        .map(|secret| {
+            Ok(SecretState {
+                hash: secret.hash,
+                tag: scale.from_wire(&secret.tag)?,
+                dead_at_ms: secret.dead_age_ms.map(|age| now_ms.saturating_sub(age)),
+            })
+        })
+        .collect::<Result<Vec<_>, Malformed>>()?;
+    Secrets::from_sorted(states).ok_or(Malformed("secrets out of order"))
+}
+
+fn expiry_to_wire((tag, expiry): (Tag, Expiry), scale: &Scale<'_>) -> WireExpiry {
+    WireExpiry {
+        tag: scale.to_wire(tag),
+        idle_ms: expiry.idle_ms(),
+        absolute_ms: expiry.absolute_ms(),
+    }
+}
+
+fn expiry_from_wire(wire: &WireExpiry, scale: &Scale<'_>) -> Result<(Tag, Expiry), Malformed> {
+    let expiry = Expiry::from_millis(wire.idle_ms, wire.absolute_ms);
+    Ok((scale.from_wire(&wire.tag)?, expiry))
+}
+
+impl Scale<'_> {
+    fn to_wire(&self, tag: Tag) -> WireTag {
+        if tag == Tag::BOTTOM {
+            return WireTag::Bottom;
+        }
+        // A counter's increments may follow a reset that the receiver has for long.
+        if tag.stamp <= self.since {
+            return WireTag::Other(tag);
+        }
+        self.number(tag.origin).map_or(WireTag::Other(tag), |by| {
+            WireTag::By(by, tag.stamp.get().saturating_sub(self.since.get()))
+        })
+    }
+
+    /// Honest vectors number every origin that has counted; another is not sent.
+    fn count(&self, count: &Count) -> Option<WireCount> {
+        Some(WireCount {
+            by: self.number(count.origin)?,
+            stamp: count.stamp.get().saturating_sub(self.since.get()),
+            sum: count.sum,
+        })
+    }
+
+    fn number(&self, origin: Origin) -> Option<u32> {
+        let at = self.origins.binary_search_by_key(&origin, |entry| entry.0);
+        u32::try_from(at.ok()?).ok()
+    }
+
+    /// The tag, if the item covers it.
+    fn from_wire(&self, wire: &WireTag) -> Result<Tag, Malformed> {
+        let WireTag::By(by, beyond) = wire else {
+            return Err(Malformed("a write outside the item"));
+        };
+        let entry = usize::try_from(*by)
+            .ok()
+            .and_then(|by| self.origins.get(by));
+        let &(origin, last) = entry.ok_or(Malformed("unknown origin"))?;
+        let stamp = stamp(self.since.get().checked_add(*beyond).ok_or(TOO_LATE)?)?;
+        if stamp > last || stamp <= self.since {
+            return Err(Malformed("a write that the vector does not cover"));
+        }
+        Ok(Tag { stamp, origin })
+    }
+}
+
+fn stamp(raw: u64) -> Result<Stamp, Malformed> {
+    Stamp::new(raw).ok_or(TOO_LATE)
+}
+
+const TOO_LATE: Malformed = Malformed("a stamp beyond the last one");
+
+/// Bytes of an attribute's name at most.
+pub(crate) const MAX_NAME: usize = 255;
+/// Bytes of a context's name at most.
+pub(crate) const MAX_CONTEXT: usize = 64;
+/// Origins of one vector at most: one per boot and epoch that wrote.
+const MAX_ORIGINS: usize = 4096;
+/// Secrets of one session at most: the dead that are remembered, and one alive per node at once.
+const MAX_SECRETS: usize = 256;

@@ -1,0 +1,170 @@
+//! Apache httpd in front of two nodes, configured by the file that `examples/apache` documents.
+#![cfg(unix)]
+
+mod support;
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+};
+
+use crate::support::{
+    browser::Browser,
+    process::{NodePlan, free_addr},
+    processes::{Node, PAUSE, Signal, TRIES, plans, send_signal, start_all},
+    visitor::Visitor,
+};
+
+#[tokio::test]
+#[ignore = "needs apache2"]
+async fn no_hit_is_lost_while_nodes_die_by_turns() {
+    const ROUNDS: usize = 3;
+    let mut nodes = start_all(routed_plans()).await;
+    let apache = Apache::start("turns", &nodes, &[]).await;
+    let mut visitor = Visitor::new();
+    let mut served_by = Vec::new();
+
+    for _ in 0..ROUNDS {
+        for _ in 0..nodes.len() {
+            for _ in 0..6 {
+                served_by.push(node_of(&visitor.hit(apache.http).await));
+            }
+            // The one that was hit last dies, with nothing but its answer sent.
+            let last = served_by.last().expect("there were hits");
+            let victim = nodes.iter().position(|node| node.name() == last);
+            let plan = nodes.remove(victim.expect("it runs")).kill().await;
+            for _ in 0..6 {
+                let page = visitor.hit(apache.http).await;
+                assert_eq!(node_of(&page), nodes[0].name(), "{page:?}");
+            }
+            let back = Node::start(plan).await;
+            back.until_ready().await;
+            nodes.push(back);
+        }
+    }
+    for name in ["node1", "node2"] {
+        assert!(served_by.iter().any(|node| node == name), "{served_by:?}");
+    }
+    println!("{} kept over {served_by:?}", visitor.id());
+}
+
+#[tokio::test]
+#[ignore = "needs apache2"]
+async fn route_makes_apache_stick_while_the_node_lives() {
+    let mut nodes = start_all(routed_plans()).await;
+    let apache = Apache::start("sticky", &nodes, &["STICKY"]).await;
+    let mut visitors: Vec<_> = (0..4).map(|_| Visitor::new()).collect();
+    for visitor in &mut visitors {
+        let home = node_of(&visitor.hit(apache.http).await);
+        assert!(visitor.id().ends_with(&format!(".{home}")), "{visitor:?}");
+        for _ in 0..5 {
+            assert_eq!(node_of(&visitor.hit(apache.http).await), home);
+        }
+    }
+
+    let plan = nodes.remove(0).kill().await;
+    for visitor in &mut visitors {
+        assert_eq!(node_of(&visitor.hit(apache.http).await), "node2");
+    }
+
+    let back = Node::start(plan).await;
+    back.until_ready().await;
+    let mut homes = Vec::new();
+    for visitor in &mut visitors {
+        let home = node_of(&visitor.hit(apache.http).await);
+        assert!(visitor.id().ends_with(&format!(".{home}")), "{visitor:?}");
+        homes.push(home);
+    }
+    assert!(homes.iter().any(|home| home == "node1"), "{homes:?}");
+    assert!(homes.iter().any(|home| home == "node2"), "{homes:?}");
+}
+
+fn routed_plans() -> Vec<NodePlan> {
+    let mut plans = plans(&["node1", "node2"]);
+    for plan in &mut plans {
+        plan.flags = vec!["--route".to_owned(), plan.name.clone()];
+    }
+    plans
+}
+
+fn node_of(page: &support::browser::Page) -> String {
+    page.served_by().expect("every node says so").to_owned()
+}
+
+/// Apache httpd. Dropping it stops it with all its processes.
+#[derive(Debug)]
+struct Apache {
+    child: Child,
+    http: SocketAddr,
+    run_dir: PathBuf,
+}
+
+impl Apache {
+    async fn start(test: &str, nodes: &[Node], defines: &[&str]) -> Self {
+        let run_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("apache-{test}"));
+        fs::create_dir_all(&run_dir).expect("the target directory can be written");
+        let http = free_addr().expect("there are free ports");
+        let config = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/apache/httpd.conf");
+
+        let mut command = Command::new(httpd());
+        command.args(["-f", config, "-D", "FOREGROUND"]);
+        for define in defines {
+            command.args(["-D", define]);
+        }
+        for (name, value) in [
+            ("RUN_DIR", run_dir.display().to_string()),
+            ("HTTP_PORT", http.port().to_string()),
+            ("NODE1", nodes[0].http().to_string()),
+            ("NODE2", nodes[1].http().to_string()),
+        ] {
+            command.args(["-C", &format!("Define {name} {value}")]);
+        }
+        let child = command.stdin(Stdio::null()).spawn().expect("it is there");
+        let mut apache = Self {
+            child,
+            http,
+            run_dir,
+        };
+        apache.until_it_serves().await;
+        apache
+    }
+
+    async fn until_it_serves(&mut self) {
+        for _ in 0..TRIES {
+            if Browser::new().get(self.http, "/plain").await.is_ok() {
+                return;
+            }
+            let exited = self.child.try_wait().expect("a child can be waited for");
+            assert_eq!(exited, None, "httpd ended: {}", self.error_log());
+            tokio::time::sleep(PAUSE).await;
+        }
+        panic!("httpd never serves: {}", self.error_log());
+    }
+
+    fn error_log(&self) -> String {
+        fs::read_to_string(self.run_dir.join("error.log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Apache {
+    fn drop(&mut self) {
+        // Only the parent knows its workers: it must not be killed before it has ended them.
+        send_signal(self.child.id(), Signal::Terminate);
+        for _ in 0..TRIES {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            thread::sleep(PAUSE);
+        }
+        eprintln!("httpd does not end: {}", self.error_log());
+    }
+}
+
+fn httpd() -> PathBuf {
+    const PLACES: [&str; 3] = ["/usr/sbin/apache2", "/usr/sbin/httpd", "/usr/bin/httpd"];
+    let found = PLACES.iter().map(PathBuf::from).find(|path| path.exists());
+    found.expect("Apache httpd is missing: run `apt-get install apache2`")
+}

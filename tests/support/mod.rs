@@ -1,0 +1,10 @@
+//! What the tests with real processes share.
+#![expect(dead_code, reason = "each test file uses a part of it")]
+
+// The example's own code: the tests run its nodes as it does itself.
+#[path = "../../examples/hit_counter/browser.rs"]
+pub(crate) mod browser;
+#[path = "../../examples/hit_counter/process.rs"]
+pub(crate) mod process;
+pub(crate) mod processes;
+pub(crate) mod visitor;

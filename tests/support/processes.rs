@@ -1,0 +1,264 @@
+//! Nodes of the hit counter as child processes, and waiting for what they do.
+
+use std::{
+    env::{consts::EXE_SUFFIX, current_exe},
+    fmt::Debug,
+    fs::{self, File},
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{self, ExitStatus},
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use super::{
+    browser::Browser,
+    process::{NodePlan, NodeProcess, StartFailure},
+};
+
+/// A node that runs. Dropping it kills it.
+#[derive(Debug)]
+pub(crate) struct Node {
+    plan: NodePlan,
+    process: NodeProcess,
+    log: Log,
+}
+
+impl Node {
+    /// Starts a node, which must come up.
+    pub(crate) async fn start(plan: NodePlan) -> Self {
+        match Self::try_start(plan).await {
+            Ok(node) => node,
+            Err(refusal) => panic!("{}\n{}", refusal.failure, refusal.log),
+        }
+    }
+
+    /// Starts a node.
+    pub(crate) async fn try_start(plan: NodePlan) -> Result<Self, Refusal> {
+        let log = Log::new(&plan.name);
+        let mut command = plan.command(&hit_counter());
+        command
+            .env("RUST_LOG", "info")
+            .stderr(log.file().expect("the directory for logs can be written"));
+        match NodeProcess::start(command).await {
+            Ok(process) => Ok(Self { plan, process, log }),
+            Err(failure) => Err(Refusal {
+                failure,
+                log: log.text(),
+            }),
+        }
+    }
+
+    /// Kills it with SIGKILL, and returns what starts it again.
+    pub(crate) async fn kill(self) -> NodePlan {
+        self.process.kill().await.expect("a child can be killed");
+        self.plan
+    }
+
+    /// Ends it with SIGTERM, and returns what starts it again, how it ended and what it logged.
+    pub(crate) async fn terminate(mut self) -> (NodePlan, ExitStatus, String) {
+        self.signal(Signal::Terminate);
+        let exit = tokio::time::timeout(PATIENCE, self.process.child.wait()).await;
+        let Ok(status) = exit else {
+            panic!("{} does not end:\n{}", self.plan.name, self.log.text());
+        };
+        (
+            self.plan,
+            status.expect("a child can be waited for"),
+            self.log.text(),
+        )
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let id = self
+            .process
+            .child
+            .id()
+            .expect("it runs until it is consumed");
+        send_signal(id, signal);
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.plan.name
+    }
+
+    pub(crate) fn http(&self) -> SocketAddr {
+        self.process.http
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.text()
+    }
+
+    /// Its state, as `/cluster.json` tells it.
+    pub(crate) async fn status(&self) -> Value {
+        let page = Browser::new().get(self.http(), "/cluster.json").await;
+        let page = page.expect("a node that runs tells its state");
+        serde_json::from_str(&page.text).expect("it is JSON")
+    }
+
+    /// Waits until the node's state is as wanted.
+    pub(crate) async fn until(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let mut last = Value::Null;
+        for _ in 0..TRIES {
+            last = self.status().await;
+            if wanted(&last) {
+                return last;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        let name = self.name();
+        panic!("{name} is never {what}: {last:#}\n{}", self.log());
+    }
+
+    /// Waits until it has all sessions, or found nobody to ask.
+    pub(crate) async fn until_ready(&self) -> Value {
+        self.until("ready", |status| status["ready"] == true).await
+    }
+
+    /// Waits until it holds the member to be in one of these states.
+    pub(crate) async fn until_sees(&self, member: &Self, states: &[&str]) -> Value {
+        let what = format!("seeing {} as {states:?}", member.name());
+        self.until(&what, |status| {
+            state_of(status, member.name()).is_some_and(|state| states.contains(&state))
+        })
+        .await
+    }
+
+    /// Waits until it logs a line with all these parts.
+    pub(crate) async fn until_logged(&self, parts: &[&str]) -> String {
+        for _ in 0..TRIES {
+            let log = self.log();
+            let mut lines = log.lines();
+            if let Some(line) = lines.find(|line| parts.iter().all(|part| line.contains(part))) {
+                return line.to_owned();
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        panic!("{} never logs {parts:?}:\n{}", self.name(), self.log());
+    }
+}
+
+/// Why a node did not come up, and what it wrote about it.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) failure: StartFailure,
+    pub(crate) log: String,
+}
+
+/// What a process can be told from outside.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Signal {
+    Terminate,
+    Stop,
+    Continue,
+}
+
+/// Tells one process, through the shell: the standard library knows no signal but SIGKILL.
+pub(crate) fn send_signal(process: u32, signal: Signal) {
+    let signal = match signal {
+        Signal::Terminate => "TERM",
+        Signal::Stop => "STOP",
+        Signal::Continue => "CONT",
+    };
+    let status = process::Command::new("sh")
+        .args(["-c", &format!("kill -{signal} {process}")])
+        .status();
+    assert!(status.expect("there is a shell").success());
+}
+
+/// Plans for nodes of these names, each of which knows all others.
+pub(crate) fn plans(names: &[&str]) -> Vec<NodePlan> {
+    let mut plans: Vec<_> = names.iter().map(|name| plan(name)).collect();
+    let addresses: Vec<_> = plans.iter().map(|plan| plan.listen).collect();
+    for plan in &mut plans {
+        plan.peers = addresses.clone();
+        plan.peers.retain(|peer| *peer != plan.listen);
+    }
+    plans
+}
+
+/// A plan for a node without peers, on free ports.
+pub(crate) fn plan(name: &str) -> NodePlan {
+    NodePlan::new(name).expect("there are free ports")
+}
+
+/// Starts nodes, and waits until all are ready and linked.
+pub(crate) async fn start_all(plans: Vec<NodePlan>) -> Vec<Node> {
+    let mut nodes = Vec::new();
+    for plan in plans {
+        nodes.push(Node::start(plan).await);
+    }
+    for node in &nodes {
+        node.until_ready().await;
+        for member in nodes.iter().filter(|other| other.name() != node.name()) {
+            node.until_sees(member, &["up"]).await;
+        }
+    }
+    nodes
+}
+
+/// The state of a member of this name.
+pub(crate) fn state_of<'a>(status: &'a Value, name: &str) -> Option<&'a str> {
+    let members = status["members"].as_array()?;
+    let member = members.iter().find(|member| member["name"] == name)?;
+    member["state"].as_str()
+}
+
+/// The example, which `cargo test` builds beside the tests.
+pub(crate) fn hit_counter() -> PathBuf {
+    let test = current_exe().expect("a test knows its executable");
+    let profile = test
+        .ancestors()
+        .nth(2)
+        .expect("it is in target/<profile>/deps");
+    let path = profile.join(format!("examples/hit_counter{EXE_SUFFIX}"));
+    assert!(
+        path.exists(),
+        "{} is missing: run `cargo build --example hit_counter`, which `cargo test` with \
+         `--test` does not do by itself",
+        path.display()
+    );
+    path
+}
+
+/// What one process writes to its standard error.
+#[derive(Debug)]
+struct Log(PathBuf);
+
+impl Log {
+    fn new(name: &str) -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let file = format!("{}-{count}-{name}.log", process::id());
+        Self(Path::new(env!("CARGO_TARGET_TMPDIR")).join(file))
+    }
+
+    fn file(&self) -> io::Result<File> {
+        File::create(&self.0)
+    }
+
+    fn text(&self) -> String {
+        fs::read_to_string(&self.0).unwrap_or_else(|error| format!("(no log: {error})"))
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        // Those of a failed test are kept, to be read.
+        if !std::thread::panicking()
+            && let Err(error) = fs::remove_file(&self.0)
+        {
+            eprintln!("{} stays: {error}", self.0.display());
+        }
+    }
+}
+
+pub(crate) const PAUSE: Duration = Duration::from_millis(20);
+/// Waiting ends after a minute at the earliest.
+pub(crate) const TRIES: u32 = 3000;
+const PATIENCE: Duration = Duration::from_secs(60);
