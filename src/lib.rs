@@ -7,6 +7,8 @@ mod replica;
 mod session;
 mod wire;
 
+#[cfg(feature = "axum")]
+pub use crate::middleware::MissingLayer;
 pub use crate::{
     config::{Ack, ClusterConfig, ConfigError, Expiry, StartError},
     middleware::{
@@ -19,5 +21,3 @@ pub use crate::{
     },
     session::{InvalidRoute, Route, SessionError},
 };
-#[cfg(feature = "axum")]
-pub use crate::middleware::MissingLayer;

@@ -3,7 +3,11 @@
 #[path = "support/http.rs"]
 mod http_support;
 
-use std::{convert::Infallible, time::Duration};
+use std::{
+    convert::Infallible,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
 
 use http::{
     HeaderValue, Request, Response,
@@ -291,7 +295,7 @@ async fn cookies_that_browsers_would_drop_are_refused_with_the_fix() {
     for (layer, fix) in cases {
         let message = layer.check().expect_err(fix).to_string();
         assert!(message.contains(fix), "{message}");
-        let layered = std::panic::catch_unwind(|| drop(layer.layer(())));
+        let layered = catch_unwind(AssertUnwindSafe(|| drop(layer.layer(()))));
         let panic = layered.expect_err("layer checks, too");
         assert!(panic.downcast_ref::<String>().unwrap().contains(fix));
     }
@@ -402,7 +406,7 @@ async fn one_layer_serves_64_contexts_at_most() {
 #[test]
 fn new_outside_a_runtime_panics_naming_the_reason() {
     let error = ClusterSessionLayer::try_new(ClusterConfig::standalone()).unwrap_err();
-    let panic = std::panic::catch_unwind(|| ClusterSessionLayer::new(ClusterConfig::standalone()))
+    let panic = catch_unwind(|| ClusterSessionLayer::new(ClusterConfig::standalone()))
         .expect_err("no runtime");
     let message = panic.downcast_ref::<String>().unwrap();
     assert!(message.contains(&error.to_string()), "{message}");

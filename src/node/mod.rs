@@ -39,7 +39,6 @@ use std::{
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub(crate) use self::{acks::AckWait, cookies::Claim};
 use self::{
     acks::AckBoard,
     cookies::CookieNames,
@@ -54,6 +53,7 @@ use self::{
     throttle::Throttle,
     transport::Transport,
 };
+pub(crate) use self::{acks::AckWait, cookies::Claim};
 pub use self::{
     cluster::Cluster,
     events::{Event, Events, SessionEvent, SessionEventKind},
