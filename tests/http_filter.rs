@@ -7,7 +7,8 @@ use http_support::*;
 use tower_cluster_sessions::{ClusterSessionLayer, Session};
 
 async fn filtered() -> ClusterSessionLayer {
-    layer().await.with_filter("/static/.*").unwrap()
+    let layer = layer().await.with_filter("/static/.*");
+    layer.expect("a valid filter")
 }
 
 /// How many commits a request makes that does this to a session.
@@ -26,7 +27,7 @@ async fn commits(
 }
 
 async fn insert(session: &Session) {
-    session.insert("b", 2).unwrap();
+    session.insert("b", 2).expect("room");
 }
 
 #[tokio::test]

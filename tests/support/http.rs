@@ -73,6 +73,7 @@ pub(crate) fn slot<B>(request: &Request<B>) -> SessionSlot {
     request.extensions().get::<SessionSlot>().cloned().unwrap()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "as in `visit`")]
 pub(crate) fn request(cookies: impl Cookies) -> Request<()> {
     let mut request = Request::new(());
     cookies.add_to(request.headers_mut());
