@@ -28,7 +28,7 @@ use siphasher::sip::SipHasher13;
 
 pub(crate) use self::{
     change::{Change, What},
-    link::{Link, LinkAcks, LinkEvent, LinkGauges, LinkOptions, Violation},
+    link::{Link, LinkAcks, LinkEvent, LinkOptions, Violation},
     store::{Opened, Shipping, Store},
     writer::Writer,
 };
