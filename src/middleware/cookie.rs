@@ -9,6 +9,8 @@ use std::time::Duration;
 use cookie::{Cookie, Expiration, time};
 use http::HeaderValue;
 
+use crate::session::MAX_CONTEXT_LENGTH;
+
 /// When a browser sends the session cookie along with requests that other sites start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -293,7 +295,6 @@ fn is_domain_byte(byte: u8) -> bool {
 const DEFAULT_NAME: &str = "__Host-id";
 const HOST_PREFIX: &str = "__Host-";
 const SECURE_PREFIX: &str = "__Secure-";
-const MAX_CONTEXT_LENGTH: usize = 64;
 
 #[cfg(test)]
 mod tests {

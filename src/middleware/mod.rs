@@ -27,6 +27,9 @@ mod slot;
 mod typed;
 mod visit;
 
+#[cfg(test)]
+mod tests;
+
 #[cfg(feature = "axum")]
 pub use self::extract::MissingLayer;
 pub use self::{

@@ -10,7 +10,10 @@ use crate::{
         transport::{BoxIo, Transport as _},
     },
     session::BootId,
-    wire::{FrameCodec, Hello, Message, message::DecodeLimits},
+    wire::{
+        FrameCodec, Hello, Message,
+        message::{DecodeLimits, Past},
+    },
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -100,6 +103,7 @@ async fn peer_that_never_acknowledges_delays_a_request_by_the_timeout_only() {
     peer.say(&Message::Live {
         applied: 0,
         head: 0,
+        past: FRESH,
     })
     .await;
     let beats = tokio::spawn(async move {
@@ -142,6 +146,7 @@ async fn peer_that_falls_silent_is_down() {
     peer.say(&Message::Live {
         applied: 0,
         head: 0,
+        past: FRESH,
     })
     .await;
     until(&mut events, |e| matches!(e, Event::MemberUp { .. })).await;
@@ -225,3 +230,9 @@ impl Met {
         let _ = self.io.read_to_end(&mut buffer).await;
     }
 }
+
+const FRESH: Past = Past {
+    holds: false,
+    away: false,
+    lineage_ms: 0,
+};
