@@ -97,6 +97,11 @@ impl Visit {
         self.settle();
     }
 
+    /// The session that was alive when it was loaded or created.
+    pub(super) fn key(&self) -> Option<Locator> {
+        self.state().key()
+    }
+
     /// What is told about the session; `None` when there is none.
     pub(super) fn read<R>(
         &self,
@@ -217,11 +222,6 @@ impl Visit {
             Phase::Superseded => false,
             Phase::Held { origin, .. } => *origin == Found::Created,
         }
-    }
-
-    /// Whether there is a session that was alive when it was loaded or created.
-    pub(super) fn is_held(&self) -> bool {
-        self.key().is_some()
     }
 
     /// Ships what is unshipped and waits until all live peers hold it.
@@ -382,10 +382,6 @@ impl Visit {
             self.node().commit(key);
         }
         written
-    }
-
-    fn key(&self) -> Option<Locator> {
-        self.state().key()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
