@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::session::Session;
 use crate::{
     replica::Writer,
-    session::{SessionError, SessionState, Tag, WrongKind},
+    session::{MAX_NAME_LENGTH, SessionError, SessionState, Tag, WrongKind},
 };
 
 /// # Attributes
@@ -257,5 +257,3 @@ fn wrong_kind(name: &str, kind: WrongKind) -> SessionError {
         is_counter: kind.is_counter,
     }
 }
-
-const MAX_NAME_LENGTH: usize = 255;

@@ -10,6 +10,7 @@ use cookie::{Cookie, Expiration, time};
 use http::HeaderValue;
 
 use super::layer_error::LayerError;
+use crate::session::MAX_CONTEXT_LENGTH;
 
 /// When a browser sends the session cookie along with requests that other sites start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -234,7 +235,6 @@ fn is_domain_byte(byte: u8) -> bool {
 const DEFAULT_NAME: &str = "__Host-id";
 const HOST_PREFIX: &str = "__Host-";
 const SECURE_PREFIX: &str = "__Secure-";
-const MAX_CONTEXT_LENGTH: usize = 64;
 
 #[cfg(test)]
 mod tests {

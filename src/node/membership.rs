@@ -120,6 +120,14 @@ impl Node {
                 }
                 LinkEvent::Lagging => self.note_lagging(link.id),
                 LinkEvent::CaughtUp => self.note_caught_up(link.id),
+                LinkEvent::StartedEmpty { sessions } => {
+                    warn!(
+                        node = %self.settings.node,
+                        sessions,
+                        "this node was cut off for longer than destroyed sessions are \
+                         remembered: its [{sessions}] sessions were dropped and are asked for anew"
+                    );
+                }
                 LinkEvent::Left => left = true,
                 LinkEvent::Changed(change) => self.publish_session(change, true),
             }

@@ -123,7 +123,7 @@ impl Node {
         }
         Self {
             hello,
-            replica: Replica::new(boot, settings.limits.clone(), &settings.shape),
+            replica: Replica::new(boot, settings.limits.clone(), &settings.shape, now),
             acks: Arc::default(),
             members: Mutex::new(members),
             links: RwLock::new(Arc::new([])),

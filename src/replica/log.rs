@@ -83,12 +83,6 @@ impl Log {
         let skip = skip(&ring, self.head(), position)?;
         ring.get(skip).map(|record| record.at_ms)
     }
-
-    /// Whether every record behind `position` is still here.
-    pub(super) fn reaches(&self, position: Position) -> bool {
-        let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
-        skip(&ring, self.head(), position).is_some()
-    }
 }
 
 /// How many records of the ring are not behind `from`.
@@ -143,7 +137,6 @@ mod tests {
         }
         assert_eq!(log.after(2, 9), Slice::Overrun(5));
         assert_eq!(keys(log.after(3, 9)), [key(4), key(5)]);
-        assert!(log.reaches(3) && !log.reaches(2));
         assert_eq!(
             log.after(6, 9),
             Slice::Overrun(5),

@@ -11,10 +11,13 @@ mod exchange;
 mod expiry;
 mod link;
 mod log;
+mod past;
 mod shard;
 #[cfg(test)]
 mod simulation;
 mod store;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::{
@@ -25,17 +28,17 @@ use std::{
 
 use siphasher::sip::SipHasher13;
 
-use self::log::Log;
 pub(crate) use self::{
     change::{Change, What},
-    link::{Link, LinkAcks, LinkEvent, LinkGauges, LinkOptions, Violation},
+    link::{Link, LinkAcks, LinkEvent, LinkOptions, Violation},
     store::{Opened, Shipping, Store},
     writer::Writer,
 };
+use self::{log::Log, past::Memory};
 use crate::{
     config::{Limits, Shape},
     session::{BootId, Locator, Now},
-    wire::message::Position,
+    wire::message::{Past, Position},
 };
 
 /// One node's replica: its store, its log of changes, and what it has applied of each peer's log.
@@ -47,6 +50,7 @@ pub(crate) struct Replica {
     log: Log,
     /// What was applied of whose log. Outlives links, so that a reconnect resumes.
     applied: Mutex<HashMap<BootId, Applied>>,
+    memory: Memory,
     /// The digest root and when it was computed: one for all links' heartbeats.
     root: Mutex<Option<(u64, u64)>>,
 }
@@ -61,12 +65,13 @@ struct Applied {
 }
 
 impl Replica {
-    pub(crate) fn new(boot: BootId, limits: Limits, shape: &Shape) -> Self {
+    pub(crate) fn new(boot: BootId, limits: Limits, shape: &Shape, now: Now) -> Self {
         Self {
             boot,
             store: Store::new(boot, limits, shape),
             log: Log::new(shape.log_records),
             applied: Mutex::default(),
+            memory: Memory::new(now),
             root: Mutex::default(),
         }
     }
@@ -100,6 +105,10 @@ impl Replica {
             self.commit(&key, now);
         }
         expired
+    }
+
+    fn past(&self, now: Now) -> Past {
+        self.memory.tell(!self.store.is_empty(), now)
     }
 
     /// A hash over all digests, at most [`ROOT_AGE_MS`] old.

@@ -163,6 +163,17 @@ impl Shard {
         }
     }
 
+    /// Drops all. Returns how many sessions and tombstones there were.
+    pub(super) fn clear(&mut self) -> (usize, usize) {
+        let dropped = (self.live.len(), self.graves.len());
+        self.live.clear();
+        self.graves.clear();
+        self.schedule.clear();
+        self.digests.fill(0);
+        self.drops = self.drops.wrapping_add(1);
+        dropped
+    }
+
     pub(super) fn schedule(&mut self, key: Locator, at_ms: u64) {
         if at_ms == u64::MAX {
             return;

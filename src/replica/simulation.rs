@@ -61,6 +61,46 @@ fn run_seeds(first: u64, count: u64, plan: Plan) {
     }
 }
 
+/// A node is cut off for 25 hours and its session is used there all the time; elsewhere the same
+/// session is destroyed, and the tombstone forgotten.
+#[test]
+fn session_destroyed_during_a_cut_longer_than_a_tombstone_lives_stays_destroyed() {
+    let plan = Plan {
+        nodes: 3,
+        ..Plan::default()
+    };
+    let mut world = World::new(1, plan);
+    world.create(0);
+    world.create(0);
+    world.heal();
+    world.cables.retain(|pair, _| *pair == (0, 2));
+    world.destroy_session(0, 0);
+    (0..20).for_each(|_| world.deliver_some());
+    // What was acknowledged is rightly forgotten in a day.
+    world.commits.clear();
+    for _ in 0..(25 * 6) {
+        world.mono_ms += 10 * 60 * 1000;
+        for node in 0..3 {
+            world.touch_session(node, 0);
+            world.touch_session(node, 1);
+        }
+        world.advance(1_000);
+        (0..20).for_each(|_| world.deliver_some());
+    }
+    let held = |world: &World| {
+        let nodes = world.nodes.iter();
+        nodes
+            .map(|node| node.replica.store().sessions())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(held(&world), [1, 2, 1]);
+    let tombstones = world.nodes[0].replica.store().tombstones();
+    assert_eq!(tombstones, 0, "forgotten");
+    world.heal();
+    assert_eq!(held(&world), [1, 1, 1]);
+    world.check_equal();
+}
+
 /// What a family of histories has in common.
 #[derive(Clone, Copy, Debug)]
 struct Plan {
@@ -219,9 +259,11 @@ impl World {
             digests_per_lock: 4,
             log_records: self.plan.log_records,
         };
+        let boot = BootId::from_random(boot);
+        let skew_ms = self.random.below(3) as u64 * 3_600_000;
         SimNode {
-            replica: Replica::new(BootId::from_random(boot), Limits::default(), &shape),
-            skew_ms: self.random.below(3) as u64 * 3_600_000,
+            replica: Replica::new(boot, Limits::default(), &shape, self.at(skew_ms)),
+            skew_ms,
             joining,
         }
     }
@@ -342,17 +384,16 @@ impl World {
     }
 
     fn destroy(&mut self, node: usize) {
-        let Some(session) = self.any_session() else {
-            return;
-        };
+        if let Some(session) = self.any_session() {
+            self.destroy_session(node, session);
+        }
+    }
+
+    fn destroy_session(&mut self, node: usize, session: usize) {
         let key = self.sessions[session].key;
         let now = self.now(node);
-        if self.nodes[node]
-            .replica
-            .store()
-            .destroy(&key, now)
-            .is_some()
-        {
+        let destroyed = self.nodes[node].replica.store().destroy(&key, now);
+        if destroyed.is_some() {
             self.maybe_commit(node, session);
         }
     }
@@ -361,6 +402,10 @@ impl World {
         let Some(session) = self.any_session() else {
             return;
         };
+        self.touch_session(node, session);
+    }
+
+    fn touch_session(&self, node: usize, session: usize) {
         let known = &self.sessions[session];
         let now = self.now(node);
         let replica = &self.nodes[node].replica;
@@ -761,11 +806,11 @@ fn every_digest_shard_is_reached() {
         digests_per_lock: 4,
         log_records: 8,
     };
-    let replica = Replica::new(BootId::from_random([1; 8]), Limits::default(), &shape);
     let now = Now {
         wall_ms: 1,
         mono_ms: 1 << 41,
     };
+    let replica = Replica::new(BootId::from_random([1; 8]), Limits::default(), &shape, now);
     let mut random = Random(1);
     let mut listed = HashMap::new();
     for _ in 0..200 {

@@ -313,6 +313,23 @@ impl Store {
         keys
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.sessions() == 0 && self.tombstones() == 0
+    }
+
+    /// Drops everything without a trace. Returns how many sessions there were.
+    pub(super) fn clear(&self) -> usize {
+        let mut dropped = 0;
+        for shard in &self.shards {
+            let mut shard = lock(shard);
+            let (live, graves) = shard.clear();
+            self.live.fetch_sub(live, Ordering::Relaxed);
+            self.graves.fetch_sub(graves, Ordering::Relaxed);
+            dropped += live;
+        }
+        dropped
+    }
+
     /// Live sessions held.
     pub(crate) fn sessions(&self) -> usize {
         self.live.load(Ordering::Relaxed)

@@ -23,6 +23,9 @@ pub(crate) enum Content {
     Removed { at_ms: u64 },
 }
 
+/// Bytes of an attribute's or counter's name at most.
+pub(crate) const MAX_NAME_LENGTH: usize = 255;
+
 /// One origin's share of a counter. Only that origin changes it, so the later stamp wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Count {

@@ -17,13 +17,12 @@ mod state;
 mod version;
 
 pub(crate) use self::{
-    attribute::{Content, Count, Slot, WrongKind, counts_are_sorted},
+    attribute::{Content, Count, MAX_NAME_LENGTH, Slot, WrongKind, counts_are_sorted},
     id::{CookieValue, Locator, Secret, SecretHash},
     item::{CreatedMs, Delta, Item, Tombstone},
-    merge::Taken,
     secrets::{Presented, SecretState, Secrets},
     stamp::{BootId, Now, Origin, Stamp, Tag, Vector},
-    state::{Birth, SLOT_OVERHEAD, SessionParts, SessionState},
+    state::{Birth, MAX_CONTEXT_LENGTH, SLOT_OVERHEAD, SessionParts, SessionState},
     version::{destroyed_version, live_version},
 };
 pub use self::{

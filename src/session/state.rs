@@ -18,6 +18,9 @@ pub(crate) struct Birth {
     pub(crate) expiry: Expiry,
 }
 
+/// Bytes of a context's name at most.
+pub(crate) const MAX_CONTEXT_LENGTH: usize = 64;
+
 /// A live session. Instants are monotonic milliseconds of this node; they travel as ages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SessionState {

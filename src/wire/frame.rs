@@ -15,7 +15,7 @@ use std::io;
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder, LengthDelimitedCodec};
 
-/// A codec for `tokio_util`: decodes whole messages, encodes messages or pieces of them.
+/// A codec for `tokio_util`: decodes and encodes whole messages, of one frame or several.
 ///
 /// After an error the stream is out of step, and the link must be closed.
 #[derive(Debug)]
@@ -44,8 +44,7 @@ impl FrameCodec {
         self.max_message = max_message;
     }
 
-    /// Appends the message, cut into pieces if it is long. To send other messages between the
-    /// pieces, encode what [`pieces`] yields one by one.
+    /// Appends the message, cut into parts of 64 KiB if it is long.
     ///
     /// # Errors
     ///
@@ -171,44 +170,6 @@ impl Encoder<&[u8]> for FrameCodec {
     }
 }
 
-impl Encoder<Piece> for FrameCodec {
-    type Error = FrameError;
-
-    fn encode(&mut self, piece: Piece, out: &mut BytesMut) -> Result<(), FrameError> {
-        self.check_message(piece.message_length)?;
-        self.put_frame(piece.flag, &piece.payload, out)
-    }
-}
-
-/// What goes into one frame: a message, or a part of a long one. Between two pieces of one message
-/// other whole messages may be sent, pieces of another message may not.
-#[derive(Clone, Debug)]
-pub(crate) struct Piece {
-    flag: Flag,
-    payload: Bytes,
-    message_length: usize,
-}
-
-/// Cuts a message into pieces of 64 KiB, without copying; a short message is one piece.
-pub(crate) fn pieces(message: Bytes) -> impl Iterator<Item = Piece> + Send + use<> {
-    let message_length = message.len();
-    let mut flag = Flag::of(message_length);
-    let mut rest = Some(message);
-    std::iter::from_fn(move || {
-        let mut payload = rest.take()?;
-        if payload.len() > PIECE {
-            rest = Some(payload.split_off(PIECE));
-        } else if matches!(flag, Flag::Part) {
-            flag = Flag::Last;
-        }
-        Some(Piece {
-            flag,
-            payload,
-            message_length,
-        })
-    })
-}
-
 #[derive(Clone, Copy, Debug)]
 #[repr(u8)]
 enum Flag {
@@ -326,33 +287,19 @@ mod tests {
     }
 
     #[test]
-    fn pieces_are_what_encode_message_writes() {
-        for length in [0, 5, PIECE, PIECE + 1, 3 * PIECE] {
-            let message = Bytes::from(vec![3; length]);
-            let mut out = BytesMut::new();
-            for piece in pieces(message.clone()) {
-                FrameCodec::established(LIMIT)
-                    .encode(piece, &mut out)
-                    .expect("within the limit");
-            }
-            assert_eq!(out, encoded(&[&message]), "{length}");
-        }
-    }
-
-    #[test]
     fn whole_messages_pass_between_parts() {
         let long = Bytes::from(vec![3; 2 * PIECE + 1]);
-        let mut codec = FrameCodec::established(LIMIT);
-        let mut out = BytesMut::new();
-        for piece in pieces(long.clone()) {
-            codec.encode(piece, &mut out).expect("within the limit");
-            codec
-                .encode(&b"ack"[..], &mut out)
-                .expect("within the limit");
-        }
-        let got = decode(&mut codec, &out).expect("own encoding");
+        let stream = [
+            frame(1, &long[..PIECE]),
+            frame(0, b"ack"),
+            frame(1, &long[PIECE..2 * PIECE]),
+            frame(0, b"ack"),
+            frame(2, &long[2 * PIECE..]),
+        ]
+        .concat();
+        let got = decode(&mut FrameCodec::established(LIMIT), &stream);
         let ack = Bytes::from_static(b"ack");
-        assert_eq!(got, [ack.clone(), ack.clone(), long, ack]);
+        assert_eq!(got.expect("in order"), [ack.clone(), ack, long]);
     }
 
     #[test]

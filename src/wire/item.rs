@@ -11,8 +11,9 @@ use super::message::{DecodeLimits, Malformed};
 use crate::{
     config::Expiry,
     session::{
-        Birth, Content, Count, CreatedMs, Delta, Item, Origin, SecretHash, SecretState, Secrets,
-        SessionParts, SessionState, Slot, Stamp, Tag, Tombstone, Vector, counts_are_sorted,
+        Birth, Content, Count, CreatedMs, Delta, Item, MAX_CONTEXT_LENGTH, MAX_NAME_LENGTH, Origin,
+        SecretHash, SecretState, Secrets, SessionParts, SessionState, Slot, Stamp, Tag, Tombstone,
+        Vector, counts_are_sorted,
     },
 };
 
@@ -290,7 +291,7 @@ fn birth_from_wire(
     wire: &WireBirth<'_>,
     now_ms: u64,
 ) -> Result<(Arc<Birth>, CreatedMs), Malformed> {
-    if wire.context.len() > MAX_CONTEXT {
+    if wire.context.len() > MAX_CONTEXT_LENGTH {
         return Err(Malformed("context too long"));
     }
     let birth = Birth {
@@ -348,7 +349,7 @@ fn slots_from_wire(
     }
     let mut slots: Vec<(Arc<str>, Slot)> = Vec::with_capacity(wire.len());
     for slot in wire {
-        if slot.name.is_empty() || slot.name.len() > MAX_NAME {
+        if slot.name.is_empty() || slot.name.len() > MAX_NAME_LENGTH {
             return Err(Malformed("attribute name of a wrong length"));
         }
         if slots
@@ -494,10 +495,6 @@ fn stamp(raw: u64) -> Result<Stamp, Malformed> {
 
 const TOO_LATE: Malformed = Malformed("a stamp beyond the last one");
 
-/// Bytes of an attribute's name at most.
-pub(crate) const MAX_NAME: usize = 255;
-/// Bytes of a context's name at most.
-pub(crate) const MAX_CONTEXT: usize = 64;
 /// Origins of one vector at most: one per boot and epoch that wrote.
 const MAX_ORIGINS: usize = 4096;
 /// Secrets of one session at most: the dead that are remembered, and one alive per node at once.

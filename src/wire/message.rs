@@ -14,10 +14,11 @@ pub(crate) type Position = u64;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Message {
     /// The first message each way: how far the sender has applied the receiver's log (of the
-    /// receiver's boot), and where the sender's own log ends.
+    /// receiver's boot), where the sender's own log ends, and how it has fared.
     Live {
         applied: Position,
         head: Position,
+        past: Past,
     },
     /// The changes of log positions `(from, to]`.
     Batch {
@@ -80,6 +81,18 @@ pub(crate) enum Message {
     Leave,
 }
 
+/// What two nodes must know of each other's past before they exchange sessions: one that was away
+/// for longer than tombstones are kept may hold sessions that the other has destroyed and forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Past {
+    /// Whether the sender holds any session.
+    pub(crate) holds: bool,
+    /// Whether it has completed no round with anybody for nearly as long as tombstones are kept.
+    pub(crate) away: bool,
+    /// How long the sender's data goes back, by itself or through those it got them from.
+    pub(crate) lineage_ms: u64,
+}
+
 /// What a decoder accepts, from this node's own configuration.
 #[derive(Clone, Debug)]
 pub(crate) struct DecodeLimits {
@@ -126,7 +139,15 @@ impl Message {
     fn to_wire(&self, now_ms: u64) -> Wire<'_> {
         let items = |items| items_to_wire(items, now_ms);
         match self {
-            &Self::Live { applied, head } => Wire::Live { applied, head },
+            &Self::Live {
+                applied,
+                head,
+                past,
+            } => Wire::Live {
+                applied,
+                head,
+                past,
+            },
             Self::Batch {
                 from,
                 to,
@@ -193,6 +214,7 @@ enum Wire<'a> {
     Live {
         applied: Position,
         head: Position,
+        past: Past,
     },
     Batch {
         from: Position,
@@ -259,7 +281,15 @@ impl Wire<'_> {
     fn into_message(self, now_ms: u64, limits: &DecodeLimits) -> Result<Message, Malformed> {
         let items = |items| items_from_wire(items, now_ms, limits);
         Ok(match self {
-            Self::Live { applied, head } => Message::Live { applied, head },
+            Self::Live {
+                applied,
+                head,
+                past,
+            } => Message::Live {
+                applied,
+                head,
+                past,
+            },
             Self::Batch {
                 from,
                 to,

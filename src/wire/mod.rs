@@ -8,8 +8,7 @@ pub(crate) mod message;
 mod tests;
 
 pub(crate) use self::{
-    frame::{FrameCodec, FrameError, Piece, pieces},
-    hello::{Confirm, Greeting, Hello, PROTOCOL, Refusal, negotiate},
-    item::{MAX_CONTEXT, MAX_NAME},
+    frame::{FrameCodec, FrameError},
+    hello::{Confirm, Greeting, Hello, PROTOCOL, Refusal},
     message::{DecodeLimits, Malformed, Message},
 };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use proptest::prelude::*;
 
-use super::{DecodeLimits, Message};
+use super::{DecodeLimits, Message, message::Past};
 use crate::{
     config::Expiry,
     session::{
@@ -80,6 +80,11 @@ fn samples() -> Vec<Message> {
         Message::Live {
             applied: 3,
             head: 300,
+            past: Past {
+                holds: true,
+                away: false,
+                lineage_ms: 1_000,
+            },
         },
         Message::Batch {
             from: 7,

@@ -13,7 +13,7 @@ use futures_core::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 #[cfg(any(test, feature = "test-util"))]
-pub(crate) use self::memory::{MemoryNetwork, MemoryTransport};
+pub(crate) use self::memory::MemoryNetwork;
 pub(crate) use self::tcp::TcpTransport;
 use crate::config::{ListenAddr, PeerAddr, StartError};
 

@@ -5,10 +5,13 @@ mod outbound;
 mod repair;
 
 use self::{inbound::Inbound, outbound::Outbound, repair::Repair};
-use super::{Change, Replica, exchange::OverLimit};
+use super::{Change, Replica, exchange::OverLimit, past};
 use crate::{
     session::{BootId, Item, Locator, Now},
-    wire::{Message, message::Position},
+    wire::{
+        Message,
+        message::{Past, Position},
+    },
 };
 
 /// The decisions of one established link. Sans-I/O: after hello call [`Link::new`]; then
@@ -18,6 +21,9 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Link {
     peer: BootId,
+    /// What was told of our past, by which both sides judge.
+    past: Past,
+    peers_past: Option<Past>,
     inbound: Inbound,
     outbound: Outbound,
     repair: Repair,
@@ -63,6 +69,8 @@ pub(crate) enum LinkEvent {
     Lagging,
     /// It is waited for again.
     CaughtUp,
+    /// This node was away for longer than tombstones are kept and has dropped what it held.
+    StartedEmpty { sessions: usize },
     /// The peer said goodbye.
     Left,
     /// A replicated change, when asked for at construction.
@@ -109,6 +117,8 @@ impl Link {
         }
         Self {
             peer,
+            past: replica.past(now),
+            peers_past: None,
             inbound: Inbound::new(applied.position, applied.owes_round),
             outbound: Outbound::new(options.ack_timeout_ms, now),
             repair,
@@ -140,10 +150,20 @@ impl Link {
         let mut changes = self.collect.then(Vec::new);
         let mut events = Vec::new();
         match message {
-            Message::Live { applied, head } => {
+            Message::Live {
+                applied,
+                head,
+                past,
+            } => {
                 self.outbound.open(replica, applied, now)?;
                 self.inbound.open(head);
                 events.push(LinkEvent::Acks);
+                if past::starts_empty((replica.boot(), self.past), (self.peer, past)) {
+                    let sessions = replica.store().clear();
+                    events.push(LinkEvent::StartedEmpty { sessions });
+                    self.repair.begin_complete(0);
+                }
+                self.peers_past = Some(past);
             }
             Message::Batch { from, to, items } => {
                 let mut taking = self.inbound.begin(from, to)?;
@@ -173,7 +193,11 @@ impl Link {
             }
             Message::Heartbeat { root, ready } => {
                 self.peer_ready = ready;
-                self.repair.compare_root(root == replica.root(now));
+                let equal = root == replica.root(now);
+                self.repair.compare_root(equal);
+                if equal {
+                    self.met(replica, now);
+                }
             }
             Message::AskDigests => self.repair.asked_for_digests(),
             Message::Digests { shards } => {
@@ -212,6 +236,9 @@ impl Link {
             Message::RoundDone => self.outbound.round_done(),
             Message::Leave => events.push(LinkEvent::Left),
         }
+        if self.repair.take_ended() {
+            self.met(replica, now);
+        }
         if let Some(done) = self.repair.take_completed() {
             self.inbound.round_done(done.skips);
             events.push(LinkEvent::RoundCompleted {
@@ -225,6 +252,12 @@ impl Link {
         }
         events.extend(changes.into_iter().flatten().map(LinkEvent::Changed));
         Ok(events)
+    }
+
+    fn met(&self, replica: &Replica, now: Now) {
+        if let Some(past) = self.peers_past {
+            replica.memory.met(past.lineage_ms, now);
+        }
     }
 
     /// Tombstones that live copies met here go back to whoever still holds them.
@@ -255,7 +288,12 @@ impl Link {
     pub(crate) fn poll(&mut self, replica: &Replica, now: Now) -> Option<Message> {
         if let Some(applied) = self.inbound.greet() {
             let head = replica.head();
-            return Some(Message::Live { applied, head });
+            let past = self.past;
+            return Some(Message::Live {
+                applied,
+                head,
+                past,
+            });
         }
         if self.leaving == Leaving::Said {
             return None;

@@ -30,6 +30,8 @@ pub(super) struct Repair {
     totals: Totals,
     completed: Option<Totals>,
     has_completed: bool,
+    /// A round of either kind has ended.
+    ended: bool,
     rounds_to_report: u32,
     progress: u64,
     /// Heartbeats in a row whose root differed from ours.
@@ -89,6 +91,7 @@ impl Repair {
             totals: Totals::default(),
             completed: None,
             has_completed: false,
+            ended: false,
             rounds_to_report: 0,
             progress: 0,
             mismatches: 0,
@@ -222,6 +225,11 @@ impl Repair {
         self.completed.take()
     }
 
+    /// Whether a round of either kind has ended since the last call.
+    pub(super) const fn take_ended(&mut self) -> bool {
+        std::mem::replace(&mut self.ended, false)
+    }
+
     pub(super) const fn has_completed(&self) -> bool {
         self.has_completed
     }
@@ -306,6 +314,7 @@ impl Repair {
             return;
         }
         self.stage = Stage::Rest;
+        self.ended = true;
         if std::mem::replace(&mut self.complete, false) {
             self.completed = Some(self.totals);
             self.has_completed = true;

@@ -1,0 +1,118 @@
+//! What a node that starts does before it is ready.
+
+use super::*;
+use crate::config::ListenAddr;
+use crate::node::transport::Transport as _;
+
+#[tokio::test(start_paused = true)]
+async fn node_is_alone_when_no_peer_answers() {
+    let network = MemoryNetwork::default();
+    let one = start(&network, "n1", 1, &[2, 3]);
+    assert!(!one.is_ready());
+    assert_eq!(one.ready().await, Readiness::Alone);
+    assert!(one.is_ready());
+    assert!(!one.node().awaits_transfer());
+}
+
+#[tokio::test]
+async fn standalone_node_is_ready_at_once() {
+    let one = Cluster::start_now(ClusterConfig::standalone()).expect("nothing to bind");
+    assert!(one.is_ready());
+    assert_eq!(one.local_addr(), None);
+    assert_eq!(one.ready().await, Readiness::Alone);
+    let key = create(one.node());
+    let position = one.node().commit(&key);
+    assert_eq!(one.node().acknowledged(position, Ack::All).await, 0);
+}
+
+#[test]
+fn starting_outside_a_runtime_is_an_error() {
+    let error = Cluster::start_now(ClusterConfig::standalone()).expect_err("no runtime");
+    assert!(matches!(error, crate::config::StartError::NoRuntime));
+}
+
+#[tokio::test(start_paused = true)]
+async fn joiner_gets_all_sessions_and_tells_so() {
+    let network = MemoryNetwork::default();
+    let one = start(&network, "n1", 1, &[2]);
+    let keys: Vec<_> = (0..100).map(|_| create(one.node())).collect();
+    assert_eq!(one.ready().await, Readiness::Alone);
+    let two = start(&network, "n2", 2, &[1]);
+    let mut events = two.events();
+    until(
+        &mut events,
+        |event| matches!(event, Event::TransferStarted { from } if &**from == "n1"),
+    )
+    .await;
+    let finished = until(&mut events, |e| matches!(e, Event::TransferFinished { .. })).await;
+    let Event::TransferFinished { from, .. } = finished else {
+        panic!("{finished:?}");
+    };
+    assert_eq!(&*from, "n1");
+    until(&mut events, |event| {
+        *event == Event::Ready(Readiness::Synced)
+    })
+    .await;
+    assert_eq!(two.ready().await, Readiness::Synced);
+    assert!(keys.iter().all(|key| holds(&two, key)));
+    assert_eq!(two.sessions(), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_nodes_that_start_together_both_become_ready() {
+    let network = MemoryNetwork::default();
+    let one = start(&network, "n1", 1, &[1, 2]);
+    let two = start(&network, "n2", 2, &[1, 2]);
+    assert_eq!(two.ready().await, Readiness::Synced);
+    one.ready().await;
+    settle(&one, "n2", MemberState::Up).await;
+    settle(&two, "n1", MemberState::Up).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn third_node_compares_with_all_others() {
+    let network = MemoryNetwork::default();
+    let (one, two) = pair(&network).await;
+    network.cut_between(1, 2);
+    settle(&one, "n2", MemberState::Down).await;
+    let (here, there) = (create(one.node()), create(two.node()));
+    assert!(!holds(&one, &there) && !holds(&two, &here));
+    let three = start(&network, "n3", 3, &[1, 2]);
+    assert_eq!(three.ready().await, Readiness::Synced);
+    assert!(holds(&three, &here) && holds(&three, &there));
+    wait_until("n1 learns by way of n3", || holds(&one, &there)).await;
+    wait_until("n2 learns by way of n3", || holds(&two, &here)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn transfer_that_takes_too_long_is_told_and_stays_told() {
+    let network = MemoryNetwork::default();
+    // It takes connections but says nothing.
+    let listen = ListenAddr::parse(&address(2), 1).expect("valid");
+    let _mute = network.transport(2).bind(&listen).expect("free");
+    let config = config("n1", 1, &[2]).transfer_timeout(Duration::from_millis(150));
+    let one = start_with(&network, 1, &config);
+    assert_eq!(one.ready().await, Readiness::TimedOut);
+    assert!(one.is_ready() && one.node().awaits_transfer());
+    wait_until("the dial fails", || !one.node().awaits_transfer()).await;
+    assert_eq!(one.ready().await, Readiness::TimedOut);
+}
+
+#[tokio::test(start_paused = true)]
+async fn session_is_fetched_while_the_transfer_is_under_way() {
+    let network = MemoryNetwork::default();
+    let one = start(&network, "n1", 1, &[]);
+    let listen = ListenAddr::parse(&address(3), 1).expect("valid");
+    let _mute = network.transport(3).bind(&listen).expect("free");
+    let key = create(one.node());
+    let two = start(&network, "n2", 2, &[1, 3]);
+    settle(&two, "n1", MemberState::Up).await;
+    // The dial of the mute peer takes two seconds, and until then nobody knows whether it has more.
+    assert!(two.node().awaits_transfer());
+    let before = two.node().now().mono_ms;
+    two.node().fetch(key).await;
+    assert!(holds(&two, &key));
+    two.node().fetch(Locator::from_random([9; 16])).await;
+    assert!(two.node().now().mono_ms - before < 500, "both are answered");
+    assert_eq!(two.stats().lookups, 2);
+}

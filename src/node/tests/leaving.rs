@@ -1,0 +1,81 @@
+//! Leaving in order.
+
+use super::*;
+use crate::session::SessionError;
+
+#[tokio::test(start_paused = true)]
+async fn node_that_leaves_flushes_says_goodbye_and_frees_its_port() {
+    let network = MemoryNetwork::default();
+    let (one, two) = pair(&network).await;
+    let mut events = one.events();
+    let key = create(two.node());
+    two.leave().await;
+    until(&mut events, |e| matches!(e, Event::MemberLeft { .. })).await;
+    assert!(holds(&one, &key), "flushed before the goodbye");
+    assert_eq!(state_of(&one, "n2"), Some(MemberState::Left));
+    let after = timeout(
+        Duration::from_secs(10),
+        until(&mut events, |e| !matches!(e, Event::Ready(_))),
+    )
+    .await;
+    assert!(after.is_err(), "neither suspect nor down: {after:?}");
+    let again = start(&network, "n2", 2, &[1]);
+    assert_eq!(again.ready().await, Readiness::Synced);
+    settle(&one, "n2", MemberState::Up).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn node_that_left_serves_what_it_has_and_creates_nothing() {
+    let network = MemoryNetwork::default();
+    let (_one, two) = pair(&network).await;
+    let key = create(two.node());
+    two.leave().await;
+    two.leave().await;
+    assert!(!two.is_ready());
+    let position = set(two.node(), &key, "a", &1.into());
+    assert_eq!(two.node().acknowledged(position, Ack::All).await, 0);
+    assert_eq!(get(two.node(), &key, "a"), Some(1.into()));
+    let birth = Arc::new(Birth {
+        context: "".into(),
+        route: None,
+        expiry: Expiry::default(),
+    });
+    assert!(matches!(
+        two.node().create(birth),
+        Err(SessionError::Leaving)
+    ));
+    tokio::time::sleep(Duration::from_secs(35 * 60)).await;
+    assert_eq!(two.sessions(), 0, "sessions still expire");
+}
+
+#[tokio::test(start_paused = true)]
+async fn leaving_goes_on_when_nobody_waits_for_it() {
+    let network = MemoryNetwork::default();
+    let (one, two) = pair(&network).await;
+    let unfinished = timeout(Duration::ZERO, two.leave()).await;
+    assert!(unfinished.is_err());
+    settle(&one, "n2", MemberState::Left).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn sessions_can_be_expired_on_leaving() {
+    let network = MemoryNetwork::default();
+    let one = start(&network, "n1", 1, &[2]);
+    let config = config("n2", 2, &[1]).expire_sessions_on_leave(true);
+    let two = start_with(&network, 2, &config);
+    settle(&one, "n2", MemberState::Up).await;
+    let key = create(one.node());
+    wait_until("it arrives", || holds(&two, &key)).await;
+    two.leave().await;
+    assert!(!holds(&one, &key));
+}
+
+#[tokio::test(start_paused = true)]
+async fn draining_changes_readiness_and_nothing_else() {
+    let network = MemoryNetwork::default();
+    let (one, two) = pair(&network).await;
+    two.drain();
+    assert!(!two.is_ready());
+    let key = create(two.node());
+    wait_until("it is replicated", || holds(&one, &key)).await;
+}

@@ -1,0 +1,238 @@
+//! Links: made, cut, healed, and ended by what a peer does.
+
+use bytes::BytesMut;
+
+use super::*;
+use crate::{
+    config::ListenAddr,
+    node::{
+        handshake,
+        transport::{BoxIo, Transport as _},
+    },
+    session::BootId,
+    wire::{
+        FrameCodec, Hello, Message,
+        message::{DecodeLimits, Past},
+    },
+};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+#[tokio::test(start_paused = true)]
+async fn crossing_dials_end_in_one_link_that_stays() {
+    for _ in 0..20 {
+        let network = MemoryNetwork::default();
+        let (one, two) = pair(&network).await;
+        let mut events = one.events();
+        let quiet = timeout(Duration::from_secs(5), until(&mut events, |_| true)).await;
+        assert!(quiet.is_err(), "nothing happens any more: {quiet:?}");
+        assert_eq!(one.node().live_links().len(), 1);
+        assert_eq!(two.node().live_links().len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn changes_made_during_a_cut_arrive_after_it() {
+    let network = MemoryNetwork::default();
+    let (one, two) = pair(&network).await;
+    let key = create(one.node());
+    let position = set(one.node(), &key, "a", &1.into());
+    assert_eq!(one.node().acknowledged(position, Ack::All).await, 1);
+    network.cut();
+    settle(&one, "n2", MemberState::Suspect).await;
+    let position = set(one.node(), &key, "a", &2.into());
+    assert_eq!(
+        one.node().acknowledged(position, Ack::All).await,
+        0,
+        "a peer that is gone is not waited for"
+    );
+    assert_eq!(get(two.node(), &key, "a"), Some(1.into()));
+    settle(&one, "n2", MemberState::Down).await;
+    network.heal();
+    settle(&one, "n2", MemberState::Up).await;
+    wait_until("the change arrives", || {
+        get(two.node(), &key, "a") == Some(2.into())
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn destroyed_sessions_are_gone_everywhere() {
+    let network = MemoryNetwork::default();
+    let (one, two) = pair(&network).await;
+    let user = serde_json::json!({"name": "ann", "id": 7});
+    let same = serde_json::json!({"id": 7, "name": "ann"});
+    let keys = [
+        create_in(one.node(), "", &user),
+        create_in(one.node(), "", &same),
+        create_in(one.node(), "shop", &user),
+        create_in(one.node(), "", &8.into()),
+    ];
+    let position = one.node().commit(&keys[3]);
+    one.node().acknowledged(position, Ack::All).await;
+    wait_until("all are there", || two.sessions() == 4).await;
+    assert_eq!(two.destroy_where("", "user", &same).await.expect("json"), 2);
+    let left: Vec<bool> = keys.iter().map(|key| holds(&one, key)).collect();
+    assert_eq!(left, [false, false, true, true]);
+    assert!(two.destroy(&keys[3].public_id(None)).await);
+    assert!(!holds(&one, &keys[3]));
+    assert!(!two.destroy(&keys[3].public_id(None)).await);
+    assert!(!two.destroy("nonsense").await);
+    assert_eq!((one.sessions(), one.stats().tombstones), (1, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn last_handle_closes_links_and_frees_everything() {
+    let network = MemoryNetwork::default();
+    let (one, two) = pair(&network).await;
+    let node = Arc::downgrade(two.node());
+    let mut events = two.events();
+    drop(two);
+    wait_until("no task holds the node", || node.upgrade().is_none()).await;
+    let ended = async { while events.recv().await.is_some() {} };
+    timeout(PATIENCE, ended).await.expect("the stream ends");
+    settle(&one, "n2", MemberState::Down).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn peer_that_never_acknowledges_delays_a_request_by_the_timeout_only() {
+    let network = MemoryNetwork::default();
+    let peer = FakePeer::listen(&network, 2);
+    let one = start(&network, "n1", 1, &[2]);
+    let mut events = one.events();
+    let mut peer = peer.meet().await;
+    peer.say(&Message::Live {
+        applied: 0,
+        head: 0,
+        past: FRESH,
+    })
+    .await;
+    let beats = tokio::spawn(async move {
+        loop {
+            peer.say(&Message::Heartbeat {
+                root: 0,
+                ready: true,
+            })
+            .await;
+            peer.read_some().await;
+        }
+    });
+    until(&mut events, |e| matches!(e, Event::MemberUp { .. })).await;
+    wait_until("it streams", || {
+        one.node().live_links()[0].look(|link| link.acks().counted)
+    })
+    .await;
+    let key = create(one.node());
+    let position = set(one.node(), &key, "a", &1.into());
+    let before = one.node().now().mono_ms;
+    assert_eq!(one.node().acknowledged(position, Ack::All).await, 0);
+    let waited = one.node().now().mono_ms - before;
+    assert!((900..=1_300).contains(&waited), "{waited} ms");
+    until(&mut events, |e| matches!(e, Event::MemberLagging { .. })).await;
+    assert_eq!(state_of(&one, "fake"), Some(MemberState::Lagging));
+    let position = set(one.node(), &key, "a", &2.into());
+    let before = one.node().now().mono_ms;
+    one.node().acknowledged(position, Ack::All).await;
+    assert_eq!(one.node().now().mono_ms, before, "it is not waited for now");
+    beats.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn peer_that_falls_silent_is_down() {
+    let network = MemoryNetwork::default();
+    let peer = FakePeer::listen(&network, 2);
+    let one = start(&network, "n1", 1, &[2]);
+    let mut events = one.events();
+    let mut peer = peer.meet().await;
+    peer.say(&Message::Live {
+        applied: 0,
+        head: 0,
+        past: FRESH,
+    })
+    .await;
+    until(&mut events, |e| matches!(e, Event::MemberUp { .. })).await;
+    until(&mut events, |e| matches!(e, Event::MemberDown { .. })).await;
+    assert!(one.node().live_links().is_empty());
+    assert!(
+        one.is_ready(),
+        "a donor that gives nothing is no reason to wait for ever"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn peer_that_breaks_the_protocol_is_cut_off() {
+    let network = MemoryNetwork::default();
+    let peer = FakePeer::listen(&network, 2);
+    let one = start(&network, "n1", 1, &[2]);
+    let mut peer = peer.meet().await;
+    peer.say(&Message::RoundDone).await;
+    peer.read_to_the_end().await;
+    assert_eq!(one.stats().violations, 1);
+}
+
+struct FakePeer {
+    acceptor: Box<dyn crate::node::transport::Acceptor>,
+}
+
+struct Met {
+    io: BoxIo,
+    codec: FrameCodec,
+}
+
+impl FakePeer {
+    fn listen(network: &MemoryNetwork, port: u16) -> Self {
+        let listen = ListenAddr::parse(&address(port), 1).expect("valid");
+        let acceptor = network.transport(port).bind(&listen).expect("free");
+        Self { acceptor }
+    }
+
+    async fn meet(mut self) -> Met {
+        let (mut io, _) = self.acceptor.accept().await;
+        let hello = Hello {
+            min_version: 1,
+            max_version: 1,
+            cluster: "sessions".to_owned(),
+            node: "fake".to_owned(),
+            boot: BootId::from_random([3; 8]),
+            advertise: None,
+        };
+        handshake::listen(&mut io, &hello, |theirs| hello.judge(theirs))
+            .await
+            .expect("they meet");
+        let limits = DecodeLimits {
+            max_session_bytes: 1 << 20,
+            max_names: 1 << 10,
+            digest_shards: 4096,
+        };
+        Met {
+            io,
+            codec: FrameCodec::established(Message::max_length(&limits)),
+        }
+    }
+}
+
+impl Met {
+    async fn say(&mut self, message: &Message) {
+        let (mut bytes, mut out) = (BytesMut::new(), BytesMut::new());
+        message.encode(0, &mut bytes);
+        self.codec.encode_message(&bytes, &mut out).expect("short");
+        self.io.write_all(&out).await.expect("it listens");
+    }
+
+    async fn read_some(&mut self) {
+        let mut buffer = [0; 4096];
+        let read = self.io.read(&mut buffer).await.expect("it speaks");
+        assert!(read > 0, "the node keeps the link");
+    }
+
+    async fn read_to_the_end(&mut self) {
+        let mut buffer = Vec::new();
+        // A reset is an end, too.
+        let _ = self.io.read_to_end(&mut buffer).await;
+    }
+}
+
+const FRESH: Past = Past {
+    holds: false,
+    away: false,
+    lineage_ms: 0,
+};

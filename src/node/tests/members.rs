@@ -1,0 +1,143 @@
+//! Who is a member, and what the others see of it.
+
+use super::*;
+use crate::config::ConfigError;
+
+#[tokio::test(start_paused = true)]
+async fn member_that_dies_is_suspect_then_down_and_takes_its_place_when_it_is_back() {
+    let network = MemoryNetwork::default();
+    let (one, two) = pair(&network).await;
+    let key = create(one.node());
+    let mut events = one.events();
+    drop(two);
+    let suspect = until(&mut events, |e| matches!(e, Event::MemberSuspect { .. })).await;
+    let Event::MemberSuspect { name, address } = suspect else {
+        panic!("{suspect:?}");
+    };
+    assert_eq!((&*name, &*address), ("n2", "127.0.0.1:2"));
+    assert_eq!(state_of(&one, "n2"), Some(MemberState::Suspect));
+    until(&mut events, |e| matches!(e, Event::MemberDown { .. })).await;
+    assert_eq!(state_of(&one, "n2"), Some(MemberState::Down));
+    let two = start(&network, "n2", 2, &[1]);
+    until(&mut events, |e| matches!(e, Event::MemberUp { .. })).await;
+    assert_eq!(two.ready().await, Readiness::Synced);
+    assert!(holds(&two, &key));
+    assert_eq!(one.members().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_sided_list_is_enough() {
+    let network = MemoryNetwork::default();
+    let one = start(&network, "n1", 1, &[]);
+    assert_eq!(one.ready().await, Readiness::Alone);
+    let two = start(&network, "n2", 2, &[1]);
+    assert_eq!(two.ready().await, Readiness::Synced);
+    settle(&one, "n2", MemberState::Up).await;
+    let members = one.members();
+    assert_eq!(members.len(), 1);
+    assert_eq!(members[0].address, address(2), "as it advertises itself");
+    assert!(members[0].sent_bytes > 0 && members[0].received_bytes > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn own_address_in_the_list_is_no_member() {
+    let network = MemoryNetwork::default();
+    let one = start(&network, "n1", 1, &[1, 2]);
+    assert_eq!(one.ready().await, Readiness::Alone);
+    let members = one.members();
+    assert_eq!(members.len(), 1);
+    assert_eq!(members[0].address, address(2));
+    assert_eq!(members[0].state, MemberState::Down);
+    assert_eq!(one.stats().refused, 0, "it is no failure either");
+}
+
+#[tokio::test(start_paused = true)]
+async fn second_node_of_a_name_stays_outside() {
+    let network = MemoryNetwork::default();
+    let (one, two) = pair(&network).await;
+    let mut events = one.events();
+    let twin = start(&network, "n2", 3, &[1]);
+    wait_until("it is refused", || {
+        one.stats().refused > 0 && twin.stats().refused > 0
+    })
+    .await;
+    assert_eq!(state_of(&one, "n2"), Some(MemberState::Up));
+    assert_eq!(twin.ready().await, Readiness::Alone);
+    drop(two);
+    // The name is free now, and the twin has never stopped dialling.
+    until(&mut events, |e| matches!(e, Event::MemberUp { .. })).await;
+    settle(&one, "n2", MemberState::Up).await;
+    settle(&twin, "n1", MemberState::Up).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn clusters_of_different_names_stay_apart() {
+    let network = MemoryNetwork::default();
+    let one = start(&network, "n1", 1, &[2]);
+    let two = start_with(&network, 2, &config("n2", 2, &[1]).cluster("other"));
+    assert_eq!(one.ready().await, Readiness::Alone);
+    assert_eq!(two.ready().await, Readiness::Alone);
+    assert!(one.stats().refused > 0 && two.stats().refused > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn peers_come_and_go_at_run_time() {
+    let network = MemoryNetwork::default();
+    let one = start(&network, "n1", 1, &[]);
+    let two = start(&network, "n2", 2, &[]);
+    assert_eq!(one.add_peer(address(2)), Ok(true));
+    assert_eq!(one.add_peer(address(2)), Ok(false));
+    settle(&one, "n2", MemberState::Up).await;
+    settle(&two, "n1", MemberState::Up).await;
+    assert!(one.remove_peer(address(2)));
+    assert!(!one.remove_peer(address(2)));
+    assert!(one.members().is_empty());
+    settle(&two, "n1", MemberState::Down).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn peer_that_start_would_not_take_cannot_be_added() {
+    let network = MemoryNetwork::default();
+    let one = start(&network, "n1", 1, &[]);
+    assert!(matches!(
+        one.add_peer("10.0.0.1:1"),
+        Err(ConfigError::Plaintext { .. })
+    ));
+    assert!(matches!(
+        one.add_peer("nowhere"),
+        Err(ConfigError::Address { .. })
+    ));
+    let alone = Cluster::start_now(ClusterConfig::standalone()).expect("nothing to bind");
+    assert_eq!(
+        alone.add_peer(address(1)),
+        Err(ConfigError::StandaloneWith("peer"))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn node_known_by_two_addresses_is_one_member() {
+    let network = MemoryNetwork::default();
+    let one = start(&network, "n1", 1, &[]);
+    let two = start(&network, "n2", 2, &[]);
+    one.add_peer("127.0.0.1:2").expect("valid");
+    one.add_peer("localhost:2").expect("valid");
+    one.add_peer("127.0.0.2:2").expect("valid");
+    settle(&two, "n1", MemberState::Up).await;
+    let mut events = two.events();
+    // Long enough for each address to be dialled several times.
+    let quiet = timeout(Duration::from_secs(10), until(&mut events, |_| true)).await;
+    assert!(quiet.is_err(), "the link stays: {quiet:?}");
+    assert_eq!(one.members().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stats_are_plain_json() {
+    let network = MemoryNetwork::default();
+    let (one, _two) = pair(&network).await;
+    let json = serde_json::to_value(one.stats()).expect("plain data");
+    assert_eq!(json["node"], "n1");
+    assert_eq!(json["ready"], true);
+    assert_eq!(json["members"][0]["name"], "n2");
+    assert_eq!(json["members"][0]["state"], "up");
+    assert_eq!(json["members"][0]["acked_lag"], 0);
+}

@@ -1,0 +1,67 @@
+//! What requests wait for, and what listeners hear of sessions.
+
+use super::*;
+use crate::node::{SessionEvent, SessionEventKind};
+
+#[tokio::test(start_paused = true)]
+async fn acknowledged_by_all_means_held_by_all() {
+    let network = MemoryNetwork::default();
+    let (one, two) = pair(&network).await;
+    let three = start(&network, "n3", 3, &[1, 2]);
+    three.ready().await;
+    settle(&one, "n3", MemberState::Up).await;
+    let key = create(one.node());
+    for round in 0..50 {
+        let position = set(one.node(), &key, "n", &round.into());
+        assert_eq!(one.node().acknowledged(position, Ack::All).await, 2);
+        for other in [&two, &three] {
+            assert_eq!(get(other.node(), &key, "n"), Some(round.into()));
+        }
+    }
+    let position = set(one.node(), &key, "n", &50.into());
+    assert!(one.node().acknowledged(position, Ack::One).await >= 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn alternating_nodes_never_read_old_values() {
+    let network = MemoryNetwork::default();
+    let (one, two) = pair(&network).await;
+    let key = create(one.node());
+    let position = set(one.node(), &key, "hits", &0.into());
+    one.node().acknowledged(position, Ack::All).await;
+    for hit in 1..=100 {
+        let node = if hit % 2 == 0 { &one } else { &two }.node();
+        assert_eq!(get(node, &key, "hits"), Some((hit - 1).into()));
+        let position = set(node, &key, "hits", &hit.into());
+        assert_eq!(node.acknowledged(position, Ack::All).await, 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn session_events_are_local_unless_asked_for() {
+    let network = MemoryNetwork::default();
+    let one = start(&network, "n1", 1, &[2]);
+    let config = config("n2", 2, &[1]).notify_listeners_on_replication(true);
+    let two = start_with(&network, 2, &config);
+    settle(&one, "n2", MemberState::Up).await;
+    settle(&two, "n1", MemberState::Up).await;
+    let (mut here, mut there) = (one.events(), two.events());
+    let key = create(one.node());
+    let told = |replicated| {
+        let id = key.public_id(None);
+        move |event: &Event| {
+            matches!(event, Event::Session(SessionEvent {
+                id: told,
+                replicated: how,
+                what: SessionEventKind::Created,
+                ..
+            }) if *told == id && *how == replicated)
+        }
+    };
+    until(&mut here, told(false)).await;
+    until(&mut there, told(true)).await;
+    assert!(two.destroy(&key.public_id(None)).await);
+    let local = until(&mut there, |event| matches!(event, Event::Session(session) if session.what == SessionEventKind::Destroyed)).await;
+    assert!(matches!(local, Event::Session(session) if !session.replicated));
+    assert!(!holds(&one, &key));
+}
