@@ -16,6 +16,7 @@ impl Visit {
     /// Finds the session the client presents, if it lives here or, during a state transfer, at a
     /// peer. Dropping this leaves the visit as it was.
     pub(super) async fn load(&self) {
+        self.catch_up().await;
         let missing = self.open_presented();
         if missing.is_empty() || !self.node().awaits_transfer() {
             self.settle();

@@ -7,6 +7,7 @@
 //! same, digest repair finds.
 
 mod change;
+mod coverage;
 mod exchange;
 mod expiry;
 mod link;
@@ -30,6 +31,7 @@ use siphasher::sip::SipHasher13;
 
 pub(crate) use self::{
     change::{Change, What},
+    coverage::Lack,
     link::{Link, LinkAcks, LinkEvent, LinkOptions, Violation},
     store::{Opened, Shipping, Store},
     writer::Writer,

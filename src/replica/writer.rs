@@ -49,6 +49,11 @@ impl<'a> Writer<'a> {
         &self.live.state
     }
 
+    /// Whether anything was written so far.
+    pub(crate) const fn has_written(&self) -> bool {
+        self.written.any
+    }
+
     /// The tag of a register, for compare-and-set; `None` for a name never used.
     pub(crate) fn tag(&self, name: &str) -> Option<Tag> {
         self.live.state.slot(name).map(|slot| slot.tag)

@@ -14,6 +14,7 @@ mod merge;
 mod secrets;
 mod stamp;
 mod state;
+mod token;
 mod version;
 
 pub(crate) use self::{
@@ -23,6 +24,7 @@ pub(crate) use self::{
     secrets::{Presented, SecretState, Secrets},
     stamp::{BootId, Now, Origin, Stamp, Tag, Vector},
     state::{Birth, MAX_CONTEXT_LENGTH, SLOT_OVERHEAD, SessionParts, SessionState},
+    token::{Token, TokenKey},
     version::{destroyed_version, live_version},
 };
 pub use self::{
