@@ -221,7 +221,7 @@ impl Node {
             debug!(member = %link.name, "link closed: {ended}");
             return;
         };
-        if self.network.is_cancelled() {
+        if !self.may_create() || self.network.is_cancelled() {
             return;
         }
         warn!(
