@@ -101,6 +101,7 @@ impl Node {
             );
             self.events.send(Event::MemberUp { name, address });
         }
+        self.fetch_from(&link);
         self.advance_join(now);
         Ok(registered)
     }

@@ -225,6 +225,8 @@ impl World {
         self.work();
         for _ in 0..self.plan.nights {
             self.mono_ms += 30 * HOUR_MS;
+            // Links that were up all the time would have said so.
+            self.heal();
             // What happened so long ago is not claimed for ever.
             self.commits.clear();
             for known in &mut self.sessions {
