@@ -100,3 +100,14 @@ pub use crate::{
     },
     session::{InvalidRoute, Route, SessionError},
 };
+
+/// The code in the documents compiles.
+#[cfg(all(doctest, feature = "axum"))]
+mod documents {
+    #[doc = include_str!("../README.md")]
+    mod readme {}
+    #[doc = include_str!("../docs/operations.md")]
+    mod operations {}
+    #[doc = include_str!("../docs/from-tomcat.md")]
+    mod from_tomcat {}
+}
