@@ -8,6 +8,7 @@ mod http_support;
 mod addresses;
 mod contexts;
 mod deploy;
+mod events;
 mod http2;
 mod members;
 mod merging;
