@@ -84,6 +84,8 @@ mod middleware;
 mod node;
 mod replica;
 mod session;
+#[cfg(feature = "test-util")]
+pub mod test_util;
 mod wire;
 
 #[cfg(feature = "axum")]

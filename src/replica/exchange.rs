@@ -140,7 +140,10 @@ impl Store {
         shard.insert(self.boot, *key, state, now);
         self.live.fetch_add(1, Ordering::Relaxed);
         if let (Some(changes), Some(live)) = (changes, shard.live.get(key)) {
-            changes.push(live.change(key, What::Created));
+            // A session seldom comes without attributes, and listeners must not miss the first ones.
+            let names = live.state.names().cloned().map(What::AttributeChanged);
+            let news = std::iter::once(What::Created).chain(names);
+            changes.extend(news.map(|what| live.change(key, what)));
         }
         Ok(Merged::Done)
     }
