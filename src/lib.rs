@@ -1,6 +1,9 @@
 //! HTTP sessions that survive any instance dying.
 
 pub mod config;
+#[cfg(feature = "__internals")]
+#[doc(hidden)]
+pub mod internals;
 mod middleware;
 mod node;
 mod replica;
