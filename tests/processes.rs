@@ -1,15 +1,20 @@
-//! Nodes as real processes on loopback, which are killed, stopped, restarted and misconfigured.
+//! Nodes as real processes on loopback, which are killed, stopped, restarted and told to leave.
 #![cfg(unix)]
 
 mod support;
 
-use std::{net::TcpListener, process::Stdio};
+use std::{net::SocketAddr, process::Stdio};
 
-use tokio::process::Command;
+use http::{StatusCode, header::SET_COOKIE};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    process::Command,
+};
 
 use crate::support::{
-    process::{NodePlan, StartFailure},
-    processes::{Node, Refusal, Signal, hit_counter, plan, plans, start_all, state_of},
+    browser::Browser,
+    processes::{Node, PATIENCE, PAUSE, Signal, hit_counter, plan, plans, start_all, state_of},
     visitor::Visitor,
 };
 
@@ -130,7 +135,7 @@ async fn stopped_peer_blocks_nobody_and_catches_up() {
 #[tokio::test]
 async fn logout_on_one_node_is_logout_on_all() {
     let nodes = start_all(plans(&["node1", "node2"])).await;
-    let mut browser = support::browser::Browser::new();
+    let mut browser = Browser::new();
     browser.get(nodes[0].http(), "/hit").await.expect("it runs");
     let mut thief = browser.clone();
 
@@ -145,120 +150,105 @@ async fn logout_on_one_node_is_logout_on_all() {
 }
 
 #[tokio::test]
-async fn link_port_in_use_is_named() {
-    let taken = TcpListener::bind("127.0.0.1:0").expect("port 0 is always free");
-    let listen = taken.local_addr().expect("it is bound");
-    let refusal = refused(NodePlan {
-        listen,
-        ..plan("node1")
-    })
-    .await;
-    assert!(refusal.log.contains(&listen.to_string()), "{refusal:?}");
+async fn request_under_way_at_sigterm_is_answered_and_kept() {
+    let mut nodes = start_all(plans(&["node1", "node2"])).await;
+    let leaving = nodes.remove(0);
+    let mut open = connect(leaving.http()).await;
+    let half = "GET /hit HTTP/1.1\r\nhost: localhost\r\n";
+    open.write_all(half.as_bytes()).await.expect("it listens");
+    // Connections are taken in turn: when this one is answered, the open one has been taken.
+    let mut browser = Browser::new();
+    browser
+        .get(leaving.http(), "/plain")
+        .await
+        .expect("it runs");
+
+    leaving.signal(Signal::Terminate);
+    while TcpStream::connect(leaving.http()).await.is_ok() {
+        tokio::time::sleep(PAUSE).await;
+    }
+    open.write_all(b"\r\n").await.expect("it is still served");
+    let answer = rest_of(open).await;
+    assert!(
+        answer.contains("You have hit this page 1 times."),
+        "{answer}"
+    );
+    let (_, status, log) = leaving.terminate().await;
+    assert!(status.success(), "{status}:\n{log}");
+
+    let (_, cookie) = answer.split_once("set-cookie: ").expect("a new session");
+    let (cookie, _) = cookie.split_once(';').expect("it has attributes");
+    let request = format!(
+        "GET /peek HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncookie: {cookie}\r\n\r\n"
+    );
+    let mut heir = connect(nodes[0].http()).await;
+    heir.write_all(request.as_bytes())
+        .await
+        .expect("it listens");
+    let answer = rest_of(heir).await;
+    assert!(
+        answer.contains("You have hit this page 1 times."),
+        "{answer}"
+    );
 }
 
 #[tokio::test]
-async fn http_port_in_use_is_named() {
-    let taken = TcpListener::bind("127.0.0.1:0").expect("port 0 is always free");
-    let http = taken.local_addr().expect("it is bound");
-    let refusal = refused(NodePlan {
-        http,
-        ..plan("node1")
-    })
-    .await;
-    assert!(refusal.log.contains(&http.to_string()), "{refusal:?}");
-    assert!(refusal.log.contains("--http"), "{refusal:?}");
+async fn pages_are_as_promised() {
+    let node = Node::start(plan("node1")).await;
+    let mut browser = Browser::new();
+    let mut page = async |path| browser.get(node.http(), path).await.expect("it runs");
+
+    for path in [
+        "/plain",
+        "/static/style.css",
+        "/peek",
+        "/cluster.json",
+        "/logout",
+    ] {
+        let page = page(path).await;
+        assert_eq!(page.status, StatusCode::OK, "{path}");
+        assert_eq!(
+            page.headers.get(SET_COOKIE),
+            None,
+            "{path} needs no session"
+        );
+    }
+    let first = page("/hit").await;
+    let id = first.session_id().expect("it shows the id").to_owned();
+    let text = format!("You have hit this page 1 times.\nSession ID: {id}\n");
+    assert_eq!(first.text, text);
+    let html = page("/").await.text;
+    assert!(html.contains("You have hit this page 2 times."), "{html}");
+    assert!(html.contains(&format!("Your Session ID is {id}")), "{html}");
+
+    page("/hit?pad=1000").await;
+    let text = format!(
+        "You have hit this page 3 times.\nSession ID: {id}\n\
+         The session holds 1000 bytes of padding.\n"
+    );
+    assert_eq!(page("/peek").await.text, text);
+    let refused = page("/hit?pad=1000000").await;
+    assert_eq!(refused.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(
+        page("/peek").await.text,
+        text,
+        "a refused write changes nothing"
+    );
+
+    let logout = page("/logout").await;
+    assert!(logout.headers.contains_key(SET_COOKIE), "{logout:?}");
+    assert_eq!(page("/peek").await.hits(), Some(0));
+    assert_ne!(page("/hit").await.session_id(), Some(&*id));
 }
 
 #[tokio::test]
-async fn bad_filter_is_shown() {
-    let filter = r".*\.(gif|.*\.(js|.*\.(jpg|.*\.(png|.*\.(htm|.*\.(html|.*\.(css|.*\.(txt|;";
+async fn unused_session_ends() {
     let mut plan = plan("node1");
-    plan.flags = vec!["--filter".to_owned(), filter.to_owned()];
-    let refusal = refused(plan).await;
-    assert!(refusal.log.contains(filter), "{refusal:?}");
-    assert!(refusal.log.contains("unclosed group"), "{refusal:?}");
-}
-
-#[tokio::test]
-async fn plaintext_beyond_this_machine_must_be_asked_for() {
-    let mut plan = plan("node1");
-    plan.peers = vec!["192.0.2.1:4100".parse().expect("it is an address")];
-    let refusal = refused(plan).await;
-    assert!(refusal.log.contains("192.0.2.1:4100"), "{refusal:?}");
-    assert!(refusal.log.contains("insecure_plaintext"), "{refusal:?}");
-}
-
-#[tokio::test]
-async fn two_nodes_of_one_name_refuse_each_other_and_say_so() {
-    let [first, mut second] = plans(&["node1", "node2"])
-        .try_into()
-        .expect("two were asked for");
-    second.name = "node1".to_owned();
-    let first = Node::start(first).await;
-    let second = Node::start(second).await;
-    // Each goes on alone.
-    for node in [&first, &second] {
-        node.until_ready().await;
-        node.until_logged(&["two nodes are called `node1`"]).await;
-        Visitor::new().hit(node.http()).await;
-    }
-}
-
-#[tokio::test]
-async fn node_whose_peer_is_absent_is_alone_until_it_comes() {
-    let [first, second] = plans(&["node1", "node2"])
-        .try_into()
-        .expect("two were asked for");
-    let first = Node::start(first).await;
-    let status = first.until_ready().await;
-    assert_eq!(status["members"][0]["state"], "down", "{status:#}");
-    let mut visitor = Visitor::new();
-    visitor.hit(first.http()).await;
-
-    let second = Node::start(second).await;
-    second.until_ready().await;
-    visitor.hit(second.http()).await;
-    first.until_sees(&second, &["up"]).await;
-    visitor.hit(first.http()).await;
-}
-
-#[tokio::test]
-async fn one_side_that_knows_the_other_is_enough() {
-    let known = plan("node1");
-    let mut knowing = plan("node2");
-    knowing.peers = vec![known.listen];
-    let known = Node::start(known).await;
-    let knowing = Node::start(knowing).await;
-    known.until_sees(&knowing, &["up"]).await;
-    knowing.until_sees(&known, &["up"]).await;
-    knowing.until_ready().await;
-
-    let mut visitor = Visitor::new();
-    visitor.hit(known.http()).await;
-    visitor.hit(knowing.http()).await;
-    known.kill().await;
-    visitor.hit(knowing.http()).await;
-}
-
-#[tokio::test]
-async fn own_address_in_the_list_does_no_harm() {
-    let mut plans = plans(&["node1", "node2"]);
-    // The same list for all, as it is deployed to them.
-    let all: Vec<_> = plans.iter().map(|plan| plan.listen).collect();
-    for plan in &mut plans {
-        plan.peers = all.clone();
-    }
-    let nodes = start_all(plans).await;
-    let mut visitor = Visitor::new();
-    for _ in 0..3 {
-        for node in &nodes {
-            visitor.hit(node.http()).await;
-        }
-    }
-    for node in &nodes {
-        let status = node.status().await;
-        assert_eq!(state_of(&status, node.name()), None, "{status:#}");
-    }
+    plan.flags = ["--idle-timeout", "1"].map(str::to_owned).to_vec();
+    let node = Node::start(plan).await;
+    Visitor::new().hit(node.http()).await;
+    node.until("without sessions", |status| status["sessions"] == 0)
+        .await;
 }
 
 #[tokio::test]
@@ -279,17 +269,15 @@ async fn the_main_job_runs() {
     );
 }
 
-/// Starts a node that must fail by itself, with an error and a code.
-async fn refused(plan: NodePlan) -> Refusal {
-    match Node::try_start(plan).await {
-        Ok(node) => panic!("it runs:\n{}", node.log()),
-        Err(refusal) => {
-            assert!(
-                matches!(&refusal.failure, StartFailure::Exited(status) if status.code() == Some(1)),
-                "{refusal:?}"
-            );
-            assert!(refusal.log.contains("error: "), "{refusal:?}");
-            refusal
-        }
-    }
+async fn connect(host: SocketAddr) -> TcpStream {
+    TcpStream::connect(host).await.expect("it listens")
+}
+
+/// What comes until the other side closes.
+async fn rest_of(mut stream: TcpStream) -> String {
+    let mut text = String::new();
+    let read = stream.read_to_string(&mut text);
+    let read = tokio::time::timeout(PATIENCE, read).await;
+    read.expect("it ends").expect("it is text");
+    text
 }

@@ -1,7 +1,8 @@
 //! The how-to's test: hits through a balancer while the nodes are killed and restarted by turns.
 
 use std::{
-    env::current_exe, net::SocketAddr, path::PathBuf, pin::pin, process::ExitCode, time::Duration,
+    env::current_exe, io, net::SocketAddr, path::PathBuf, pin::pin, process::ExitCode,
+    time::Duration,
 };
 
 use clap::Args;
@@ -35,9 +36,9 @@ pub(crate) async fn run(args: ScenarioArgs) -> Result<ExitCode, BoxError> {
         let code = play(args.rounds, &mut nodes, balancer.addr()).await?;
         Ok::<_, BoxError>((nodes, balancer, code))
     };
-    // Dropping the nodes kills them.
-    let (_nodes, balancer, code) = tokio::select! {
+    let (nodes, balancer, code) = tokio::select! {
         played = playing => played?,
+        // Dropping the nodes kills them.
         () = &mut stop => return Ok(ExitCode::FAILURE),
     };
     if args.serve {
@@ -45,6 +46,7 @@ pub(crate) async fn run(args: ScenarioArgs) -> Result<ExitCode, BoxError> {
         println!("Open http://{addr}/ and reload it. Ctrl-C ends it.");
         stop.await;
     }
+    nodes.end().await?;
     Ok(code)
 }
 
@@ -144,6 +146,13 @@ impl Nodes {
         Ok(())
     }
 
+    async fn end(self) -> io::Result<()> {
+        for node in self.running.into_iter().flatten() {
+            node.kill().await?;
+        }
+        Ok(())
+    }
+
     fn http(&self) -> Vec<SocketAddr> {
         self.plans.iter().map(|plan| plan.http).collect()
     }
@@ -195,7 +204,7 @@ enum NodesError {
     #[error(transparent)]
     Start(#[from] StartFailure),
     #[error("ports or the executable cannot be had: {0}")]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
     #[error("the node at {http} is not {what} in time")]
     Never {
         http: SocketAddr,

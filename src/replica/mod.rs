@@ -16,6 +16,8 @@ mod shard;
 #[cfg(test)]
 mod simulation;
 mod store;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::{

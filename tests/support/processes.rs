@@ -261,4 +261,4 @@ impl Drop for Log {
 pub(crate) const PAUSE: Duration = Duration::from_millis(20);
 /// Waiting ends after a minute at the earliest.
 pub(crate) const TRIES: u32 = 3000;
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

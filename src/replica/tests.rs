@@ -1,0 +1,366 @@
+//! The store's own promises: limits, lives, and what sweeping costs.
+
+use std::sync::Arc;
+
+use super::{Opened, Replica, Shipping};
+use crate::{
+    config::{Expiry, Limits, Shape},
+    session::{
+        Birth, BootId, Item, Locator, Now, Secret, SessionError, SessionState, Stamp, Tag,
+        Tombstone,
+    },
+};
+
+const MINUTE: u64 = 60_000;
+
+const START: Now = Now {
+    wall_ms: 1_700_000_000_000,
+    mono_ms: 1 << 41,
+};
+
+const fn after(ms: u64) -> Now {
+    Now {
+        wall_ms: START.wall_ms + ms,
+        mono_ms: START.mono_ms + ms,
+    }
+}
+
+fn replica(boot: u8, limits: Limits) -> Replica {
+    let shape = Shape {
+        lock_shards: 4,
+        digests_per_lock: 4,
+        log_records: 64,
+    };
+    Replica::new(BootId::from_random([boot; 8]), limits, &shape, START)
+}
+
+fn key(number: u8) -> Locator {
+    let mut bytes = [number; 16];
+    bytes[0] = number.wrapping_mul(37);
+    Locator::from_random(bytes)
+}
+
+fn secret() -> Secret {
+    Secret::from_random([9; 16])
+}
+
+fn birth(expiry: Expiry) -> Arc<Birth> {
+    Arc::new(Birth {
+        context: "".into(),
+        route: None,
+        expiry,
+    })
+}
+
+fn create(replica: &Replica, number: u8, expiry: Expiry) -> Result<(), SessionError> {
+    let store = replica.store();
+    store.create(birth(expiry), key(number), secret().hash(), START)?;
+    store.release(&key(number), Shipping::Now, START);
+    Ok(())
+}
+
+fn set(replica: &Replica, number: u8, name: &str, value: &[u8]) -> Result<(), SessionError> {
+    let write = |writer: &mut super::Writer<'_>| writer.set(name, value.into());
+    let store = replica.store();
+    store
+        .write(&key(number), Shipping::Now, false, START, write)
+        .map(|_| ())
+}
+
+/// Whether a request finds the session; it is released at once.
+fn finds(replica: &Replica, number: u8, now: Now) -> bool {
+    let store = replica.store();
+    let opened = store.open("", &key(number), &secret(), Shipping::Now, now);
+    if opened == Opened::Alive {
+        store.release(&key(number), Shipping::Now, now);
+    }
+    opened == Opened::Alive
+}
+
+fn idle(ms: u64) -> Expiry {
+    Expiry::from_millis(Some(ms), None)
+}
+
+#[test]
+fn session_lives_until_its_idle_limit_and_not_much_longer() {
+    let replica = replica(1, Limits::default());
+    create(&replica, 1, idle(10 * MINUTE)).expect("room");
+    assert!(finds(&replica, 1, after(10 * MINUTE - 1)), "used again");
+    let last = 10 * MINUTE - 1;
+    assert!(finds(&replica, 1, after(last + 10 * MINUTE)));
+    let last = last + 10 * MINUTE;
+    let slack = 30_000 + 2_000;
+    replica.sweep(after(last + 10 * MINUTE + slack + 300), false);
+    assert!(!finds(&replica, 1, after(last + 10 * MINUTE + slack)));
+    assert_eq!(replica.store().sessions(), 0, "swept");
+}
+
+#[test]
+fn sweep_drops_what_expired_and_nothing_else() {
+    let replica = replica(1, Limits::default());
+    for number in 0..50 {
+        let minutes = if number % 2 == 0 { 1 } else { 60 };
+        create(&replica, number, idle(minutes * MINUTE)).expect("room");
+    }
+    let expired = replica.sweep(after(5 * MINUTE), true);
+    assert_eq!(expired.len(), 25, "each is told once");
+    assert_eq!(replica.store().sessions(), 25);
+    assert!(replica.sweep(after(6 * MINUTE), true).is_empty());
+}
+
+#[test]
+fn absolute_limit_ends_a_session_that_is_in_steady_use() {
+    let replica = replica(1, Limits::default());
+    let expiry = Expiry::from_millis(Some(10 * MINUTE), Some(30 * MINUTE));
+    create(&replica, 1, expiry).expect("room");
+    for minute in (0..30).step_by(5) {
+        assert!(finds(&replica, 1, after(minute * MINUTE)));
+        replica.sweep(after(minute * MINUTE), false);
+    }
+    assert!(!finds(&replica, 1, after(30 * MINUTE)));
+    replica.sweep(after(30 * MINUTE + 300), false);
+    assert_eq!(replica.store().sessions(), 0);
+}
+
+#[test]
+fn session_that_a_request_still_uses_is_not_expired() {
+    let replica = replica(1, Limits::default());
+    create(&replica, 1, idle(MINUTE)).expect("room");
+    let store = replica.store();
+    let opened = store.open("", &key(1), &secret(), Shipping::Now, START);
+    assert_eq!(opened, Opened::Alive);
+    let mut told = replica.head();
+    for minute in 1..10 {
+        replica.sweep(after(minute * MINUTE + 500), false);
+        assert_eq!(store.sessions(), 1);
+        assert!(replica.head() > told, "peers hear of the use");
+        told = replica.head();
+    }
+    store.release(&key(1), Shipping::Now, after(10 * MINUTE));
+    assert!(
+        finds(&replica, 1, after(11 * MINUTE - 1)),
+        "released is used"
+    );
+    replica.sweep(after(20 * MINUTE), false);
+    assert_eq!(store.sessions(), 0);
+}
+
+#[test]
+fn touches_are_told_at_most_every_twentieth_of_the_limit() {
+    let replica = replica(1, Limits::default());
+    create(&replica, 1, idle(10 * MINUTE)).expect("room");
+    replica.commit(&key(1), START);
+    let before = replica.head();
+    for second in 0..60 {
+        let now = after(second * 1000);
+        assert!(finds(&replica, 1, now));
+        replica.commit(&key(1), now);
+    }
+    assert_eq!(replica.head() - before, 1, "once in 30 s");
+}
+
+#[test]
+fn shorter_limit_set_later_is_kept() {
+    let replica = replica(1, Limits::default());
+    create(&replica, 1, idle(60 * MINUTE)).expect("room");
+    let store = replica.store();
+    store
+        .write(&key(1), Shipping::Now, false, START, |writer| {
+            writer.set_expiry(idle(MINUTE))
+        })
+        .expect("there");
+    replica.sweep(after(2 * MINUTE), false);
+    assert_eq!(store.sessions(), 0);
+}
+
+#[test]
+fn full_store_creates_nothing_and_keeps_what_it_has() {
+    let limits = Limits {
+        max_sessions: 2,
+        ..Limits::default()
+    };
+    let replica = replica(1, limits);
+    create(&replica, 1, Expiry::default()).expect("room");
+    create(&replica, 2, Expiry::default()).expect("room");
+    let refused = create(&replica, 3, Expiry::default());
+    assert!(matches!(refused, Err(SessionError::Full)));
+    set(&replica, 1, "a", b"1").expect("existing sessions work on");
+    replica.store().destroy(&key(2), START).expect("there");
+    create(&replica, 3, Expiry::default()).expect("room again");
+}
+
+#[test]
+fn full_of_tombstones_creates_nothing() {
+    let limits = Limits {
+        max_sessions: 1,
+        ..Limits::default()
+    };
+    let replica = replica(1, limits);
+    for number in 0..4 {
+        create(&replica, number, Expiry::default()).expect("room");
+        replica.store().destroy(&key(number), START).expect("there");
+    }
+    let refused = create(&replica, 9, Expiry::default());
+    assert!(matches!(refused, Err(SessionError::Full)));
+    replica.sweep(after(Tombstone::MIN_KEEP_MS + 1000), false);
+    assert_eq!(replica.store().tombstones(), 0);
+    create(&replica, 9, Expiry::default()).expect("tombstones end");
+}
+
+#[test]
+fn write_over_a_limit_changes_nothing() {
+    let limits = Limits {
+        max_session_bytes: 300,
+        max_attributes: 2,
+        ..Limits::default()
+    };
+    let replica = replica(1, limits);
+    create(&replica, 1, Expiry::default()).expect("room");
+    set(&replica, 1, "a", &[b'1'; 100]).expect("fits");
+    let error = set(&replica, 1, "a", &[b'2'; 300]).expect_err("too large");
+    assert_eq!(
+        error.to_string(),
+        "session too large: bytes would be 365, the limit is 300"
+    );
+    let held = replica.store().read(&key(1), |state| {
+        state.json("a").expect("a register").cloned()
+    });
+    assert_eq!(
+        held.expect("there").as_deref(),
+        Some([b'1'; 100].as_slice())
+    );
+    set(&replica, 1, "b", b"1").expect("fits");
+    let error = set(&replica, 1, "c", b"1").expect_err("too many");
+    assert!(matches!(
+        error,
+        SessionError::TooLarge {
+            what: "attributes",
+            ..
+        }
+    ));
+}
+
+#[test]
+fn names_used_and_removed_are_bounded_too() {
+    let limits = Limits {
+        max_attributes: 2,
+        ..Limits::default()
+    };
+    let replica = replica(1, limits);
+    create(&replica, 1, Expiry::default()).expect("room");
+    let remove = |name: &str| {
+        let removed = replica
+            .store()
+            .write(&key(1), Shipping::Now, false, START, |writer| {
+                writer.remove(name)
+            });
+        assert!(removed.expect("there").0);
+    };
+    for number in 0..8 {
+        let name = format!("name{number}");
+        set(&replica, 1, &name, b"1").expect("within the bound");
+        remove(&name);
+    }
+    let error = set(&replica, 1, "one more", b"1").expect_err("too many names");
+    assert!(matches!(
+        error,
+        SessionError::TooLarge {
+            what: "attribute names",
+            ..
+        }
+    ));
+    set(&replica, 1, "name3", b"2").expect("a name that is remembered");
+}
+
+#[test]
+fn stamps_that_are_used_up_are_an_error_and_not_a_wrap() {
+    let replica = replica(1, Limits::default());
+    let other = Tag {
+        stamp: Stamp::MAX,
+        origin: crate::session::Origin {
+            boot: BootId::from_random([2; 8]),
+            epoch: 0,
+        },
+    };
+    let state = SessionState::new(birth(Expiry::default()), secret().hash(), other, START);
+    let item = Item::Full(Box::new(state));
+    replica
+        .store()
+        .take(&key(1), item, START, None)
+        .expect("within limits");
+    let error = set(&replica, 1, "a", b"1").expect_err("nothing is later");
+    assert!(matches!(error, SessionError::Exhausted));
+}
+
+#[test]
+fn replicated_sessions_are_merged_up_to_twice_the_limit() {
+    let limits = Limits {
+        max_sessions: 2,
+        ..Limits::default()
+    };
+    let source = replica(1, Limits::default());
+    let target = replica(2, limits);
+    for number in 0..5 {
+        create(&source, number, Expiry::default()).expect("room");
+        let item = source.store().full(&key(number), START);
+        let taken = target.store().take(&key(number), item, START, None);
+        assert_eq!(taken.is_ok(), number < 4, "session {number}");
+    }
+    assert_eq!(target.store().sessions(), 4);
+}
+
+#[test]
+fn node_that_dropped_a_session_and_got_it_back_writes_as_another_origin() {
+    let first = replica(1, Limits::default());
+    create(&first, 1, idle(MINUTE)).expect("room");
+    set(&first, 1, "a", b"1").expect("there");
+    let copy = first.store().full(&key(1), START);
+    first.sweep(after(2 * MINUTE), false);
+    assert_eq!(first.store().sessions(), 0);
+    first
+        .store()
+        .take(&key(1), copy, START, None)
+        .expect("within limits");
+    set(&first, 1, "a", b"2").expect("there");
+    let origins = first
+        .store()
+        .read(&key(1), |state| state.vector().entries().len());
+    assert_eq!(origins.expect("there"), 2);
+}
+
+#[test]
+fn expired_copy_is_neither_offered_nor_taken() {
+    let first = replica(1, Limits::default());
+    let second = replica(2, Limits::default());
+    create(&first, 1, idle(MINUTE)).expect("room");
+    let fresh = first.store().full(&key(1), START);
+    let late = after(MINUTE);
+    assert_eq!(first.store().full(&key(1), late), Item::Absent);
+    let all = |now| {
+        (0..16)
+            .flat_map(move |shard| first.store().listing(shard, true, now))
+            .count()
+    };
+    assert_eq!(all(late), 0);
+    second
+        .store()
+        .take(&key(1), fresh, late, None)
+        .expect("within limits");
+    assert_eq!(second.store().sessions(), 0);
+}
+
+#[test]
+fn tombstone_past_its_time_is_not_taken_as_new() {
+    let stranger = replica(2, Limits::default());
+    let aged = |ms| {
+        Item::Destroyed(Tombstone {
+            destroyed_ms: START.mono_ms - ms,
+            keep_ms: Tombstone::MIN_KEEP_MS,
+        })
+    };
+    let take = |item| stranger.store().take(&key(1), item, START, None);
+    take(aged(Tombstone::MIN_KEEP_MS)).expect("within limits");
+    assert_eq!(stranger.store().tombstones(), 0);
+    take(aged(Tombstone::MIN_KEEP_MS - 1)).expect("within limits");
+    assert_eq!(stranger.store().tombstones(), 1);
+}

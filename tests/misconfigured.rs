@@ -1,0 +1,144 @@
+//! Nodes with ports, names, filters and peers that are not as they should be, as real processes.
+#![cfg(unix)]
+
+mod support;
+
+use std::net::TcpListener;
+
+use crate::support::{
+    process::{NodePlan, StartFailure},
+    processes::{Node, Refusal, plan, plans, start_all, state_of},
+    visitor::Visitor,
+};
+
+#[tokio::test]
+async fn link_port_in_use_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("port 0 is always free");
+    let listen = taken.local_addr().expect("it is bound");
+    let refusal = refused(NodePlan {
+        listen,
+        ..plan("node1")
+    })
+    .await;
+    assert!(refusal.log.contains(&listen.to_string()), "{refusal:?}");
+}
+
+#[tokio::test]
+async fn http_port_in_use_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("port 0 is always free");
+    let http = taken.local_addr().expect("it is bound");
+    let refusal = refused(NodePlan {
+        http,
+        ..plan("node1")
+    })
+    .await;
+    assert!(refusal.log.contains(&http.to_string()), "{refusal:?}");
+    assert!(refusal.log.contains("--http"), "{refusal:?}");
+}
+
+#[tokio::test]
+async fn bad_filter_is_shown() {
+    let filter = r".*\.(gif|.*\.(js|.*\.(jpg|.*\.(png|.*\.(htm|.*\.(html|.*\.(css|.*\.(txt|;";
+    let mut plan = plan("node1");
+    plan.flags = vec!["--filter".to_owned(), filter.to_owned()];
+    let refusal = refused(plan).await;
+    assert!(refusal.log.contains(filter), "{refusal:?}");
+    assert!(refusal.log.contains("unclosed group"), "{refusal:?}");
+}
+
+#[tokio::test]
+async fn plaintext_beyond_this_machine_must_be_asked_for() {
+    let mut plan = plan("node1");
+    plan.peers = vec!["192.0.2.1:4100".parse().expect("it is an address")];
+    let refusal = refused(plan).await;
+    assert!(refusal.log.contains("192.0.2.1:4100"), "{refusal:?}");
+    assert!(refusal.log.contains("insecure_plaintext"), "{refusal:?}");
+}
+
+#[tokio::test]
+async fn two_nodes_of_one_name_refuse_each_other_and_say_so() {
+    let [first, mut second] = plans(&["node1", "node2"])
+        .try_into()
+        .expect("two were asked for");
+    second.name = "node1".to_owned();
+    let first = Node::start(first).await;
+    let second = Node::start(second).await;
+    // Each goes on alone.
+    for node in [&first, &second] {
+        node.until_ready().await;
+        node.until_logged(&["two nodes are called `node1`"]).await;
+        Visitor::new().hit(node.http()).await;
+    }
+}
+
+#[tokio::test]
+async fn node_whose_peer_is_absent_is_alone_until_it_comes() {
+    let [first, second] = plans(&["node1", "node2"])
+        .try_into()
+        .expect("two were asked for");
+    let first = Node::start(first).await;
+    let status = first.until_ready().await;
+    assert_eq!(status["members"][0]["state"], "down", "{status:#}");
+    let mut visitor = Visitor::new();
+    visitor.hit(first.http()).await;
+
+    let second = Node::start(second).await;
+    second.until_ready().await;
+    visitor.hit(second.http()).await;
+    first.until_sees(&second, &["up"]).await;
+    visitor.hit(first.http()).await;
+}
+
+#[tokio::test]
+async fn one_side_that_knows_the_other_is_enough() {
+    let known = plan("node1");
+    let mut knowing = plan("node2");
+    knowing.peers = vec![known.listen];
+    let known = Node::start(known).await;
+    let knowing = Node::start(knowing).await;
+    known.until_sees(&knowing, &["up"]).await;
+    knowing.until_sees(&known, &["up"]).await;
+    knowing.until_ready().await;
+
+    let mut visitor = Visitor::new();
+    visitor.hit(known.http()).await;
+    visitor.hit(knowing.http()).await;
+    known.kill().await;
+    visitor.hit(knowing.http()).await;
+}
+
+#[tokio::test]
+async fn own_address_in_the_list_does_no_harm() {
+    let mut plans = plans(&["node1", "node2"]);
+    // The same list for all, as it is deployed to them.
+    let all: Vec<_> = plans.iter().map(|plan| plan.listen).collect();
+    for plan in &mut plans {
+        plan.peers = all.clone();
+    }
+    let nodes = start_all(plans).await;
+    let mut visitor = Visitor::new();
+    for _ in 0..3 {
+        for node in &nodes {
+            visitor.hit(node.http()).await;
+        }
+    }
+    for node in &nodes {
+        let status = node.status().await;
+        assert_eq!(state_of(&status, node.name()), None, "{status:#}");
+    }
+}
+
+/// Starts a node that must fail by itself, with an error and a code.
+async fn refused(plan: NodePlan) -> Refusal {
+    match Node::try_start(plan).await {
+        Ok(node) => panic!("it runs:\n{}", node.log()),
+        Err(refusal) => {
+            assert!(
+                matches!(&refusal.failure, StartFailure::Exited(status) if status.code() == Some(1)),
+                "{refusal:?}"
+            );
+            assert!(refusal.log.contains("error: "), "{refusal:?}");
+            refusal
+        }
+    }
+}
