@@ -12,7 +12,6 @@ fn store(criterion: &mut Criterion) {
     for sessions in [1_000, 1_000_000] {
         let store = FullStore::new(sessions, VALUE_BYTES);
         let value = json(VALUE_BYTES);
-        // The keys behind the numbers are scattered, so going round in order is random access.
         let mut at = 0;
         let mut next = || {
             at += 1;

@@ -39,10 +39,13 @@ impl SessionCopy {
     }
 
     /// Sets the attribute in the middle, and returns what other copies have to take in.
+    ///
+    /// # Panics
+    ///
+    /// Without attributes.
     pub fn change(&mut self, bytes: usize) -> Change {
         let Self(state) = self;
-        let name = state.slots().get(state.slots().len() / 2);
-        let name = name.map_or_else(|| Arc::from("first"), |(name, _)| Arc::clone(name));
+        let name = Arc::clone(&state.slots()[state.slots().len() / 2].0);
         let since = state.vector().of(WRITER);
         write(state, &name, &json(bytes));
         Change(state.delta(WRITER, since, false))
@@ -63,7 +66,6 @@ impl SessionCopy {
 #[derive(Debug)]
 pub struct Codec {
     message: Message,
-    limits: DecodeLimits,
     frames: FrameCodec,
     buffer: BytesMut,
 }
@@ -99,16 +101,9 @@ impl Codec {
     }
 
     fn new(message: Message) -> Self {
-        let session = Limits::default();
-        let limits = DecodeLimits {
-            max_session_bytes: session.max_session_bytes,
-            max_names: session.max_names(),
-            digest_shards: 0,
-        };
         Self {
             message,
-            frames: FrameCodec::established(Message::max_length(&limits)),
-            limits,
+            frames: FrameCodec::established(Message::max_length(&LIMITS)),
             buffer: BytesMut::new(),
         }
     }
@@ -128,7 +123,7 @@ impl Codec {
     pub fn decode(&mut self, mut frames: Frames) -> usize {
         let mut messages = 0;
         while let Ok(Some(bytes)) = self.frames.decode(&mut frames.0) {
-            let message = Message::decode(&bytes, NOW.mono_ms, &self.limits);
+            let message = Message::decode(&bytes, NOW.mono_ms, &LIMITS);
             messages += usize::from(message.is_ok());
         }
         messages
@@ -154,52 +149,54 @@ impl FullStore {
             replica: Replica::new(WRITER.boot, Limits::default(), &Shape::default(), NOW),
             sessions,
         };
-        let (birth, value) = (birth(), json(bytes));
-        for at in 0..sessions {
-            let (key, birth) = (locator(at), Arc::clone(&birth));
+        let (session, value) = (new_session(), json(bytes));
+        for key in (0..sessions).map(locator) {
+            let birth = Arc::clone(session.birth());
             let created = store.replica.store().create(birth, key, secret(), NOW);
             created.expect("there is room for a session");
-            assert!(store.set(at, Arc::from(&*value)) && store.increment(at));
-            store.commit(at);
+            let value = Arc::from(&*value);
+            assert!(store.write(&key, |writer| writer.set(ATTRIBUTE, value)));
+            assert!(store.write(&key, |writer| writer.add(COUNTER, 1).map(drop)));
+            store.replica.commit(&key, NOW);
             store.replica.store().release(&key, Shipping::Now, NOW);
         }
         store
     }
 
-    /// The attribute of the session with this number; numbers beyond the last start anew.
+    /// The attribute of the session that this number picks. Numbers in a row pick sessions that
+    /// are far from each other in memory.
     #[must_use]
     pub fn get(&self, at: u64) -> Option<Arc<[u8]>> {
         let bytes = |state: &SessionState| state.json(ATTRIBUTE).ok().flatten().cloned();
         self.replica.store().read(&self.key(at), bytes).ok()?
     }
 
-    /// Replaces the attribute of the session with this number. Returns whether it could.
+    /// Replaces the attribute of the session that this number picks. Returns whether it could.
     pub fn set(&self, at: u64, value: Arc<[u8]>) -> bool {
-        self.write(at, |writer| writer.set(ATTRIBUTE, value))
+        self.write(&self.key(at), |writer| writer.set(ATTRIBUTE, value))
     }
 
-    /// Adds to the counter of the session with this number. Returns whether it could.
+    /// Adds to the counter of the session that this number picks. Returns whether it could.
     pub fn increment(&self, at: u64) -> bool {
-        self.write(at, |writer| writer.add(COUNTER, 1).map(drop))
+        self.write(&self.key(at), |writer| writer.add(COUNTER, 1).map(drop))
     }
 
-    /// Appends what is unshipped in the session with this number to the log.
+    /// Appends what is unshipped in the session that this number picks to the log.
     pub fn commit(&self, at: u64) -> u64 {
         self.replica.commit(&self.key(at), NOW)
     }
 
     fn write(
         &self,
-        at: u64,
+        key: &Locator,
         write: impl FnOnce(&mut Writer<'_>) -> Result<(), SessionError>,
     ) -> bool {
         let store = self.replica.store();
-        let written = store.write(&self.key(at), Shipping::Now, false, NOW, write);
-        written.is_ok()
+        store.write(key, Shipping::Now, false, NOW, write).is_ok()
     }
 
     fn key(&self, at: u64) -> Locator {
-        locator(at % self.sessions)
+        locator(mixed(at) % self.sessions)
     }
 }
 
@@ -219,15 +216,12 @@ fn write(state: &mut SessionState, name: &str, value: &[u8]) {
 fn new_session() -> SessionState {
     let stamp = Stamp::ZERO.next(NOW).expect("stamps are not used up");
     let origin = WRITER;
-    SessionState::new(birth(), secret(), Tag { stamp, origin }, NOW)
-}
-
-fn birth() -> Arc<Birth> {
-    Arc::new(Birth {
+    let birth = Arc::new(Birth {
         context: "".into(),
         route: None,
         expiry: Expiry::default(),
-    })
+    });
+    SessionState::new(birth, secret(), Tag { stamp, origin }, NOW)
 }
 
 fn secret() -> SecretHash {
@@ -236,10 +230,8 @@ fn secret() -> SecretHash {
 
 /// As uniform as random ones, and found again without a list that would fill the caches.
 fn locator(at: u64) -> Locator {
-    let mut bytes = [0; 16];
-    bytes[..8].copy_from_slice(&mixed(at).to_be_bytes());
-    bytes[8..].copy_from_slice(&mixed(!at).to_be_bytes());
-    Locator::from_random(bytes)
+    let bits = u128::from(mixed(at)) << 64 | u128::from(mixed(!at));
+    Locator::from_random(bits.to_be_bytes())
 }
 
 /// `SplitMix64`.
@@ -250,17 +242,21 @@ const fn mixed(at: u64) -> u64 {
     hash ^ (hash >> 31)
 }
 
+const fn origin(boot: u8) -> Origin {
+    let boot = BootId::from_random([boot; 8]);
+    Origin { boot, epoch: 0 }
+}
+
 const NOW: Now = Now {
     wall_ms: 1_800_000_000_000,
     mono_ms: 1 << 41,
 };
-const WRITER: Origin = Origin {
-    boot: BootId::from_random([1; 8]),
-    epoch: 0,
-};
-const READER: Origin = Origin {
-    boot: BootId::from_random([2; 8]),
-    epoch: 0,
+const WRITER: Origin = origin(1);
+const READER: Origin = origin(2);
+const LIMITS: DecodeLimits = DecodeLimits {
+    max_session_bytes: 256 * 1024,
+    max_names: 1024,
+    digest_shards: 0,
 };
 const ATTRIBUTE: &str = "cart";
 const COUNTER: &str = "hits";
