@@ -80,6 +80,9 @@
 //! | `test-util` | no | clusters in one process whose links can be cut and healed, for an app's own tests |
 
 pub mod config;
+#[cfg(feature = "__internals")]
+#[doc(hidden)]
+pub mod internals;
 mod middleware;
 mod node;
 mod replica;
