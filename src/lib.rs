@@ -82,10 +82,15 @@
 //! | `test-util` | no | clusters in one process whose links can be cut and healed, for an app's own tests |
 
 pub mod config;
+#[cfg(feature = "__internals")]
+#[doc(hidden)]
+pub mod internals;
 mod middleware;
 mod node;
 mod replica;
 mod session;
+#[cfg(feature = "test-util")]
+pub mod test_util;
 mod wire;
 
 #[cfg(feature = "axum")]
@@ -102,3 +107,14 @@ pub use crate::{
     },
     session::{InvalidRoute, Route, SessionError},
 };
+
+/// The code in the documents compiles.
+#[cfg(all(doctest, feature = "axum"))]
+mod documents {
+    #[doc = include_str!("../README.md")]
+    mod readme {}
+    #[doc = include_str!("../docs/operations.md")]
+    mod operations {}
+    #[doc = include_str!("../docs/from-tomcat.md")]
+    mod from_tomcat {}
+}

@@ -286,7 +286,7 @@ impl ClusterConfig {
 
     /// Whether session events are also sent for changes that come from peers: Tomcat's
     /// `notifyListenersOnReplication`. Default: `false`, each event is sent on one node, that which
-    /// made the change.
+    /// made the change. The exception is expiry, which each node tells of its own copy.
     #[must_use]
     pub fn notify_listeners_on_replication(mut self, notify: bool) -> Self {
         self.notify_listeners_on_replication = notify;

@@ -109,6 +109,12 @@ impl Replica {
         expired
     }
 
+    /// Whether both hold the same sessions, as far as digests tell.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn holds_the_same_as(&self, other: &Self) -> bool {
+        self.store.digests() == other.store.digests()
+    }
+
     fn past(&self, now: Now) -> Past {
         self.memory.tell(!self.store.is_empty(), now)
     }

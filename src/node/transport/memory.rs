@@ -87,6 +87,12 @@ impl MemoryNetwork {
         self.lock().cut_pairs.remove(&Pair::new(a, b));
     }
 
+    /// Whether two nodes cannot reach each other, for whichever cut.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn is_cut(&self, a: u16, b: u16) -> bool {
+        self.lock().is_cut(Pair::new(a, b))
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no section of this lock panics")
     }
@@ -115,9 +121,13 @@ impl State {
             });
     }
 
+    fn is_cut(&self, pair: Pair) -> bool {
+        self.cut || self.cut_pairs.contains(&pair)
+    }
+
     fn open(&mut self, from: u16, to: u16) -> Option<(BoxIo, SocketAddr)> {
         let pair = Pair::new(from, to);
-        if self.cut || self.cut_pairs.contains(&pair) {
+        if self.is_cut(pair) {
             return None;
         }
         let wire = Arc::new(Wire::default());
