@@ -1,4 +1,5 @@
-//! Requests that ask peers for a session while the state transfer is under way.
+//! Requests that ask peers for a session, while the state transfer is under way or the node is
+//! behind.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -6,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -27,16 +29,36 @@ struct Asked {
     silent: BTreeSet<LinkId>,
     /// Requests that wait. The entry goes with the last one.
     waiting: usize,
+    until: Until,
+    /// A link was closed that had not answered.
+    is_torn: bool,
     over: CancellationToken,
+}
+
+/// Which answers a request waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Until {
+    /// One with the session.
+    Found,
+    /// All of them: any may know of a later change.
+    AllAnswered,
 }
 
 impl FetchBoard {
     /// Whether the caller is the first and has to ask, and what to wait for. `None` when too many
     /// keys are being asked for already.
-    fn enter(&self, key: Locator, links: &[Arc<PeerLink>]) -> Option<(bool, CancellationToken)> {
+    fn enter(
+        &self,
+        key: Locator,
+        until: Until,
+        links: &[Arc<PeerLink>],
+    ) -> Option<(bool, CancellationToken)> {
         let mut asked = self.lock();
         if let Some(asked) = asked.get_mut(&key) {
             asked.waiting += 1;
+            if until == Until::AllAnswered {
+                asked.until = until;
+            }
             return Some((false, asked.over.clone()));
         }
         if asked.len() >= MAX_KEYS {
@@ -47,6 +69,8 @@ impl FetchBoard {
         let entry = Asked {
             silent,
             waiting: 1,
+            until,
+            is_torn: false,
             over: over.clone(),
         };
         asked.insert(key, entry);
@@ -63,10 +87,15 @@ impl FetchBoard {
         }
     }
 
+    fn is_torn(&self, key: &Locator) -> bool {
+        self.lock().get(key).is_some_and(|asked| asked.is_torn)
+    }
+
     fn answered(&self, key: &Locator, link: LinkId, found: bool) {
         if let Some(asked) = self.lock().get_mut(key) {
             asked.silent.remove(&link);
-            if found || asked.silent.is_empty() {
+            let is_found = found && asked.until == Until::Found;
+            if is_found || asked.silent.is_empty() {
                 asked.over.cancel();
             }
         }
@@ -74,8 +103,11 @@ impl FetchBoard {
 
     fn closed(&self, link: LinkId) {
         for asked in self.lock().values_mut() {
-            if asked.silent.remove(&link) && asked.silent.is_empty() {
-                asked.over.cancel();
+            if asked.silent.remove(&link) {
+                asked.is_torn = true;
+                if asked.silent.is_empty() {
+                    asked.over.cancel();
+                }
             }
         }
     }
@@ -84,6 +116,10 @@ impl FetchBoard {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// A peer was asked, and its link closed before it answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Torn;
 
 /// A request that waits; its end is told however it ends.
 struct Waiting<'a> {
@@ -103,12 +139,31 @@ impl Node {
     ///
     /// Beyond 4096 keys at once nobody is asked: a flood of made-up ids must not grow queues.
     pub(crate) async fn fetch(&self, key: Locator) {
-        let links = self.live_links();
-        if links.is_empty() || !self.awaits_transfer() {
-            return;
+        if self.awaits_transfer() {
+            // Whoever cannot answer does not have it, as far as this node can know.
+            let _ = self.ask(key, Until::Found).await;
         }
-        let Some((first, over)) = self.fetches.enter(key, &links) else {
-            return;
+    }
+
+    /// Asks peers for sessions that may be held here. Returns when all peers have answered for all
+    /// of them and the answers were merged, or 500 ms are over. Dropping it is harmless.
+    ///
+    /// # Errors
+    ///
+    /// [`Torn`] if a link closed before it brought an answer: there may be a new one to ask.
+    pub(super) async fn ask_all(&self, keys: &[Locator]) -> Result<(), Torn> {
+        let asked = keys.iter();
+        let answers = join_all(asked.map(|key| self.ask(*key, Until::AllAnswered))).await;
+        answers.into_iter().collect()
+    }
+
+    async fn ask(&self, key: Locator, until: Until) -> Result<(), Torn> {
+        let links = self.live_links();
+        if links.is_empty() {
+            return Ok(());
+        }
+        let Some((first, over)) = self.fetches.enter(key, until, &links) else {
+            return Ok(());
         };
         let _waiting = Waiting {
             board: &self.fetches,
@@ -125,6 +180,10 @@ impl Node {
         }
         // A peer that does not answer in time is as good as one that does not have it.
         let _ = timeout(DEADLINE, over.cancelled()).await;
+        if self.fetches.is_torn(&key) {
+            return Err(Torn);
+        }
+        Ok(())
     }
 
     /// A peer answered for a key, and what it had is merged.
