@@ -1,4 +1,83 @@
 //! HTTP sessions that survive any instance dying.
+//!
+//! The instances of an app keep its sessions in their own memory and send each other the changes:
+//! reads are local, writes are pushed to all peers, and there is nothing else to run. Whatever
+//! instance the balancer picks next knows the session, whichever died, was deployed or restarted.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use axum::{Router, routing::get};
+//! use tower_cluster_sessions::{
+//!     Cluster, ClusterConfig, ClusterSessionLayer, Expiry, Session, SessionError,
+//! };
+//!
+//! async fn hit(session: Session) -> Result<String, SessionError> {
+//!     let hits = session.update("hits", |hits: Option<u64>| hits.unwrap_or(0) + 1)?;
+//!     Ok(format!("You have hit this page {hits} times."))
+//! }
+//!
+//! # #[cfg(not(feature = "axum"))]
+//! # fn main() {}
+//! # #[cfg(feature = "axum")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // In production: ClusterConfig::new("node1").listen("127.0.0.1:4100").peer("127.0.0.1:4101")
+//! let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+//! let app: Router = Router::new().route("/", get(hit)).layer(
+//!     ClusterSessionLayer::from_cluster(&cluster)
+//!         .with_filter(r".*\.(gif|js|jpg|png|html?|css|txt)")?
+//!         .with_expiry(Expiry::idle(Duration::from_secs(1800))),
+//! );
+//! cluster.ready().await; // the sessions of the peers are here, or there is nobody to ask
+//!
+//! # use tower::ServiceExt as _;
+//! # let request = axum::http::Request::new(axum::body::Body::empty());
+//! let response = app.oneshot(request).await?; // axum::serve(listener, app).await?
+//! assert!(response.headers()["set-cookie"].to_str()?.starts_with("__Host-id="));
+//!
+//! cluster.leave().await; // the peers get what they lack, and a goodbye
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What is promised
+//!
+//! - **Acknowledged means held.** A response leaves after every live peer has merged its changes
+//!   ([`Ack::All`], the default), or after `ack_timeout`; a peer that misses it is not waited for
+//!   until it has caught up. A response that read another request's unacknowledged changes waits
+//!   for them, too. Attribute writes of [filtered](ClusterSessionLayer::with_filter) requests are
+//!   the exception: they travel with the session's next commit.
+//! - **All nodes converge** once faults end, whatever was lost, reordered, cut or restarted.
+//! - **Deleted stays deleted**, unless a cut longer than the memory of it (24 hours or more) has the
+//!   session in use on both sides.
+//! - **Attributes merge one by one.** [`Session::update`] is atomic on its node; of two nodes that
+//!   write one attribute at once the later write wins everywhere; [`Session::increment`] adds both.
+//! - **A peer cannot hurt**: slow, stuck or hostile, it costs bounded memory and time.
+//! - A session lives in memory alone: when all nodes stop, all sessions are gone.
+//!
+//! # What a handler sees
+//!
+//! The [layer](ClusterSessionLayer) puts a [`SessionSlot`] into each request's extensions; loading
+//! it, or extracting a [`Session`] in an axum handler, gives the session. A request that does not
+//! load it costs a look for the cookie. The first write creates the session; reading never does.
+//! Only ids that the cluster minted are used, and peers hold but a hash of the secret half.
+//!
+//! # Cancel safety
+//!
+//! Writes apply at once and are never rolled back. When a client disconnects, a timeout fires or a
+//! handler panics, the inner future is dropped first, then what it wrote is shipped, without waiting
+//! for peers. The response was not sent, so neither was its cookie: a session it created stays
+//! unused until it expires, and a client whose id it replaced with [`Session::cycle_id`] has to log
+//! in again. Dropping [`SessionSlot::load`] loads nothing; dropping [`Session::replicated`],
+//! [`Cluster::ready`] or [`Events::recv`] changes nothing.
+//!
+//! # Features
+//!
+//! | feature | default | what |
+//! |---|---|---|
+//! | `axum` | yes | `Session`, `Option<Session>`, [`Typed`] and [`SessionSlot`] are extractors, [`SessionError`] is a response; filters see the path outside `nest` |
+//! | `test-util` | no | clusters in one process whose links can be cut and healed, for an app's own tests |
 
 pub mod config;
 mod middleware;

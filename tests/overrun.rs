@@ -4,7 +4,7 @@
 #[path = "support/in_process.rs"]
 mod support;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tower_cluster_sessions::{ClusterConfig, Event, Events, Member, MemberState};
 
@@ -12,6 +12,7 @@ use crate::support::{
     http::{start, visit},
     pair::{Pair, Wires, get, hasty, peer_of, set, wait_until},
     proxy::Wire,
+    stopwatch::Stopwatch,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -36,7 +37,7 @@ async fn slow_peer_is_waited_for_once_and_catches_up_by_itself() {
     while since_lagging < 300 {
         let cookie = &cookies[value as usize % cookies.len()];
         value += 1;
-        let began = Instant::now();
+        let began = Stopwatch::start();
         write(&pair, cookie, value).await;
         longest = longest.max(began.elapsed());
         since_lagging += u32::from(peer_of(pair.one.cluster()) == MemberState::Lagging);
@@ -80,7 +81,7 @@ async fn catching_up_moves_only_what_differs() {
             some.push(cookie);
         }
     }
-    let began = Instant::now();
+    let began = Stopwatch::start();
     let two = wires.start_two(setup).await;
     two.ready().await;
     assert_eq!(two.sessions(), SESSIONS);
@@ -94,7 +95,7 @@ async fn catching_up_moves_only_what_differs() {
     }
     let before = peer(&pair);
     pair.heal().await;
-    let began = Instant::now();
+    let began = Stopwatch::start();
     for (at, cookie) in some.iter().enumerate() {
         pair.until_both_have(cookie, "value", Some(at as u64 + 1))
             .await;

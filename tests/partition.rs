@@ -9,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tokio::{task::JoinHandle, time::MissedTickBehavior};
@@ -19,6 +19,7 @@ use crate::support::{
     http::start,
     pair::{Pair, counter, destroy, get, hasty, increment, is_alive, set, wait_until},
     proxy::Wire,
+    stopwatch::Stopwatch,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,9 +124,9 @@ impl Split {
 
     /// Heals the wire. Both nodes must come to hold the same.
     async fn heal(self, pair: &Pair, what: &str, bound: Duration) {
-        let healed = Instant::now();
+        let healed = Stopwatch::start();
         pair.heal().await;
-        let linked = Instant::now();
+        let linked = Stopwatch::start();
         let (one, two) = (hasty(&pair.one), hasty(&pair.two));
         for (fate, cookie) in &self.sessions {
             wait_until("both nodes agree", async || {
@@ -136,7 +137,7 @@ impl Split {
         let agreed = linked.elapsed();
         println!(
             "{what}: linked {:?} after the heal, agreed {agreed:?} after that",
-            linked - healed
+            healed.elapsed() - agreed
         );
         // The bound is for a machine of its own; this one has other work.
         assert!(agreed < 5 * bound, "{agreed:?}");
@@ -209,7 +210,7 @@ struct Writers {
     cookies: Vec<Arc<[String]>>,
     stop: Arc<AtomicBool>,
     rounds: Arc<AtomicU64>,
-    began: Instant,
+    began: Stopwatch,
     tasks: Vec<JoinHandle<u64>>,
 }
 
@@ -249,7 +250,7 @@ impl Writers {
             cookies: halves,
             stop,
             rounds,
-            began: Instant::now(),
+            began: Stopwatch::start(),
             tasks,
         }
     }

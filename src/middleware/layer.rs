@@ -6,8 +6,9 @@ use tower_layer::Layer;
 
 use super::{
     app::App,
-    cookie::{CookieRules, LayerError, Persistence, SameSite},
+    cookie::{CookieRules, Persistence, SameSite},
     filter::{Filter, FilterError},
+    layer_error::LayerError,
     service::ClusterSessionService,
 };
 use crate::{

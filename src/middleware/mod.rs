@@ -18,12 +18,17 @@ mod error;
 #[cfg(feature = "axum")]
 mod extract;
 mod filter;
+mod finish;
 mod future;
 mod layer;
+mod layer_error;
+mod lifetime;
+mod load;
 mod presented;
 mod service;
 mod session;
 mod slot;
+mod state;
 mod typed;
 mod visit;
 
@@ -33,10 +38,11 @@ mod tests;
 #[cfg(feature = "axum")]
 pub use self::extract::MissingLayer;
 pub use self::{
-    cookie::{LayerError, SameSite},
+    cookie::SameSite,
     filter::FilterError,
     future::ResponseFuture,
     layer::ClusterSessionLayer,
+    layer_error::LayerError,
     service::ClusterSessionService,
     session::Session,
     slot::SessionSlot,

@@ -122,7 +122,7 @@ impl Session {
 
     #[cfg(feature = "axum")]
     pub(super) fn is_live(&self) -> bool {
-        self.visit.is_held()
+        self.visit.key().is_some()
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
     Node,
     handshake::{self, Greeted, HandshakeError},
     link,
-    membership::Origin,
+    membership::{Origin, Registered},
     transport::{Acceptor, BoxIo},
 };
 use crate::wire::Refusal;
@@ -65,7 +65,7 @@ async fn greet(
     node: &Arc<Node>,
     mut io: BoxIo,
     remote: SocketAddr,
-) -> Option<(super::membership::Registered, Greeted<()>, BoxIo)> {
+) -> Option<(Registered, Greeted<()>, BoxIo)> {
     let listed = node.is_listed(remote.ip().to_canonical()).await;
     let judge = |theirs: &_| {
         if listed {
@@ -194,6 +194,10 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
+    use crate::{
+        config::ClusterConfig,
+        node::{Cluster, transport::MemoryNetwork},
+    };
 
     fn ip(last: u8) -> IpAddr {
         Ipv4Addr::new(10, 0, 0, last).into()
@@ -209,6 +213,22 @@ mod tests {
         assert!(Slot::take(&slots, ip(2)).is_some());
         held.pop();
         assert!(Slot::take(&slots, ip(1)).is_some());
+    }
+
+    #[tokio::test]
+    async fn without_encryption_only_this_machine_and_listed_addresses_may_enter() {
+        let network = MemoryNetwork::default();
+        let config = ClusterConfig::new("n1")
+            .peers(["10.0.0.5:1", "[::ffff:10.0.0.6]:1", "localhost:1"])
+            .insecure_plaintext();
+        let transport = Arc::new(network.transport(1));
+        let cluster = Cluster::start_with(&config, transport).expect("valid");
+        for inside in ["127.0.0.1", "::1", "10.0.0.5", "10.0.0.6"] {
+            let ip = inside.parse().expect(inside);
+            assert!(cluster.node().is_listed(ip).await, "{inside}");
+        }
+        let stranger = "10.0.0.7".parse().expect("valid");
+        assert!(!cluster.node().is_listed(stranger).await);
     }
 
     #[test]

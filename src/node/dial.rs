@@ -7,8 +7,8 @@ use std::{
 };
 
 use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tracing::{debug, error, info, warn};
 
 use super::{
     Node,
@@ -115,7 +115,14 @@ impl Dialling {
         match met {
             Ok(greeted) => {
                 let since_ms = self.node.now().mono_ms;
-                link::run(greeted.verdict, io, greeted.codec, greeted.unread).await;
+                // In a task of its own, so that no fault in handling a link ends the dialling.
+                let run = link::run(greeted.verdict, io, greeted.codec, greeted.unread);
+                if let Err(fault) = AbortOnDropHandle::new(tokio::spawn(run)).await {
+                    error!(
+                        node = %self.node.settings.node, address = %self.peer,
+                        "the link to [{}] failed: {fault}", self.peer
+                    );
+                }
                 let life_ms = self.node.now().mono_ms.saturating_sub(since_ms);
                 Dialled::Linked(Duration::from_millis(life_ms))
             }

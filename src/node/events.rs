@@ -1,6 +1,6 @@
 //! What an application can watch: members, the state transfer, sessions.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::broadcast::{self, error::RecvError};
 
@@ -33,12 +33,6 @@ impl Events {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// The node accepts connections of its peers.
-    #[non_exhaustive]
-    Listening {
-        /// The address bound, with the real port.
-        address: SocketAddr,
-    },
     /// A link to the member is up.
     #[non_exhaustive]
     MemberUp {

@@ -26,6 +26,8 @@ pub(super) struct FetchBoard {
 
 #[derive(Debug)]
 struct Asked {
+    /// Whom the answer may still come from. Peers that are being dialled are asked once they are
+    /// there.
     silent: BTreeSet<LinkId>,
     /// Requests that wait. The entry goes with the last one.
     waiting: usize,
@@ -91,23 +93,41 @@ impl FetchBoard {
         self.lock().get(key).is_some_and(|asked| asked.is_torn)
     }
 
-    fn answered(&self, key: &Locator, link: LinkId, found: bool) {
+    fn answered(&self, key: &Locator, link: LinkId, found: bool, others: Others) {
         if let Some(asked) = self.lock().get_mut(key) {
             asked.silent.remove(&link);
             let is_found = found && asked.until == Until::Found;
-            if is_found || asked.silent.is_empty() {
+            if is_found || asked.is_unanswerable(others) {
                 asked.over.cancel();
             }
         }
     }
 
-    fn closed(&self, link: LinkId) {
+    fn closed(&self, link: LinkId, others: Others) {
         for asked in self.lock().values_mut() {
             if asked.silent.remove(&link) {
                 asked.is_torn = true;
-                if asked.silent.is_empty() {
+                if asked.is_unanswerable(others) {
                     asked.over.cancel();
                 }
+            }
+        }
+    }
+
+    /// A new link is to be asked, too: for which keys.
+    fn join(&self, link: LinkId) -> Vec<Locator> {
+        let mut asked = self.lock();
+        for asked in asked.values_mut() {
+            asked.silent.insert(link);
+        }
+        asked.keys().copied().collect()
+    }
+
+    /// Nobody else will come: whoever waits for that waits no more.
+    fn conclude(&self) {
+        for asked in self.lock().values() {
+            if asked.is_unanswerable(Others::None) {
+                asked.over.cancel();
             }
         }
     }
@@ -120,6 +140,20 @@ impl FetchBoard {
 /// A peer was asked, and its link closed before it answered.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Torn;
+
+impl Asked {
+    fn is_unanswerable(&self, others: Others) -> bool {
+        self.silent.is_empty() && others == Others::None
+    }
+}
+
+/// Whether peers without a link may still come up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Others {
+    /// At least one has not been tried.
+    Expected,
+    None,
+}
 
 /// A request that waits; its end is told however it ends.
 struct Waiting<'a> {
@@ -134,14 +168,15 @@ impl Drop for Waiting<'_> {
 }
 
 impl Node {
-    /// Asks peers for one session. Returns when an answer was merged, nobody has it, or 500 ms
-    /// are over. Dropping it is harmless.
+    /// Asks peers for one session, those that are still being dialled as soon as they are there.
+    /// Returns when an answer was merged, nobody has it, or 500 ms are over. Dropping it is
+    /// harmless.
     ///
     /// Beyond 4096 keys at once nobody is asked: a flood of made-up ids must not grow queues.
     pub(crate) async fn fetch(&self, key: Locator) {
         if self.awaits_transfer() {
             // Whoever cannot answer does not have it, as far as this node can know.
-            let _ = self.ask(key, Until::Found).await;
+            let _ = self.ask_about(key, Until::Found).await;
         }
     }
 
@@ -153,13 +188,13 @@ impl Node {
     /// [`Torn`] if a link closed before it brought an answer: there may be a new one to ask.
     pub(super) async fn ask_all(&self, keys: &[Locator]) -> Result<(), Torn> {
         let asked = keys.iter();
-        let answers = join_all(asked.map(|key| self.ask(*key, Until::AllAnswered))).await;
+        let answers = join_all(asked.map(|key| self.ask_about(*key, Until::AllAnswered))).await;
         answers.into_iter().collect()
     }
 
-    async fn ask(&self, key: Locator, until: Until) -> Result<(), Torn> {
+    async fn ask_about(&self, key: Locator, until: Until) -> Result<(), Torn> {
         let links = self.live_links();
-        if links.is_empty() {
+        if links.is_empty() && self.others() == Others::None {
             return Ok(());
         }
         let Some((first, over)) = self.fetches.enter(key, until, &links) else {
@@ -172,10 +207,7 @@ impl Node {
         if first {
             self.counters.lookups.fetch_add(1, Ordering::Relaxed);
             for link in links.iter() {
-                match link.drive(&self.acks, |machine| machine.want(key)) {
-                    Some(()) => link.wake_writer(),
-                    None => self.fetches.answered(&key, link.id, false),
-                }
+                self.ask(link, key);
             }
         }
         // A peer that does not answer in time is as good as one that does not have it.
@@ -189,12 +221,41 @@ impl Node {
     /// A peer answered for a key, and what it had is merged.
     pub(super) fn fetch_answered(&self, key: &Locator, link: LinkId) {
         let found = self.replica.store().read(key, |_| ()).is_ok();
-        self.fetches.answered(key, link, found);
+        self.fetches.answered(key, link, found, self.others());
     }
 
     /// A closed link answers no more.
     pub(super) fn fetch_closed(&self, link: LinkId) {
-        self.fetches.closed(link);
+        self.fetches.closed(link, self.others());
+    }
+
+    /// A new link is asked for what requests wait for.
+    pub(super) fn fetch_from(&self, link: &PeerLink) {
+        for key in self.fetches.join(link.id) {
+            self.ask(link, key);
+        }
+    }
+
+    /// Whoever waits for a peer that will not come waits no more.
+    pub(super) fn conclude_fetches(&self) {
+        if self.others() == Others::None {
+            self.fetches.conclude();
+        }
+    }
+
+    fn ask(&self, link: &PeerLink, key: Locator) {
+        match link.drive(&self.acks, |machine| machine.want(key)) {
+            Some(()) => link.wake_writer(),
+            None => self.fetches.answered(&key, link.id, false, self.others()),
+        }
+    }
+
+    fn others(&self) -> Others {
+        if self.awaits_transfer() && !self.members().all_tried() {
+            Others::Expected
+        } else {
+            Others::None
+        }
     }
 }
 

@@ -209,6 +209,7 @@ impl Node {
         for step in steps {
             self.carry_out(step);
         }
+        self.conclude_fetches();
     }
 
     /// A round asked for on a link is complete.

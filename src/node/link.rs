@@ -154,10 +154,11 @@ async fn write(
     mut codec: FrameCodec,
 ) -> Result<(), Ended> {
     let mut out = BytesMut::with_capacity(BATCH_BYTES);
+    let mut message = BytesMut::new();
     loop {
         let now = node.now();
         let filled = link.drive(&node.acks, |machine| {
-            fill(&node, machine, &mut codec, &mut out, now)
+            fill(&node, machine, &mut codec, (&mut message, &mut out), now)
         });
         let Some(filled) = filled else {
             return Err(Ended::Stopped);
@@ -175,6 +176,7 @@ async fn write(
         }
         if out.capacity() > KEEP_BYTES {
             out = BytesMut::with_capacity(BATCH_BYTES);
+            message = BytesMut::new();
         }
         out.clear();
     }
@@ -185,17 +187,16 @@ fn fill(
     node: &Node,
     machine: &mut Link,
     codec: &mut FrameCodec,
-    out: &mut BytesMut,
+    (bytes, out): (&mut BytesMut, &mut BytesMut),
     now: Now,
 ) -> Result<bool, FrameError> {
-    let mut bytes = BytesMut::new();
     while out.len() < BATCH_BYTES {
         let Some(message) = machine.poll(&node.replica, now) else {
             break;
         };
         bytes.clear();
-        message.encode(now.mono_ms, &mut bytes);
-        codec.encode_message(&bytes, out)?;
+        message.encode(now.mono_ms, bytes);
+        codec.encode_message(bytes, out)?;
         machine.sent(&message, bytes.len());
         if matches!(message, Message::Leave) {
             return Ok(true);

@@ -102,6 +102,7 @@ impl Node {
             );
             self.events.send(Event::MemberUp { name, address });
         }
+        self.fetch_from(&link);
         self.advance_join(now);
         Ok(registered)
     }
@@ -225,7 +226,7 @@ impl Node {
             debug!(member = %link.name, "link closed: {ended}");
             return;
         };
-        if self.network.is_cancelled() {
+        if !self.may_create() || self.network.is_cancelled() {
             return;
         }
         warn!(

@@ -187,7 +187,8 @@ impl Node {
 
     /// The log has grown: every link's writer looks at it.
     pub(crate) fn wake_links(&self) {
-        for link in self.live_links().iter() {
+        let links = self.links.read().unwrap_or_else(PoisonError::into_inner);
+        for link in links.iter() {
             link.wake_writer();
         }
     }

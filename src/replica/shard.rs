@@ -36,6 +36,8 @@ pub(super) struct Live {
     pub(super) logged: Stamp,
     /// The latest of our stamps that another origin has beaten, or that we forgot.
     pub(super) lost: Stamp,
+    /// Our last write in the session.
+    pub(super) written: Stamp,
     /// The last record of a write, for those who wait.
     pub(super) position: Position,
     /// Writes since the last record that go out with the next commit.
@@ -92,6 +94,7 @@ impl Shard {
             own,
             logged: Stamp::ZERO,
             lost: Stamp::ZERO,
+            written: Stamp::ZERO,
             position: 0,
             dirty: false,
             touched: false,
@@ -119,6 +122,27 @@ impl Shard {
         if tick(check) < live.due {
             self.schedule(*key, check);
         }
+    }
+
+    /// Makes this node another origin in a session that it has not written for so long that its
+    /// former origin may be forgotten soon. What the former one has not shipped goes with the next
+    /// full state.
+    pub(super) fn renew_origin(&mut self, key: &Locator, now: Now) {
+        let Some(live) = self.live.get_mut(key) else {
+            return;
+        };
+        let Some(next) = live.state.next_stamp(now) else {
+            return;
+        };
+        let half = live.state.birth().memory_ms() / 2;
+        if live.written == Stamp::ZERO || live.written >= next.earlier(half) {
+            return;
+        }
+        self.drops = self.drops.wrapping_add(1);
+        live.own.epoch = self.drops;
+        live.logged = Stamp::ZERO;
+        live.written = Stamp::ZERO;
+        live.lost = next;
     }
 
     /// Turns a live session into a tombstone, or adds what is known of one.

@@ -11,7 +11,9 @@ use bytes::BytesMut;
 use super::{Link, LinkEvent, LinkOptions, Opened, Replica, Shipping};
 use crate::{
     config::{Expiry, Limits, Shape},
-    session::{Birth, BootId, Content, Item, Locator, Now, Secret, SessionState, Slot, Stamp, Tag},
+    session::{
+        Birth, BootId, Content, Count, Item, Locator, Now, Secret, SessionState, Slot, Stamp, Tag,
+    },
     wire::{DecodeLimits, Message},
 };
 
@@ -59,6 +61,19 @@ fn run_seeds(first: u64, count: u64, plan: Plan) {
             std::panic::resume_unwind(panic);
         }
     }
+}
+
+/// Days pass between bursts of work, nodes come and go: whoever wrote long ago is forgotten.
+#[test]
+fn histories_over_many_days_forget_origins_alike() {
+    let plan = Plan {
+        sessions: 3,
+        idle_ms: 40 * HOUR_MS,
+        nights: 6,
+        steps: 120,
+        ..Plan::default()
+    };
+    run_seeds(4_000_000, 40, plan);
 }
 
 /// A node is cut off for 25 hours and its session is used there all the time; elsewhere the same
@@ -109,12 +124,14 @@ struct Plan {
     log_records: usize,
     idle_ms: u64,
     steps: usize,
+    /// How often all is quiet for 30 hours and then goes on.
+    nights: usize,
 }
 
 impl Plan {
-    /// Whether sessions end within a history.
-    const fn is_short_lived(&self) -> bool {
-        self.idle_ms < 60_000
+    /// Whether idle sessions end within a history.
+    const fn ends_sessions(&self) -> bool {
+        self.idle_ms < 60_000 || self.nights > 0
     }
 }
 
@@ -126,6 +143,7 @@ impl Default for Plan {
             log_records: 64,
             idle_ms: 30 * 60 * 1000,
             steps: 400,
+            nights: 0,
         }
     }
 }
@@ -171,6 +189,8 @@ struct Commit {
     upto: Option<Tag>,
 }
 
+const HOUR_MS: u64 = 60 * 60 * 1000;
+
 const NAMES: [&str; 3] = ["a", "b", "c"];
 const COUNTERS: [&str; 2] = ["m", "n"];
 const OPTIONS: LinkOptions = LinkOptions {
@@ -202,12 +222,49 @@ impl World {
     }
 
     fn run(&mut self) {
+        self.work();
+        for _ in 0..self.plan.nights {
+            self.mono_ms += 30 * HOUR_MS;
+            // Links that were up all the time would have said so.
+            self.heal();
+            // What happened so long ago is not claimed for ever.
+            self.commits.clear();
+            for known in &mut self.sessions {
+                known.writes.clear();
+                known.adds.clear();
+            }
+            self.work();
+            self.check_origins();
+        }
+    }
+
+    fn work(&mut self) {
         for _ in 0..self.plan.steps {
             self.step();
             self.check_honesty();
         }
         self.heal();
         self.check_equal();
+    }
+
+    /// Vectors and counters name nobody who has not written for as long as a tombstone lives.
+    fn check_origins(&self) {
+        for node in &self.nodes {
+            for known in &self.sessions {
+                let checked = node.replica.store().read(&known.key, |state| {
+                    let floor = state.floor();
+                    let entries = state.vector().entries();
+                    assert!(entries.iter().all(|(_, stamp)| *stamp >= floor));
+                    for (_, slot) in state.slots() {
+                        if let Content::Counter(counter) = &slot.content {
+                            let known = |count: &Count| state.vector().of(count.origin) >= floor;
+                            assert!(counter.counts.iter().all(known), "a settled count");
+                        }
+                    }
+                });
+                drop(checked);
+            }
+        }
     }
 
     fn step(&mut self) {
@@ -585,11 +642,11 @@ impl World {
                 (Item::Full(state), Some(upto)) => {
                     assert!(!commit.destroyed, "acknowledged destruction is not held");
                     // A short-lived session may have ended at the peer and come from a third node.
-                    let held = state.vector().covers(upto) || self.plan.is_short_lived();
+                    let held = state.vector().covers(upto) || self.plan.ends_sessions();
                     assert!(held, "acknowledged write is not held");
                 }
                 (Item::Absent, _) => assert!(
-                    self.plan.is_short_lived() || commit.upto.is_none() && !commit.destroyed,
+                    self.plan.ends_sessions() || commit.upto.is_none() && !commit.destroyed,
                     "acknowledged session is not held"
                 ),
                 _ => {}
@@ -678,39 +735,31 @@ impl World {
 
 type Shown = (Vec<(Arc<str>, Slot)>, Vec<Tag>, Stamp);
 
+/// What every copy must agree on. Removed names and burnt secrets are left out: each node forgets
+/// them in its own time.
 fn shown(node: &SimNode, known: &Known, now: Now) -> Option<Shown> {
-    match node.replica.store().full(&known.key, now) {
-        Item::Full(state) => Some((
-            state
-                .slots()
-                .iter()
-                .map(|(name, slot)| (name.clone(), ageless(slot)))
-                .collect(),
-            state
-                .secrets()
-                .states()
-                .iter()
-                .map(|secret| secret.tag)
-                .collect(),
-            state.access(),
-        )),
-        _ => None,
-    }
-}
-
-fn ageless(slot: &Slot) -> Slot {
-    let mut slot = slot.clone();
-    if let Content::Removed { at_ms } = &mut slot.content {
-        *at_ms = 0;
-    }
-    slot
+    let Item::Full(state) = node.replica.store().full(&known.key, now) else {
+        return None;
+    };
+    let live = |(name, slot): &(Arc<str>, Slot)| {
+        let live = slot.is_live();
+        live.then(|| (name.clone(), slot.clone()))
+    };
+    let secrets = state.secrets().states().iter();
+    let alive = secrets.filter(|secret| secret.dead_at_ms.is_none());
+    Some((
+        state.slots().iter().filter_map(live).collect(),
+        alive.map(|secret| secret.tag).collect(),
+        state.access(),
+    ))
 }
 
 fn own_origin(slot: &Slot) -> Tag {
-    let Content::Counter(counts) = &slot.content else {
+    let Content::Counter(counter) = &slot.content else {
         panic!("a counter");
     };
-    counts
+    counter
+        .counts
         .iter()
         .map(|count| Tag {
             stamp: count.stamp,
@@ -749,7 +798,8 @@ fn check_state(state: &SessionState, known: &Known) {
             .expect("I1: a counter is claimed but not here");
         let here = slot.tag.stamp > tag.stamp
             || match &slot.content {
-                Content::Counter(counts) => counts
+                Content::Counter(counter) => counter
+                    .counts
                     .iter()
                     .any(|count| count.origin == tag.origin && count.stamp >= tag.stamp),
                 _ => false,
@@ -762,10 +812,10 @@ fn check_state(state: &SessionState, known: &Known) {
         );
     }
     for (name, slot) in state.slots() {
-        let covered = slot.tag == Tag::BOTTOM || vector.covers(slot.tag);
+        let covered = slot.tag == Tag::BOTTOM || state.covers(slot.tag);
         assert!(covered, "I6: {name} is here but not covered");
-        if let Content::Counter(counts) = &slot.content {
-            for count in counts {
+        if let Content::Counter(counter) = &slot.content {
+            for count in &counter.counts {
                 assert!(
                     vector.of(count.origin) >= count.stamp,
                     "I6: count of {name}"
@@ -775,7 +825,7 @@ fn check_state(state: &SessionState, known: &Known) {
     }
     for secret in state.secrets().states() {
         assert!(
-            vector.covers(secret.tag),
+            state.covers(secret.tag),
             "I6: a secret is here but not covered"
         );
     }

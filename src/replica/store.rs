@@ -153,6 +153,7 @@ impl Store {
         if let Some(live) = shard.live.get_mut(&key) {
             live.holders = 1;
             live.dirty = true;
+            live.written = stamp;
         }
         Ok(())
     }
@@ -179,11 +180,13 @@ impl Store {
         write: impl FnOnce(&mut Writer<'_>) -> Result<R, SessionError>,
     ) -> Result<(R, Vec<Change>), SessionError> {
         let mut shard = self.shard(key);
+        shard.renew_origin(key, now);
         let live = shard.live.get_mut(key).ok_or(SessionError::Destroyed)?;
         let mut writer = Writer::new(live, &self.limits, collect, now);
         let result = write(&mut writer);
         let written = writer.finish();
         if written.any {
+            live.written = live.state.vector().of(live.own);
             live.dirty |= shipping == Shipping::Now || written.must_ship;
         }
         let changes = written

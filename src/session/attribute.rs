@@ -16,15 +16,25 @@ pub(crate) struct Slot {
 pub(crate) enum Content {
     /// The JSON bytes as they were written. Opaque: never parsed to replicate.
     Json(Arc<[u8]>),
-    /// Per origin the sum of its increments, sorted by origin.
-    Counter(Vec<Count>),
+    Counter(Counter),
     /// Removed, monotonic milliseconds ago on this node. Kept for the tombstone time so that an
     /// older write met later does not bring the attribute back.
-    Removed { at_ms: u64 },
+    Removed {
+        at_ms: u64,
+    },
 }
 
 /// Bytes of an attribute's or counter's name at most.
 pub(crate) const MAX_NAME_LENGTH: usize = 255;
+
+/// A sum that every origin adds to on its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counter {
+    /// What origins added that are long gone.
+    pub(crate) settled: i64,
+    /// Per origin the sum of its increments, sorted by origin.
+    pub(crate) counts: Vec<Count>,
+}
 
 /// One origin's share of a counter. Only that origin changes it, so the later stamp wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +67,7 @@ impl Slot {
     /// The counter's value, zero when removed. Saturates.
     pub(crate) fn count(&self) -> Result<i64, WrongKind> {
         match &self.content {
-            Content::Counter(counts) => Ok(total(counts)),
+            Content::Counter(counter) => Ok(counter.total()),
             Content::Removed { .. } => Ok(0),
             Content::Json(_) => Err(WrongKind { is_counter: false }),
         }
@@ -67,7 +77,7 @@ impl Slot {
     pub(crate) fn weight(&self) -> usize {
         match &self.content {
             Content::Json(bytes) => bytes.len(),
-            Content::Counter(counts) => counts.len() * size_of::<Count>(),
+            Content::Counter(counter) => counter.counts.len() * size_of::<Count>(),
             Content::Removed { .. } => 0,
         }
     }
@@ -82,9 +92,7 @@ impl Slot {
             return false;
         }
         match (&mut self.content, incoming.content) {
-            (Content::Counter(held), Content::Counter(counts)) => counts
-                .into_iter()
-                .fold(false, |changed, count| merge_count(held, count) | changed),
+            (Content::Counter(held), Content::Counter(counter)) => held.merge(counter),
             // A reset and the increments that followed it share a tag.
             (held @ Content::Removed { .. }, counter @ Content::Counter(_)) => {
                 *held = counter;
@@ -102,38 +110,75 @@ impl Slot {
     }
 }
 
-fn merge_count(counts: &mut Vec<Count>, count: Count) -> bool {
-    match counts.binary_search_by_key(&count.origin, |held| held.origin) {
-        Ok(at) if counts[at].stamp >= count.stamp => false,
-        Ok(at) => {
-            counts[at] = count;
-            true
+impl Counter {
+    pub(crate) fn new(counts: Vec<Count>) -> Self {
+        Self { settled: 0, counts }
+    }
+
+    fn total(&self) -> i64 {
+        let counts = self.counts.iter().map(|count| i128::from(count.sum));
+        let sum = i128::from(self.settled) + counts.sum::<i128>();
+        i64::try_from(sum).unwrap_or(if sum < 0 { i64::MIN } else { i64::MAX })
+    }
+
+    /// Adds `by` to `origin`'s share. Saturates.
+    pub(super) fn add(&mut self, origin: Origin, stamp: Stamp, by: i64) {
+        let held = self.place(origin).map_or(0, |at| self.counts[at].sum);
+        let sum = held.saturating_add(by);
+        self.merge_count(Count { origin, stamp, sum });
+    }
+
+    /// Both counters have settled the same origins.
+    fn merge(&mut self, other: Self) -> bool {
+        let settled = settled_of(self.settled, other.settled);
+        let changed = settled != self.settled;
+        self.settled = settled;
+        other
+            .counts
+            .into_iter()
+            .fold(changed, |changed, count| self.merge_count(count) | changed)
+    }
+
+    fn merge_count(&mut self, count: Count) -> bool {
+        match self.place(count.origin) {
+            Ok(at) if self.counts[at].stamp >= count.stamp => false,
+            Ok(at) => {
+                self.counts[at] = count;
+                true
+            }
+            Err(at) => {
+                self.counts.insert(at, count);
+                true
+            }
         }
-        Err(at) => {
-            counts.insert(at, count);
-            true
-        }
+    }
+
+    fn place(&self, origin: Origin) -> Result<usize, usize> {
+        self.counts
+            .binary_search_by_key(&origin, |count| count.origin)
+    }
+
+    /// Adds up what origins that are gone have added, and forgets who they were.
+    pub(super) fn settle(&mut self, is_gone: impl Fn(Origin) -> bool) {
+        let settled = &mut self.settled;
+        self.counts.retain(|count| {
+            let gone = is_gone(count.origin);
+            if gone {
+                *settled = settled.saturating_add(count.sum);
+            }
+            !gone
+        });
     }
 }
 
-/// Adds `by` to `origin`'s share. Saturates.
-pub(super) fn add(counts: &mut Vec<Count>, origin: Origin, stamp: Stamp, by: i64) {
-    let held = counts
-        .binary_search_by_key(&origin, |count| count.origin)
-        .map_or(0, |at| counts[at].sum);
-    merge_count(
-        counts,
-        Count {
-            origin,
-            stamp,
-            sum: held.saturating_add(by),
-        },
-    );
-}
-
-fn total(counts: &[Count]) -> i64 {
-    let sum: i128 = counts.iter().map(|count| i128::from(count.sum)).sum();
-    i64::try_from(sum).unwrap_or(if sum < 0 { i64::MIN } else { i64::MAX })
+/// Two nodes that were not apart for longer than a tombstone lives have settled the same sum. Of
+/// two others the larger amount counts on both.
+fn settled_of(one: i64, other: i64) -> i64 {
+    if (one.unsigned_abs(), one) >= (other.unsigned_abs(), other) {
+        one
+    } else {
+        other
+    }
 }
 
 /// Whether counts from the wire are sorted by origin without repetition.
@@ -152,7 +197,8 @@ impl Slot {
             Stamp::ZERO
         };
         match &self.content {
-            Content::Counter(counts) => counts
+            Content::Counter(counter) => counter
+                .counts
                 .iter()
                 .filter(|count| count.origin == origin)
                 .map(|count| count.stamp)
@@ -167,18 +213,32 @@ impl Slot {
             return None;
         }
         let content = match &self.content {
-            Content::Counter(counts) => Content::Counter(
-                counts
+            Content::Counter(counter) => Content::Counter(Counter::new(
+                counter
+                    .counts
                     .iter()
                     .filter(|count| count.origin == origin && count.stamp > since)
                     .copied()
                     .collect(),
-            ),
+            )),
             other => other.clone(),
         };
         Some(Self {
             tag: self.tag,
             content,
         })
+    }
+
+    /// Whether `origin` alone has written what the slot shows.
+    pub(super) fn is_only_by(&self, origin: Origin) -> bool {
+        let register = self.tag == Tag::BOTTOM || self.tag.origin == origin;
+        register
+            && match &self.content {
+                Content::Counter(counter) => {
+                    let mut counts = counter.counts.iter();
+                    counter.settled == 0 && counts.all(|count| count.origin == origin)
+                }
+                Content::Json(_) | Content::Removed { .. } => true,
+            }
     }
 }

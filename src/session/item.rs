@@ -75,7 +75,9 @@ impl SessionState {
     /// `own`'s writes after `since`. Honest only if none of them has been overwritten by another
     /// origin, which the caller keeps track of.
     pub(crate) fn delta(&self, own: Origin, since: Stamp, with_access: bool) -> Delta {
-        let whole = since == Stamp::ZERO && self.vector.is_only(own);
+        let whole = since == Stamp::ZERO
+            && self.vector.is_only(own)
+            && self.slots.iter().all(|(_, slot)| slot.is_only_by(own));
         Delta {
             origin: own,
             since,

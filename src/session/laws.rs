@@ -5,8 +5,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::{
-    Birth, BootId, Content, Count, Locator, Now, Origin, Presented, Secret, SessionState, Slot,
-    Stamp, Tag,
+    Birth, BootId, Content, Count, Counter, Locator, Now, Origin, Presented, Secret, SessionState,
+    Slot, Stamp, Tag,
 };
 use crate::config::Expiry;
 
@@ -210,7 +210,7 @@ fn increments_of_two_nodes_add_up_and_saturate() {
     };
     let counter = |counts| Slot {
         tag: Tag::BOTTOM,
-        content: Content::Counter(counts),
+        content: Content::Counter(Counter::new(counts)),
     };
     let mut left = counter(vec![count(0, 1, 3)]);
     assert!(left.merge(counter(vec![count(0, 2, 5), count(1, 1, -1)])));
@@ -224,11 +224,11 @@ fn increment_that_did_not_see_a_removal_does_not_undo_it() {
     let removal = slot(9, 0, Content::Removed { at_ms: 1 });
     let mut stale = Slot {
         tag: Tag::BOTTOM,
-        content: Content::Counter(vec![Count {
+        content: Content::Counter(Counter::new(vec![Count {
             origin: origin(1),
             stamp: Stamp::new(12).expect("small"),
             sum: 7,
-        }]),
+        }])),
     };
     assert!(stale.merge(removal));
     assert_eq!(stale.count(), Ok(0));

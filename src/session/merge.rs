@@ -17,12 +17,19 @@ pub(crate) struct Taken {
 
 impl SessionState {
     /// Takes in another copy.
-    pub(crate) fn merge(&mut self, incoming: Self, own: Origin) -> Taken {
+    pub(crate) fn merge(&mut self, mut incoming: Self, own: Origin) -> Taken {
+        let before = self.vector.clone();
+        // The later of the two floors holds for both.
+        let latest = self.vector.max_stamp().max(incoming.vector.max_stamp());
+        let floor = self.floor_at(latest);
+        self.settle_gone(floor);
+        incoming.settle_gone(floor);
         let mut lost = Stamp::ZERO;
         // What we have seen and the other has not got any more was removed, and the removal
         // forgotten; the reverse below.
         self.slots.retain(|(name, slot)| {
-            let gone = incoming.position(name).is_err() && forgotten(slot, &incoming);
+            let gone = incoming.position(name).is_err()
+                && covered(slot, |tag| incoming.vector.covers(tag) || tag.stamp < floor);
             if gone {
                 lost = lost.max(slot.stamp_of(own));
             }
@@ -30,7 +37,8 @@ impl SessionState {
         });
         let ours = self.vector.clone();
         for (name, slot) in incoming.slots {
-            if self.position(&name).is_err() && covered(&slot, |tag| ours.covers(tag)) {
+            let seen = |tag| ours.covers(tag) || tag.stamp < floor;
+            if self.position(&name).is_err() && covered(&slot, seen) {
                 continue;
             }
             lost = lost.max(self.merge_slot(name, slot, own));
@@ -40,7 +48,7 @@ impl SessionState {
         let accessed = self.merge_access(incoming.access, incoming.accessed_ms);
         self.vector.join(&incoming.vector);
         Taken {
-            changed: accessed || self.vector != ours,
+            changed: accessed || self.vector != before,
             lost,
         }
     }
@@ -51,7 +59,7 @@ impl SessionState {
         let held = self.vector.of(delta.origin);
         let known_eras = delta.slots.iter().all(|(_, slot)| {
             let era = slot.tag;
-            era == Tag::BOTTOM || era.origin == delta.origin || self.vector.covers(era)
+            era == Tag::BOTTOM || era.origin == delta.origin || self.covers(era)
         });
         if held < delta.since || !known_eras {
             return None;
@@ -67,6 +75,7 @@ impl SessionState {
             .access
             .is_some_and(|(access, at_ms)| self.merge_access(access, at_ms));
         self.vector.raise(delta.origin, delta.upto);
+        self.settle_gone(self.floor());
         Some(Taken {
             changed: accessed || held < delta.upto,
             lost,
@@ -144,7 +153,7 @@ fn covered(slot: &Slot, seen: impl Fn(Tag) -> bool) -> bool {
     let register = slot.tag == Tag::BOTTOM || seen(slot.tag);
     register
         && match &slot.content {
-            Content::Counter(counts) => counts.iter().all(|count| {
+            Content::Counter(counter) => counter.counts.iter().all(|count| {
                 seen(Tag {
                     stamp: count.stamp,
                     origin: count.origin,
@@ -152,10 +161,6 @@ fn covered(slot: &Slot, seen: impl Fn(Tag) -> bool) -> bool {
             }),
             Content::Json(_) | Content::Removed { .. } => true,
         }
-}
-
-fn forgotten(slot: &Slot, other: &SessionState) -> bool {
-    covered(slot, |tag| other.vector.covers(tag))
 }
 
 fn beaten(before: Stamp, after: Stamp) -> Stamp {

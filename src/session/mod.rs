@@ -17,7 +17,7 @@ mod state;
 mod version;
 
 pub(crate) use self::{
-    attribute::{Content, Count, MAX_NAME_LENGTH, Slot, WrongKind, counts_are_sorted},
+    attribute::{Content, Count, Counter, MAX_NAME_LENGTH, Slot, WrongKind, counts_are_sorted},
     id::{CookieValue, Locator, Secret, SecretHash},
     item::{CreatedMs, Delta, Item, Tombstone},
     secrets::{Presented, SecretState, Secrets},

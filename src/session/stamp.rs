@@ -38,6 +38,16 @@ impl Stamp {
         self.0
     }
 
+    /// The stamp of a write made so many milliseconds earlier.
+    pub(crate) const fn earlier(self, ms: u64) -> Self {
+        let shift = if ms > Self::MAX.0 >> 16 {
+            Self::MAX.0
+        } else {
+            ms << 16
+        };
+        Self(self.0.saturating_sub(shift))
+    }
+
     /// The stamp of a write made `now` in a session that has seen `self`. `None` when the session's
     /// stamps are used up, which only a hostile or broken clock brings about.
     pub(crate) fn next(self, now: Now) -> Option<Self> {
@@ -129,6 +139,13 @@ impl Vector {
 
     pub(crate) fn covers(&self, tag: Tag) -> bool {
         self.of(tag.origin) >= tag.stamp
+    }
+
+    /// Drops origins that have not written since `floor`. Whether there were any.
+    pub(crate) fn prune(&mut self, floor: Stamp) -> bool {
+        let before = self.0.len();
+        self.0.retain(|entry| entry.1 >= floor);
+        self.0.len() < before
     }
 
     /// The latest stamp of all origins.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Content, CreatedMs, Locator, Now, Origin, Route, SecretHash, Secrets, Slot, Stamp, Tag, Vector,
-    WrongKind, attribute,
+    Content, Counter, CreatedMs, Locator, Now, Origin, Route, SecretHash, Secrets, Slot, Stamp,
+    Tag, Tombstone, Vector, WrongKind,
 };
 use crate::config::Expiry;
 
@@ -16,6 +16,14 @@ pub(crate) struct Birth {
     pub(crate) route: Option<Route>,
     /// The limits of the layer that created it, until `set_expiry`.
     pub(crate) expiry: Expiry,
+}
+
+impl Birth {
+    /// How long an origin that writes no more is remembered: as long as a tombstone of a session
+    /// with these limits. Fixed at birth, so that all nodes reckon alike.
+    pub(crate) fn memory_ms(&self) -> u64 {
+        Tombstone::new(self.expiry, 0).keep_ms
+    }
 }
 
 /// Bytes of a context's name at most.
@@ -193,7 +201,7 @@ impl SessionState {
         let at = match self.position(name) {
             Ok(at) => at,
             Err(at) => {
-                let content = Content::Counter(Vec::new());
+                let content = Content::Counter(Counter::default());
                 let tag = Tag::BOTTOM;
                 self.slots.insert(at, (name.into(), Slot { tag, content }));
                 at
@@ -201,23 +209,23 @@ impl SessionState {
         };
         let content = &mut self.slots[at].1.content;
         if let Content::Removed { .. } = content {
-            *content = Content::Counter(Vec::new());
+            *content = Content::Counter(Counter::default());
         }
-        if let Content::Counter(counts) = content {
-            attribute::add(counts, origin, stamp, by);
-            self.vector.raise(origin, stamp);
+        if let Content::Counter(counter) = content {
+            counter.add(origin, stamp, by);
+            self.raise(origin, stamp);
         }
     }
 
     pub(crate) fn set_expiry(&mut self, expiry: Expiry, tag: Tag) {
         self.expiry = Some((tag, expiry));
-        self.vector.raise(tag.origin, tag.stamp);
+        self.raise(tag.origin, tag.stamp);
     }
 
     /// Replaces the secret that opens the session.
     pub(crate) fn cycle(&mut self, secret: SecretHash, tag: Tag, now: Now) {
         self.secrets.cycle(secret, tag, now);
-        self.vector.raise(tag.origin, tag.stamp);
+        self.raise(tag.origin, tag.stamp);
     }
 
     /// Records use, so that every node keeps the session.
@@ -247,6 +255,34 @@ impl SessionState {
         lost
     }
 
+    /// Writes from before are covered whoever made them, so that vectors and counters do not grow
+    /// with every boot that ever wrote. It is as far back as a tombstone lives, counted from the
+    /// latest write: nodes with equal vectors have equal floors.
+    pub(crate) fn floor(&self) -> Stamp {
+        self.floor_at(self.vector.max_stamp())
+    }
+
+    pub(super) fn floor_at(&self, latest: Stamp) -> Stamp {
+        latest.earlier(self.birth.memory_ms())
+    }
+
+    /// Whether this copy holds the write, or one that beats it.
+    pub(crate) fn covers(&self, tag: Tag) -> bool {
+        self.vector.covers(tag) || tag.stamp < self.floor()
+    }
+
+    pub(super) fn settle_gone(&mut self, floor: Stamp) {
+        if !self.vector.prune(floor) {
+            return;
+        }
+        let Self { vector, slots, .. } = self;
+        for (_, slot) in slots {
+            if let Content::Counter(counter) = &mut slot.content {
+                counter.settle(|origin| vector.of(origin) == Stamp::ZERO);
+            }
+        }
+    }
+
     pub(super) fn position(&self, name: &str) -> Result<usize, usize> {
         self.slots.binary_search_by(|(held, _)| (**held).cmp(name))
     }
@@ -260,6 +296,11 @@ impl SessionState {
                 self.slots.insert(at, (name.into(), slot));
             }
         }
-        self.vector.raise(tag.origin, tag.stamp);
+        self.raise(tag.origin, tag.stamp);
+    }
+
+    fn raise(&mut self, origin: Origin, stamp: Stamp) {
+        self.vector.raise(origin, stamp);
+        self.settle_gone(self.floor());
     }
 }

@@ -11,9 +11,9 @@ use super::message::{DecodeLimits, Malformed};
 use crate::{
     config::Expiry,
     session::{
-        Birth, Content, Count, CreatedMs, Delta, Item, MAX_CONTEXT_LENGTH, MAX_NAME_LENGTH, Origin,
-        SecretHash, SecretState, Secrets, SessionParts, SessionState, Slot, Stamp, Tag, Tombstone,
-        Vector, counts_are_sorted,
+        Birth, Content, Count, Counter, CreatedMs, Delta, Item, MAX_CONTEXT_LENGTH,
+        MAX_NAME_LENGTH, Origin, SecretHash, SecretState, Secrets, SessionParts, SessionState,
+        Slot, Stamp, Tag, Tombstone, Vector, counts_are_sorted,
     },
 };
 
@@ -88,8 +88,13 @@ struct WireSlot<'a> {
 #[derive(Serialize, Deserialize)]
 enum WireContent<'a> {
     Json(#[serde(with = "serde_bytes")] &'a [u8]),
-    Counter(Vec<WireCount>),
-    Removed { age_ms: u64 },
+    Counter {
+        settled: i64,
+        counts: Vec<WireCount>,
+    },
+    Removed {
+        age_ms: u64,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -117,6 +122,8 @@ struct WireExpiry {
 struct Scale<'a> {
     origins: &'a [(Origin, Stamp)],
     since: Stamp,
+    /// Writes from before may be of origins that are forgotten.
+    floor: Stamp,
 }
 
 pub(super) fn to_wire(item: &Item, now_ms: u64) -> WireItem<'_> {
@@ -152,6 +159,7 @@ fn delta_to_wire(delta: &Delta, now_ms: u64) -> WireDelta<'_> {
     let scale = Scale {
         origins: &origins,
         since: delta.since,
+        floor: Stamp::ZERO,
     };
     WireDelta {
         origin: delta.origin,
@@ -182,6 +190,7 @@ fn delta_from_wire(
     let scale = Scale {
         origins: &origins,
         since,
+        floor: Stamp::ZERO,
     };
     // Only a counter may name a foreign write: the reset that its increments follow.
     let slots = slots_from_wire(wire.slots, &scale, now_ms, limits, Foreign::Counters)?;
@@ -216,6 +225,7 @@ fn state_to_wire(state: &SessionState, now_ms: u64) -> WireState<'_> {
     let scale = Scale {
         origins: state.vector().entries(),
         since: Stamp::ZERO,
+        floor: state.floor(),
     };
     WireState {
         birth: birth_to_wire(state.birth(), now_ms.saturating_sub(state.created_ms())),
@@ -254,9 +264,11 @@ fn state_from_wire(
     if vector.entries().is_empty() {
         return Err(Malformed("a session nobody wrote"));
     }
+    let (birth, created) = birth_from_wire(&wire.birth, now_ms)?;
     let scale = Scale {
         origins: vector.entries(),
         since: Stamp::ZERO,
+        floor: vector.max_stamp().earlier(birth.memory_ms()),
     };
     let slots = slots_from_wire(wire.slots, &scale, now_ms, limits, Foreign::No)?;
     let secrets = secrets_from_wire(wire.secrets, &scale, now_ms)?;
@@ -264,7 +276,6 @@ fn state_from_wire(
         .expiry
         .map(|expiry| expiry_from_wire(&expiry, &scale))
         .transpose()?;
-    let (birth, created) = birth_from_wire(&wire.birth, now_ms)?;
     Ok(SessionState::from_parts(SessionParts {
         birth,
         created,
@@ -319,12 +330,14 @@ fn slots_to_wire<'a>(
             Content::Removed { at_ms } => WireContent::Removed {
                 age_ms: now_ms.saturating_sub(*at_ms),
             },
-            Content::Counter(counts) => WireContent::Counter(
-                counts
+            Content::Counter(counter) => WireContent::Counter {
+                settled: counter.settled,
+                counts: counter
+                    .counts
                     .iter()
                     .filter_map(|count| scale.count(count))
                     .collect(),
-            ),
+            },
         },
     };
     slots.iter().map(wire).collect()
@@ -358,7 +371,7 @@ fn slots_from_wire(
         {
             return Err(Malformed("attributes out of order"));
         }
-        let is_counter = matches!(slot.content, WireContent::Counter(_));
+        let is_counter = matches!(slot.content, WireContent::Counter { .. });
         let tag = match (slot.tag, is_counter) {
             (WireTag::Bottom, true) => Tag::BOTTOM,
             (WireTag::Other(tag), true) if foreign == Foreign::Counters => {
@@ -375,7 +388,15 @@ fn slots_from_wire(
             WireContent::Removed { age_ms } => Content::Removed {
                 at_ms: now_ms.saturating_sub(age_ms),
             },
-            WireContent::Counter(counts) => Content::Counter(counts_from_wire(counts, scale)?),
+            WireContent::Counter { settled, .. }
+                if foreign == Foreign::Counters && settled != 0 =>
+            {
+                return Err(Malformed("a delta that settles a counter"));
+            }
+            WireContent::Counter { settled, counts } => Content::Counter(Counter {
+                settled,
+                counts: counts_from_wire(counts, scale)?,
+            }),
         };
         slots.push((slot.name.into(), Slot { tag, content }));
     }
@@ -474,8 +495,12 @@ impl Scale<'_> {
 
     /// The tag, if the item covers it.
     fn from_wire(&self, wire: &WireTag) -> Result<Tag, Malformed> {
-        let WireTag::By(by, beyond) = wire else {
-            return Err(Malformed("a write outside the item"));
+        let (by, beyond) = match wire {
+            WireTag::By(by, beyond) => (by, beyond),
+            WireTag::Other(tag) if tag.stamp < self.floor => return Ok(*tag),
+            WireTag::Other(_) | WireTag::Bottom => {
+                return Err(Malformed("a write outside the item"));
+            }
         };
         let entry = usize::try_from(*by)
             .ok()

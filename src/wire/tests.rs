@@ -9,8 +9,8 @@ use super::{DecodeLimits, Message, message::Past};
 use crate::{
     config::Expiry,
     session::{
-        Birth, BootId, Content, Count, Item, Locator, Now, Origin, Secret, SessionState, Slot,
-        Stamp, Tag, Tombstone,
+        Birth, BootId, Content, Count, Counter, Item, Locator, Now, Origin, Secret, SessionState,
+        Slot, Stamp, Tag, Tombstone,
     },
 };
 
@@ -263,11 +263,11 @@ fn stamp_beyond_the_last_one_is_malformed() {
 fn counter_in_an_era_of_another_origin_survives() {
     let slot = Slot {
         tag: tag(50, 9),
-        content: Content::Counter(vec![Count {
+        content: Content::Counter(Counter::new(vec![Count {
             origin: origin(1),
             stamp: stamp(201),
             sum: 3,
-        }]),
+        }])),
     };
     let mut delta = sample_state().delta(origin(1), stamp(200), false);
     delta.upto = stamp(201);

@@ -4,3 +4,4 @@
 pub(crate) mod http;
 pub(crate) mod pair;
 pub(crate) mod proxy;
+pub(crate) mod stopwatch;

@@ -253,7 +253,9 @@ impl Client {
             self.complain(&format!("{host} changes the id {:?} to {id}", self.id));
         }
         self.id = Some(id);
-        self.cookie = answer.cookie.or(self.cookie.take());
+        if let Some(cookie) = answer.cookie {
+            self.cookie = Some(cookie);
+        }
     }
 
     /// After the load all nodes must come to show the same, and nothing may be missing.

@@ -10,4 +10,5 @@ pub(crate) mod namespaces;
 #[path = "../../examples/hit_counter/process.rs"]
 pub(crate) mod process;
 pub(crate) mod processes;
+pub(crate) mod stopwatch;
 pub(crate) mod visitor;

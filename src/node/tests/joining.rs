@@ -112,7 +112,70 @@ async fn session_is_fetched_while_the_transfer_is_under_way() {
     let before = two.node().now().mono_ms;
     two.node().fetch(key).await;
     assert!(holds(&two, &key));
+    assert!(two.node().now().mono_ms - before < 500, "answered");
+    // The mute peer might have this one.
     two.node().fetch(Locator::from_random([9; 16])).await;
-    assert!(two.node().now().mono_ms - before < 500, "both are answered");
+    assert!(two.node().now().mono_ms - before < 1000, "given up");
     assert_eq!(two.stats().lookups, 2);
+}
+
+/// The one test here with real sockets and real time: a bulk transfer behind live traffic.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn joiner_gets_everything_over_tcp_while_requests_go_on() {
+    let one = Cluster::start(ClusterConfig::new("n1").listen("127.0.0.1:0"))
+        .await
+        .expect("a free port");
+    let address = one.local_addr().expect("it listens").to_string();
+    let padding = serde_json::json!("x".repeat(1000));
+    let keys: Vec<_> = (0..5_000)
+        .map(|_| create_in(one.node(), "", &padding))
+        .collect();
+    let two = Cluster::start(ClusterConfig::new("n2").listen("127.0.0.1:0").peer(address))
+        .await
+        .expect("a free port");
+    let mut events = two.events();
+    let mut hits = 0;
+    while !two.is_ready() {
+        hits += 1;
+        let position = set(one.node(), &keys[hits % keys.len()], "hits", &hits.into());
+        one.node().acknowledged(position, Ack::All).await;
+    }
+    assert_eq!(two.ready().await, Readiness::Synced);
+    assert_eq!(two.sessions(), keys.len());
+    let finished = until(&mut events, |e| matches!(e, Event::TransferFinished { .. })).await;
+    let Event::TransferFinished {
+        sessions, bytes, ..
+    } = finished
+    else {
+        panic!("{finished:?}");
+    };
+    assert!(sessions >= 4_000, "in bulk: {sessions}");
+    assert!(bytes > sessions * 1000, "{bytes}");
+    let position = set(one.node(), &keys[0], "hits", &(-1).into());
+    assert_eq!(one.node().acknowledged(position, Ack::All).await, 1);
+    assert_eq!(get(two.node(), &keys[0], "hits"), Some((-1).into()));
+    two.leave().await;
+    settle(&one, "n2", MemberState::Left).await;
+    one.leave().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn request_before_the_first_link_is_up_finds_its_session_at_the_peer() {
+    let network = MemoryNetwork::default();
+    let one = start(&network, "n1", 1, &[2]);
+    let key = create(one.node());
+    let two = start(&network, "n2", 2, &[1]);
+    assert!(two.node().live_links().is_empty(), "nobody is linked yet");
+    two.node().fetch(key).await;
+    assert!(holds(&two, &key));
+}
+
+#[tokio::test(start_paused = true)]
+async fn request_waits_for_no_peer_that_does_not_answer() {
+    let network = MemoryNetwork::default();
+    let two = start(&network, "n2", 2, &[1, 3]);
+    let key = Locator::from_random([5; 16]);
+    two.node().fetch(key).await;
+    assert!(!holds(&two, &key));
+    assert_eq!(two.ready().await, Readiness::Alone);
 }

@@ -3,9 +3,17 @@
 //! An entry is found by boot id, then by the address dialled or advertised, then by name, so that a
 //! node that restarts takes its old place, and a node known by two addresses is one member.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+mod entry;
+mod tie;
 
-use super::peer::{Dialler, LinkId, PeerLink};
+#[cfg(test)]
+mod tests;
+
+use std::{mem, net::SocketAddr, sync::Arc, time::Duration};
+
+pub(super) use self::entry::{Row, Standing, Who};
+use self::{entry::Entry, tie::stays};
+use super::peer::{LinkId, PeerLink};
 use crate::{
     config::PeerAddr,
     session::{BootId, Now},
@@ -18,35 +26,6 @@ pub(super) struct Members {
     /// A link that was silent for longer may be replaced.
     silent_after: Duration,
     entries: Vec<Entry>,
-}
-
-#[derive(Debug)]
-pub(super) struct Entry {
-    configured: Option<PeerAddr>,
-    address: Arc<str>,
-    name: Option<Arc<str>>,
-    boot: Option<BootId>,
-    standing: Standing,
-    link: Option<Arc<PeerLink>>,
-    /// One full dial is over, whatever came of it.
-    tried: bool,
-    /// Bytes of links that are gone.
-    sent: u64,
-    received: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// Never reached.
-    Unreached,
-    Up,
-    Suspect {
-        heard_ms: u64,
-    },
-    Down,
-    Left,
-    /// A configured address that turned out to be this node.
-    Myself,
 }
 
 /// A link that hello has been completed for.
@@ -67,24 +46,6 @@ pub(super) struct Admitted {
     pub(super) replaced: Vec<Arc<PeerLink>>,
     /// Whether the member was not up before.
     pub(super) is_news: bool,
-}
-
-/// A member, by name and address, for log lines and events.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Who {
-    pub(super) name: Arc<str>,
-    pub(super) address: Arc<str>,
-}
-
-/// A member as it stands, for figures to be added.
-#[derive(Debug)]
-pub(super) struct Row {
-    pub(super) name: Option<Arc<str>>,
-    pub(super) address: Arc<str>,
-    pub(super) standing: Standing,
-    pub(super) link: Option<Arc<PeerLink>>,
-    pub(super) sent: u64,
-    pub(super) received: u64,
 }
 
 impl Members {
@@ -230,7 +191,7 @@ impl Members {
         self.configured(peer).is_some_and(|at| {
             let entry = &mut self.entries[at];
             entry.tried = true;
-            std::mem::replace(&mut entry.standing, Standing::Myself) != Standing::Myself
+            mem::replace(&mut entry.standing, Standing::Myself) != Standing::Myself
         })
     }
 
@@ -366,109 +327,5 @@ impl Members {
     }
 }
 
-impl Entry {
-    fn new(configured: Option<PeerAddr>, address: Arc<str>, standing: Standing) -> Self {
-        Self {
-            configured,
-            address,
-            name: None,
-            boot: None,
-            standing,
-            link: None,
-            tried: false,
-            sent: 0,
-            received: 0,
-        }
-    }
-
-    fn live(&self) -> Option<&Arc<PeerLink>> {
-        self.link.as_ref().filter(|link| !link.is_closed())
-    }
-
-    fn has(&self, link: LinkId) -> bool {
-        self.link.as_ref().is_some_and(|own| own.id == link)
-    }
-
-    fn drop_link(&mut self) -> Option<Arc<PeerLink>> {
-        let link = self.link.take()?;
-        self.sent = self.sent.saturating_add(link.sent());
-        self.received = self.received.saturating_add(link.received());
-        Some(link)
-    }
-
-    fn who(&self) -> Option<Who> {
-        Some(Who {
-            name: Arc::clone(self.name.as_ref()?),
-            address: Arc::clone(&self.address),
-        })
-    }
-
-    fn row(&self) -> Row {
-        let link = self.live();
-        Row {
-            name: self.name.clone(),
-            address: Arc::clone(&self.address),
-            standing: self.standing,
-            sent: link.map_or(0, |l| l.sent()).saturating_add(self.sent),
-            received: link
-                .map_or(0, |l| l.received())
-                .saturating_add(self.received),
-            link: link.cloned(),
-        }
-    }
-}
-
-/// Which of two links between the same two boots stays. Both ends must come to the same answer when
-/// they dial each other at once, so the one dialled by the lower boot id stays. Otherwise the two
-/// ends know different things: who dials has no live link as far as it knows, so an existing one
-/// that it dialled earlier is dead; and who finds at the end of its own dial that there is a link
-/// gives way.
-fn stays(existing: Dialler, new: Dialler, we_are_lower: bool, existing_is_silent: bool) -> bool {
-    if existing_is_silent {
-        return false;
-    }
-    match (existing, new) {
-        (Dialler::Us | Dialler::Them, Dialler::Us) => true,
-        (Dialler::Them, Dialler::Them) => false,
-        (Dialler::Us, Dialler::Them) => we_are_lower,
-    }
-}
-
 /// Members that nobody configured; beyond it one that is gone makes room.
 const MAX_UNLISTED: usize = 64;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn of_two_crossing_dials_the_lower_boots_stays_at_both_ends() {
-        let at_the_lower_end = stays(Dialler::Us, Dialler::Them, true, false);
-        let at_the_higher_end = stays(Dialler::Us, Dialler::Them, false, false);
-        assert!(at_the_lower_end && !at_the_higher_end);
-    }
-
-    #[test]
-    fn peer_that_dials_again_has_lost_its_earlier_link() {
-        assert!(!stays(Dialler::Them, Dialler::Them, true, false));
-        assert!(!stays(Dialler::Them, Dialler::Them, false, false));
-    }
-
-    #[test]
-    fn own_dial_gives_way_to_a_link_that_lives() {
-        for existing in [Dialler::Us, Dialler::Them] {
-            for lower in [true, false] {
-                assert!(stays(existing, Dialler::Us, lower, false));
-            }
-        }
-    }
-
-    #[test]
-    fn silent_link_never_stays() {
-        for existing in [Dialler::Us, Dialler::Them] {
-            for new in [Dialler::Us, Dialler::Them] {
-                assert!(!stays(existing, new, true, true));
-            }
-        }
-    }
-}

@@ -1,0 +1,83 @@
+//! How a request ends: shipped, acknowledged, and told to the client.
+
+use std::{sync::Arc, time::Duration};
+
+use http::HeaderValue;
+
+use super::{
+    lifetime,
+    state::{Outgoing, Phase},
+    visit::Visit,
+};
+use crate::{
+    node::AckWait,
+    session::{CookieValue, Presented},
+};
+
+impl Visit {
+    /// From now on no cookie can be sent, and each write is a commit of its own. Ships what has
+    /// been written. Returns the log position the response must wait for, 0 for none.
+    pub(super) fn close(&self) -> u64 {
+        // Set before committing: a parallel write either is in the commit or sees the flag.
+        self.state().head_sent = true;
+        self.commit()
+    }
+
+    /// The wait for peers that the layer's options ask for.
+    pub(super) fn acknowledged(&self, position: u64) -> Option<AckWait> {
+        (position != 0).then(|| self.node().acknowledged(position, self.app.ack))
+    }
+
+    /// Ships what has been written so far. Returns the log position to wait for, 0 for none.
+    pub(super) fn commit(&self) -> u64 {
+        let keys = self.state().keys();
+        keys.iter()
+            .map(|key| self.node().commit(key))
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// The `Set-Cookie` field the client needs, if any.
+    pub(super) fn set_cookie(&self) -> Option<HeaderValue> {
+        let state = self.state();
+        match (state.cookie, &state.phase) {
+            (Outgoing::Removal, _) => Some(self.app.cookie.removal()),
+            (Outgoing::Id, Phase::Held { cookie, .. }) => self.announcement(cookie),
+            (Outgoing::Id | Outgoing::Nothing, _) => None,
+        }
+    }
+
+    /// `None` when the id has been destroyed or replaced meanwhile: the client gets, or has, a
+    /// better one from another response, and must not lose it to ours.
+    fn announcement(&self, cookie: &CookieValue) -> Option<HeaderValue> {
+        let now = self.node().now();
+        let hash = cookie.secret.hash();
+        let described = self.node().read(&cookie.locator, |state| {
+            let alive = state.secrets().presented(&hash, now) == Presented::Alive;
+            alive.then(|| {
+                (
+                    Arc::clone(state.birth()),
+                    lifetime::remaining_ms(state, now.mono_ms),
+                )
+            })
+        });
+        let (birth, remaining_ms) = described.ok().flatten()?;
+        let max_age = self
+            .app
+            .cookie
+            .is_persistent()
+            .then(|| Duration::from_secs(remaining_ms.unwrap_or(u64::MAX).div_ceil(1000)));
+        let value = cookie.format(birth.route.as_ref());
+        Some(self.app.cookie.set(value, max_age))
+    }
+}
+
+/// Ships what handles wrote since the head left, and ends the use of the sessions.
+impl Drop for Visit {
+    fn drop(&mut self) {
+        for key in self.state().keys() {
+            self.node().commit(&key);
+            self.node().release(&key, self.shipping);
+        }
+    }
+}

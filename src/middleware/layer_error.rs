@@ -1,0 +1,62 @@
+//! What can be wrong with a layer's options.
+
+/// Why a layer's options do not go together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LayerError {
+    /// The name holds a character that cookie names must not have, or none at all.
+    #[error(
+        "cookie name {0:?} must be 1 or more of the characters A-Z, a-z, 0-9 and !#$%&'*+-.^_`|~"
+    )]
+    InvalidName(String),
+    /// The context is empty, too long, or cannot be part of a cookie name.
+    #[error("context {0:?} must be 1 to 64 of the characters A-Z, a-z, 0-9 and !#$%&'*+-.^_`|~")]
+    InvalidContext(String),
+    /// The path does not start with a slash or cannot be sent.
+    #[error("cookie path {0:?} must start with `/` and be visible ASCII without `;`")]
+    InvalidPath(String),
+    /// The domain cannot be sent.
+    #[error("cookie domain {0:?} must be a host name of letters, digits, `-` and `.`")]
+    InvalidDomain(String),
+    /// A browser would drop a `__Host-` cookie with these attributes.
+    #[error(
+        "cookie {name:?} has the `__Host-` prefix, so browsers drop it {why}: \
+         {fix}, or choose another name with `with_name`"
+    )]
+    #[non_exhaustive]
+    HostPrefix {
+        /// The cookie's name.
+        name: String,
+        /// Which rule it breaks.
+        why: &'static str,
+        /// The call that mends it.
+        fix: &'static str,
+    },
+    /// A browser would drop a `__Secure-` cookie without `Secure`.
+    #[error(
+        "cookie {0:?} has the `__Secure-` prefix, so browsers drop it without `Secure`: \
+         leave out `with_secure(false)`, or choose another name with `with_name`"
+    )]
+    SecurePrefix(String),
+    /// A browser would drop a `SameSite=None` cookie without `Secure`.
+    #[error(
+        "browsers drop a cookie with `SameSite=None` but without `Secure`: \
+         leave out `with_secure(false)` or `insecure_for_development()`, or choose `SameSite::Lax`"
+    )]
+    SameSiteNone,
+    /// Another context of the cluster uses a cookie of this name.
+    #[error(
+        "cookie {name:?} is used by context {other:?} already: give each context's layer a name of \
+         its own with `with_name`, or leave the name to the layer"
+    )]
+    #[non_exhaustive]
+    NameTaken {
+        /// The cookie's name.
+        name: String,
+        /// The context that uses it.
+        other: String,
+    },
+    /// A cluster serves 64 contexts at most.
+    #[error("a cluster serves at most 64 contexts: share some of them")]
+    TooManyContexts,
+}

@@ -1,0 +1,181 @@
+use super::*;
+use crate::{
+    config::{Limits, Shape},
+    node::peer::Dialler,
+    replica::{Link, LinkOptions, Replica},
+};
+
+const NOW: Now = Now {
+    wall_ms: 0,
+    mono_ms: 1 << 41,
+};
+
+struct Table {
+    members: Members,
+    replica: Replica,
+    links: u64,
+}
+
+impl Table {
+    fn new(peers: &[&str]) -> Self {
+        let own = BootId::from_random([5; 8]);
+        let mut members = Members::new(own, Duration::from_secs(1));
+        for peer in peers {
+            assert!(members.add(&peer.parse().expect("valid")));
+        }
+        Self {
+            members,
+            replica: Replica::new(own, Limits::default(), &Shape::default(), NOW),
+            links: 0,
+        }
+    }
+
+    fn link(&mut self, name: &str, boot: u8, dialler: Dialler) -> Arc<PeerLink> {
+        let options = LinkOptions {
+            ack_timeout_ms: 1000,
+            heartbeat_ms: 500,
+            collect: false,
+        };
+        let boot = BootId::from_random([boot; 8]);
+        self.links += 1;
+        Arc::new(PeerLink::new(
+            LinkId(self.links),
+            (name.into(), boot),
+            dialler,
+            Link::new(&self.replica, boot, options, NOW),
+            NOW,
+        ))
+    }
+
+    fn dial(&mut self, peer: &str, name: &str, boot: u8) -> Result<Admitted, Refusal> {
+        let link = self.link(name, boot, Dialler::Us);
+        let newcomer = Newcomer {
+            link,
+            dialled: Some(&peer.parse().expect("valid")),
+            advertised: None,
+            remote: ([127, 0, 0, 1], 9).into(),
+        };
+        self.members.admit(newcomer, NOW)
+    }
+
+    fn accept(
+        &mut self,
+        advertised: Option<&str>,
+        name: &str,
+        boot: u8,
+    ) -> Result<Admitted, Refusal> {
+        let link = self.link(name, boot, Dialler::Them);
+        let newcomer = Newcomer {
+            link,
+            dialled: None,
+            advertised,
+            remote: ([127, 0, 0, 1], 50_000).into(),
+        };
+        self.members.admit(newcomer, NOW)
+    }
+
+    /// Address and name of each member.
+    fn rows(&self) -> Vec<(String, Option<String>)> {
+        let rows = self.members.rows().into_iter();
+        rows.map(|row| (row.address.to_string(), row.name.map(|n| n.to_string())))
+            .collect()
+    }
+}
+
+fn row(address: &str, name: &str) -> (String, Option<String>) {
+    (address.to_owned(), Some(name.to_owned()))
+}
+
+#[test]
+fn configured_peer_that_dials_us_first_is_known_by_what_it_advertises() {
+    let mut table = Table::new(&["node-b:1"]);
+    let admitted = table.accept(Some("node-b:1"), "b", 2).expect("new");
+    assert!(admitted.is_news);
+    assert_eq!(table.rows(), [row("node-b:1", "b")]);
+    let peer = "node-b:1".parse().expect("valid");
+    assert!(table.members.link_to(&peer).is_some(), "no need to dial it");
+}
+
+#[test]
+fn configured_peer_is_recognised_by_dialling_it_although_it_is_linked() {
+    let mut table = Table::new(&["node-b:1"]);
+    table.accept(None, "b", 2).expect("new");
+    assert_eq!(table.rows().len(), 2, "nobody knows yet that they are one");
+    assert!(!table.members.all_tried());
+    assert_eq!(
+        table.dial("node-b:1", "b", 2).expect_err("linked already"),
+        Refusal::Duplicate
+    );
+    assert_eq!(table.rows(), [row("node-b:1", "b")]);
+    assert!(table.members.all_tried());
+    assert_eq!(table.members.links().len(), 1);
+}
+
+#[test]
+fn node_that_restarts_takes_its_place_under_its_name() {
+    let mut table = Table::new(&[]);
+    let first = table.accept(None, "b", 2).expect("new");
+    assert!(first.is_news);
+    let twin = table.accept(None, "b", 3).expect_err("the first one lives");
+    assert!(matches!(twin, Refusal::DuplicateName { .. }));
+    let link = table.members.links().remove(0);
+    let gone = table.members.close(link.id).expect("it was up");
+    assert_eq!(&*gone.name, "b");
+    assert!(
+        table
+            .accept(None, "b", 3)
+            .expect("the name is free")
+            .is_news
+    );
+    assert_eq!(table.rows().len(), 1);
+}
+
+#[test]
+fn peer_that_dials_again_replaces_its_link_without_news() {
+    let mut table = Table::new(&[]);
+    table.accept(None, "b", 2).expect("new");
+    let again = table.accept(None, "b", 2).expect("it lost the first one");
+    assert!(!again.is_news);
+    assert_eq!(again.replaced.len(), 1);
+    assert_eq!(table.members.links().len(), 1);
+    assert!(table.members.close(again.replaced[0].id).is_none());
+}
+
+#[test]
+fn member_is_down_after_a_while_of_silence_unless_it_left() {
+    let mut table = Table::new(&[]);
+    table.accept(None, "b", 2).expect("new");
+    table.accept(None, "c", 3).expect("new");
+    for link in table.members.links() {
+        if &*link.name == "c" {
+            table.members.leave(link.id).expect("it is there");
+        }
+        table.members.close(link.id);
+    }
+    assert!(table.members.sweep(3_000, NOW).is_empty());
+    let later = Now {
+        mono_ms: NOW.mono_ms + 3_000,
+        ..NOW
+    };
+    let down = table.members.sweep(3_000, later);
+    assert_eq!(down.iter().map(|who| &*who.name).collect::<Vec<_>>(), ["b"]);
+    assert!(table.members.sweep(3_000, later).is_empty(), "told once");
+}
+
+#[test]
+fn unlisted_members_are_bounded_and_the_living_stay() {
+    let mut table = Table::new(&["node-a:1"]);
+    let name = |n: usize| format!("n{n}");
+    for n in 0..MAX_UNLISTED {
+        let boot = u8::try_from(n + 10).expect("few");
+        table.accept(None, &name(n), boot).expect("room");
+    }
+    let refused = table.accept(None, "more", 200).expect_err("all are alive");
+    assert_eq!(refused, Refusal::NotListed);
+    let link = table.members.links().remove(7);
+    table.members.close(link.id);
+    table.accept(None, "more", 200).expect("one is gone");
+    let rows = table.rows();
+    assert_eq!(rows.len(), 1 + MAX_UNLISTED);
+    assert!(rows.iter().all(|(_, name)| name.as_deref() != Some("n7")));
+}
