@@ -135,6 +135,7 @@ impl Store {
         if self.graves.load(Ordering::Relaxed) >= self.limits.max_tombstones() {
             return Err(SessionError::Full);
         }
+        let stamp = Stamp::ZERO.next(now).ok_or(SessionError::Exhausted)?;
         let counted = self
             .live
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
@@ -144,7 +145,6 @@ impl Store {
         let birth = self.shared_birth(birth);
         let mut shard = self.shard(&key);
         let origin = shard.next_origin(self.boot);
-        let stamp = Stamp::ZERO.next(now).ok_or(SessionError::Exhausted)?;
         let state = SessionState::new(birth, secret, Tag { stamp, origin }, now);
         shard.insert(self.boot, key, state, now);
         if let Some(live) = shard.live.get_mut(&key) {
