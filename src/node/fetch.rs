@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use tokio::{sync::Notify, time::timeout};
 
 use super::{
@@ -35,6 +36,8 @@ struct Awaited {
     /// Whom the answer to the last question may still come from. Peers that are being dialled are
     /// asked once they are there.
     silent: BTreeSet<LinkId>,
+    /// A link was closed that had not answered the last question.
+    is_torn: bool,
     /// Something was merged or answered.
     news: Arc<Notify>,
 }
@@ -44,9 +47,16 @@ struct Awaited {
 pub(super) enum Evidence {
     /// The client may have made the key up.
     None,
+    /// The client may have made the key up, and what this node holds may be out of date: only
+    /// answers to questions from now on count.
+    Pause,
     /// A node of this cluster has told the client of it.
     Token,
 }
+
+/// A peer was asked, and its link closed before it answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Torn;
 
 /// A request that waits; its end is told however it ends.
 #[derive(Debug)]
@@ -72,7 +82,7 @@ impl FetchBoard {
     pub(super) fn enter(&self, key: Locator, evidence: Evidence) -> Option<Waiting<'_>> {
         let mut awaited = self.lock();
         let is_new = !awaited.contains_key(&key);
-        if is_new && evidence == Evidence::None && awaited.len() >= MAX_KEYS {
+        if is_new && evidence != Evidence::Token && awaited.len() >= MAX_KEYS {
             return None;
         }
         let entry = awaited.entry(key).or_default();
@@ -80,7 +90,7 @@ impl FetchBoard {
         let enough = match evidence {
             Evidence::None => entry.questions.max(1),
             // The answer to a question under way may be older than the write.
-            Evidence::Token => entry.questions + 1,
+            Evidence::Pause | Evidence::Token => entry.questions + 1,
         };
         Some(Waiting {
             board: self,
@@ -106,6 +116,7 @@ impl FetchBoard {
         } else if entry.questions < waiting.enough {
             entry.questions += 1;
             entry.silent = links.collect();
+            entry.is_torn = false;
             Step::Ask
         } else if others == Others::Expected {
             Step::Wait
@@ -124,12 +135,19 @@ impl FetchBoard {
 
     fn closed(&self, link: LinkId) {
         let mut awaited = self.lock();
-        let answered = awaited
-            .values_mut()
-            .filter_map(|entry| entry.silent.remove(&link).then(|| Arc::clone(&entry.news)));
-        let news: Vec<_> = answered.collect();
+        let mut news = Vec::new();
+        for entry in awaited.values_mut() {
+            if entry.silent.remove(&link) {
+                entry.is_torn = true;
+                news.push(Arc::clone(&entry.news));
+            }
+        }
         drop(awaited);
         tell(news);
+    }
+
+    fn is_torn(&self, key: &Locator) -> bool {
+        self.lock().get(key).is_some_and(|entry| entry.is_torn)
     }
 
     /// A new link is to be asked, too: for which keys.
@@ -229,6 +247,29 @@ impl Node {
         let asked = self.ask_until(&waiting, || self.read(&key, |_| ()).is_ok());
         // A peer that does not answer in time is as good as one that does not have it.
         let _ = timeout(DEADLINE, asked).await;
+    }
+
+    /// Asks peers for sessions that may be held here. Returns when all peers have answered for all
+    /// of them and the answers were merged, or 500 ms are over. Dropping it is harmless.
+    ///
+    /// # Errors
+    ///
+    /// [`Torn`] if a link closed before it brought an answer: there may be a new one to ask.
+    pub(super) async fn ask_all(&self, keys: &[Locator]) -> Result<(), Torn> {
+        let answers = join_all(keys.iter().map(|key| self.ask_again(*key))).await;
+        answers.into_iter().collect()
+    }
+
+    async fn ask_again(&self, key: Locator) -> Result<(), Torn> {
+        let Some(waiting) = self.fetches.enter(key, Evidence::Pause) else {
+            return Ok(());
+        };
+        // A peer that does not answer in time is as good as one that does not have it.
+        let _ = timeout(DEADLINE, self.ask_until(&waiting, || false)).await;
+        if self.fetches.is_torn(&key) {
+            return Err(Torn);
+        }
+        Ok(())
     }
 
     /// Asks peers until `is_there` or all have answered.

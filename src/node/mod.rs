@@ -19,6 +19,7 @@ mod leave;
 mod link;
 mod members;
 mod membership;
+mod pause;
 mod peer;
 mod sessions;
 mod stats;
@@ -49,6 +50,7 @@ use self::{
     join::Join,
     leave::Leaving,
     members::Members,
+    pause::Pauses,
     peer::PeerLink,
     stats::Counters,
     throttle::Throttle,
@@ -91,6 +93,7 @@ pub(crate) struct Node {
     leaving: watch::Sender<Leaving>,
     events: EventHub,
     fetches: FetchBoard,
+    pauses: Pauses,
     cookies: CookieNames,
     counters: Counters,
     refusals: Throttle,
@@ -138,6 +141,7 @@ impl Node {
             leaving: watch::Sender::new(Leaving::No),
             events: EventHub::new(),
             fetches: FetchBoard::default(),
+            pauses: Pauses::new(settings.ack_timeout, now),
             cookies: CookieNames::default(),
             counters: Counters::default(),
             refusals: Throttle::default(),
@@ -234,6 +238,10 @@ impl Node {
         DecodeLimits {
             max_session_bytes: limits.max_session_bytes,
             max_names: limits.max_names().saturating_mul(Limits::HARD),
+            max_entries: limits
+                .max_sessions
+                .saturating_add(limits.max_tombstones())
+                .saturating_mul(Limits::HARD),
             digest_shards: shape.lock_shards.saturating_mul(shape.digests_per_lock),
         }
     }
