@@ -126,6 +126,31 @@ async fn write_that_its_node_cannot_bring_is_got_from_a_third() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn write_that_died_with_its_node_is_asked_for_until_the_next_write_only() {
+    let (network, [one, two]) = linked(Consistency::ReadYourWrites).await;
+    let mut jar = Jar::default();
+    jar.at_once(&one, set(1)).await.expect("written");
+    assert_eq!(jar.get(&two).await, Some(1));
+    network.cut();
+    wait_until(|| two.cluster().members()[0].state != MemberState::Up).await;
+    jar.at_once(&one, set(2)).await.expect("written");
+    // As long as its node may come back with it, it is not given up.
+    jar.send(&two, set(3)).await.expect("written");
+    assert_eq!(jar.get(&two).await, Some(3));
+    assert_eq!(stale_reads(&two), 2);
+    drop(one);
+    network.heal();
+    wait_until(|| network.is_free(1)).await;
+    let one = node_of(&network, 1, &[1, 2]);
+    are_up(&one).await;
+    jar.send(&two, set(4)).await.expect("written");
+    assert_eq!(stale_reads(&two), 3);
+    assert_eq!(jar.get(&two).await, Some(4));
+    assert_eq!(jar.get(&one).await, Some(4));
+    assert_eq!([stale_reads(&one), stale_reads(&two)], [0, 3]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn only_a_token_with_a_valid_code_has_a_request_wait() {
     let [one, two] = pair(Consistency::ReadYourWrites).await;
     let mut jar = Jar::default();

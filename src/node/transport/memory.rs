@@ -51,6 +51,12 @@ impl MemoryNetwork {
         state.cut_pairs.clear();
     }
 
+    /// Whether nobody listens at a port.
+    #[cfg(test)]
+    pub(crate) fn is_free(&self, port: u16) -> bool {
+        !self.lock().listeners.contains_key(&port)
+    }
+
     /// Delivers nothing until [`MemoryNetwork::release`], without a word to anybody: what is sent
     /// waits in the streams.
     #[cfg(test)]
