@@ -6,6 +6,7 @@
 
 mod accept;
 mod acks;
+mod catch_up;
 mod cluster;
 mod cookies;
 mod dial;
@@ -55,7 +56,10 @@ use self::{
     throttle::Throttle,
     transport::Transport,
 };
-pub(crate) use self::{acks::AckWait, cookies::Claim};
+pub(crate) use self::{
+    acks::AckWait,
+    cookies::{Claim, CookieUse},
+};
 pub use self::{
     cluster::Cluster,
     events::{Event, Events, SessionEvent, SessionEventKind},
@@ -181,8 +185,8 @@ impl Node {
     }
 
     /// Claims a cookie name for a context, once for all layers of this node.
-    pub(crate) fn claim_cookie(&self, name: &str, context: &Arc<str>) -> Claim {
-        self.cookies.claim(name, context)
+    pub(crate) fn claim_cookie(&self, name: &str, used: CookieUse, context: &Arc<str>) -> Claim {
+        self.cookies.claim(name, used, context)
     }
 
     /// The log has grown: every link's writer looks at it.

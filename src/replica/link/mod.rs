@@ -386,6 +386,12 @@ impl Link {
         self.outbound.is_lagging()
     }
 
+    /// Whether nothing is under way on either side's behalf.
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        self.inbound.is_idle() && self.outbound.is_idle() && self.repair.is_idle()
+    }
+
     pub(crate) const fn acks(&self) -> LinkAcks {
         self.outbound.acks()
     }
