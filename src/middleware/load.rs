@@ -15,7 +15,8 @@ impl Visit {
     /// a pause of this process, at a peer. Dropping this leaves the visit as it was.
     pub(super) async fn load(&self) {
         // A session that one peer has sent already may lack what another one was told meanwhile.
-        if self.node().may_be_behind() || self.node().awaits_transfer() {
+        let is_first = matches!(self.state().phase, Phase::Unread);
+        if is_first && (self.node().may_be_behind() || self.node().awaits_transfer()) {
             self.node().catch_up_on(self.presented_keys()).await;
         }
         self.catch_up().await;
