@@ -1,7 +1,7 @@
 //! Requests that ask peers for a session while the state transfer is under way.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::Duration,
 };
@@ -19,7 +19,7 @@ use crate::session::Locator;
 #[derive(Debug, Default)]
 pub(super) struct FetchBoard {
     /// Short lookups only; no other lock is taken inside.
-    asked: Mutex<HashMap<Locator, Asked>>,
+    asked: Mutex<BTreeMap<Locator, Asked>>,
 }
 
 #[derive(Debug)]
@@ -100,7 +100,7 @@ impl FetchBoard {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Locator, Asked>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Locator, Asked>> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

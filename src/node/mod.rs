@@ -18,6 +18,7 @@ mod leave;
 mod link;
 mod members;
 mod membership;
+mod outside;
 mod peer;
 mod sessions;
 mod stats;
@@ -39,6 +40,8 @@ use std::{
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+#[cfg(test)]
+pub(crate) use self::outside::{Random, TimeOfDay};
 use self::{
     acks::AckBoard,
     cookies::CookieNames,
@@ -51,9 +54,8 @@ use self::{
     peer::PeerLink,
     stats::Counters,
     throttle::Throttle,
-    transport::Transport,
 };
-pub(crate) use self::{acks::AckWait, cookies::Claim};
+pub(crate) use self::{acks::AckWait, cookies::Claim, outside::Outside};
 pub use self::{
     cluster::Cluster,
     events::{Event, Events, SessionEvent, SessionEventKind},
@@ -92,7 +94,7 @@ pub(crate) struct Node {
     refusals: Throttle,
     next_link: AtomicU64,
     local_addr: Option<SocketAddr>,
-    transport: Arc<dyn Transport>,
+    outside: Outside,
     /// Ends listener, dialling and links.
     network: CancellationToken,
     /// All tasks that end with `network`.
@@ -103,10 +105,10 @@ impl Node {
     fn new(
         settings: Settings,
         boot: BootId,
-        transport: Arc<dyn Transport>,
+        outside: Outside,
         local_addr: Option<SocketAddr>,
     ) -> Self {
-        let clock = Clock::default();
+        let clock = Clock::new(Arc::clone(&outside.time_of_day));
         let now = clock.now();
         let hello = Hello {
             min_version: *PROTOCOL.start(),
@@ -139,7 +141,7 @@ impl Node {
             refusals: Throttle::default(),
             next_link: AtomicU64::new(0),
             local_addr,
-            transport,
+            outside,
             network: CancellationToken::new(),
             tasks: TaskTracker::new(),
             clock,
