@@ -84,6 +84,8 @@ mod middleware;
 mod node;
 mod replica;
 mod session;
+#[cfg(all(test, feature = "axum"))]
+mod simulated;
 mod wire;
 
 #[cfg(feature = "axum")]

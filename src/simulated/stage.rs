@@ -1,0 +1,318 @@
+//! What everybody in a run shares: the plan, the nodes as they live, the history. The test looks
+//! into the nodes from here, which no peer and no client can.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::Notify;
+
+use super::{history::History, sockets::Sockets};
+use crate::{
+    MemberState,
+    node::{Cluster, Node},
+    replica::{Opened, Shipping},
+    session::{Locator, Secret, SecretHash, Slot, Vector},
+};
+
+/// One run of a node's process.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Life {
+    pub(super) node: usize,
+    pub(super) run: u32,
+}
+
+impl fmt::Debug for Life {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "n{}.{}", self.node, self.run)
+    }
+}
+
+/// How hard the faults are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Weather {
+    /// One fault at a time that the cluster promises to bear without loss: a node dies, a link is
+    /// slow. Everything acknowledged must stay.
+    Gusty,
+    /// Anything at any time. What was acknowledged must stay as long as one node that held it then
+    /// has lived.
+    Wild,
+}
+
+/// What a seed says about a run.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) seed: u64,
+    pub(super) nodes: usize,
+    pub(super) weather: Weather,
+    pub(super) log_records: usize,
+    pub(super) skews_ms: Vec<i64>,
+}
+
+impl Plan {
+    pub(super) fn of(seed: u64) -> Self {
+        let mut dice = Dice::new(seed, 0x51A6);
+        let nodes = [2, 3, 3, 5][dice.below(4)];
+        let weather = [Weather::Gusty, Weather::Wild, Weather::Wild][dice.below(3)];
+        // A short log is overrun by any longer cut.
+        let log_records = match weather {
+            Weather::Gusty => 4096,
+            Weather::Wild => [8, 64, 4096][dice.below(3)],
+        };
+        let hour_ms = 3_600_000;
+        let skew = |_| dice.below(2 * hour_ms) as i64 - hour_ms as i64;
+        Self {
+            seed,
+            nodes,
+            weather,
+            log_records,
+            skews_ms: (0..nodes).map(skew).collect(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Storm,
+    /// No new requests while the cluster converges.
+    Lull,
+    /// Every session is looked at on every node.
+    Calm,
+}
+
+pub(super) struct Stage {
+    pub(super) plan: Plan,
+    phase: Mutex<Phase>,
+    /// Wakes in the order in which visitors began to wait; a `watch` channel wakes in any.
+    phase_changed: Notify,
+    nodes: Mutex<Vec<Place>>,
+    history: Mutex<History>,
+}
+
+#[derive(Default)]
+struct Place {
+    runs: u32,
+    cluster: Option<Cluster>,
+    sockets: Arc<Sockets>,
+}
+
+impl Stage {
+    pub(super) fn new(plan: Plan) -> Self {
+        Self {
+            phase: Mutex::new(Phase::Storm),
+            phase_changed: Notify::new(),
+            nodes: Mutex::new((0..plan.nodes).map(|_| Place::default()).collect()),
+            history: Mutex::new(History::new(plan.weather)),
+            plan,
+        }
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        *self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_phase(&self, phase: Phase) {
+        *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
+        self.phase_changed.notify_waiters();
+    }
+
+    pub(super) async fn calm(&self) {
+        loop {
+            let changed = self.phase_changed.notified();
+            if self.phase() == Phase::Calm {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    pub(super) fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A node's process starts.
+    pub(super) fn born(&self, node: usize) -> Life {
+        let place = &mut self.nodes()[node];
+        place.runs += 1;
+        let run = place.runs;
+        Life { node, run }
+    }
+
+    pub(super) fn lives(&self, life: Life, cluster: Cluster, sockets: Arc<Sockets>) {
+        let place = &mut self.nodes()[life.node];
+        place.cluster = Some(cluster);
+        place.sockets = sockets;
+    }
+
+    /// Call it before the process is ended, so that nothing here keeps it alive.
+    pub(super) fn dies(&self, node: usize) {
+        let place = &mut self.nodes()[node];
+        place.sockets.die();
+        place.cluster = None;
+    }
+
+    pub(super) fn life(&self, node: usize) -> Option<Life> {
+        self.present()[node].as_ref().map(|(life, _)| *life)
+    }
+
+    pub(super) fn alive(&self) -> Vec<Option<Life>> {
+        let present = self.present();
+        present.iter().map(|p| Some(p.as_ref()?.0)).collect()
+    }
+
+    /// Living nodes of which `holds` is true.
+    pub(super) fn where_(&self, holds: impl Fn(&Node) -> bool) -> BTreeSet<Life> {
+        let present = self.present();
+        let living = present.iter().flatten();
+        let found = living.filter(|(_, cluster)| holds(cluster.node()));
+        found.map(|(life, _)| *life).collect()
+    }
+
+    /// The peers that a node waits for, as lives.
+    pub(super) fn up_at(&self, node: usize) -> BTreeSet<Life> {
+        let present = self.present();
+        let Some((_, cluster)) = &present[node] else {
+            return BTreeSet::new();
+        };
+        let members = cluster.members();
+        let up = members.iter().filter(|m| m.state == MemberState::Up);
+        let names: BTreeSet<_> = up.filter_map(|m| m.name.clone()).collect();
+        let living = present.iter().flatten().map(|(life, _)| *life);
+        living.filter(|l| names.contains(&name(l.node))).collect()
+    }
+
+    pub(super) fn is_ready(&self, node: usize) -> bool {
+        let present = self.present();
+        present[node].as_ref().is_some_and(|(_, c)| c.is_ready())
+    }
+
+    /// `Err` says what is still missing until all nodes are up, ready and equal.
+    pub(super) fn settled(&self) -> Result<(), String> {
+        let present = self.present();
+        let mut first = None;
+        for (node, place) in present.iter().enumerate() {
+            let Some((life, cluster)) = place else {
+                return Err(format!("n{node} is down"));
+            };
+            if !cluster.is_ready() {
+                return Err(format!("{life:?} is not ready"));
+            }
+            let members = cluster.members();
+            let up = members.iter().filter(|m| m.state == MemberState::Up);
+            if up.count() != present.len() - 1 || members.len() != present.len() - 1 {
+                return Err(format!("{life:?} sees {members:?}"));
+            }
+            let view = (contents(cluster.node()), cluster.stats().tombstones);
+            match &first {
+                None => first = Some(view),
+                Some(other) if *other == view => {}
+                Some(_) => return Err(format!("{life:?} holds something else than n0")),
+            }
+        }
+        Ok(())
+    }
+
+    /// What the first node holds: every session and its writes. After [`Stage::settled`], what all
+    /// hold.
+    pub(super) fn sessions(&self) -> BTreeMap<Locator, BTreeSet<u32>> {
+        let present = self.present();
+        let Some((_, cluster)) = present.iter().flatten().next() else {
+            return BTreeMap::new();
+        };
+        let held = contents(cluster.node());
+        let writes = held.into_iter().map(|(key, (_, slots, _))| {
+            let names = slots.iter().filter_map(|(name, _)| written(name));
+            (key, names.collect())
+        });
+        writes.collect()
+    }
+
+    fn present(&self) -> Vec<Option<(Life, Cluster)>> {
+        let nodes = self.nodes();
+        let places = nodes.iter().enumerate().map(|(node, place)| {
+            let run = place.runs;
+            let cluster = place.cluster.clone()?;
+            Some((Life { node, run }, cluster))
+        });
+        places.collect()
+    }
+
+    fn nodes(&self) -> MutexGuard<'_, Vec<Place>> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+type Contents = (Vector, Vec<(Arc<str>, Slot)>, Vec<(SecretHash, bool)>);
+
+fn contents(node: &Node) -> BTreeMap<Locator, Contents> {
+    let store = node.replica().store();
+    let keys = store.select(|_| true);
+    let read = |key: Locator| {
+        let state = store.read(&key, |state| {
+            let secrets = state.secrets().states().iter();
+            let secrets = secrets.map(|s| (s.hash, s.dead_at_ms.is_some())).collect();
+            (state.vector().clone(), state.slots().to_vec(), secrets)
+        });
+        Some((key, state.ok()?))
+    };
+    keys.into_iter().filter_map(read).collect()
+}
+
+/// Whether a node holds what a request wrote.
+pub(super) fn has_write(node: &Node, key: &Locator, op: u32) -> bool {
+    let name = write_name(op);
+    let found = node.read(key, |state| state.slot(&name).is_some());
+    found.is_ok_and(|found| found)
+}
+
+/// Whether a node knows that a session was destroyed.
+pub(super) fn is_buried(node: &Node, key: &Locator) -> bool {
+    let nobody = Secret::from_random([0; 16]);
+    let store = node.replica().store();
+    let opened = store.open("", key, &nobody, Shipping::Later, node.now());
+    opened == Opened::Unknown { held: true } && store.read(key, |_| ()).is_err()
+}
+
+/// The attribute by which a write is known for ever: each has one of its own.
+pub(super) fn write_name(op: u32) -> String {
+    format!("w{op}")
+}
+
+pub(super) fn written(name: &str) -> Option<u32> {
+    name.strip_prefix('w')?.parse().ok()
+}
+
+pub(super) fn name(node: usize) -> String {
+    format!("n{node}")
+}
+
+/// SplitMix64.
+#[derive(Clone, Debug)]
+pub(super) struct Dice(u64);
+
+impl Dice {
+    pub(super) fn new(seed: u64, purpose: u64) -> Self {
+        let mut dice = Self(seed ^ purpose.wrapping_mul(0xD6E8_FEB8_6659_FD93));
+        dice.roll();
+        dice
+    }
+
+    pub(super) fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub(super) fn below(&mut self, bound: usize) -> usize {
+        (self.roll() >> 33) as usize % bound
+    }
+
+    /// Milliseconds in `from..to`.
+    pub(super) fn ms(&mut self, from: u64, to: u64) -> std::time::Duration {
+        std::time::Duration::from_millis(from + self.below((to - from) as usize) as u64)
+    }
+}
