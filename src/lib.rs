@@ -48,6 +48,8 @@
 //!   until it has caught up. A response that read another request's unacknowledged changes waits
 //!   for them, too. Attribute writes of [filtered](ClusterSessionLayer::with_filter) requests are
 //!   the exception: they travel with the session's next commit.
+//! - **Read your writes**, when asked for: with [`Consistency::ReadYourWrites`] a client that goes
+//!   from node to node reads what it wrote even if no response waited for peers.
 //! - **All nodes converge** once faults end, whatever was lost, reordered, cut or restarted.
 //! - **Deleted stays deleted**, unless a cut longer than the memory of it (24 hours or more) has the
 //!   session in use on both sides.
@@ -80,18 +82,23 @@
 //! | `test-util` | no | clusters in one process whose links can be cut and healed, for an app's own tests |
 
 pub mod config;
+#[cfg(feature = "__internals")]
+#[doc(hidden)]
+pub mod internals;
 mod middleware;
 mod node;
 mod replica;
 mod session;
 #[cfg(all(test, feature = "axum"))]
 mod simulated;
+#[cfg(feature = "test-util")]
+pub mod test_util;
 mod wire;
 
 #[cfg(feature = "axum")]
 pub use crate::middleware::MissingLayer;
 pub use crate::{
-    config::{Ack, ClusterConfig, ConfigError, Expiry, StartError},
+    config::{Ack, ClusterConfig, ConfigError, Consistency, Expiry, StartError},
     middleware::{
         Attribute, ClusterSessionLayer, ClusterSessionService, FilterError, LayerError,
         ResponseFuture, SameSite, Session, SessionSlot, Typed,
@@ -102,3 +109,14 @@ pub use crate::{
     },
     session::{InvalidRoute, Route, SessionError},
 };
+
+/// The code in the documents compiles.
+#[cfg(all(doctest, feature = "axum"))]
+mod documents {
+    #[doc = include_str!("../README.md")]
+    mod readme {}
+    #[doc = include_str!("../docs/operations.md")]
+    mod operations {}
+    #[doc = include_str!("../docs/from-tomcat.md")]
+    mod from_tomcat {}
+}

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 #[non_exhaustive]
 pub enum Ack {
     /// Nobody's. A crash right after the response may lose the change, and the next request may
-    /// reach a peer that has not got it yet.
+    /// reach a peer that has not got it yet, unless
+    /// [`Consistency::ReadYourWrites`](crate::Consistency::ReadYourWrites) is asked for.
     None,
     /// The first peer's.
     One,

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
-use super::limits::{Limits, Shape};
+use super::{
+    key::KeyText,
+    limits::{Limits, Shape},
+};
 
 /// A node and the cluster it belongs to.
 ///
@@ -45,6 +48,9 @@ pub struct ClusterConfig {
     pub(super) insecure_plaintext: bool,
     #[serde(rename = "ack_timeout_ms", deserialize_with = "milliseconds")]
     pub(super) ack_timeout: Duration,
+    pub(super) consistency_key: Option<KeyText>,
+    #[serde(rename = "catch_up_timeout_ms", deserialize_with = "milliseconds")]
+    pub(super) catch_up_timeout: Duration,
     #[serde(rename = "transfer_timeout_ms", deserialize_with = "milliseconds")]
     pub(super) transfer_timeout: Duration,
     #[serde(rename = "leave_timeout_ms", deserialize_with = "milliseconds")]
@@ -175,6 +181,29 @@ impl ClusterConfig {
         self
     }
 
+    /// What [`Consistency::ReadYourWrites`](crate::Consistency::ReadYourWrites) signs its cookie
+    /// with: 32 random bytes as 64 hex digits or as base64, the same on all nodes. Default: none,
+    /// and a layer that needs it is an error.
+    ///
+    /// `openssl rand -base64 32` makes a good one. It opens no session: whoever knows it can have
+    /// requests wait in vain. A node with another key ignores the others' cookies.
+    #[must_use]
+    pub fn consistency_key(mut self, key: impl Into<String>) -> Self {
+        self.consistency_key = Some(KeyText(key.into()));
+        self
+    }
+
+    /// How long a request waits in all for what its client has written on another node, with
+    /// [`Consistency::ReadYourWrites`](crate::Consistency::ReadYourWrites). Default: 50 ms.
+    ///
+    /// Afterwards it gets what the node has, and [`Stats::stale_reads`](crate::Stats::stale_reads)
+    /// counts it.
+    #[must_use]
+    pub fn catch_up_timeout(mut self, time: Duration) -> Self {
+        self.catch_up_timeout = time;
+        self
+    }
+
     /// How long a joining node waits for all sessions before it says that it timed out: Tomcat's
     /// `stateTransferTimeout`. Default: 60 s. Zero does not wait. The transfer goes on either way.
     #[must_use]
@@ -257,7 +286,7 @@ impl ClusterConfig {
 
     /// Whether session events are also sent for changes that come from peers: Tomcat's
     /// `notifyListenersOnReplication`. Default: `false`, each event is sent on one node, that which
-    /// made the change.
+    /// made the change. The exception is expiry, which each node tells of its own copy.
     #[must_use]
     pub fn notify_listeners_on_replication(mut self, notify: bool) -> Self {
         self.notify_listeners_on_replication = notify;
@@ -282,6 +311,8 @@ impl ClusterConfig {
             peers: Vec::new(),
             insecure_plaintext: false,
             ack_timeout: Duration::from_secs(1),
+            consistency_key: None,
+            catch_up_timeout: Duration::from_millis(50),
             transfer_timeout: Duration::from_secs(60),
             leave_timeout: Duration::from_secs(5),
             heartbeat_interval: Duration::from_millis(500),
@@ -313,6 +344,7 @@ mod tests {
         let json = r#"{
             "node": "n1", "cluster": "shop", "route": "r1", "listen": "[::]:4100", "auto_bind": 5,
             "advertise": "shop1:4100", "peers": ["a:1", "b:2"], "insecure_plaintext": true,
+            "consistency_key": "k", "catch_up_timeout_ms": 9,
             "ack_timeout_ms": 1, "transfer_timeout_ms": 2, "leave_timeout_ms": 3,
             "heartbeat_interval_ms": 4, "down_after_ms": 8, "max_sessions": 5,
             "max_session_bytes": 6, "max_attributes": 7, "log_records": 8,
@@ -328,6 +360,8 @@ mod tests {
             .peer("a:1")
             .peers(["b:2"])
             .insecure_plaintext()
+            .consistency_key("k")
+            .catch_up_timeout(ms(9))
             .ack_timeout(ms(1))
             .transfer_timeout(ms(2))
             .leave_timeout(ms(3))

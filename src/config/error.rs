@@ -2,6 +2,7 @@
 
 use std::{fmt, io, ops::RangeInclusive};
 
+use super::key::KeyProblem;
 use crate::session::InvalidRoute;
 
 /// A configuration that cannot work. Nothing was started; each message names the fix.
@@ -56,6 +57,11 @@ pub enum ConfigError {
         /// The address as configured.
         address: String,
     },
+    /// The key is not one that nobody can guess.
+    #[error(
+        "`consistency_key` {0}; make one with `openssl rand -base64 32`, the same for all nodes"
+    )]
+    ConsistencyKey(KeyProblem),
     /// A number is outside what the crate can work with.
     #[error("`{setting}` is {value} but must be {} to {}", range.start(), range.end())]
     OutOfRange {

@@ -3,19 +3,24 @@
 mod ack;
 mod address;
 mod cluster;
+mod consistency;
 mod error;
 mod expiry;
+mod key;
 mod limits;
 mod settings;
 
 pub use self::{
     ack::Ack,
     cluster::ClusterConfig,
+    consistency::Consistency,
     error::{AddressProblem, ConfigError, StartError},
     expiry::Expiry,
+    key::KeyProblem,
 };
 pub(crate) use self::{
     address::{ListenAddr, PeerAddr},
+    key::Key,
     limits::{Limits, Shape},
     settings::{Settings, is_name},
 };

@@ -6,6 +6,7 @@ use super::{
     address::{ListenAddr, PeerAddr},
     cluster::ClusterConfig,
     error::ConfigError,
+    key::{Key, KeyText},
     limits::{Limits, Shape},
 };
 use crate::session::Route;
@@ -23,6 +24,8 @@ pub(crate) struct Settings {
     pub(crate) peers: Vec<PeerAddr>,
     pub(crate) plaintext_allowed: bool,
     pub(crate) ack_timeout: Duration,
+    pub(crate) consistency_key: Option<Key>,
+    pub(crate) catch_up_timeout: Duration,
     pub(crate) transfer_timeout: Duration,
     pub(crate) leave_timeout: Duration,
     pub(crate) heartbeat_interval: Duration,
@@ -47,6 +50,8 @@ impl ClusterConfig {
             peers,
             insecure_plaintext,
             ack_timeout,
+            consistency_key,
+            catch_up_timeout,
             transfer_timeout,
             leave_timeout,
             heartbeat_interval,
@@ -107,6 +112,12 @@ impl ClusterConfig {
             peers,
             plaintext_allowed: *insecure_plaintext,
             ack_timeout: positive("ack_timeout", *ack_timeout)?,
+            consistency_key: consistency_key
+                .as_ref()
+                .map(KeyText::parse)
+                .transpose()
+                .map_err(ConfigError::ConsistencyKey)?,
+            catch_up_timeout: positive("catch_up_timeout", *catch_up_timeout)?,
             transfer_timeout: capped(*transfer_timeout),
             leave_timeout: capped(*leave_timeout),
             heartbeat_interval,
@@ -238,6 +249,8 @@ mod tests {
             peers: Vec::new(),
             plaintext_allowed: false,
             ack_timeout: Duration::from_secs(1),
+            consistency_key: None,
+            catch_up_timeout: Duration::from_millis(50),
             transfer_timeout: Duration::from_secs(60),
             leave_timeout: Duration::from_secs(5),
             heartbeat_interval: Duration::from_millis(500),
@@ -276,6 +289,19 @@ mod tests {
         refused(&node().route("a.b"), &["route \"a.b\"", "1 to 32"]);
         let settings = node().route("tomcat1").settings().expect("valid");
         assert_eq!(settings.route.expect("set").as_str(), "tomcat1");
+    }
+
+    #[test]
+    fn consistency_key_is_checked_and_its_error_shows_how_to_make_one() {
+        for weak in ["hunter2".to_owned(), "00".repeat(32)] {
+            let error = refused(
+                &node().consistency_key(&weak),
+                &["`consistency_key`", "`openssl rand -base64 32`"],
+            );
+            assert!(!error.to_string().contains(&weak));
+        }
+        let none = node().catch_up_timeout(Duration::ZERO);
+        refused(&none, &["`catch_up_timeout`"]);
     }
 
     #[test]

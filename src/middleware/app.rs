@@ -6,7 +6,7 @@ use super::{cookie::SessionCookie, filter::Filter};
 use crate::{
     config::Ack,
     node::{Cluster, Node},
-    session::Birth,
+    session::{Birth, TokenKey},
 };
 
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub(super) struct App {
     /// What sessions created here start with.
     pub(super) birth: Arc<Birth>,
     pub(super) ack: Ack,
+    /// With it, clients are sure to read their writes.
+    pub(super) tokens: Option<TokenKey>,
     pub(super) filter: Filter,
 }
 

@@ -96,6 +96,7 @@ impl CookieRules {
             return Err(LayerError::SameSiteNone);
         }
         Ok(SessionCookie {
+            seen_name: format!("{name}{SEEN_SUFFIX}"),
             name,
             rules: Self {
                 secure,
@@ -137,6 +138,9 @@ impl CookieRules {
 #[derive(Clone, Debug)]
 pub(super) struct SessionCookie {
     name: String,
+    /// Of the cookie that tells what the client has written. It has the prefix of the other, and the
+    /// same attributes.
+    seen_name: String,
     rules: CookieRules,
 }
 
@@ -145,8 +149,19 @@ impl SessionCookie {
         &self.name
     }
 
+    pub(super) fn seen_name(&self) -> &str {
+        &self.seen_name
+    }
+
     pub(super) fn is_persistent(&self) -> bool {
         self.rules.persistence == Persistence::Session
+    }
+
+    /// What `Max-Age` says when the session has this long to live; `None` for a cookie that ends
+    /// with the browser.
+    pub(super) fn max_age(&self, remaining_ms: Option<u64>) -> Option<Duration> {
+        self.is_persistent()
+            .then(|| Duration::from_secs(remaining_ms.unwrap_or(u64::MAX).div_ceil(1000)))
     }
 
     /// Whether a `Cookie` field may hold our cookie. Cheap; says yes too often rather than no.
@@ -159,18 +174,36 @@ impl SessionCookie {
 
     /// The values that a `Cookie` field has for our name, in the client's order.
     pub(super) fn values_in<'a>(&'a self, field: &'a HeaderValue) -> impl Iterator<Item = &'a str> {
-        field
-            .as_bytes()
-            .split(|byte| *byte == b';')
-            .filter_map(|pair| {
-                let (name, value) = str::from_utf8(pair).ok()?.split_once('=')?;
-                (name.trim() == self.name).then(|| value.trim())
-            })
+        values_of(&self.name, field)
+    }
+
+    /// The values that a `Cookie` field has for the name that tells what the client has written.
+    pub(super) fn seen_in<'a>(&'a self, field: &'a HeaderValue) -> impl Iterator<Item = &'a str> {
+        values_of(&self.seen_name, field)
     }
 
     /// The `Set-Cookie` field that gives the client `value`.
     pub(super) fn set(&self, value: String, max_age: Option<Duration>) -> HeaderValue {
-        let mut cookie = self.with_attributes(value);
+        self.set_named(&self.name, value, max_age)
+    }
+
+    /// The `Set-Cookie` field that tells the client what it has written.
+    pub(super) fn set_seen(&self, value: String, max_age: Option<Duration>) -> HeaderValue {
+        self.set_named(&self.seen_name, value, max_age)
+    }
+
+    /// The `Set-Cookie` field that takes the session away.
+    pub(super) fn removal(&self) -> HeaderValue {
+        self.removal_of(&self.name)
+    }
+
+    /// The `Set-Cookie` field that takes away what the client has written.
+    pub(super) fn seen_removal(&self) -> HeaderValue {
+        self.removal_of(&self.seen_name)
+    }
+
+    fn set_named(&self, name: &str, value: String, max_age: Option<Duration>) -> HeaderValue {
+        let mut cookie = self.with_attributes(name, value);
         if let Some(max_age) = max_age {
             let seconds = i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX);
             cookie.set_max_age(time::Duration::seconds(seconds));
@@ -178,18 +211,18 @@ impl SessionCookie {
         header(&cookie)
     }
 
-    /// The `Set-Cookie` field that takes it away: with the same attributes, or a browser would take
-    /// it for another cookie, or refuse it for its prefix.
-    pub(super) fn removal(&self) -> HeaderValue {
-        let mut cookie = self.with_attributes(String::new());
+    /// With the same attributes, or a browser would take it for another cookie, or refuse it for its
+    /// prefix.
+    fn removal_of(&self, name: &str) -> HeaderValue {
+        let mut cookie = self.with_attributes(name, String::new());
         cookie.set_max_age(time::Duration::ZERO);
         cookie.set_expires(Expiration::from(time::OffsetDateTime::UNIX_EPOCH));
         header(&cookie)
     }
 
-    fn with_attributes(&self, value: String) -> Cookie<'_> {
+    fn with_attributes<'a>(&'a self, name: &'a str, value: String) -> Cookie<'a> {
         let rules = &self.rules;
-        let mut cookie = Cookie::new(self.name.as_str(), value);
+        let mut cookie = Cookie::new(name, value);
         cookie.set_path(rules.path.as_str());
         cookie.set_secure(rules.secure);
         cookie.set_http_only(rules.http_only);
@@ -203,6 +236,16 @@ impl SessionCookie {
         }
         cookie
     }
+}
+
+fn values_of<'a>(name: &'a str, field: &'a HeaderValue) -> impl Iterator<Item = &'a str> {
+    field
+        .as_bytes()
+        .split(|byte| *byte == b';')
+        .filter_map(move |pair| {
+            let (found, value) = str::from_utf8(pair).ok()?.split_once('=')?;
+            (found.trim() == name).then(|| value.trim())
+        })
 }
 
 fn header(cookie: &Cookie<'_>) -> HeaderValue {
@@ -233,6 +276,7 @@ fn is_domain_byte(byte: u8) -> bool {
 }
 
 const DEFAULT_NAME: &str = "__Host-id";
+const SEEN_SUFFIX: &str = "-seen";
 const HOST_PREFIX: &str = "__Host-";
 const SECURE_PREFIX: &str = "__Secure-";
 

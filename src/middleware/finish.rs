@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     node::AckWait,
-    session::{CookieValue, Presented},
+    session::{CookieValue, Locator, Presented, SessionState},
 };
 
 impl Visit {
@@ -37,8 +37,21 @@ impl Visit {
             .unwrap_or(0)
     }
 
-    /// The `Set-Cookie` field the client needs, if any.
-    pub(super) fn set_cookie(&self) -> Option<HeaderValue> {
+    /// The `Set-Cookie` fields the client needs.
+    pub(super) fn set_cookies(&self) -> impl Iterator<Item = HeaderValue> {
+        self.id_cookie().into_iter().chain(self.seen_cookie())
+    }
+
+    /// How long a cookie of the session shall last; `Some(None)` is until the browser closes, `None`
+    /// that the session is gone.
+    pub(super) fn max_age(&self, key: &Locator) -> Option<Option<Duration>> {
+        let now_ms = self.node().now().mono_ms;
+        let remaining = |state: &SessionState| lifetime::remaining_ms(state, now_ms);
+        let remaining_ms = self.node().read(key, remaining).ok()?;
+        Some(self.app.cookie.max_age(remaining_ms))
+    }
+
+    fn id_cookie(&self) -> Option<HeaderValue> {
         let state = self.state();
         match (state.cookie, &state.phase) {
             (Outgoing::Removal, _) => Some(self.app.cookie.removal()),
@@ -62,11 +75,7 @@ impl Visit {
             })
         });
         let (birth, remaining_ms) = described.ok().flatten()?;
-        let max_age = self
-            .app
-            .cookie
-            .is_persistent()
-            .then(|| Duration::from_secs(remaining_ms.unwrap_or(u64::MAX).div_ceil(1000)));
+        let max_age = self.app.cookie.max_age(remaining_ms);
         let value = cookie.format(birth.route.as_ref());
         Some(self.app.cookie.set(value, max_age))
     }

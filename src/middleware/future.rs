@@ -74,12 +74,13 @@ where
         let mut answer = this.answer.take().expect("polled after completion");
         if let Some(request) = this.request.take()
             && let Ok(response) = &mut answer
-            && let Some(cookie) = request.0.set_cookie()
         {
             let headers = response.headers_mut();
-            headers.append(SET_COOKIE, cookie);
-            // A shared cache that kept this response would hand the session to everybody.
-            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            for cookie in request.0.set_cookies() {
+                headers.append(SET_COOKIE, cookie);
+                // A shared cache that kept this response would hand the session to everybody.
+                headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            }
         }
         Poll::Ready(answer)
     }

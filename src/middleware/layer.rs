@@ -12,9 +12,9 @@ use super::{
     service::ClusterSessionService,
 };
 use crate::{
-    config::{Ack, ClusterConfig, Expiry, StartError},
-    node::{Claim, Cluster},
-    session::Birth,
+    config::{Ack, ClusterConfig, Consistency, Expiry, StartError},
+    node::{Claim, Cluster, CookieUse},
+    session::{Birth, TokenKey},
 };
 
 /// Gives the requests of the services it wraps a [`SessionSlot`](crate::SessionSlot).
@@ -27,6 +27,7 @@ use crate::{
 /// | cookie | `__Host-id; Secure; HttpOnly; Path=/; SameSite=Lax`, until the browser closes |
 /// | expiry | 30 minutes idle |
 /// | acknowledgements | [`Ack::All`]: of every live peer |
+/// | consistency | [`Consistency::Eventual`] |
 /// | filter | none |
 /// | context | none |
 ///
@@ -60,6 +61,7 @@ struct Options {
     context: Option<Arc<str>>,
     expiry: Expiry,
     ack: Ack,
+    consistency: Consistency,
     filter: Filter,
 }
 
@@ -217,18 +219,36 @@ impl ClusterSessionLayer {
         self
     }
 
+    /// Whether a client that goes from node to node reads what it has written, also with
+    /// [`Ack::None`] and while a peer lags. Default [`Consistency::Eventual`]: not necessarily.
+    ///
+    /// With [`Consistency::ReadYourWrites`] each response that changes the session sets a second
+    /// cookie, called like the session's with `-seen` behind. By it any node knows what it has to
+    /// have. If it lacks some of that, loading the session waits for it, in all for
+    /// [`catch_up_timeout`](ClusterConfig::catch_up_timeout) at most; otherwise it costs the check
+    /// of a signature. Say the same on all nodes, and give all the same
+    /// [`consistency_key`](ClusterConfig::consistency_key).
+    ///
+    /// Writes of [filtered](Self::with_filter) requests, those made after the response's head, and
+    /// those of requests that run at the same time on another node are not part of it.
+    #[must_use]
+    pub fn with_consistency(mut self, consistency: Consistency) -> Self {
+        self.options().consistency = consistency;
+        self
+    }
+
     /// The node this layer's sessions live on.
     #[must_use]
     pub const fn cluster(&self) -> &Cluster {
         &self.cluster
     }
 
-    /// Checks the options as [`Layer::layer`] does, and reserves the cookie's name for the context.
+    /// Checks the options as [`Layer::layer`] does, and reserves the cookies' names for the context.
     ///
     /// # Errors
     ///
-    /// When browsers would drop the cookie, a name cannot be sent, or another context of the
-    /// cluster has the cookie's name.
+    /// When browsers would drop the cookie, a name cannot be sent, another context of the cluster
+    /// has a cookie's name, or a key is missing.
     pub fn check(&self) -> Result<(), LayerError> {
         self.app().map(drop)
     }
@@ -242,15 +262,11 @@ impl ClusterSessionLayer {
         let cookie = options.cookie.check(options.context.as_deref())?;
         let context = options.context.clone().unwrap_or_else(|| "".into());
         let node = self.cluster.node();
-        match node.claim_cookie(cookie.name(), &context) {
-            Claim::Granted => {}
-            Claim::Taken { by } => {
-                return Err(LayerError::NameTaken {
-                    name: cookie.name().to_owned(),
-                    other: by.as_ref().to_owned(),
-                });
-            }
-            Claim::TooManyContexts => return Err(LayerError::TooManyContexts),
+        let tokens = self.tokens()?;
+        self.claim(cookie.name(), CookieUse::Id, &context)?;
+        if tokens.is_some() {
+            self.claim(cookie.seen_name(), CookieUse::Token, &context)?;
+            node.expect_catching_up();
         }
         Ok(App {
             cluster: self.cluster.clone(),
@@ -261,8 +277,31 @@ impl ClusterSessionLayer {
                 expiry: options.expiry,
             }),
             ack: options.ack,
+            tokens,
             filter: options.filter.clone(),
         })
+    }
+
+    fn tokens(&self) -> Result<Option<TokenKey>, LayerError> {
+        match self.options.consistency {
+            Consistency::Eventual => Ok(None),
+            Consistency::ReadYourWrites => {
+                let key = self.cluster.node().settings().consistency_key.as_ref();
+                let key = key.ok_or(LayerError::NoConsistencyKey)?;
+                Ok(Some(TokenKey::new(key)))
+            }
+        }
+    }
+
+    fn claim(&self, name: &str, used: CookieUse, context: &Arc<str>) -> Result<(), LayerError> {
+        match self.cluster.node().claim_cookie(name, used, context) {
+            Claim::Granted => Ok(()),
+            Claim::Taken { by } => Err(LayerError::NameTaken {
+                name: name.to_owned(),
+                other: by.as_ref().to_owned(),
+            }),
+            Claim::TooManyContexts => Err(LayerError::TooManyContexts),
+        }
     }
 }
 

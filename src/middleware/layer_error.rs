@@ -56,6 +56,13 @@ pub enum LayerError {
         /// The context that uses it.
         other: String,
     },
+    /// [`Consistency::ReadYourWrites`](crate::Consistency::ReadYourWrites) needs a key to sign its
+    /// cookie with.
+    #[error(
+        "`Consistency::ReadYourWrites` needs a key: make one with `openssl rand -base64 32`, and \
+         give it to all nodes with `ClusterConfig::consistency_key`"
+    )]
+    NoConsistencyKey,
     /// A cluster serves 64 contexts at most.
     #[error("a cluster serves at most 64 contexts: share some of them")]
     TooManyContexts,

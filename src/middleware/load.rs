@@ -13,9 +13,13 @@ use crate::{
 };
 
 impl Visit {
-    /// Finds the session the client presents, if it lives here or, during a state transfer, at a
-    /// peer. Dropping this leaves the visit as it was.
+    /// Finds the session the client presents, if it lives here or, during a state transfer or after
+    /// a pause of this process, at a peer. Dropping this leaves the visit as it was.
     pub(super) async fn load(&self) {
+        if self.node().may_be_behind() {
+            self.node().catch_up_on(self.presented_keys()).await;
+        }
+        self.catch_up().await;
         let missing = self.open_presented();
         if missing.is_empty() || !self.node().awaits_transfer() {
             self.settle();
@@ -49,6 +53,11 @@ impl Visit {
             }
         }
         missing
+    }
+
+    fn presented_keys(&self) -> Vec<Locator> {
+        let candidates = self.presented.candidates(&self.app.cookie);
+        candidates.map(|cookie| cookie.locator).collect()
     }
 
     fn open(&self, cookie: &CookieValue) -> Opened {

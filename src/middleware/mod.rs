@@ -25,6 +25,7 @@ mod layer_error;
 mod lifetime;
 mod load;
 mod presented;
+mod seen;
 mod service;
 mod session;
 mod slot;

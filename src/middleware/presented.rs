@@ -42,11 +42,24 @@ impl Presented {
             .filter_map(CookieValue::parse)
     }
 
+    /// The first cookies of the name that tells what the client has written.
+    pub(super) fn seen<'a>(&'a self, cookie: &'a SessionCookie) -> impl Iterator<Item = &'a str> {
+        // That name begins with ours, so its fields are among those that were kept.
+        self.fields()
+            .flat_map(|field| cookie.seen_in(field))
+            .take(MAX_CANDIDATES)
+    }
+
+    pub(super) fn has_seen(&self, cookie: &SessionCookie) -> bool {
+        self.seen(cookie).next().is_some()
+    }
+
     fn values<'a>(&'a self, cookie: &'a SessionCookie) -> impl Iterator<Item = &'a str> {
-        self.first
-            .iter()
-            .chain(&self.more)
-            .flat_map(|field| cookie.values_in(field))
+        self.fields().flat_map(|field| cookie.values_in(field))
+    }
+
+    fn fields(&self) -> impl Iterator<Item = &HeaderValue> {
+        self.first.iter().chain(&self.more)
     }
 }
 

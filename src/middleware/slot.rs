@@ -44,9 +44,12 @@ impl SessionSlot {
 
     /// Loads the session the client presents, or an empty one that is created by its first write.
     ///
-    /// Loading is use: the session's idle time starts anew. It waits only while this node's state
-    /// transfer is under way and the id is unknown here; then peers are asked, for 500 ms at most.
-    /// All handles of one request show the same session.
+    /// Loading is use: the session's idle time starts anew. All handles of one request show the same
+    /// session. It waits in two cases only. While this node's state transfer is under way and the id
+    /// is unknown here, peers are asked, for 500 ms at most. With
+    /// [`Consistency::ReadYourWrites`](crate::Consistency::ReadYourWrites) it waits for what the
+    /// client has written on another node, for
+    /// [`catch_up_timeout`](crate::ClusterConfig::catch_up_timeout) at most.
     ///
     /// # Cancel safety
     ///

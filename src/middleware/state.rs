@@ -13,6 +13,8 @@ pub(super) struct State {
     /// What `set_expiry` asked for before there was a session.
     pub(super) expiry: Option<Expiry>,
     pub(super) cookie: Outgoing,
+    /// Whether this request has changed the session that is held, and ships it.
+    pub(super) changed: bool,
     /// Sessions this request destroyed, not yet released.
     pub(super) destroyed: Vec<Locator>,
 }

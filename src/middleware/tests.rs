@@ -1,6 +1,8 @@
 //! What a request on one node means to its peers: two nodes over a network in memory, with virtual
 //! time. What one node alone promises is tested from outside.
 
+mod consistency;
+
 use std::{convert::Infallible, future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
 use http::{

@@ -123,6 +123,7 @@ impl Visit {
             Phase::Held { cookie, .. } => cookie.secret = self.node().cycle(&cookie.locator)?,
         }
         state.cookie = Outgoing::Id;
+        state.changed = true;
         Ok(())
     }
 
@@ -140,6 +141,7 @@ impl Visit {
                 Err(error) => return Err(error),
             }
             state.phase = Phase::Absent;
+            state.changed = false;
             state.destroyed.push(key);
         }
         state.expiry = None;
@@ -202,6 +204,7 @@ impl Visit {
             origin: Found::Created,
         };
         state.cookie = Outgoing::Id;
+        state.changed = true;
         Ok(key)
     }
 
@@ -220,11 +223,20 @@ impl Visit {
         key: &Locator,
         write: impl FnOnce(&mut Writer<'_>) -> Result<R, SessionError>,
     ) -> Result<R, SessionError> {
-        let written = self.node().write(key, self.shipping, write);
-        if self.state().head_sent {
+        let mut has_written = false;
+        let result = self.node().write(key, self.shipping, |writer| {
+            let result = write(writer);
+            has_written = writer.has_written();
+            result
+        });
+        let mut state = self.state();
+        state.changed |= has_written && self.shipping == Shipping::Now;
+        let head_sent = state.head_sent;
+        drop(state);
+        if head_sent {
             self.node().commit(key);
         }
-        written
+        result
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {

@@ -6,9 +6,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// cookie with every response.
 #[derive(Debug, Default)]
 pub(super) struct CookieNames {
-    /// Guards the pairs of cookie name and context. A layer is built once per route, so a list will
+    /// Guards the names, each with its use and context. A layer is built once per route, so a list will
     /// do.
-    taken: Mutex<Vec<(Box<str>, Arc<str>)>>,
+    taken: Mutex<Vec<Taken>>,
+}
+
+#[derive(Debug)]
+struct Taken {
+    name: Box<str>,
+    used: CookieUse,
+    by: Arc<str>,
+}
+
+/// What a cookie of a context holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CookieUse {
+    /// The session's id.
+    Id,
+    /// What the client has written.
+    Token,
 }
 
 /// The answer to a layer that wants to use a cookie name.
@@ -20,22 +36,27 @@ pub(crate) enum Claim {
 }
 
 impl CookieNames {
-    pub(super) fn claim(&self, name: &str, context: &Arc<str>) -> Claim {
+    pub(super) fn claim(&self, name: &str, used: CookieUse, context: &Arc<str>) -> Claim {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, by)) = taken.iter().find(|(held, _)| **held == *name) {
-            return if by == context {
+        if let Some(held) = taken.iter().find(|held| *held.name == *name) {
+            return if held.by == *context && held.used == used {
                 Claim::Granted
             } else {
-                Claim::Taken { by: Arc::clone(by) }
+                let by = Arc::clone(&held.by);
+                Claim::Taken { by }
             };
         }
-        let mut contexts: Vec<&Arc<str>> = taken.iter().map(|(_, context)| context).collect();
+        let mut contexts: Vec<&Arc<str>> = taken.iter().map(|held| &held.by).collect();
         contexts.sort_unstable();
         contexts.dedup();
         if contexts.len() >= MAX_CONTEXTS && !contexts.contains(&context) {
             return Claim::TooManyContexts;
         }
-        taken.push((name.into(), Arc::clone(context)));
+        taken.push(Taken {
+            name: name.into(),
+            used,
+            by: Arc::clone(context),
+        });
         Claim::Granted
     }
 }
@@ -50,10 +71,26 @@ mod tests {
     fn a_name_belongs_to_one_context() {
         let names = CookieNames::default();
         let (shop, forum) = ("shop".into(), "forum".into());
-        assert_eq!(names.claim("id", &shop), Claim::Granted);
-        assert_eq!(names.claim("id", &shop), Claim::Granted);
-        assert_eq!(names.claim("id", &forum), Claim::Taken { by: shop });
-        assert_eq!(names.claim("other", &forum), Claim::Granted);
+        assert_eq!(names.claim("id", CookieUse::Id, &shop), Claim::Granted);
+        assert_eq!(names.claim("id", CookieUse::Id, &shop), Claim::Granted);
+        assert_eq!(
+            names.claim("id", CookieUse::Id, &forum),
+            Claim::Taken { by: shop }
+        );
+        assert_eq!(names.claim("other", CookieUse::Id, &forum), Claim::Granted);
+    }
+
+    #[test]
+    fn a_name_has_one_use() {
+        let names = CookieNames::default();
+        let (none, seen) = ("".into(), "seen".into());
+        assert_eq!(
+            names.claim("id-seen", CookieUse::Token, &none),
+            Claim::Granted
+        );
+        let taken = Claim::Taken { by: "".into() };
+        assert_eq!(names.claim("id-seen", CookieUse::Id, &none), taken);
+        assert_eq!(names.claim("id-seen", CookieUse::Id, &seen), taken);
     }
 
     #[test]
@@ -61,11 +98,20 @@ mod tests {
         let names = CookieNames::default();
         for at in 0..MAX_CONTEXTS {
             let context = format!("c{at}").into();
-            assert_eq!(names.claim(&format!("id-{at}"), &context), Claim::Granted);
+            assert_eq!(
+                names.claim(&format!("id-{at}"), CookieUse::Id, &context),
+                Claim::Granted
+            );
         }
         let known = "c0".into();
-        assert_eq!(names.claim("another", &known), Claim::Granted);
+        assert_eq!(
+            names.claim("another", CookieUse::Id, &known),
+            Claim::Granted
+        );
         let beyond = "c64".into();
-        assert_eq!(names.claim("id-64", &beyond), Claim::TooManyContexts);
+        assert_eq!(
+            names.claim("id-64", CookieUse::Id, &beyond),
+            Claim::TooManyContexts
+        );
     }
 }

@@ -130,7 +130,7 @@ pub enum SessionEventKind {
     Created,
     /// It was destroyed.
     Destroyed,
-    /// It reached a limit of its expiry.
+    /// It reached a limit of its expiry. Each node tells that of its own copy.
     Expired,
     /// It got a new secret, so the client has a new cookie.
     IdChanged,

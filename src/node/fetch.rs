@@ -1,13 +1,16 @@
-//! Requests that ask peers for a session while the state transfer is under way.
+//! Requests that wait for a session, or for writes in one, and ask peers for it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
-use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
+use futures_util::future::join_all;
+use tokio::{sync::Notify, time::timeout};
 
 use super::{
     Node,
@@ -15,99 +18,181 @@ use super::{
 };
 use crate::session::Locator;
 
-/// Keys that were asked for, and who has not answered yet.
+/// Keys that requests wait for, and who has not answered yet.
 #[derive(Debug, Default)]
 pub(super) struct FetchBoard {
-    /// Short lookups only; no other lock is taken inside.
-    asked: Mutex<BTreeMap<Locator, Asked>>,
+    /// Short lookups only; no other lock is taken inside, and nobody is woken.
+    awaited: Mutex<BTreeMap<Locator, Awaited>>,
+    /// Whether requests may wait for merges, so that links have to tell of them.
+    pub(super) watches_merges: AtomicBool,
 }
 
-#[derive(Debug)]
-struct Asked {
-    /// Whom the answer may still come from. Peers that are being dialled are asked once they are
-    /// there.
-    silent: BTreeSet<LinkId>,
-    /// Requests that wait. The entry goes with the last one.
+/// One key. The entry goes with the last request that waits.
+#[derive(Debug, Default)]
+struct Awaited {
     waiting: usize,
-    over: CancellationToken,
+    /// Questions begun so far.
+    questions: u64,
+    /// Whom the answer to the last question may still come from. Peers that are being dialled are
+    /// asked once they are there.
+    silent: BTreeSet<LinkId>,
+    /// A link was closed that had not answered the last question.
+    is_torn: bool,
+    /// Something was merged or answered.
+    news: Arc<Notify>,
+}
+
+/// Why a request waits for a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Evidence {
+    /// The client may have made the key up.
+    None,
+    /// The client may have made the key up, and what this node holds may be out of date: only
+    /// answers to questions from now on count.
+    Pause,
+    /// A node of this cluster has told the client of it.
+    Token,
+}
+
+/// A peer was asked, and its link closed before it answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Torn;
+
+/// A request that waits; its end is told however it ends.
+#[derive(Debug)]
+pub(super) struct Waiting<'a> {
+    board: &'a FetchBoard,
+    pub(super) key: Locator,
+    news: Arc<Notify>,
+    /// The number of the question whose answer will do.
+    enough: u64,
+}
+
+/// What a request that waits for answers does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Ask,
+    Wait,
+    /// Everybody who may have it has answered.
+    Over,
 }
 
 impl FetchBoard {
-    /// Whether the caller is the first and has to ask, and what to wait for. `None` when too many
-    /// keys are being asked for already.
-    fn enter(&self, key: Locator, links: &[Arc<PeerLink>]) -> Option<(bool, CancellationToken)> {
-        let mut asked = self.lock();
-        if let Some(asked) = asked.get_mut(&key) {
-            asked.waiting += 1;
-            return Some((false, asked.over.clone()));
-        }
-        if asked.len() >= MAX_KEYS {
+    /// `None` when too many keys that may be made up are being asked for already.
+    pub(super) fn enter(&self, key: Locator, evidence: Evidence) -> Option<Waiting<'_>> {
+        let mut awaited = self.lock();
+        let is_new = !awaited.contains_key(&key);
+        if is_new && evidence != Evidence::Token && awaited.len() >= MAX_KEYS {
             return None;
         }
-        let over = CancellationToken::new();
-        let silent = links.iter().map(|link| link.id).collect();
-        let entry = Asked {
-            silent,
-            waiting: 1,
-            over: over.clone(),
+        let entry = awaited.entry(key).or_default();
+        entry.waiting += 1;
+        let enough = match evidence {
+            Evidence::None => entry.questions.max(1),
+            // The answer to a question under way may be older than the write.
+            Evidence::Pause | Evidence::Token => entry.questions + 1,
         };
-        asked.insert(key, entry);
-        Some((true, over))
+        Some(Waiting {
+            board: self,
+            key,
+            news: Arc::clone(&entry.news),
+            enough,
+        })
     }
 
-    fn leave(&self, key: &Locator) {
-        let mut asked = self.lock();
-        if let Some(entry) = asked.get_mut(key) {
-            entry.waiting -= 1;
-            if entry.waiting == 0 {
-                asked.remove(key);
-            }
+    /// `Ask` counts as done.
+    fn step(
+        &self,
+        waiting: &Waiting<'_>,
+        links: impl Iterator<Item = LinkId>,
+        others: Others,
+    ) -> Step {
+        let mut awaited = self.lock();
+        let Some(entry) = awaited.get_mut(&waiting.key) else {
+            return Step::Over;
+        };
+        if !entry.silent.is_empty() {
+            Step::Wait
+        } else if entry.questions < waiting.enough {
+            entry.questions += 1;
+            entry.silent = links.collect();
+            entry.is_torn = false;
+            Step::Ask
+        } else if others == Others::Expected {
+            Step::Wait
+        } else {
+            Step::Over
         }
     }
 
-    fn answered(&self, key: &Locator, link: LinkId, found: bool, others: Others) {
-        if let Some(asked) = self.lock().get_mut(key) {
-            asked.silent.remove(&link);
-            if found || asked.is_unanswerable(others) {
-                asked.over.cancel();
-            }
-        }
+    fn answered(&self, key: &Locator, link: LinkId) {
+        let news = self.lock().get_mut(key).map(|entry| {
+            entry.silent.remove(&link);
+            Arc::clone(&entry.news)
+        });
+        tell(news);
     }
 
-    fn closed(&self, link: LinkId, others: Others) {
-        for asked in self.lock().values_mut() {
-            if asked.silent.remove(&link) && asked.is_unanswerable(others) {
-                asked.over.cancel();
+    fn closed(&self, link: LinkId) {
+        let mut awaited = self.lock();
+        let mut news = Vec::new();
+        for entry in awaited.values_mut() {
+            if entry.silent.remove(&link) {
+                entry.is_torn = true;
+                news.push(Arc::clone(&entry.news));
             }
         }
+        drop(awaited);
+        tell(news);
+    }
+
+    fn is_torn(&self, key: &Locator) -> bool {
+        self.lock().get(key).is_some_and(|entry| entry.is_torn)
     }
 
     /// A new link is to be asked, too: for which keys.
     fn join(&self, link: LinkId) -> Vec<Locator> {
-        let mut asked = self.lock();
-        for asked in asked.values_mut() {
-            asked.silent.insert(link);
-        }
-        asked.keys().copied().collect()
+        let mut awaited = self.lock();
+        let asked = awaited.iter_mut().filter(|(_, entry)| entry.questions > 0);
+        asked
+            .map(|(key, entry)| {
+                entry.silent.insert(link);
+                *key
+            })
+            .collect()
     }
 
-    /// Nobody else will come: whoever waits for that waits no more.
+    /// Nobody else will come: whoever waits for that looks again.
     fn conclude(&self) {
-        for asked in self.lock().values() {
-            if asked.is_unanswerable(Others::None) {
-                asked.over.cancel();
-            }
-        }
+        let awaited = self.lock();
+        let news: Vec<_> = awaited
+            .values()
+            .filter(|entry| entry.silent.is_empty())
+            .map(|entry| Arc::clone(&entry.news))
+            .collect();
+        drop(awaited);
+        tell(news);
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Locator, Asked>> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn merged(&self, keys: &[Locator]) {
+        let awaited = self.lock();
+        if awaited.is_empty() {
+            return;
+        }
+        let entries = keys.iter().filter_map(|key| awaited.get(key));
+        let news: Vec<_> = entries.map(|entry| Arc::clone(&entry.news)).collect();
+        drop(awaited);
+        tell(news);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Locator, Awaited>> {
+        self.awaited.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Asked {
-    fn is_unanswerable(&self, others: Others) -> bool {
-        self.silent.is_empty() && others == Others::None
+fn tell(news: impl IntoIterator<Item = Arc<Notify>>) {
+    for news in news {
+        news.notify_waiters();
     }
 }
 
@@ -119,55 +204,105 @@ enum Others {
     None,
 }
 
-/// A request that waits; its end is told however it ends.
-struct Waiting<'a> {
-    board: &'a FetchBoard,
-    key: Locator,
+impl Waiting<'_> {
+    /// Waits until `is_there`, looking again at each news of the key.
+    pub(super) async fn until(&self, is_there: impl Fn() -> bool) {
+        loop {
+            // Before looking, so that no news falls in between.
+            let news = self.news.notified();
+            if is_there() {
+                return;
+            }
+            news.await;
+        }
+    }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.board.leave(&self.key);
+        let mut awaited = self.board.lock();
+        if let Some(entry) = awaited.get_mut(&self.key) {
+            entry.waiting -= 1;
+            if entry.waiting == 0 {
+                awaited.remove(&self.key);
+            }
+        }
     }
 }
 
 impl Node {
-    /// Asks peers for one session, those that are still being dialled as soon as they are there.
-    /// Returns when an answer was merged, nobody has it, or 500 ms are over. Dropping it is
-    /// harmless.
+    /// While the state transfer is under way, asks peers for one session, those that are still being
+    /// dialled as soon as they are there. Returns when an answer was merged, nobody has it, or
+    /// 500 ms are over. Dropping it is harmless.
     ///
     /// Beyond 4096 keys at once nobody is asked: a flood of made-up ids must not grow queues.
     pub(crate) async fn fetch(&self, key: Locator) {
-        let links = self.live_links();
-        if !self.awaits_transfer() || (links.is_empty() && self.others() == Others::None) {
+        let nobody = || self.live_links().is_empty() && self.others() == Others::None;
+        if !self.awaits_transfer() || nobody() {
             return;
         }
-        let Some((first, over)) = self.fetches.enter(key, &links) else {
+        let Some(waiting) = self.fetches.enter(key, Evidence::None) else {
             return;
         };
-        let _waiting = Waiting {
-            board: &self.fetches,
-            key,
+        let asked = self.ask_until(&waiting, || self.read(&key, |_| ()).is_ok());
+        // A peer that does not answer in time is as good as one that does not have it.
+        let _ = timeout(DEADLINE, asked).await;
+    }
+
+    /// Asks peers for sessions that may be held here. Returns when all peers have answered for all
+    /// of them and the answers were merged, or 500 ms are over. Dropping it is harmless.
+    ///
+    /// # Errors
+    ///
+    /// [`Torn`] if a link closed before it brought an answer: there may be a new one to ask.
+    pub(super) async fn ask_all(&self, keys: &[Locator]) -> Result<(), Torn> {
+        let answers = join_all(keys.iter().map(|key| self.ask_again(*key))).await;
+        answers.into_iter().collect()
+    }
+
+    async fn ask_again(&self, key: Locator) -> Result<(), Torn> {
+        let Some(waiting) = self.fetches.enter(key, Evidence::Pause) else {
+            return Ok(());
         };
-        if first {
-            self.counters.lookups.fetch_add(1, Ordering::Relaxed);
-            for link in links.iter() {
-                self.ask(link, key);
+        // A peer that does not answer in time is as good as one that does not have it.
+        let _ = timeout(DEADLINE, self.ask_until(&waiting, || false)).await;
+        if self.fetches.is_torn(&key) {
+            return Err(Torn);
+        }
+        Ok(())
+    }
+
+    /// Asks peers until `is_there` or all have answered.
+    pub(super) async fn ask_until(&self, waiting: &Waiting<'_>, is_there: impl Fn() -> bool) {
+        loop {
+            // Before looking, so that no news falls in between.
+            let news = waiting.news.notified();
+            if is_there() {
+                return;
+            }
+            let links = self.live_links();
+            let ids = links.iter().map(|link| link.id);
+            match self.fetches.step(waiting, ids, self.others()) {
+                Step::Ask => {
+                    self.counters.lookups.fetch_add(1, Ordering::Relaxed);
+                    for link in links.iter() {
+                        self.ask(link, waiting.key);
+                    }
+                }
+                Step::Wait => news.await,
+                Step::Over => return,
             }
         }
-        // A peer that does not answer in time is as good as one that does not have it.
-        let _ = timeout(DEADLINE, over.cancelled()).await;
     }
 
     /// A peer answered for a key, and what it had is merged.
     pub(super) fn fetch_answered(&self, key: &Locator, link: LinkId) {
-        let found = self.replica.store().read(key, |_| ()).is_ok();
-        self.fetches.answered(key, link, found, self.others());
+        self.fetches.answered(key, link);
     }
 
     /// A closed link answers no more.
     pub(super) fn fetch_closed(&self, link: LinkId) {
-        self.fetches.closed(link, self.others());
+        self.fetches.closed(link);
     }
 
     /// A new link is asked for what requests wait for.
@@ -187,7 +322,7 @@ impl Node {
     fn ask(&self, link: &PeerLink, key: Locator) {
         match link.drive(&self.acks, |machine| machine.want(key)) {
             Some(()) => link.wake_writer(),
-            None => self.fetches.answered(&key, link.id, false, self.others()),
+            None => self.fetches.answered(&key, link.id),
         }
     }
 
@@ -202,3 +337,53 @@ impl Node {
 
 const DEADLINE: Duration = Duration::from_millis(500);
 const MAX_KEYS: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: Locator = Locator::from_random([1; 16]);
+    const LINK: LinkId = LinkId(1);
+
+    fn step(board: &FetchBoard, waiting: &Waiting<'_>) -> Step {
+        board.step(waiting, [LINK].into_iter(), Others::None)
+    }
+
+    #[test]
+    fn answer_to_an_earlier_question_is_not_enough_for_a_later_token() {
+        let board = FetchBoard::default();
+        let first = board.enter(KEY, Evidence::Token).expect("room");
+        assert_eq!(step(&board, &first), Step::Ask);
+        let second = board.enter(KEY, Evidence::Token).expect("room");
+        let stranger = board.enter(KEY, Evidence::None).expect("room");
+        for waiting in [&first, &second, &stranger] {
+            assert_eq!(step(&board, waiting), Step::Wait);
+        }
+        board.answered(&KEY, LINK);
+        assert_eq!(step(&board, &first), Step::Over);
+        assert_eq!(step(&board, &stranger), Step::Over);
+        assert_eq!(step(&board, &second), Step::Ask);
+        assert_eq!(step(&board, &second), Step::Wait);
+        board.closed(LINK);
+        assert_eq!(step(&board, &second), Step::Over);
+    }
+
+    #[test]
+    fn made_up_keys_are_bounded_and_the_last_waiter_clears_up() {
+        let board = FetchBoard::default();
+        let key = |at: usize| {
+            let mut bytes = [0; 16];
+            bytes[..8].copy_from_slice(&at.to_le_bytes());
+            Locator::from_random(bytes)
+        };
+        let waiting: Vec<_> = (0..MAX_KEYS)
+            .map(|at| board.enter(key(at), Evidence::None).expect("room"))
+            .collect();
+        assert!(board.enter(key(MAX_KEYS), Evidence::None).is_none());
+        assert!(board.enter(key(0), Evidence::None).is_some());
+        assert!(board.enter(key(MAX_KEYS), Evidence::Token).is_some());
+        assert_eq!(board.lock().len(), MAX_KEYS);
+        drop(waiting);
+        assert!(board.lock().is_empty());
+    }
+}

@@ -39,6 +39,22 @@ impl Node {
         let _ = progress.wait_for(|leaving| *leaving == Leaving::Done).await;
     }
 
+    /// Ends all links at once, without a flush or a goodbye, as if the process were killed.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn die(&self) {
+        self.network.cancel();
+        for link in self.live_links().iter() {
+            link.close(&self.acks);
+        }
+    }
+
+    /// Waits until a node that died has given its port up.
+    #[cfg(feature = "test-util")]
+    pub(crate) async fn gone(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
     async fn part(self: Arc<Self>) {
         info!(node = %self.settings.node, "Cluster is about to be left");
         if self.settings.expire_sessions_on_leave {

@@ -137,6 +137,7 @@ fn take_in(
 ) -> Result<(), Offence> {
     while let Some(bytes) = codec.decode(unread)? {
         let message = Message::decode(&bytes, now.mono_ms, limits)?;
+        let keys = node.keys_to_tell(&message);
         let handled = link.drive(&node.acks, |machine| {
             machine.handle(&node.replica, message, bytes.len(), now)
         });
@@ -144,6 +145,7 @@ fn take_in(
             Some(news) => events.extend(news?),
             None => break,
         }
+        node.tell_merged(&keys);
     }
     Ok(())
 }

@@ -62,6 +62,7 @@ impl Node {
     ) -> Result<Registered, Refusal> {
         let version = self.hello.judge(theirs)?;
         let now = self.now();
+        self.notice_pause(now);
         let (dialler, dialled, remote) = match origin {
             Origin::Dialled { peer, remote } => (Dialler::Us, Some(peer), remote),
             Origin::Accepted { remote } => (Dialler::Them, None, remote),
@@ -112,8 +113,8 @@ impl Node {
         let mut moved = false;
         for event in events {
             match event {
-                // The board has been told under the link's lock.
-                LinkEvent::Acks => {}
+                // The board has been told under the link's lock. The first of them opens the link.
+                LinkEvent::Acks => self.pauses.links_changed(),
                 LinkEvent::Answered(key) => self.fetch_answered(&key, link.id),
                 LinkEvent::RoundCompleted { sessions, bytes } => {
                     self.round_completed(link.id, sessions, bytes, now);
@@ -144,6 +145,7 @@ impl Node {
 
     /// Everything that happens because time passes.
     pub(super) fn tick(&self, now: Now) {
+        self.watch_pauses(now);
         let expired = self.replica.sweep(now, self.wants_session_events());
         for change in expired {
             self.publish(change);
@@ -174,6 +176,7 @@ impl Node {
     /// Keeps the list for commits in step with the table. Call it with the table locked.
     pub(super) fn refresh_links(&self, members: &Members) {
         *self.links.write().unwrap_or_else(PoisonError::into_inner) = members.links().into();
+        self.pauses.links_changed();
     }
 
     /// Takes a peer off the list and ends its link. Whether it was there.
@@ -203,6 +206,7 @@ impl Node {
     }
 
     fn link_ended(&self, link: &PeerLink, ended: &Ended) {
+        self.notice_pause(self.now());
         link.close(&self.acks);
         let suspect = {
             let mut members = self.members();

@@ -6,6 +6,7 @@
 
 mod accept;
 mod acks;
+mod catch_up;
 mod cluster;
 mod cookies;
 mod dial;
@@ -19,6 +20,7 @@ mod link;
 mod members;
 mod membership;
 mod outside;
+mod pause;
 mod peer;
 mod sessions;
 mod stats;
@@ -51,11 +53,16 @@ use self::{
     join::Join,
     leave::Leaving,
     members::Members,
+    pause::Pauses,
     peer::PeerLink,
     stats::Counters,
     throttle::Throttle,
 };
-pub(crate) use self::{acks::AckWait, cookies::Claim, outside::Outside};
+pub(crate) use self::{
+    acks::AckWait,
+    cookies::{Claim, CookieUse},
+    outside::Outside,
+};
 pub use self::{
     cluster::Cluster,
     events::{Event, Events, SessionEvent, SessionEventKind},
@@ -89,6 +96,7 @@ pub(crate) struct Node {
     leaving: watch::Sender<Leaving>,
     events: EventHub,
     fetches: FetchBoard,
+    pauses: Pauses,
     cookies: CookieNames,
     counters: Counters,
     refusals: Throttle,
@@ -136,6 +144,7 @@ impl Node {
             leaving: watch::Sender::new(Leaving::No),
             events: EventHub::new(),
             fetches: FetchBoard::default(),
+            pauses: Pauses::new(settings.ack_timeout, now),
             cookies: CookieNames::default(),
             counters: Counters::default(),
             refusals: Throttle::default(),
@@ -179,8 +188,8 @@ impl Node {
     }
 
     /// Claims a cookie name for a context, once for all layers of this node.
-    pub(crate) fn claim_cookie(&self, name: &str, context: &Arc<str>) -> Claim {
-        self.cookies.claim(name, context)
+    pub(crate) fn claim_cookie(&self, name: &str, used: CookieUse, context: &Arc<str>) -> Claim {
+        self.cookies.claim(name, used, context)
     }
 
     /// The log has grown: every link's writer looks at it.

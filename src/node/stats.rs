@@ -31,8 +31,13 @@ pub struct Stats {
     pub refused: u64,
     /// Links closed because the peer sent what it must not send.
     pub violations: u64,
-    /// Sessions asked for one by one while the state transfer was under way.
+    /// Questions for single sessions that peers were asked: while the state transfer was under way,
+    /// or for what a client had written elsewhere.
     pub lookups: u64,
+    /// Requests served without what their client had written elsewhere, because nobody had it within
+    /// [`catch_up_timeout`](crate::ClusterConfig::catch_up_timeout). 0 with
+    /// [`Consistency::Eventual`](crate::Consistency::Eventual), which does not look.
+    pub stale_reads: u64,
     /// The other members.
     pub members: Vec<Member>,
 }
@@ -82,6 +87,7 @@ pub(super) struct Counters {
     pub(super) refused: AtomicU64,
     pub(super) violations: AtomicU64,
     pub(super) lookups: AtomicU64,
+    pub(super) stale_reads: AtomicU64,
 }
 
 impl Node {
@@ -98,6 +104,7 @@ impl Node {
             refused: self.counters.refused.load(Ordering::Relaxed),
             violations: self.counters.violations.load(Ordering::Relaxed),
             lookups: self.counters.lookups.load(Ordering::Relaxed),
+            stale_reads: self.counters.stale_reads.load(Ordering::Relaxed),
             members: self.member_list(),
         }
     }

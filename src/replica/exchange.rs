@@ -11,7 +11,8 @@ use super::{
 use crate::{
     config::Limits,
     session::{
-        Content, Delta, Item, Locator, Now, SessionState, Slot, Stamp, Tombstone, destroyed_version,
+        Content, Delta, Item, Locator, Mutant, Now, SessionState, Slot, Stamp, Tombstone,
+        destroyed_version,
     },
 };
 
@@ -67,6 +68,10 @@ impl Store {
                 }
             }
             Item::Full(state) => {
+                if Mutant::LiveBeatsDestroyed.is_on() && shard.graves.contains_key(key) {
+                    shard.drop_grave(key);
+                    self.graves.fetch_sub(1, Ordering::Relaxed);
+                }
                 if let Some(grave) = shard.graves.get(key) {
                     return Ok(Merged::Buried(grave.tombstone));
                 }
@@ -87,6 +92,13 @@ impl Store {
         changes: Option<&mut Vec<Change>>,
     ) -> Result<Merged, OverLimit> {
         let known = shard.graves.contains_key(key);
+        let mut tombstone = tombstone;
+        if Mutant::RejuvenateTombstones.is_on() {
+            tombstone.destroyed_ms = now.mono_ms;
+            if let Some(grave) = shard.graves.get_mut(key) {
+                grave.tombstone.destroyed_ms = now.mono_ms;
+            }
+        }
         // One past its time would live for ever if nodes handed it to each other.
         if !known && now.mono_ms >= tombstone.ends_ms() {
             return Ok(Merged::Done);
@@ -128,7 +140,10 @@ impl Store {
         shard.insert(self.boot, *key, state, now);
         self.live.fetch_add(1, Ordering::Relaxed);
         if let (Some(changes), Some(live)) = (changes, shard.live.get(key)) {
-            changes.push(live.change(key, What::Created));
+            // A session seldom comes without attributes, and listeners must not miss the first ones.
+            let names = live.state.names().cloned().map(What::AttributeChanged);
+            let news = std::iter::once(What::Created).chain(names);
+            changes.extend(news.map(|what| live.change(key, what)));
         }
         Ok(Merged::Done)
     }
@@ -214,8 +229,18 @@ impl Store {
         }
         match shard.live.get(key) {
             None => Item::Absent,
-            Some(live) if live.lost > since => Item::Full(Box::new(live.state.clone())),
-            Some(live) => Item::Delta(Box::new(live.state.delta(live.own, since, touch))),
+            Some(live) if live.lost > since && !Mutant::ClaimBeatenWrites.is_on() => {
+                Item::Full(Box::new(live.state.clone()))
+            }
+            Some(live) => {
+                let mut delta = live.state.delta(live.own, since, touch);
+                if Mutant::CarryCommittedOnly.is_on() {
+                    delta
+                        .slots
+                        .retain(|(_, slot)| slot.tag.stamp <= live.logged);
+                }
+                Item::Delta(Box::new(delta))
+            }
         }
     }
 
@@ -310,7 +335,7 @@ const fn settled(changed_ms: u64, now: Now) -> bool {
 
 fn differing_names(before: &SessionState, after: &SessionState) -> Vec<std::sync::Arc<str>> {
     let visible = |slot: &Slot| match &slot.content {
-        Content::Removed { .. } => None,
+        Content::Removed => None,
         content => Some(content.clone()),
     };
     after

@@ -7,6 +7,7 @@
 //! same, digest repair finds.
 
 mod change;
+mod coverage;
 mod exchange;
 mod expiry;
 mod link;
@@ -30,6 +31,7 @@ use siphasher::sip::SipHasher13;
 
 pub(crate) use self::{
     change::{Change, What},
+    coverage::Lack,
     link::{Link, LinkAcks, LinkEvent, LinkOptions, Violation},
     store::{Opened, Shipping, Store},
     writer::Writer,
@@ -105,6 +107,12 @@ impl Replica {
             self.commit(&key, now);
         }
         expired
+    }
+
+    /// Whether both hold the same sessions, as far as digests tell.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn holds_the_same_as(&self, other: &Self) -> bool {
+        self.store.digests() == other.store.digests()
     }
 
     fn past(&self, now: Now) -> Past {

@@ -11,7 +11,7 @@ use std::sync::{
 };
 
 use crate::{
-    session::{BootId, Now, Tombstone},
+    session::{BootId, Mutant, Now, Tombstone},
     wire::message::Past,
 };
 
@@ -52,6 +52,9 @@ impl Memory {
 
 /// Whether we, not the peer, start empty.
 pub(super) fn starts_empty(ours: (BootId, Past), theirs: (BootId, Past)) -> bool {
+    if Mutant::NeverStartEmpty.is_on() {
+        return false;
+    }
     let ((boot, past), (peer, peers_past)) = (ours, theirs);
     let may_have_forgotten = peers_past.holds && peers_past.lineage_ms >= AWAY_MS;
     past.away && past.holds && may_have_forgotten && (!peers_past.away || boot > peer)

@@ -7,7 +7,8 @@ use std::{
 
 use super::log::Position;
 use crate::session::{
-    BootId, Locator, Now, Origin, SessionState, Stamp, Tombstone, destroyed_version, live_version,
+    BootId, Locator, Mutant, Now, Origin, SessionState, Stamp, Tombstone, destroyed_version,
+    live_version,
 };
 
 /// Sessions and tombstones of one range of keys. Guarded by one lock.
@@ -74,19 +75,26 @@ impl Shard {
         }
     }
 
+    /// Who this node is in a session that it takes in now.
+    pub(super) fn next_origin(&self, boot: BootId) -> Origin {
+        let epoch = if Mutant::KeepOrigin.is_on() {
+            0
+        } else {
+            self.drops
+        };
+        Origin { boot, epoch }
+    }
+
     /// The digest of this shard that `key` belongs to.
     pub(super) fn digest_of(&self, key: &Locator) -> usize {
         digest_number(key, self.digest_shift) & (self.digests.len() - 1)
     }
 
     pub(super) fn insert(&mut self, boot: BootId, key: Locator, state: SessionState, now: Now) {
-        let version = live_version(&key, state.vector(), state.access());
+        let version = version_of(&key, &state);
         let digest = self.digest_of(&key);
         self.digests[digest] ^= version;
-        let own = Origin {
-            boot,
-            epoch: self.drops,
-        };
+        let own = self.next_origin(boot);
         let used_ms = state.accessed_ms();
         let live = Live {
             state,
@@ -114,7 +122,7 @@ impl Shard {
         let Some(live) = self.live.get_mut(key) else {
             return;
         };
-        let version = live_version(key, live.state.vector(), live.state.access());
+        let version = version_of(key, &live.state);
         self.digests[digest] ^= live.version ^ version;
         live.version = version;
         live.changed_ms = now.mono_ms;
@@ -235,6 +243,14 @@ impl Shard {
             self.graves.shrink_to(room);
         }
     }
+}
+
+fn version_of(key: &Locator, state: &SessionState) -> u64 {
+    let version = live_version(key, state.vector(), state.access());
+    if Mutant::InstantInVersion.is_on() {
+        return version ^ state.accessed_ms();
+    }
+    version
 }
 
 /// The digest shard of a key, among all of the store's before masking.

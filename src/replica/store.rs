@@ -18,8 +18,8 @@ use super::{
 use crate::{
     config::{Limits, Shape},
     session::{
-        Birth, BootId, Locator, Now, Origin, Presented, Secret, SecretHash, SessionError,
-        SessionState, Stamp, Tag, Tombstone,
+        Birth, BootId, Locator, Now, Presented, Secret, SecretHash, SessionError, SessionState,
+        Stamp, Tag, Tombstone,
     },
 };
 
@@ -143,10 +143,7 @@ impl Store {
         counted.map_err(|_| SessionError::Full)?;
         let birth = self.shared_birth(birth);
         let mut shard = self.shard(&key);
-        let origin = Origin {
-            boot: self.boot,
-            epoch: shard.drops,
-        };
+        let origin = shard.next_origin(self.boot);
         let stamp = Stamp::ZERO.next(now).ok_or(SessionError::Exhausted)?;
         let state = SessionState::new(birth, secret, Tag { stamp, origin }, now);
         shard.insert(self.boot, key, state, now);

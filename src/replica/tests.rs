@@ -364,3 +364,31 @@ fn tombstone_past_its_time_is_not_taken_as_new() {
     take(aged(Tombstone::MIN_KEEP_MS - 1)).expect("within limits");
     assert_eq!(stranger.store().tombstones(), 1);
 }
+
+/// Keys must spread over all digest shards, each in exactly one.
+#[test]
+fn every_digest_shard_is_listed_on_its_own() {
+    let replica = replica(1, Limits::default());
+    let mut keys = Vec::new();
+    for number in 0..=u8::MAX {
+        let mut bytes = [number; 16];
+        bytes[1] = number.wrapping_mul(91);
+        let key = Locator::from_random(bytes);
+        let hash = secret().hash();
+        let birth = birth(Expiry::default());
+        replica
+            .store()
+            .create(birth, key, hash, START)
+            .expect("room");
+        keys.push(key);
+    }
+    let mut listed = Vec::new();
+    for shard in 0..16 {
+        let entries = replica.store().listing(shard, true, START);
+        assert!(!entries.is_empty(), "shard {shard}");
+        listed.extend(entries.into_iter().map(|(key, _)| key));
+    }
+    listed.sort_unstable();
+    keys.sort_unstable();
+    assert_eq!(listed, keys);
+}

@@ -5,10 +5,7 @@ use std::sync::Arc;
 use super::{change::What, shard::Live};
 use crate::{
     config::{Expiry, Limits},
-    session::{
-        Now, SLOT_OVERHEAD, SecretHash, SessionError, SessionState, Slot, Stamp, Tag, Tombstone,
-        WrongKind,
-    },
+    session::{Now, SLOT_OVERHEAD, SecretHash, SessionError, SessionState, Slot, Tag, WrongKind},
 };
 
 /// Each change takes a stamp of its own; limits are checked before anything changes.
@@ -42,11 +39,21 @@ impl<'a> Writer<'a> {
     }
 
     pub(super) fn finish(self) -> Written {
+        if self.written.any {
+            let vector = self.live.state.vector().clone();
+            let lost = self.live.state.settle(&vector, self.live.own);
+            self.live.lost = self.live.lost.max(lost);
+        }
         self.written
     }
 
     pub(crate) const fn state(&self) -> &SessionState {
         &self.live.state
+    }
+
+    /// Whether anything was written so far.
+    pub(crate) const fn has_written(&self) -> bool {
+        self.written.any
     }
 
     /// The tag of a register, for compare-and-set; `None` for a name never used.
@@ -72,8 +79,7 @@ impl<'a> Writer<'a> {
             return Ok(false);
         }
         let tag = self.next_tag()?;
-        self.live.state.remove(name, tag, self.now);
-        self.forget();
+        self.live.state.remove(name, tag);
         self.changed(name);
         Ok(true)
     }
@@ -103,7 +109,6 @@ impl<'a> Writer<'a> {
     pub(crate) fn cycle(&mut self, secret: SecretHash) -> Result<(), SessionError> {
         let tag = self.next_tag()?;
         self.live.state.cycle(secret, tag, self.now);
-        self.forget();
         self.written.any = true;
         self.written.must_ship = true;
         if self.collect {
@@ -145,14 +150,6 @@ impl<'a> Writer<'a> {
         let before = slot.map_or(0, |slot| name.len() + slot.weight() + SLOT_OVERHEAD);
         let after = state.weight() - before + name.len() + weight + SLOT_OVERHEAD;
         within("bytes", after, self.limits.max_session_bytes)
-    }
-
-    /// Removed names and burnt secrets are remembered as long as a tombstone would be.
-    fn forget(&mut self) {
-        let keep_ms = Tombstone::new(self.live.state.expiry(), 0).keep_ms;
-        let before_ms = self.now.mono_ms.saturating_sub(keep_ms);
-        let lost: Stamp = self.live.state.forget(before_ms, self.live.own);
-        self.live.lost = self.live.lost.max(lost);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Origin, Stamp, Tag};
+use super::{Mutant, Origin, Stamp, Tag};
 
 /// An attribute's tag and what it holds. Ordered by tag: the later write wins everywhere. The
 /// increments of a counter share the tag of its last reset, so they add up instead of competing.
@@ -17,11 +17,9 @@ pub(crate) enum Content {
     /// The JSON bytes as they were written. Opaque: never parsed to replicate.
     Json(Arc<[u8]>),
     Counter(Counter),
-    /// Removed, monotonic milliseconds ago on this node. Kept for the tombstone time so that an
-    /// older write met later does not bring the attribute back.
-    Removed {
-        at_ms: u64,
-    },
+    /// Remembered as long as a tombstone, so that an older write met later does not bring the
+    /// attribute back.
+    Removed,
 }
 
 /// Bytes of an attribute's or counter's name at most.
@@ -52,14 +50,14 @@ pub(crate) struct WrongKind {
 
 impl Slot {
     pub(crate) const fn is_live(&self) -> bool {
-        !matches!(self.content, Content::Removed { .. })
+        !matches!(self.content, Content::Removed)
     }
 
     /// The register's bytes, `None` when removed.
     pub(crate) const fn json(&self) -> Result<Option<&Arc<[u8]>>, WrongKind> {
         match &self.content {
             Content::Json(bytes) => Ok(Some(bytes)),
-            Content::Removed { .. } => Ok(None),
+            Content::Removed => Ok(None),
             Content::Counter(_) => Err(WrongKind { is_counter: true }),
         }
     }
@@ -68,7 +66,7 @@ impl Slot {
     pub(crate) fn count(&self) -> Result<i64, WrongKind> {
         match &self.content {
             Content::Counter(counter) => Ok(counter.total()),
-            Content::Removed { .. } => Ok(0),
+            Content::Removed => Ok(0),
             Content::Json(_) => Err(WrongKind { is_counter: false }),
         }
     }
@@ -78,7 +76,7 @@ impl Slot {
         match &self.content {
             Content::Json(bytes) => bytes.len(),
             Content::Counter(counter) => counter.counts.len() * size_of::<Count>(),
-            Content::Removed { .. } => 0,
+            Content::Removed => 0,
         }
     }
 
@@ -92,18 +90,19 @@ impl Slot {
             return false;
         }
         match (&mut self.content, incoming.content) {
-            (Content::Counter(held), Content::Counter(counter)) => held.merge(counter),
+            (Content::Counter(held), Content::Counter(counter)) => {
+                if Mutant::ReplaceCounts.is_on() {
+                    *held = counter;
+                    return true;
+                }
+                held.merge(counter)
+            }
             // A reset and the increments that followed it share a tag.
-            (held @ Content::Removed { .. }, counter @ Content::Counter(_)) => {
+            (held @ Content::Removed, counter @ Content::Counter(_)) => {
                 *held = counter;
                 true
             }
-            // The same removal met twice: the older knowledge of its age is the better one.
-            (Content::Removed { at_ms }, Content::Removed { at_ms: other }) => {
-                *at_ms = (*at_ms).min(other);
-                false
-            }
-            (Content::Counter(_), Content::Removed { .. })
+            (Content::Removed | Content::Counter(_), Content::Removed)
             | (Content::Json(_), _)
             | (_, Content::Json(_)) => false,
         }
@@ -203,7 +202,7 @@ impl Slot {
                 .filter(|count| count.origin == origin)
                 .map(|count| count.stamp)
                 .fold(register, Stamp::max),
-            Content::Json(_) | Content::Removed { .. } => register,
+            Content::Json(_) | Content::Removed => register,
         }
     }
 
@@ -238,7 +237,7 @@ impl Slot {
                     let mut counts = counter.counts.iter();
                     counter.settled == 0 && counts.all(|count| count.origin == origin)
                 }
-                Content::Json(_) | Content::Removed { .. } => true,
+                Content::Json(_) | Content::Removed => true,
             }
     }
 }

@@ -84,7 +84,7 @@ fn copies(history: &[(usize, Op)]) -> [SessionState; 3] {
         };
         match op {
             Op::Set(name, value) => copy.set(REGISTERS[*name], [*value].as_slice().into(), tag),
-            Op::Remove(name) => copy.remove(REGISTERS[*name], tag, now),
+            Op::Remove(name) => copy.remove(REGISTERS[*name], tag),
             Op::Add(name, by) => copy.add(COUNTERS[*name], i64::from(*by), own, tag.stamp),
             Op::Cycle(byte) => {
                 let mut secret = [*byte; 16];
@@ -107,11 +107,6 @@ fn shared(state: &SessionState) -> SessionState {
     let mut state = state.clone();
     state.accessed_ms = 0;
     state.created_ms = 0;
-    for (_, slot) in &mut state.slots {
-        if let Content::Removed { at_ms } = &mut slot.content {
-            *at_ms = 0;
-        }
-    }
     state
 }
 
@@ -167,7 +162,7 @@ proptest! {
             };
             match op {
                 Op::Set(name, value) => writer.set(REGISTERS[*name], [*value].as_slice().into(), tag),
-                Op::Remove(name) => writer.remove(REGISTERS[*name], tag, now),
+                Op::Remove(name) => writer.remove(REGISTERS[*name], tag),
                 Op::Add(name, by) => writer.add(COUNTERS[*name], i64::from(*by), tag.origin, tag.stamp),
                 _ => writer.touch(now),
             }
@@ -221,7 +216,7 @@ fn increments_of_two_nodes_add_up_and_saturate() {
 
 #[test]
 fn increment_that_did_not_see_a_removal_does_not_undo_it() {
-    let removal = slot(9, 0, Content::Removed { at_ms: 1 });
+    let removal = slot(9, 0, Content::Removed);
     let mut stale = Slot {
         tag: Tag::BOTTOM,
         content: Content::Counter(Counter::new(vec![Count {
@@ -279,21 +274,73 @@ fn old_secret_is_a_straggler_for_a_minute_and_then_unknown() {
     );
 }
 
-#[test]
-fn forgotten_removal_is_not_undone_by_a_copy_that_never_heard_of_it() {
-    let [mut session, mut stale, _] = copies(&[(0, Op::Set(0, 1)), (1, Op::Meet(0))]);
-    let now = at(5);
+/// Writes `name` so much later that what was before is forgotten.
+fn write_days_later(session: &mut SessionState, days: u64) {
+    let now = Now {
+        wall_ms: at(0).wall_ms + days * 24 * 60 * 60 * 1000,
+        ..at(0)
+    };
     let tag = Tag {
         stamp: session.next_stamp(now).expect("small"),
         origin: origin(0),
     };
-    session.remove("a", tag, now);
-    assert_eq!(session.forget(now.mono_ms + 1, origin(0)), tag.stamp);
-    assert_eq!(session.remembered_names(), 0);
+    session.set("late", b"1".as_slice().into(), tag);
+    session.settle(&session.vector.clone(), origin(0));
+}
+
+#[test]
+fn forgotten_removal_is_not_undone_by_a_copy_that_never_heard_of_it() {
+    let [mut session, mut stale, _] = copies(&[(0, Op::Set(0, 1)), (1, Op::Meet(0))]);
+    let tag = Tag {
+        stamp: session.next_stamp(at(5)).expect("small"),
+        origin: origin(0),
+    };
+    session.remove("a", tag);
+    write_days_later(&mut session, 2);
+    assert_eq!(session.remembered_names(), 1, "the removal is forgotten");
     session.merge(stale.clone(), origin(0));
-    assert_eq!(session.names().count(), 0, "not back here");
+    assert_eq!(session.names().count(), 1, "not back here");
     stale.merge(session, origin(1));
-    assert_eq!(stale.names().count(), 0, "gone there");
+    assert_eq!(stale.names().count(), 1, "gone there");
+}
+
+#[test]
+fn secret_whose_death_is_forgotten_does_not_open_the_session_again() {
+    let [mut session, mut stale, _] = copies(&[]);
+    let old = Secret::from_random([0; 16]).hash();
+    let tag = Tag {
+        stamp: session.next_stamp(at(5)).expect("small"),
+        origin: origin(0),
+    };
+    session.cycle(Secret::from_random([1; 16]).hash(), tag, at(5));
+    write_days_later(&mut session, 2);
+    assert_eq!(
+        session.secrets().states().len(),
+        1,
+        "the death is forgotten"
+    );
+    session.merge(stale.clone(), origin(0));
+    let presented = session.secrets().presented(&old, at(6));
+    assert_eq!(presented, Presented::Unknown, "not back here");
+    stale.merge(session, origin(1));
+    let presented = stale.secrets().presented(&old, at(6));
+    assert_eq!(presented, Presented::Unknown, "gone there");
+}
+
+#[test]
+fn clock_days_ahead_does_not_hide_what_others_write_at_the_same_time() {
+    let [mut ahead, mut other, _] = copies(&[]);
+    write_days_later(&mut ahead, 9);
+    let tag = Tag {
+        stamp: other.next_stamp(at(5)).expect("small"),
+        origin: origin(1),
+    };
+    other.set("b", b"1".as_slice().into(), tag);
+    let mut here = ahead.clone();
+    here.merge(other.clone(), origin(0));
+    other.merge(ahead, origin(1));
+    assert_eq!(shared(&here), shared(&other));
+    assert_eq!(here.names().count(), 2, "both writes are there");
 }
 
 #[test]
@@ -306,7 +353,7 @@ fn session_remembers_at_most_64_dead_secrets() {
             origin: origin(0),
         };
         session.cycle(Secret::from_random([step + 1; 16]).hash(), tag, now);
-        session.forget(0, origin(0));
+        session.settle(&session.vector.clone(), origin(0));
     }
     assert_eq!(session.secrets().states().len(), 65);
     let newest = Secret::from_random([100; 16]).hash();

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Content, Delta, Origin, Secrets, SessionState, Slot, Stamp, Tag, Vector};
+use super::{
+    Birth, Content, CreatedMs, Delta, Mutant, Origin, Secrets, SessionState, Slot, Stamp, Tag,
+    Vector,
+};
 use crate::config::Expiry;
 
 /// What taking something in did to a session.
@@ -19,30 +22,33 @@ impl SessionState {
     /// Takes in another copy.
     pub(crate) fn merge(&mut self, mut incoming: Self, own: Origin) -> Taken {
         let before = self.vector.clone();
-        // The later of the two floors holds for both.
-        let latest = self.vector.max_stamp().max(incoming.vector.max_stamp());
-        let floor = self.floor_at(latest);
-        self.settle_gone(floor);
-        incoming.settle_gone(floor);
-        let mut lost = Stamp::ZERO;
+        let mut joined = before.clone();
+        joined.join(&incoming.vector);
+        let floor = joined.floor(self.birth.memory_ms());
+        let mut lost = self.settle(&joined, own);
+        incoming.settle(&joined, own);
+        let ours = self.vector.clone();
+        let seen_here = |tag: Tag| ours.covers(tag) || tag.stamp < floor;
+        let theirs = incoming.vector.clone();
+        let seen_there = |tag: Tag| theirs.covers(tag) || tag.stamp < floor;
         // What we have seen and the other has not got any more was removed, and the removal
         // forgotten; the reverse below.
         self.slots.retain(|(name, slot)| {
-            let gone = incoming.position(name).is_err()
-                && covered(slot, |tag| incoming.vector.covers(tag) || tag.stamp < floor);
+            let gone = incoming.position(name).is_err() && covered(slot, seen_there);
             if gone {
                 lost = lost.max(slot.stamp_of(own));
             }
             !gone
         });
-        let ours = self.vector.clone();
         for (name, slot) in incoming.slots {
-            let seen = |tag| ours.covers(tag) || tag.stamp < floor;
-            if self.position(&name).is_err() && covered(&slot, seen) {
+            if self.position(&name).is_err() && covered(&slot, seen_here) {
                 continue;
             }
             lost = lost.max(self.merge_slot(name, slot, own));
         }
+        let (kept, taken) = (&mut self.secrets, &mut incoming.secrets);
+        lost = lost.max(kept.drop_forgotten(taken, seen_there, own));
+        taken.drop_forgotten(kept, seen_here, own);
         lost = lost.max(self.merge_rest(&incoming.secrets, incoming.expiry, own));
         self.created_ms = self.created_ms.min(incoming.created_ms);
         let accessed = self.merge_access(incoming.access, incoming.accessed_ms);
@@ -61,10 +67,17 @@ impl SessionState {
             let era = slot.tag;
             era == Tag::BOTTOM || era.origin == delta.origin || self.covers(era)
         });
-        if held < delta.since || !known_eras {
+        let is_complete = held >= delta.since || Mutant::IgnoreSince.is_on();
+        if !is_complete || !(known_eras || Mutant::IgnoreEras.is_on()) {
+            if Mutant::MergeRefused.is_on() {
+                for (name, slot) in delta.slots {
+                    self.merge_slot(name, slot, own);
+                }
+            }
             return None;
         }
-        let mut lost = Stamp::ZERO;
+        self.vector.raise(delta.origin, delta.upto);
+        let mut lost = self.settle(&self.vector.clone(), own);
         if held < delta.upto {
             for (name, slot) in delta.slots {
                 lost = lost.max(self.merge_slot(name, slot, own));
@@ -74,8 +87,6 @@ impl SessionState {
         let accessed = delta
             .access
             .is_some_and(|(access, at_ms)| self.merge_access(access, at_ms));
-        self.vector.raise(delta.origin, delta.upto);
-        self.settle_gone(self.floor());
         Some(Taken {
             changed: accessed || held < delta.upto,
             lost,
@@ -84,8 +95,19 @@ impl SessionState {
 
     /// The session that `delta` is the whole of, `None` when it is only a part.
     pub(crate) fn from_delta(delta: Delta) -> Option<Self> {
-        let (birth, created) = delta.birth?;
-        let (access, accessed_ms) = delta.access?;
+        let partial = Mutant::CreatePartially.is_on().then(|| {
+            let birth = Birth {
+                context: "".into(),
+                route: None,
+                expiry: Expiry::default(),
+            };
+            (Arc::new(birth), CreatedMs(u64::MAX >> 2))
+        });
+        let (birth, created) = delta.birth.or(partial)?;
+        let recent = Mutant::CreatePartially
+            .is_on()
+            .then_some((delta.upto, u64::MAX >> 2));
+        let (access, accessed_ms) = delta.access.or(recent)?;
         let mut vector = Vector::default();
         vector.raise(delta.origin, delta.upto);
         Some(Self {
@@ -159,7 +181,7 @@ fn covered(slot: &Slot, seen: impl Fn(Tag) -> bool) -> bool {
                     origin: count.origin,
                 })
             }),
-            Content::Json(_) | Content::Removed { .. } => true,
+            Content::Json(_) | Content::Removed => true,
         }
 }
 

@@ -11,18 +11,24 @@ mod item;
 #[cfg(test)]
 mod laws;
 mod merge;
+mod mutant;
 mod secrets;
 mod stamp;
 mod state;
+mod token;
 mod version;
 
+#[cfg(test)]
+pub(crate) use self::stamp::KEPT_ORIGINS;
 pub(crate) use self::{
     attribute::{Content, Count, Counter, MAX_NAME_LENGTH, Slot, WrongKind, counts_are_sorted},
     id::{CookieValue, Locator, Secret, SecretHash},
     item::{CreatedMs, Delta, Item, Tombstone},
+    mutant::Mutant,
     secrets::{Presented, SecretState, Secrets},
     stamp::{BootId, Now, Origin, Stamp, Tag, Vector},
     state::{Birth, MAX_CONTEXT_LENGTH, SLOT_OVERHEAD, SessionParts, SessionState},
+    token::{Token, TokenKey},
     version::{destroyed_version, live_version},
 };
 pub use self::{

@@ -1,6 +1,6 @@
 //! The secrets a session has had: which one opens it, and which ones are burnt.
 
-use super::{Now, Origin, SecretHash, Stamp, Tag};
+use super::{Mutant, Now, Origin, SecretHash, Stamp, Tag};
 
 /// A grow-only set of secret hashes, each alive or dead; dead absorbs. Sorted by hash.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -103,6 +103,7 @@ impl Secrets {
         let held = &mut self.0[at];
         let before = held.tag;
         match (held.dead_at_ms, incoming.dead_at_ms) {
+            (_, None) if Mutant::ReviveSecrets.is_on() => *held = incoming,
             (_, None) => {}
             (None, Some(_)) => *held = incoming,
             // The same death reported twice keeps its age, two deaths at once the later tag.
@@ -118,36 +119,50 @@ impl Secrets {
         }
     }
 
-    /// Forgets the dead that died before `before_ms`, and the longest dead beyond [`MAX_DEAD`].
-    pub(super) fn forget(&mut self, before_ms: u64) {
-        if self.0.len() <= 1 {
-            return;
+    /// Forgets the dead that were killed before, and the longest dead beyond [`MAX_DEAD`]. Returns
+    /// the latest of `own`'s stamps among them.
+    pub(super) fn forget(&mut self, before: Stamp, own: Origin) -> Stamp {
+        let mut lost = Stamp::ZERO;
+        let mut dead: Vec<Tag> = self.dead().map(|state| state.tag).collect();
+        if dead.is_empty() {
+            return lost;
         }
-        self.0
-            .retain(|state| state.dead_at_ms.is_none_or(|at| at >= before_ms));
-        while self
-            .0
-            .iter()
-            .filter(|state| state.dead_at_ms.is_some())
-            .count()
-            > MAX_DEAD
-        {
-            let oldest = (0..self.0.len())
-                .filter(|&at| self.0[at].dead_at_ms.is_some())
-                .min_by_key(|&at| (self.0[at].dead_at_ms, self.0[at].hash));
-            if let Some(oldest) = oldest {
-                self.0.remove(oldest);
+        dead.sort_unstable();
+        let surplus = dead.len().saturating_sub(MAX_DEAD);
+        let oldest_kept = dead.get(surplus).copied().unwrap_or(Tag::BOTTOM);
+        self.0.retain(|state| {
+            let old = state.tag.stamp < before || state.tag < oldest_kept;
+            let forgotten = state.dead_at_ms.is_some() && old;
+            if forgotten && state.tag.origin == own {
+                lost = lost.max(state.tag.stamp);
             }
-        }
+            !forgotten
+        });
+        lost
     }
 
-    pub(super) fn stamp_of(&self, origin: Origin) -> Stamp {
-        self.0
-            .iter()
-            .filter(|state| state.tag.origin == origin)
-            .map(|state| state.tag.stamp)
-            .max()
-            .unwrap_or(Stamp::ZERO)
+    /// Drops the secrets that another copy has `seen` and does not have: it has forgotten their
+    /// death, and a living one must not come back. Returns the latest of `own`'s stamps among them.
+    pub(super) fn drop_forgotten(
+        &mut self,
+        other: &Self,
+        seen: impl Fn(Tag) -> bool,
+        own: Origin,
+    ) -> Stamp {
+        let mut lost = Stamp::ZERO;
+        self.0.retain(|state| {
+            let known = other.0.iter().any(|held| held.hash == state.hash);
+            let forgotten = !known && seen(state.tag);
+            if forgotten && state.tag.origin == own {
+                lost = lost.max(state.tag.stamp);
+            }
+            !forgotten
+        });
+        lost
+    }
+
+    fn dead(&self) -> impl Iterator<Item = &SecretState> {
+        self.0.iter().filter(|state| state.dead_at_ms.is_some())
     }
 
     pub(super) fn written_by(&self, origin: Origin, since: Stamp) -> Self {

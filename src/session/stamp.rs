@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::Mutant;
+
 /// The two clocks at one moment. Only stamps use wall time; every age is monotonic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Now {
@@ -52,6 +54,9 @@ impl Stamp {
     /// stamps are used up, which only a hostile or broken clock brings about.
     pub(crate) fn next(self, now: Now) -> Option<Self> {
         let clock = now.wall_ms.min(Self::MAX.0 >> 16) << 16;
+        if Mutant::StampByClockOnly.is_on() {
+            return Self::new(clock);
+        }
         Self::new(clock.max(self.0.checked_add(1)?))
     }
 }
@@ -141,6 +146,19 @@ impl Vector {
         self.of(tag.origin) >= tag.stamp
     }
 
+    /// Writes from before this are covered whoever made them. Zero while few have written; then as
+    /// far back as `memory_ms` from the latest write, or as the newest [`KEPT_ORIGINS`] origins, if
+    /// that is farther. Depends on nothing but the vector, so nodes with equal vectors agree, and
+    /// joining vectors never lowers it.
+    pub(crate) fn floor(&self, memory_ms: u64) -> Stamp {
+        if self.0.len() < KEPT_ORIGINS {
+            return Stamp::ZERO;
+        }
+        let mut stamps: Vec<Stamp> = self.0.iter().map(|entry| entry.1).collect();
+        stamps.sort_unstable_by(|one, other| other.cmp(one));
+        stamps[0].earlier(memory_ms).min(stamps[KEPT_ORIGINS - 1])
+    }
+
     /// Drops origins that have not written since `floor`. Whether there were any.
     pub(crate) fn prune(&mut self, floor: Stamp) -> bool {
         let before = self.0.len();
@@ -181,6 +199,9 @@ impl Vector {
         }
     }
 }
+
+/// Origins that a vector names however long ago they wrote. Tests want few.
+pub(crate) const KEPT_ORIGINS: usize = if cfg!(test) { 4 } else { 64 };
 
 #[cfg(test)]
 mod tests {

@@ -192,9 +192,8 @@ impl SessionState {
         self.put(name, tag, Content::Json(value));
     }
 
-    pub(crate) fn remove(&mut self, name: &str, tag: Tag, now: Now) {
-        let at_ms = now.mono_ms;
-        self.put(name, tag, Content::Removed { at_ms });
+    pub(crate) fn remove(&mut self, name: &str, tag: Tag) {
+        self.put(name, tag, Content::Removed);
     }
 
     pub(crate) fn add(&mut self, name: &str, by: i64, origin: Origin, stamp: Stamp) {
@@ -208,24 +207,24 @@ impl SessionState {
             }
         };
         let content = &mut self.slots[at].1.content;
-        if let Content::Removed { .. } = content {
+        if *content == Content::Removed {
             *content = Content::Counter(Counter::default());
         }
         if let Content::Counter(counter) = content {
             counter.add(origin, stamp, by);
-            self.raise(origin, stamp);
+            self.vector.raise(origin, stamp);
         }
     }
 
     pub(crate) fn set_expiry(&mut self, expiry: Expiry, tag: Tag) {
         self.expiry = Some((tag, expiry));
-        self.raise(tag.origin, tag.stamp);
+        self.vector.raise(tag.origin, tag.stamp);
     }
 
     /// Replaces the secret that opens the session.
     pub(crate) fn cycle(&mut self, secret: SecretHash, tag: Tag, now: Now) {
         self.secrets.cycle(secret, tag, now);
-        self.raise(tag.origin, tag.stamp);
+        self.vector.raise(tag.origin, tag.stamp);
     }
 
     /// Records use, so that every node keeps the session.
@@ -236,51 +235,40 @@ impl SessionState {
         self.accessed_ms = now.mono_ms;
     }
 
-    /// Drops what is remembered only to ward off older writes: removed names and dead secrets of
-    /// before `before_ms`. Returns the latest of `own`'s stamps among them.
-    pub(crate) fn forget(&mut self, before_ms: u64, own: Origin) -> Stamp {
-        let mut lost = Stamp::ZERO;
-        self.slots.retain(|(_, slot)| match slot.content {
-            Content::Removed { at_ms } if at_ms < before_ms => {
-                lost = lost.max(slot.stamp_of(own));
-                false
-            }
-            _ => true,
-        });
-        let held = self.secrets.stamp_of(own);
-        self.secrets.forget(before_ms);
-        if self.secrets.stamp_of(own) < held {
-            lost = lost.max(held);
-        }
-        lost
-    }
-
-    /// Writes from before are covered whoever made them, so that vectors and counters do not grow
-    /// with every boot that ever wrote. It is as far back as a tombstone lives, counted from the
-    /// latest write: nodes with equal vectors have equal floors.
-    pub(crate) fn floor(&self) -> Stamp {
-        self.floor_at(self.vector.max_stamp())
-    }
-
-    pub(super) fn floor_at(&self, latest: Stamp) -> Stamp {
-        latest.earlier(self.birth.memory_ms())
-    }
-
     /// Whether this copy holds the write, or one that beats it.
     pub(crate) fn covers(&self, tag: Tag) -> bool {
         self.vector.covers(tag) || tag.stamp < self.floor()
     }
 
-    pub(super) fn settle_gone(&mut self, floor: Stamp) {
-        if !self.vector.prune(floor) {
-            return;
-        }
-        let Self { vector, slots, .. } = self;
-        for (_, slot) in slots {
-            if let Content::Counter(counter) = &mut slot.content {
-                counter.settle(|origin| vector.of(origin) == Stamp::ZERO);
+    /// Writes from before are covered whoever made them.
+    pub(crate) fn floor(&self) -> Stamp {
+        self.vector.floor(self.birth.memory_ms())
+    }
+
+    /// Forgets what is remembered only to ward off older writes, once it is older than a tombstone
+    /// would be: origins that are gone, whose counts are added up, removed names, and dead secrets.
+    /// Reckoned from the latest write of all, `latest`, so that nodes with equal vectors forget
+    /// alike. Returns the latest of `own`'s stamps that no longer shows.
+    pub(crate) fn settle(&mut self, joined: &Vector, own: Origin) -> Stamp {
+        let memory_ms = self.birth.memory_ms();
+        if self.vector.prune(joined.floor(memory_ms)) {
+            let Self { vector, slots, .. } = self;
+            for (_, slot) in slots {
+                if let Content::Counter(counter) = &mut slot.content {
+                    counter.settle(|origin| vector.of(origin) == Stamp::ZERO);
+                }
             }
         }
+        let before = joined.max_stamp().earlier(memory_ms);
+        let mut lost = self.secrets.forget(before, own);
+        self.slots.retain(|(_, slot)| {
+            let forgotten = slot.content == Content::Removed && slot.tag.stamp < before;
+            if forgotten {
+                lost = lost.max(slot.stamp_of(own));
+            }
+            !forgotten
+        });
+        lost
     }
 
     pub(super) fn position(&self, name: &str) -> Result<usize, usize> {
@@ -296,11 +284,6 @@ impl SessionState {
                 self.slots.insert(at, (name.into(), slot));
             }
         }
-        self.raise(tag.origin, tag.stamp);
-    }
-
-    fn raise(&mut self, origin: Origin, stamp: Stamp) {
-        self.vector.raise(origin, stamp);
-        self.settle_gone(self.floor());
+        self.vector.raise(tag.origin, tag.stamp);
     }
 }

@@ -88,13 +88,12 @@ fn run(seed: u64) -> Run {
         step(&mut sim);
     }
     storm.abate(&mut sim);
-    let healed = sim.elapsed();
     stage.set_phase(Phase::Lull);
     stage.history().note("-- all faults are over".to_owned());
-    let settled = until(&mut sim, CONVERGES, || stage.settled());
-    let converged = sim.elapsed() - healed;
-    match settled {
-        Ok(()) => {
+    let mut converged = CONVERGES;
+    match converge(&mut sim, &stage) {
+        Ok(after) => {
+            converged = after;
             let alive: Vec<_> = stage.alive().into_iter().flatten().collect();
             stage.history().calm(&stage.sessions(), &alive);
             stage.set_phase(Phase::Calm);
@@ -113,6 +112,23 @@ fn run(seed: u64) -> Run {
     }
     (0..plan.nodes).for_each(|node| stage.dies(node));
     Run { stage, converged }
+}
+
+/// How long after the end of all faults the nodes were up and equal for good, or what is missing. A
+/// link that died in silence looks alive until `down_after`, so nobody believes them before.
+fn converge(sim: &mut turmoil::Sim<'_>, stage: &Stage) -> Result<Duration, String> {
+    let healed = sim.elapsed();
+    let mut unsettled = Duration::ZERO;
+    loop {
+        let passed = sim.elapsed() - healed;
+        match stage.settled() {
+            Ok(()) if passed >= SILENCE => return Ok(unsettled),
+            Ok(()) => {}
+            Err(missing) if passed >= CONVERGES => return Err(missing),
+            Err(_) => unsettled = passed,
+        }
+        step(sim);
+    }
 }
 
 /// Steps until `holds`; the last obstacle if that does not come in time.
@@ -169,6 +185,8 @@ const STORM: Duration = Duration::from_secs(12);
 /// Within that all nodes are up, ready and equal once nothing goes wrong any more: a silent link is
 /// given up after 3 s, dialled again within 2 s, and its round takes a few heartbeats.
 const CONVERGES: Duration = Duration::from_secs(12);
+/// The default `down_after`, and a little time for the last bytes before it.
+const SILENCE: Duration = Duration::from_millis(3_200);
 /// Visitors look around for that long at most.
 const LOOKS: Duration = Duration::from_secs(10);
 /// Bytes travel, and hosts run, in steps of this.

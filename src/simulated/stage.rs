@@ -4,7 +4,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use tokio::sync::Notify;
@@ -14,7 +17,7 @@ use crate::{
     MemberState,
     node::{Cluster, Node},
     replica::{Opened, Shipping},
-    session::{Locator, Secret, SecretHash, Slot, Vector},
+    session::{Locator, Now, Secret, SecretHash, Slot, Vector},
 };
 
 /// One run of a node's process.
@@ -87,6 +90,8 @@ pub(super) struct Stage {
     phase: Mutex<Phase>,
     /// Wakes in the order in which visitors began to wait; a `watch` channel wakes in any.
     phase_changed: Notify,
+    /// Visitors who have yet to hear that the storm is over.
+    out_there: AtomicUsize,
     nodes: Mutex<Vec<Place>>,
     history: Mutex<History>,
 }
@@ -103,6 +108,7 @@ impl Stage {
         Self {
             phase: Mutex::new(Phase::Storm),
             phase_changed: Notify::new(),
+            out_there: AtomicUsize::new(0),
             nodes: Mutex::new((0..plan.nodes).map(|_| Place::default()).collect()),
             history: Mutex::new(History::new(plan.weather)),
             plan,
@@ -118,7 +124,13 @@ impl Stage {
         self.phase_changed.notify_waiters();
     }
 
+    /// A visitor sets out; [`Stage::calm`] is where it rests.
+    pub(super) fn goes_out(&self) {
+        self.out_there.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(super) async fn calm(&self) {
+        self.out_there.fetch_sub(1, Ordering::Relaxed);
         loop {
             let changed = self.phase_changed.notified();
             if self.phase() == Phase::Calm {
@@ -190,6 +202,9 @@ impl Stage {
 
     /// `Err` says what is still missing until all nodes are up, ready and equal.
     pub(super) fn settled(&self) -> Result<(), String> {
+        if self.phase() != Phase::Storm && self.out_there.load(Ordering::Relaxed) > 0 {
+            return Err("a request is under way".to_owned());
+        }
         let present = self.present();
         let mut first = None;
         for (node, place) in present.iter().enumerate() {
@@ -271,7 +286,12 @@ pub(super) fn has_write(node: &Node, key: &Locator, op: u32) -> bool {
 pub(super) fn is_buried(node: &Node, key: &Locator) -> bool {
     let nobody = Secret::from_random([0; 16]);
     let store = node.replica().store();
-    let opened = store.open("", key, &nobody, Shipping::Later, node.now());
+    // Nothing that a node is asked here depends on the time.
+    let now = Now {
+        wall_ms: 0,
+        mono_ms: 0,
+    };
+    let opened = store.open("", key, &nobody, Shipping::Later, now);
     opened == Opened::Unknown { held: true } && store.read(key, |_| ()).is_err()
 }
 

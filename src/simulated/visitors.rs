@@ -39,6 +39,7 @@ pub(super) async fn visit(stage: Arc<Stage>) -> turmoil::Result {
                 jar: Arc::clone(&jar),
                 dice: Dice::new(stage.plan.seed, 0xB0_0000 | browser << 8 | tab),
             };
+            stage.goes_out();
             tabs.spawn(visitor.stay(tab == 0));
         }
     }

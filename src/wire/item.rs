@@ -92,9 +92,7 @@ enum WireContent<'a> {
         settled: i64,
         counts: Vec<WireCount>,
     },
-    Removed {
-        age_ms: u64,
-    },
+    Removed,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -173,7 +171,7 @@ fn delta_to_wire(delta: &Delta, now_ms: u64) -> WireDelta<'_> {
             stamp: stamp.get(),
             age_ms: now_ms.saturating_sub(at_ms),
         }),
-        slots: slots_to_wire(&delta.slots, &scale, now_ms),
+        slots: slots_to_wire(&delta.slots, &scale),
         secrets: secrets_to_wire(&delta.secrets, &scale, now_ms),
         expiry: delta.expiry.map(|expiry| expiry_to_wire(expiry, &scale)),
     }
@@ -193,7 +191,7 @@ fn delta_from_wire(
         floor: Stamp::ZERO,
     };
     // Only a counter may name a foreign write: the reset that its increments follow.
-    let slots = slots_from_wire(wire.slots, &scale, now_ms, limits, Foreign::Counters)?;
+    let slots = slots_from_wire(wire.slots, &scale, limits, Foreign::Counters)?;
     if wire.birth.is_some() && (since != Stamp::ZERO || wire.access.is_none()) {
         return Err(Malformed("a partial delta with a birth"));
     }
@@ -239,7 +237,7 @@ fn state_to_wire(state: &SessionState, now_ms: u64) -> WireState<'_> {
             .iter()
             .map(|(origin, stamp)| (*origin, stamp.get()))
             .collect(),
-        slots: slots_to_wire(state.slots(), &scale, now_ms),
+        slots: slots_to_wire(state.slots(), &scale),
         secrets: secrets_to_wire(state.secrets(), &scale, now_ms),
         expiry: state
             .expiry_register()
@@ -268,9 +266,9 @@ fn state_from_wire(
     let scale = Scale {
         origins: vector.entries(),
         since: Stamp::ZERO,
-        floor: vector.max_stamp().earlier(birth.memory_ms()),
+        floor: vector.floor(birth.memory_ms()),
     };
-    let slots = slots_from_wire(wire.slots, &scale, now_ms, limits, Foreign::No)?;
+    let slots = slots_from_wire(wire.slots, &scale, limits, Foreign::No)?;
     let secrets = secrets_from_wire(wire.secrets, &scale, now_ms)?;
     let expiry = wire
         .expiry
@@ -317,19 +315,13 @@ fn birth_from_wire(
     Ok((Arc::new(birth), created))
 }
 
-fn slots_to_wire<'a>(
-    slots: &'a [(Arc<str>, Slot)],
-    scale: &Scale<'_>,
-    now_ms: u64,
-) -> Vec<WireSlot<'a>> {
+fn slots_to_wire<'a>(slots: &'a [(Arc<str>, Slot)], scale: &Scale<'_>) -> Vec<WireSlot<'a>> {
     let wire = |(name, slot): &'a (Arc<str>, Slot)| WireSlot {
         name,
         tag: scale.to_wire(slot.tag),
         content: match &slot.content {
             Content::Json(bytes) => WireContent::Json(bytes),
-            Content::Removed { at_ms } => WireContent::Removed {
-                age_ms: now_ms.saturating_sub(*at_ms),
-            },
+            Content::Removed => WireContent::Removed,
             Content::Counter(counter) => WireContent::Counter {
                 settled: counter.settled,
                 counts: counter
@@ -353,7 +345,6 @@ enum Foreign {
 fn slots_from_wire(
     wire: Vec<WireSlot<'_>>,
     scale: &Scale<'_>,
-    now_ms: u64,
     limits: &DecodeLimits,
     foreign: Foreign,
 ) -> Result<Vec<(Arc<str>, Slot)>, Malformed> {
@@ -381,13 +372,11 @@ fn slots_from_wire(
                 }
                 tag
             }
-            (tag, _) => scale.from_wire(&tag)?,
+            (tag, _) => scale.tag(&tag)?,
         };
         let content = match slot.content {
             WireContent::Json(bytes) => Content::Json(bytes.into()),
-            WireContent::Removed { age_ms } => Content::Removed {
-                at_ms: now_ms.saturating_sub(age_ms),
-            },
+            WireContent::Removed => Content::Removed,
             WireContent::Counter { settled, .. }
                 if foreign == Foreign::Counters && settled != 0 =>
             {
@@ -407,7 +396,7 @@ fn counts_from_wire(wire: Vec<WireCount>, scale: &Scale<'_>) -> Result<Vec<Count
     let counts = wire
         .into_iter()
         .map(|count| {
-            let tag = scale.from_wire(&WireTag::By(count.by, count.stamp))?;
+            let tag = scale.tag(&WireTag::By(count.by, count.stamp))?;
             Ok(Count {
                 origin: tag.origin,
                 stamp: tag.stamp,
@@ -444,7 +433,7 @@ fn secrets_from_wire(
         .map(|secret| {
             Ok(SecretState {
                 hash: secret.hash,
-                tag: scale.from_wire(&secret.tag)?,
+                tag: scale.tag(&secret.tag)?,
                 dead_at_ms: secret.dead_age_ms.map(|age| now_ms.saturating_sub(age)),
             })
         })
@@ -462,7 +451,7 @@ fn expiry_to_wire((tag, expiry): (Tag, Expiry), scale: &Scale<'_>) -> WireExpiry
 
 fn expiry_from_wire(wire: &WireExpiry, scale: &Scale<'_>) -> Result<(Tag, Expiry), Malformed> {
     let expiry = Expiry::from_millis(wire.idle_ms, wire.absolute_ms);
-    Ok((scale.from_wire(&wire.tag)?, expiry))
+    Ok((scale.tag(&wire.tag)?, expiry))
 }
 
 impl Scale<'_> {
@@ -494,7 +483,7 @@ impl Scale<'_> {
     }
 
     /// The tag, if the item covers it.
-    fn from_wire(&self, wire: &WireTag) -> Result<Tag, Malformed> {
+    fn tag(&self, wire: &WireTag) -> Result<Tag, Malformed> {
         let (by, beyond) = match wire {
             WireTag::By(by, beyond) => (by, beyond),
             WireTag::Other(tag) if tag.stamp < self.floor => return Ok(*tag),

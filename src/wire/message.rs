@@ -136,6 +136,28 @@ impl Message {
         wire.into_message(now_ms, limits)
     }
 
+    /// The sessions that it brings something of.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = Locator> {
+        let items: &[(Locator, Item)] = match self {
+            Self::Batch { items, .. }
+            | Self::Answer { items }
+            | Self::Differences { items, .. }
+            | Self::Supply { items } => items,
+            Self::Live { .. }
+            | Self::Skip { .. }
+            | Self::Ack { .. }
+            | Self::Want { .. }
+            | Self::Heartbeat { .. }
+            | Self::AskDigests
+            | Self::Digests { .. }
+            | Self::Listing { .. }
+            | Self::Credit { .. }
+            | Self::RoundDone
+            | Self::Leave => &[],
+        };
+        items.iter().map(|(key, _)| *key)
+    }
+
     fn to_wire(&self, now_ms: u64) -> Wire<'_> {
         let items = |items| items_to_wire(items, now_ms);
         match self {

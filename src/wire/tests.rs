@@ -56,7 +56,7 @@ fn sample_state() -> SessionState {
     state.set("cart", b"[1,2]".as_slice().into(), tag(101, 1));
     state.add("hits", 4, origin(1), stamp(102));
     state.add("hits", -1, origin(2), stamp(103));
-    state.remove("gone", tag(104, 2), now);
+    state.remove("gone", tag(104, 2));
     state.cycle(Secret::from_random([4; 16]).hash(), tag(105, 2), now);
     state.set_expiry(Expiry::from_millis(None, Some(7)), tag(106, 1));
     state

@@ -4,7 +4,11 @@
 // The example's own code: the tests run its nodes as it does itself.
 #[path = "../../examples/hit_counter/browser.rs"]
 pub(crate) mod browser;
+pub(crate) mod load;
+#[cfg(target_os = "linux")]
+pub(crate) mod namespaces;
 #[path = "../../examples/hit_counter/process.rs"]
 pub(crate) mod process;
 pub(crate) mod processes;
+pub(crate) mod stopwatch;
 pub(crate) mod visitor;

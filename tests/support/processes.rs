@@ -30,7 +30,12 @@ pub(crate) struct Node {
 impl Node {
     /// Starts a node, which must come up.
     pub(crate) async fn start(plan: NodePlan) -> Self {
-        match Self::try_start(plan).await {
+        Self::start_as(plan, &hit_counter()).await
+    }
+
+    /// As [`Node::start`], by an executable that knows where to run the example.
+    pub(crate) async fn start_as(plan: NodePlan, executable: &Path) -> Self {
+        match Self::try_start_as(plan, executable).await {
             Ok(node) => node,
             Err(refusal) => panic!("{}\n{}", refusal.failure, refusal.log),
         }
@@ -38,8 +43,12 @@ impl Node {
 
     /// Starts a node.
     pub(crate) async fn try_start(plan: NodePlan) -> Result<Self, Refusal> {
+        Self::try_start_as(plan, &hit_counter()).await
+    }
+
+    async fn try_start_as(plan: NodePlan, executable: &Path) -> Result<Self, Refusal> {
         let log = Log::new(&plan.name);
-        let mut command = plan.command(&hit_counter());
+        let mut command = plan.command(executable);
         command
             .env("RUST_LOG", "info")
             .stderr(log.file().expect("the directory for logs can be written"));
@@ -79,6 +88,18 @@ impl Node {
             .id()
             .expect("it runs until it is consumed");
         send_signal(id, signal);
+    }
+
+    /// The memory it occupies.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let id = self.process.child.id();
+        let id = id.expect("it runs until it is consumed");
+        let status = fs::read_to_string(format!("/proc/{id}/status"));
+        let status = status.expect("a process that runs has a status");
+        let field = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = field.and_then(|field| field.trim().strip_suffix(" kB"));
+        number.expect("in KiB").parse::<u64>().expect("a number") * 1024
     }
 
     pub(crate) fn name(&self) -> &str {

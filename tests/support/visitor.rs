@@ -39,6 +39,16 @@ impl Visitor {
         self.id.as_deref().expect("a hit came before")
     }
 
+    /// How often the page was hit.
+    pub(crate) const fn hits(&self) -> u64 {
+        self.hits
+    }
+
+    /// A browser with the same cookie.
+    pub(crate) fn browser(&self) -> Browser {
+        self.browser.clone()
+    }
+
     async fn get(&mut self, host: SocketAddr, path: &str) -> Page {
         let page = match self.browser.get(host, path).await {
             Ok(page) => page,

@@ -6,6 +6,7 @@ mod joining;
 mod leaving;
 mod links;
 mod members;
+mod pauses;
 mod waiting;
 
 use std::{sync::Arc, time::Duration};

@@ -6,7 +6,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, Weak},
-    task::{Context, Poll},
+    task::{Context, Poll, Waker, ready},
 };
 
 use futures_core::future::BoxFuture;
@@ -51,6 +51,29 @@ impl MemoryNetwork {
         state.cut_pairs.clear();
     }
 
+    /// Delivers nothing until [`MemoryNetwork::release`], without a word to anybody: what is sent
+    /// waits in the streams.
+    #[cfg(test)]
+    pub(crate) fn hold(&self) {
+        self.set_held(true);
+    }
+
+    /// Delivers again, what waited first.
+    #[cfg(test)]
+    pub(crate) fn release(&self) {
+        self.set_held(false);
+    }
+
+    #[cfg(test)]
+    fn set_held(&self, held: bool) {
+        let mut state = self.lock();
+        state.held = held;
+        let streams = state.streams.iter();
+        for stream in streams.filter_map(|(_, stream)| stream.upgrade()) {
+            stream.set_held(held);
+        }
+    }
+
     /// Resets all streams between two nodes and refuses new ones, both ways.
     pub(crate) fn cut_between(&self, a: u16, b: u16) {
         let pair = Pair::new(a, b);
@@ -64,6 +87,12 @@ impl MemoryNetwork {
         self.lock().cut_pairs.remove(&Pair::new(a, b));
     }
 
+    /// Whether two nodes cannot reach each other, for whichever cut.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn is_cut(&self, a: u16, b: u16) -> bool {
+        self.lock().is_cut(Pair::new(a, b))
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no section of this lock panics")
     }
@@ -74,8 +103,9 @@ struct State {
     listeners: HashMap<u16, mpsc::Sender<(BoxIo, SocketAddr)>>,
     cut: bool,
     cut_pairs: HashSet<Pair>,
+    held: bool,
     /// Dead once both ends are dropped.
-    streams: Vec<(Pair, Weak<CancellationToken>)>,
+    streams: Vec<(Pair, Weak<Wire>)>,
 }
 
 impl State {
@@ -83,7 +113,7 @@ impl State {
         self.streams
             .retain(|(pair, stream)| match stream.upgrade() {
                 Some(stream) if affected(*pair) => {
-                    stream.cancel();
+                    stream.reset.cancel();
                     false
                 }
                 Some(_) => true,
@@ -91,21 +121,59 @@ impl State {
             });
     }
 
+    fn is_cut(&self, pair: Pair) -> bool {
+        self.cut || self.cut_pairs.contains(&pair)
+    }
+
     fn open(&mut self, from: u16, to: u16) -> Option<(BoxIo, SocketAddr)> {
         let pair = Pair::new(from, to);
-        if self.cut || self.cut_pairs.contains(&pair) {
+        if self.is_cut(pair) {
             return None;
         }
-        let reset = Arc::new(CancellationToken::new());
+        let wire = Arc::new(Wire::default());
+        wire.set_held(self.held);
         let (near, far) = duplex(STREAM_BUFFER);
-        let far = Box::new(MemoryStream::new(far, Arc::clone(&reset)));
+        let far = Box::new(MemoryStream::new(far, Arc::clone(&wire)));
         self.listeners
             .get(&to)?
             .try_send((far, address(from)))
             .ok()?;
         self.reset(|_| false);
-        self.streams.push((pair, Arc::downgrade(&reset)));
-        Some((Box::new(MemoryStream::new(near, reset)), address(to)))
+        self.streams.push((pair, Arc::downgrade(&wire)));
+        Some((Box::new(MemoryStream::new(near, wire)), address(to)))
+    }
+}
+
+/// What the network does to both ends of a stream.
+#[derive(Debug, Default)]
+struct Wire {
+    reset: CancellationToken,
+    /// Guards whether the wire is held and who reads at it. Never held while waking.
+    hold: Mutex<Hold>,
+}
+
+#[derive(Debug, Default)]
+struct Hold {
+    held: bool,
+    readers: Vec<Waker>,
+}
+
+impl Wire {
+    fn set_held(&self, held: bool) {
+        let mut hold = self.hold.lock().expect("no section of this lock panics");
+        hold.held = held;
+        let readers = std::mem::take(&mut hold.readers);
+        drop(hold);
+        readers.into_iter().for_each(Waker::wake);
+    }
+
+    fn poll_delivery(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut hold = self.hold.lock().expect("no section of this lock panics");
+        if !hold.held {
+            return Poll::Ready(());
+        }
+        hold.readers.push(cx.waker().clone());
+        Poll::Pending
     }
 }
 
@@ -195,17 +263,17 @@ struct MemoryStream {
     read_reset: Pin<Box<WaitForCancellationFutureOwned>>,
     write_reset: Pin<Box<WaitForCancellationFutureOwned>>,
     /// What the network knows the stream by, as long as one of its ends is in use.
-    _reset: Arc<CancellationToken>,
+    wire: Arc<Wire>,
 }
 
 impl MemoryStream {
-    fn new(io: DuplexStream, reset: Arc<CancellationToken>) -> Self {
-        let wait = || Box::pin(CancellationToken::clone(&reset).cancelled_owned());
+    fn new(io: DuplexStream, wire: Arc<Wire>) -> Self {
+        let wait = || Box::pin(wire.reset.clone().cancelled_owned());
         Self {
             io,
             read_reset: wait(),
             write_reset: wait(),
-            _reset: reset,
+            wire,
         }
     }
 
@@ -230,6 +298,7 @@ impl AsyncRead for MemoryStream {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         check(self.read_reset.as_mut(), cx)?;
+        ready!(self.wire.poll_delivery(cx));
         Pin::new(&mut self.io).poll_read(cx, buf)
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet, VecDeque};
 use super::Violation;
 use crate::{
     replica::exchange::Merged,
-    session::{Item, Locator, Tombstone},
+    session::{Item, Locator, Mutant, Tombstone},
     wire::{Message, message::Position},
 };
 
@@ -115,6 +115,11 @@ impl Inbound {
                 self.to_ask.push(*key);
             }
         }
+        if Mutant::AcknowledgeRefused.is_on() {
+            self.waiting.push_back((taking.to, BTreeSet::new()));
+            self.advance();
+            return Ok(());
+        }
         self.waiting_keys += taking.refused.len();
         if self.waiting_keys > MAX_WAITING {
             return Err(Violation::Protocol("too many changes of unknown sessions"));
@@ -200,6 +205,16 @@ impl Inbound {
             return Some(Message::Want { keys });
         }
         None
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        self.waiting.is_empty()
+            && self.waiting_keys == 0
+            && self.asked.is_empty()
+            && self.to_ask.is_empty()
+            && self.buried.is_empty()
+            && self.owes_rounds == 0
     }
 
     fn advance(&mut self) {

@@ -350,6 +350,18 @@ impl Link {
         self.repair.has_completed() && self.inbound.has_caught_up()
     }
 
+    /// Whether the peer has spoken.
+    pub(crate) const fn is_open(&self) -> bool {
+        self.inbound.is_open()
+    }
+
+    /// Whether everything the peer had when this link was made is here: streamed, or repaired where
+    /// its log skipped something.
+    pub(crate) const fn is_current(&self) -> bool {
+        let (_, owes_round) = self.inbound.applied();
+        self.inbound.has_caught_up() && !owes_round
+    }
+
     /// Grows with everything that a round brings: a round whose progress stands still has stalled.
     pub(crate) const fn progress(&self) -> u64 {
         self.repair.progress()
@@ -372,6 +384,12 @@ impl Link {
 
     pub(crate) const fn is_lagging(&self) -> bool {
         self.outbound.is_lagging()
+    }
+
+    /// Whether nothing is under way on either side's behalf.
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        self.inbound.is_idle() && self.outbound.is_idle() && self.repair.is_idle()
     }
 
     pub(crate) const fn acks(&self) -> LinkAcks {

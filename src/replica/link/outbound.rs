@@ -8,7 +8,7 @@ use crate::{
         Replica,
         log::{Record, Slice},
     },
-    session::{Item, Locator, Now, SLOT_OVERHEAD, Stamp},
+    session::{Item, Locator, Mutant, Now, SLOT_OVERHEAD, Stamp},
     wire::{Message, message::Position},
 };
 
@@ -99,6 +99,11 @@ impl Outbound {
         self.lagging
     }
 
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        self.asked.is_empty() && self.rounds_owed == 0 && self.acked == self.cursor
+    }
+
     pub(super) const fn acks(&self) -> LinkAcks {
         LinkAcks {
             base: self.base,
@@ -159,7 +164,9 @@ impl Outbound {
     /// out of the log, unlike one that has just come, is not waited for until it has repaired.
     fn skip(&mut self, head: Position, just_opened: bool, events: &mut Vec<LinkEvent>) -> Message {
         self.cursor = head;
-        self.base = head;
+        if !Mutant::AcknowledgeSkipped.is_on() {
+            self.base = head;
+        }
         self.acked = head;
         self.rounds_owed = self.rounds_owed.saturating_add(1);
         if !just_opened && !self.lagging {
@@ -187,6 +194,14 @@ impl Outbound {
         let mut items = Vec::with_capacity(firsts.len());
         let mut bytes = 0;
         let mut covered = records.len();
+        if Mutant::CoalesceLate.is_on() {
+            let later = replica
+                .log
+                .after(self.cursor + records.len() as u64, usize::MAX);
+            if let Slice::Records(later) = later {
+                firsts.retain(|first| later.iter().all(|record| record.key != first.1));
+            }
+        }
         for (at, key, since, touch) in firsts {
             if bytes > CHUNK_BYTES {
                 // Every record before this one belongs to a session that is in the batch.
@@ -239,9 +254,9 @@ pub(super) fn weight(item: &Item) -> usize {
 
 const ITEM_OVERHEAD: usize = 64;
 /// Bytes of one message's items, about; a single session may be larger.
-pub(super) const CHUNK_BYTES: usize = 64 * 1024;
-/// Records of one batch.
-const BATCH_RECORDS: usize = 512;
+pub(super) const CHUNK_BYTES: usize = if cfg!(test) { 1024 } else { 64 * 1024 };
+/// Records of one batch. Tests want many batches.
+const BATCH_RECORDS: usize = if cfg!(test) { 4 } else { 512 };
 /// Records sent and not acknowledged at most; further ones wait in the log.
 pub(super) const MAX_IN_FLIGHT: u64 = 64 * 1024;
 /// A log longer than this is not read out to a peer that starts from nothing.

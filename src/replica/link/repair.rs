@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     replica::{Replica, exchange::Difference},
-    session::{Item, Locator, Now},
+    session::{Item, Locator, Mutant, Now},
     wire::Message,
 };
 
@@ -118,6 +118,9 @@ impl Repair {
             return;
         }
         self.mismatches = self.mismatches.saturating_add(1);
+        if Mutant::NeverRepair.is_on() {
+            return;
+        }
         if self.mismatches >= 2 && self.starts_background && self.stage == Stage::Rest {
             self.complete = false;
             self.stage = Stage::Ask;
@@ -296,7 +299,20 @@ impl Repair {
         Some(message)
     }
 
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        self.stage == Stage::Rest
+            && self.complete_due.is_none()
+            && self.answering.is_empty()
+            && self.supply.is_empty()
+            && self.in_flight == 0
+    }
+
     fn begin_due(&mut self) {
+        if Mutant::NeverRepair.is_on() {
+            self.has_completed = true;
+            return;
+        }
         if self.stage == Stage::Rest
             && let Some(skips) = self.complete_due.take()
         {

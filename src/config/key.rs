@@ -1,0 +1,180 @@
+//! Keys as users write them: 32 random bytes as hex or base64.
+
+use std::fmt;
+
+use base64::{
+    Engine as _, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use serde::Deserialize;
+
+/// A key as configured, not yet checked.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub(super) struct KeyText(pub(super) String);
+
+impl KeyText {
+    /// Space around it is ignored, as a file that a key was written to ends in a line feed.
+    pub(super) fn parse(&self) -> Result<Key, KeyProblem> {
+        let text = self.0.trim();
+        let bytes = from_hex(text).or_else(|| from_base64(text));
+        let bytes: [u8; Key::LENGTH] = bytes
+            .and_then(|bytes| bytes.try_into().ok())
+            .ok_or(KeyProblem::Form)?;
+        if is_guessable(&bytes) {
+            return Err(KeyProblem::Guessable);
+        }
+        Ok(Key(bytes))
+    }
+}
+
+impl fmt::Debug for KeyText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyText(_)")
+    }
+}
+
+/// A checked key.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Key([u8; Self::LENGTH]);
+
+impl Key {
+    const LENGTH: usize = 32;
+
+    #[cfg(test)]
+    pub(crate) const fn from_bytes(bytes: [u8; Self::LENGTH]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) const fn bytes(&self) -> &[u8; Self::LENGTH] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(_)")
+    }
+}
+
+/// What is wrong with a key. It does not show the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeyProblem {
+    /// It is not 32 bytes as hex or base64.
+    Form,
+    /// It is 32 bytes, but such that nobody drew at random.
+    Guessable,
+}
+
+impl fmt::Display for KeyProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Form => "is not 32 bytes as 64 hex digits or as base64",
+            Self::Guessable => "can be guessed: it is text, a series or a repetition",
+        })
+    }
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digits: Option<Vec<u8>> = text
+        .chars()
+        .map(|digit| digit.to_digit(16).and_then(|value| value.try_into().ok()))
+        .collect();
+    let digits = digits.filter(|digits| digits.len() == 2 * Key::LENGTH)?;
+    Some(
+        digits
+            .chunks_exact(2)
+            .map(|pair| pair[0] << 4 | pair[1])
+            .collect(),
+    )
+}
+
+/// Either alphabet, padded or not.
+fn from_base64(text: &str) -> Option<Vec<u8>> {
+    let lenient =
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    [&alphabet::STANDARD, &alphabet::URL_SAFE]
+        .into_iter()
+        .find_map(|alphabet| GeneralPurpose::new(alphabet, lenient).decode(text).ok())
+}
+
+/// What random bytes are not, but for less than one key in a million million.
+fn is_guessable(bytes: &[u8; Key::LENGTH]) -> bool {
+    let mut distinct = bytes.to_vec();
+    distinct.sort_unstable();
+    distinct.dedup();
+    let step = bytes[1].wrapping_sub(bytes[0]);
+    let is_series = bytes
+        .windows(2)
+        .all(|pair| pair[1].wrapping_sub(pair[0]) == step);
+    let is_text = bytes
+        .iter()
+        .all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace());
+    is_series || is_text || distinct.len() < MIN_DISTINCT
+}
+
+/// 32 random bytes have 30 different ones on average.
+const MIN_DISTINCT: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEX: &str = "0e9d3fbd27f2b1f9a0f1c4677d9a1e5b88c6c1a25ddf7a4c903bfe6f2240d7e3";
+    const BASE64: &str = "Dp0/vSfysfmg8cRnfZoeW4jGwaJd33pMkDv+byJA1+M=";
+
+    fn parse(text: &str) -> Result<Key, KeyProblem> {
+        KeyText(text.to_owned()).parse()
+    }
+
+    #[test]
+    fn a_key_is_hex_or_base64_of_either_alphabet() {
+        let key = parse(HEX).expect("hex");
+        let url_safe = BASE64.replace('/', "_").replace('+', "-");
+        for text in [
+            &HEX.to_uppercase(),
+            BASE64,
+            BASE64.trim_end_matches('='),
+            &url_safe,
+            &format!("{BASE64}\n"),
+        ] {
+            assert_eq!(parse(text).as_ref(), Ok(&key), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_32_bytes_is_refused() {
+        for text in [
+            "",
+            "hunter2",
+            &HEX[2..],
+            &format!("{HEX}00"),
+            &BASE64[4..],
+            "ä",
+        ] {
+            assert_eq!(parse(text), Err(KeyProblem::Form), "{text}");
+        }
+    }
+
+    #[test]
+    fn weak_keys_are_refused() {
+        let series: String = (0..32).map(|byte| format!("{byte:02x}")).collect();
+        let text: String = "correct horse battery staple, ok"
+            .bytes()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        for weak in [&"00".repeat(32), &HEX[..8].repeat(8), &series, &text] {
+            assert_eq!(parse(weak), Err(KeyProblem::Guessable), "{weak}");
+        }
+    }
+
+    #[test]
+    fn no_key_is_shown() {
+        let key = KeyText(HEX.to_owned());
+        assert_eq!(
+            format!("{key:?} {:?}", key.parse()),
+            "KeyText(_) Ok(Key(_))"
+        );
+    }
+}

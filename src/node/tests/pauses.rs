@@ -1,0 +1,56 @@
+//! A process that was stopped for a while.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn paused_node_asks_its_peers_before_it_uses_a_session() {
+    let network = MemoryNetwork::default();
+    let (one, two) = pair(&network).await;
+    let key = create(one.node());
+    let position = set(one.node(), &key, "a", &1.into());
+    one.node().acknowledged(position, Ack::All).await;
+    assert!(!two.node().may_be_behind());
+
+    // No task runs meanwhile, as when the process is stopped.
+    tokio::time::advance(Duration::from_secs(10)).await;
+    assert!(two.node().may_be_behind());
+    let position = set(one.node(), &key, "a", &2.into());
+    assert_eq!(get(two.node(), &key, "a"), Some(1.into()), "not sent yet");
+    two.node().catch_up_on(vec![key]).await;
+    assert_eq!(get(two.node(), &key, "a"), Some(2.into()));
+    one.node().acknowledged(position, Ack::All).await;
+
+    settle(&two, "n1", MemberState::Up).await;
+    wait_until("it has caught up", || !two.node().may_be_behind()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn paused_node_does_not_wait_for_a_peer_that_is_gone() {
+    let network = MemoryNetwork::default();
+    let (one, two) = pair(&network).await;
+    let key = create(two.node());
+    let position = two.node().commit(&key);
+    two.node().acknowledged(position, Ack::All).await;
+
+    tokio::time::advance(Duration::from_secs(10)).await;
+    assert!(two.node().may_be_behind());
+    drop(one);
+    network.cut();
+    let before = two.node().now().mono_ms;
+    two.node().catch_up_on(vec![key]).await;
+    let waited = two.node().now().mono_ms - before;
+    assert!(waited <= 1_000, "{waited} ms");
+    let before = two.node().now().mono_ms;
+    two.node().catch_up_on(vec![key]).await;
+    assert_eq!(two.node().now().mono_ms, before, "it waits once");
+    wait_until("it goes on alone", || !two.node().may_be_behind()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn node_without_links_has_nobody_to_ask_after_a_pause() {
+    let network = MemoryNetwork::default();
+    let one = start(&network, "n1", 1, &[]);
+    one.ready().await;
+    tokio::time::advance(Duration::from_secs(10)).await;
+    assert!(!one.node().may_be_behind());
+}

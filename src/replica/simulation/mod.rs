@@ -1,0 +1,423 @@
+//! Whole replicas on virtual time: real stores, logs, links and bytes; a network that delays, cuts,
+//! swallows and forgets; nodes that crash and come back empty; clocks hours apart. One seed decides
+//! everything, and every promise is checked after every step.
+//!
+//! `SIMULATION_HISTORIES=N` runs N histories of each plan instead of a few; a failure prints its
+//! plan and seed, and `SIMULATION_SEED=S` with the same test runs that history alone.
+
+mod checks;
+mod network;
+mod work;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use self::network::Cable;
+use super::{LinkOptions, Replica};
+use crate::{
+    config::{Expiry, Limits, Shape},
+    session::{Birth, BootId, Locator, Mutant, Now, Secret, Tag},
+};
+
+#[test]
+fn random_histories_keep_every_promise() {
+    run_seeds("three nodes", 0, THREE_NODES);
+}
+
+#[test]
+fn histories_of_two_nodes_keep_every_promise() {
+    run_seeds(
+        "two nodes",
+        0,
+        Plan {
+            nodes: 2,
+            ..THREE_NODES
+        },
+    );
+}
+
+#[test]
+fn histories_of_five_nodes_keep_every_promise() {
+    run_seeds(
+        "five nodes",
+        0,
+        Plan {
+            nodes: 5,
+            ..THREE_NODES
+        },
+    );
+}
+
+#[test]
+fn histories_with_a_log_of_three_records_keep_every_promise() {
+    run_seeds("short log", 0, SHORT_LOG);
+}
+
+#[test]
+fn histories_with_two_hot_sessions_keep_every_promise() {
+    run_seeds("hot sessions", 0, HOT_SESSIONS);
+}
+
+#[test]
+fn histories_with_short_lives_keep_every_promise() {
+    run_seeds("short lives", 0, SHORT_LIVES);
+}
+
+#[test]
+fn histories_with_a_full_store_keep_every_promise() {
+    let plan = Plan {
+        sessions: 12,
+        max_sessions: 6,
+        ..THREE_NODES
+    };
+    run_seeds("full store", 0, plan);
+}
+
+/// Days pass between bursts of work, nodes come and go: whoever wrote long ago is forgotten.
+#[test]
+fn histories_over_many_days_forget_origins_alike() {
+    run_seeds("many days", 0, MANY_DAYS);
+}
+
+/// A node is cut off for 25 hours and its session is used there all the time; elsewhere the same
+/// session is destroyed, and the tombstone forgotten.
+#[test]
+fn session_destroyed_during_a_cut_longer_than_a_tombstone_lives_stays_destroyed() {
+    assert_eq!(long_cut(), None);
+}
+
+/// The checker is checked: with any rule broken it finds a broken promise.
+#[test]
+fn every_known_wrong_variant_is_noticed() {
+    for mutant in Mutant::ALL {
+        let noticed = mutant.with(|| hunt(mutant));
+        let Some((histories, promise)) = noticed else {
+            panic!("{mutant:?} was not noticed");
+        };
+        println!("{mutant:?}: history {histories}: {promise}");
+    }
+}
+
+/// The first broken promise, and after how many histories.
+fn hunt(mutant: Mutant) -> Option<(u64, String)> {
+    if let Mutant::NeverStartEmpty | Mutant::RejuvenateTombstones = mutant
+        && let Some(broken) = long_cut()
+    {
+        return Some((1, broken));
+    }
+    let plans = [THREE_NODES, SHORT_LOG, HOT_SESSIONS, SHORT_LIVES, MANY_DAYS];
+    (0..MUTANT_HISTORIES).find_map(|seed| {
+        let plan = plans[seed as usize % plans.len()];
+        let broken = World::new(seed, plan).run()?;
+        Some((seed + 1, broken))
+    })
+}
+
+fn long_cut() -> Option<String> {
+    let mut world = World::new(1, THREE_NODES);
+    for node in &mut world.nodes {
+        node.skew_ms = 0;
+    }
+    world.create(0);
+    world.create(0);
+    world.heal();
+    world.cut_off(1);
+    world.destroy_session(0, 0);
+    world.heal_what_is_connected();
+    // What was acknowledged is rightly forgotten in a day.
+    world.commits.clear();
+    for _ in 0..(26 * 6) {
+        world.mono_ms += HOUR_MS / 6;
+        for node in 0..3 {
+            world.touch_session(node, 0);
+            world.touch_session(node, 1);
+        }
+        world.heal_what_is_connected();
+    }
+    let held = |world: &World| {
+        let nodes = world.nodes.iter();
+        nodes
+            .map(|node| node.replica.store().sessions())
+            .collect::<Vec<_>>()
+    };
+    let before = held(&world);
+    let tombstones = world.nodes[0].replica.store().tombstones();
+    world.check(before == [1, 2, 1], || {
+        format!("before the meeting: {before:?}")
+    });
+    world.check(tombstones == 0, || {
+        "the tombstone is not forgotten".to_owned()
+    });
+    world.heal();
+    let after = held(&world);
+    world.check(after == [1, 1, 1], || {
+        format!("after the meeting: {after:?}")
+    });
+    world.check_equal();
+    world.broken
+}
+
+fn run_seeds(name: &str, first: u64, plan: Plan) {
+    let asked = |variable| std::env::var(variable).ok()?.parse().ok();
+    let (first, count) = match asked("SIMULATION_SEED") {
+        Some(seed) => (seed, 1),
+        None => (first, asked("SIMULATION_HISTORIES").unwrap_or(HISTORIES)),
+    };
+    for seed in first..first + count {
+        if let Some(broken) = World::new(seed, plan).run() {
+            panic!("plan `{name}`, SIMULATION_SEED={seed}: {broken}");
+        }
+    }
+}
+
+/// What a family of histories has in common.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    nodes: usize,
+    sessions: usize,
+    max_sessions: usize,
+    log_records: usize,
+    idle_ms: u64,
+    steps: usize,
+    /// How often all is quiet for 30 hours and then goes on.
+    nights: usize,
+}
+
+const THREE_NODES: Plan = Plan {
+    nodes: 3,
+    sessions: 6,
+    max_sessions: 1000,
+    log_records: 64,
+    idle_ms: HOUR_MS / 2,
+    steps: 150,
+    nights: 0,
+};
+
+const SHORT_LOG: Plan = Plan {
+    log_records: 3,
+    ..THREE_NODES
+};
+
+const HOT_SESSIONS: Plan = Plan {
+    sessions: 2,
+    ..THREE_NODES
+};
+
+const SHORT_LIVES: Plan = Plan {
+    idle_ms: 3_000,
+    steps: 300,
+    ..THREE_NODES
+};
+
+const MANY_DAYS: Plan = Plan {
+    sessions: 3,
+    idle_ms: 40 * HOUR_MS,
+    nights: 6,
+    steps: 60,
+    ..THREE_NODES
+};
+
+/// Histories of each plan in an ordinary test run.
+const HISTORIES: u64 = 150;
+/// Histories in which a broken rule must show.
+const MUTANT_HISTORIES: u64 = 20_000;
+const HOUR_MS: u64 = 60 * 60 * 1000;
+
+impl Plan {
+    /// Whether idle sessions end within a history.
+    const fn ends_sessions(&self) -> bool {
+        self.idle_ms < 60_000 || self.nights > 0
+    }
+}
+
+struct World {
+    plan: Plan,
+    random: Random,
+    mono_ms: u64,
+    nodes: Vec<SimNode>,
+    cables: BTreeMap<Pair, Cable>,
+    sessions: Vec<Known>,
+    boots: u8,
+    commits: Vec<Commit>,
+    birth: Arc<Birth>,
+    /// The first broken promise.
+    broken: Option<String>,
+}
+
+/// Two nodes, the lower number first.
+type Pair = (usize, usize);
+
+struct SimNode {
+    replica: Replica,
+    skew_ms: u64,
+    joining: bool,
+    /// Versions at the last check, by session.
+    checked: Vec<Option<u64>>,
+}
+
+/// A session as its makers know it.
+struct Known {
+    key: Locator,
+    secret: Secret,
+    /// Every write ever made, by name.
+    writes: Vec<(&'static str, Tag)>,
+    adds: Vec<(&'static str, Tag)>,
+}
+
+/// Something committed, to be compared with what acknowledgements claim.
+struct Commit {
+    node: usize,
+    boot: BootId,
+    position: u64,
+    session: usize,
+    destroyed: bool,
+    upto: Option<Tag>,
+}
+
+const OPTIONS: LinkOptions = LinkOptions {
+    ack_timeout_ms: 1_000,
+    heartbeat_ms: 500,
+    collect: true,
+};
+
+impl World {
+    fn new(seed: u64, plan: Plan) -> Self {
+        let birth = Birth {
+            context: "".into(),
+            route: None,
+            expiry: Expiry::from_millis(Some(plan.idle_ms), None),
+        };
+        let mut world = Self {
+            plan,
+            random: Random(seed),
+            mono_ms: 1 << 41,
+            nodes: Vec::new(),
+            cables: BTreeMap::new(),
+            sessions: Vec::new(),
+            boots: 0,
+            commits: Vec::new(),
+            birth: Arc::new(birth),
+            broken: None,
+        };
+        for _ in 0..plan.nodes {
+            let node = world.boot(false);
+            world.nodes.push(node);
+        }
+        for pair in world.pairs() {
+            world.connect(pair);
+        }
+        world
+    }
+
+    /// The first broken promise, if any.
+    fn run(mut self) -> Option<String> {
+        self.burst();
+        for _ in 0..self.plan.nights {
+            if self.broken.is_some() {
+                break;
+            }
+            self.mono_ms += 30 * HOUR_MS;
+            // Links that were up all the time would have said so.
+            self.heal();
+            // What happened so long ago is not claimed for ever.
+            self.commits.clear();
+            for known in &mut self.sessions {
+                known.writes.clear();
+                known.adds.clear();
+            }
+            self.burst();
+            self.check_origins();
+        }
+        self.broken
+    }
+
+    /// Work under faults, then peace.
+    fn burst(&mut self) {
+        for _ in 0..self.plan.steps {
+            self.step();
+            self.check_honesty();
+            if self.broken.is_some() {
+                return;
+            }
+        }
+        self.heal();
+        self.check_equal();
+    }
+
+    fn boot(&mut self, joining: bool) -> SimNode {
+        self.boots += 1;
+        let mut boot = [self.random.byte(); 8];
+        boot[7] = self.boots;
+        let boot = BootId::from_random(boot);
+        self.start(boot, joining)
+    }
+
+    fn start(&mut self, boot: BootId, joining: bool) -> SimNode {
+        let shape = Shape {
+            lock_shards: 2,
+            digests_per_lock: 4,
+            log_records: self.plan.log_records,
+        };
+        let limits = Limits {
+            max_sessions: self.plan.max_sessions,
+            ..Limits::default()
+        };
+        let skew_ms = self.random.below(3) as u64 * HOUR_MS;
+        SimNode {
+            replica: Replica::new(boot, limits, &shape, self.at(skew_ms)),
+            skew_ms,
+            joining,
+            checked: Vec::new(),
+        }
+    }
+
+    fn now(&self, node: usize) -> Now {
+        self.at(self.nodes[node].skew_ms)
+    }
+
+    fn at(&self, skew_ms: u64) -> Now {
+        Now {
+            wall_ms: self.mono_ms - (1 << 41) + 1_700_000_000_000 + skew_ms,
+            mono_ms: self.mono_ms,
+        }
+    }
+
+    fn pairs(&self) -> Vec<Pair> {
+        let nodes = self.plan.nodes;
+        (0..nodes)
+            .flat_map(|low| (low + 1..nodes).map(move |high| (low, high)))
+            .collect()
+    }
+
+    fn any_pair(&mut self) -> Pair {
+        let pairs = self.pairs();
+        pairs[self.random.below(pairs.len())]
+    }
+
+    /// Notes a promise that does not hold.
+    fn check(&mut self, holds: bool, promise: impl FnOnce() -> String) {
+        if !holds && self.broken.is_none() {
+            self.broken = Some(promise());
+        }
+    }
+}
+
+/// SplitMix64 (Steele, Lea, Flood 2014).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit as u64) as usize
+    }
+
+    fn byte(&mut self) -> u8 {
+        self.next().to_le_bytes()[0]
+    }
+}

@@ -1,0 +1,254 @@
+//! What requests and fate do to the nodes.
+
+use std::sync::Arc;
+
+use super::{Commit, Known, World};
+use crate::{
+    replica::{Opened, Replica, Shipping, Writer},
+    session::{Content, Item, Locator, Mutant, Secret, SessionError, Slot, Tag},
+};
+
+const NAMES: [&str; 3] = ["a", "b", "c"];
+const COUNTERS: [&str; 2] = ["m", "n"];
+
+impl World {
+    pub(super) fn step(&mut self) {
+        let node = self.random.below(self.nodes.len());
+        match self.random.below(100) {
+            0..8 => self.create(node),
+            8..30 => self.write(node),
+            30..40 => self.add(node),
+            40..44 => self.remove(node),
+            44..46 => self.cycle(node),
+            46..48 => self.destroy(node),
+            48..54 => self.touch(node),
+            54..56 => {
+                let pair = self.any_pair();
+                self.cut(pair);
+            }
+            56..58 => {
+                let pair = self.any_pair();
+                self.swallow(pair);
+            }
+            58..64 => {
+                let pair = self.any_pair();
+                self.connect(pair);
+            }
+            64..65 => self.crash(node),
+            65..75 => {
+                let passed = self.random.below(400) as u64;
+                self.advance(passed);
+            }
+            _ => self.deliver_some(),
+        }
+    }
+
+    pub(super) fn create(&mut self, node: usize) {
+        if self.sessions.len() >= self.plan.sessions {
+            return;
+        }
+        let mut key = [0; 16];
+        key.fill_with(|| self.random.byte());
+        let key = Locator::from_random(key);
+        let secret = Secret::from_random([self.sessions.len() as u8; 16]);
+        let now = self.now(node);
+        let store = self.nodes[node].replica.store();
+        let created = store.create(Arc::clone(&self.birth), key, secret.hash(), now);
+        if created.is_err() {
+            let full = store.sessions() >= self.plan.max_sessions;
+            self.check(full, || {
+                "a store that is not full refused a session".to_owned()
+            });
+            return;
+        }
+        store.release(&key, Shipping::Now, now);
+        self.sessions.push(Known {
+            key,
+            secret,
+            writes: Vec::new(),
+            adds: Vec::new(),
+        });
+        self.maybe_commit(node, self.sessions.len() - 1);
+    }
+
+    fn any_session(&mut self) -> Option<usize> {
+        (!self.sessions.is_empty()).then(|| self.random.below(self.sessions.len()))
+    }
+
+    fn write_to<R>(
+        &self,
+        node: usize,
+        session: usize,
+        shipping: Shipping,
+        write: impl FnOnce(&mut Writer<'_>) -> Result<R, SessionError>,
+    ) -> Option<R> {
+        let key = self.sessions[session].key;
+        let store = self.nodes[node].replica.store();
+        let written = store.write(&key, shipping, true, self.now(node), write);
+        written.ok().map(|(result, _)| result)
+    }
+
+    fn write(&mut self, node: usize) {
+        let Some(session) = self.any_session() else {
+            return;
+        };
+        let name = NAMES[self.random.below(NAMES.len())];
+        let value: Arc<[u8]> = self.random.next().to_string().into_bytes().into();
+        let shipping = match self.random.below(4) {
+            0 => Shipping::Later,
+            _ => Shipping::Now,
+        };
+        let written = self.write_to(node, session, shipping, |writer| {
+            writer.set(name, value)?;
+            Ok(writer.tag(name))
+        });
+        if let Some(Some(tag)) = written {
+            self.sessions[session].writes.push((name, tag));
+            self.maybe_commit(node, session);
+        }
+    }
+
+    fn add(&mut self, node: usize) {
+        let Some(session) = self.any_session() else {
+            return;
+        };
+        let name = COUNTERS[self.random.below(COUNTERS.len())];
+        let by = self.random.below(9) as i64 - 3;
+        let written = self.write_to(node, session, Shipping::Now, |writer| {
+            writer.add(name, by)?;
+            Ok(writer.state().slot(name).and_then(latest_count))
+        });
+        if let Some(Some(tag)) = written {
+            self.sessions[session].adds.push((name, tag));
+            self.maybe_commit(node, session);
+        }
+    }
+
+    fn remove(&mut self, node: usize) {
+        let Some(session) = self.any_session() else {
+            return;
+        };
+        let name = [NAMES[0], COUNTERS[0]][self.random.below(2)];
+        let written = self.write_to(node, session, Shipping::Now, |writer| {
+            let there = writer.remove(name)?;
+            Ok(writer.tag(name).filter(|_| there))
+        });
+        if let Some(Some(tag)) = written {
+            self.sessions[session].writes.push((name, tag));
+            self.maybe_commit(node, session);
+        }
+    }
+
+    fn cycle(&mut self, node: usize) {
+        let Some(session) = self.any_session() else {
+            return;
+        };
+        let mut bytes = [7; 16];
+        bytes[..8].copy_from_slice(&self.random.next().to_le_bytes());
+        let secret = Secret::from_random(bytes);
+        let hash = secret.hash();
+        let cycled = self.write_to(node, session, Shipping::Now, |writer| writer.cycle(hash));
+        if cycled.is_some() {
+            self.sessions[session].secret = secret;
+            self.maybe_commit(node, session);
+        }
+    }
+
+    fn destroy(&mut self, node: usize) {
+        if let Some(session) = self.any_session() {
+            self.destroy_session(node, session);
+        }
+    }
+
+    pub(super) fn destroy_session(&mut self, node: usize, session: usize) {
+        let key = self.sessions[session].key;
+        let now = self.now(node);
+        let destroyed = self.nodes[node].replica.store().destroy(&key, now);
+        if destroyed.is_some() {
+            self.maybe_commit(node, session);
+        }
+    }
+
+    fn touch(&mut self, node: usize) {
+        if let Some(session) = self.any_session() {
+            self.touch_session(node, session);
+        }
+    }
+
+    pub(super) fn touch_session(&self, node: usize, session: usize) {
+        let known = &self.sessions[session];
+        let now = self.now(node);
+        let replica = &self.nodes[node].replica;
+        let store = replica.store();
+        if store.open("", &known.key, &known.secret, Shipping::Now, now) == Opened::Alive {
+            store.release(&known.key, Shipping::Now, now);
+            replica.commit(&known.key, now);
+        }
+    }
+
+    /// Commits now and then only: writes of other requests are under way.
+    fn maybe_commit(&mut self, node: usize, session: usize) {
+        if self.random.below(5) == 0 {
+            return;
+        }
+        let key = self.sessions[session].key;
+        let now = self.now(node);
+        let replica = &self.nodes[node].replica;
+        let before = replica.head();
+        replica.commit(&key, now);
+        let position = replica.head();
+        if position == before {
+            return;
+        }
+        let upto = own_stamp(replica, &key);
+        let destroyed = matches!(replica.store().full(&key, now), Item::Destroyed(_));
+        self.commits.push(Commit {
+            node,
+            boot: replica.boot(),
+            position,
+            session,
+            destroyed,
+            upto,
+        });
+    }
+
+    /// The node forgets all and starts anew.
+    fn crash(&mut self, node: usize) {
+        self.cables
+            .retain(|pair, _| pair.0 != node && pair.1 != node);
+        self.nodes[node] = if Mutant::ReuseBoot.is_on() {
+            let boot = self.nodes[node].replica.boot();
+            self.start(boot, true)
+        } else {
+            self.boot(true)
+        };
+    }
+}
+
+/// The latest share of a counter, which is the one just written.
+fn latest_count(slot: &Slot) -> Option<Tag> {
+    let Content::Counter(counter) = &slot.content else {
+        return None;
+    };
+    let counts = counter.counts.iter();
+    counts
+        .map(|count| Tag {
+            stamp: count.stamp,
+            origin: count.origin,
+        })
+        .max()
+}
+
+fn own_stamp(replica: &Replica, key: &Locator) -> Option<Tag> {
+    let boot = replica.boot();
+    let read = replica.store().read(key, |state| {
+        let entries = state.vector().entries().iter();
+        let own = entries.filter(|(origin, _)| origin.boot == boot);
+        own.map(|(origin, stamp)| Tag {
+            stamp: *stamp,
+            origin: *origin,
+        })
+        .max()
+    });
+    read.ok().flatten()
+}

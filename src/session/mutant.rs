@@ -1,0 +1,98 @@
+//! Known-wrong variants of the rules, each of which breaks a promise. The model test switches them
+//! on one at a time to show that it would notice; outside tests they do not exist.
+
+/// One rule left out or turned round. Names say what the wrong code does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(test), expect(dead_code, reason = "only tests switch one on"))]
+pub(crate) enum Mutant {
+    /// A session is sent at its last record in the log instead of its first.
+    CoalesceLate,
+    /// A delta is taken whatever it builds on.
+    IgnoreSince,
+    /// Digest repair never runs.
+    NeverRepair,
+    /// A delta is sent although another origin has beaten a part of what it claims.
+    ClaimBeatenWrites,
+    /// A live copy that comes later undoes a destruction.
+    LiveBeatsDestroyed,
+    /// The values of a refused delta are merged all the same.
+    MergeRefused,
+    /// A batch is acknowledged although a delta of it was refused.
+    AcknowledgeRefused,
+    /// A delta claims all writes but carries those that were committed when it was logged.
+    CarryCommittedOnly,
+    /// What a peer skipped counts as acknowledged by it.
+    AcknowledgeSkipped,
+    /// A delta creates a session of which it is only a part.
+    CreatePartially,
+    /// The last access is part of the version as an instant, which differs on every node.
+    InstantInVersion,
+    /// A node that dropped a session and got it back writes as the origin it was.
+    KeepOrigin,
+    /// A count that arrives replaces all others.
+    ReplaceCounts,
+    /// A living secret that arrives revives a dead one.
+    ReviveSecrets,
+    /// A stamp is the clock's, whatever the session has seen.
+    StampByClockOnly,
+    /// The age of a tombstone starts anew on every node.
+    RejuvenateTombstones,
+    /// A node that was away longer than tombstones live keeps what it holds.
+    NeverStartEmpty,
+    /// A delta of a counter is taken although its reset is not known here.
+    IgnoreEras,
+    /// A node is ready after its first donor.
+    ReadyAfterDonor,
+    /// A restarted node takes the boot id it had.
+    ReuseBoot,
+}
+
+#[cfg(test)]
+impl Mutant {
+    pub(crate) const ALL: [Self; 20] = [
+        Self::CoalesceLate,
+        Self::IgnoreSince,
+        Self::NeverRepair,
+        Self::ClaimBeatenWrites,
+        Self::LiveBeatsDestroyed,
+        Self::MergeRefused,
+        Self::AcknowledgeRefused,
+        Self::CarryCommittedOnly,
+        Self::AcknowledgeSkipped,
+        Self::CreatePartially,
+        Self::InstantInVersion,
+        Self::KeepOrigin,
+        Self::ReplaceCounts,
+        Self::ReviveSecrets,
+        Self::StampByClockOnly,
+        Self::RejuvenateTombstones,
+        Self::NeverStartEmpty,
+        Self::IgnoreEras,
+        Self::ReadyAfterDonor,
+        Self::ReuseBoot,
+    ];
+
+    pub(crate) fn is_on(self) -> bool {
+        ACTIVE.get() == Some(self)
+    }
+
+    /// Runs with one rule broken, on this thread.
+    pub(crate) fn with<R>(self, run: impl FnOnce() -> R) -> R {
+        ACTIVE.set(Some(self));
+        let result = run();
+        ACTIVE.set(None);
+        result
+    }
+}
+
+#[cfg(not(test))]
+impl Mutant {
+    pub(crate) const fn is_on(self) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+thread_local! {
+    static ACTIVE: std::cell::Cell<Option<Mutant>> = const { std::cell::Cell::new(None) };
+}

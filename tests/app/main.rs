@@ -1,0 +1,17 @@
+//! In a real app: on several nodes, behind real sockets, deployed and shut down.
+
+#[path = "../support/app.rs"]
+mod app_support;
+#[path = "../support/http.rs"]
+mod http_support;
+
+mod addresses;
+mod contexts;
+mod deploy;
+mod events;
+mod http2;
+mod members;
+mod merging;
+mod shutdown;
+mod streams;
+mod test_cluster;
