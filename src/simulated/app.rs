@@ -12,8 +12,9 @@ use axum::{
 
 use super::{
     history::View,
+    look::{has_write, is_buried, write_name, written},
     network,
-    stage::{Life, Stage, has_write, is_buried, name, write_name, written},
+    stage::{Life, Stage, name},
 };
 use crate::{Cluster, ClusterConfig, ClusterSessionLayer, Session, SessionError, session::Locator};
 
@@ -99,7 +100,7 @@ async fn logout(
     let holders = here.stage.where_(|node| is_buried(node, &key));
     before.check(&here, op(&headers), reported, &holders);
     let mut history = here.stage.history();
-    history.buried(here.life, op(&headers), key, holders);
+    history.buried(here.life, op(&headers), key, &holders);
     Ok(String::new())
 }
 

@@ -9,7 +9,9 @@
 
 mod app;
 mod history;
+mod look;
 mod network;
+mod plan;
 mod sockets;
 mod stage;
 mod storm;
@@ -17,8 +19,12 @@ mod visitors;
 
 use std::{env, fmt::Write as _, ops::Range, sync::Arc, time::Duration};
 
-use self::stage::{Phase, Plan, Stage, name};
-use self::storm::Storm;
+use self::{
+    plan::Plan,
+    stage::{Phase, Stage, name},
+    storm::Storm,
+};
+use crate::session::Mutant;
 
 /// What a run came to.
 struct Run {
@@ -47,6 +53,17 @@ fn equal_seeds_give_equal_histories() {
         let differ = one.lines().iter().zip(other.lines()).find(|(a, b)| a != b);
         assert_eq!(differ, None, "seed {seed}");
         assert_eq!(one.digest(), other.digest(), "seed {seed}");
+    }
+}
+
+/// The rules above are themselves tested by breaking the replication, one rule at a time.
+#[test]
+fn broken_rules_are_caught() {
+    for mutant in MUTANTS {
+        let is_caught = |seed| mutant.with(|| !run(seed).stage.history().violations().is_empty());
+        let caught = HUNT.into_iter().find(|seed| is_caught(*seed));
+        println!("{mutant:?} is caught by {caught:?}");
+        assert!(caught.is_some(), "{mutant:?} passes");
     }
 }
 
@@ -89,7 +106,7 @@ fn run(seed: u64) -> Run {
     }
     storm.abate(&mut sim);
     stage.set_phase(Phase::Lull);
-    stage.history().note("-- all faults are over".to_owned());
+    stage.history().note("-- all faults are over");
     let mut converged = CONVERGES;
     match converge(&mut sim, &stage) {
         Ok(after) => {
@@ -180,6 +197,14 @@ fn parse(range: &str) -> Range<u64> {
 }
 
 const SEEDS: Range<u64> = 0..24;
+/// Rules that a few runs show to be broken.
+const MUTANTS: [Mutant; 3] = [
+    Mutant::NeverRepair,
+    Mutant::AcknowledgeRefused,
+    Mutant::LiveBeatsDestroyed,
+];
+/// The seeds of which one must show it.
+const HUNT: Range<u64> = 0..10;
 /// How long things go wrong.
 const STORM: Duration = Duration::from_secs(12);
 /// Within that all nodes are up, ready and equal once nothing goes wrong any more: a silent link is

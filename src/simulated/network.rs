@@ -13,8 +13,9 @@ use tokio::time::timeout;
 use turmoil::net::{TcpListener, TcpStream};
 
 use super::{
+    plan::Dice,
     sockets::{Socket, Sockets},
-    stage::{Dice, Life},
+    stage::Life,
 };
 use crate::{
     config::{ListenAddr, PeerAddr, StartError},

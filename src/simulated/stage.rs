@@ -1,5 +1,4 @@
-//! What everybody in a run shares: the plan, the nodes as they live, the history. The test looks
-//! into the nodes from here, which no peer and no client can.
+//! What everybody in a run shares: the plan, the nodes as they live, the history.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,12 +11,16 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::{history::History, sockets::Sockets};
+use super::{
+    history::History,
+    look::{contents, written},
+    plan::Plan,
+    sockets::Sockets,
+};
 use crate::{
     MemberState,
     node::{Cluster, Node},
-    replica::{Opened, Shipping},
-    session::{Locator, Now, Secret, SecretHash, Slot, Vector},
+    session::Locator,
 };
 
 /// One run of a node's process.
@@ -30,49 +33,6 @@ pub(super) struct Life {
 impl fmt::Debug for Life {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "n{}.{}", self.node, self.run)
-    }
-}
-
-/// How hard the faults are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Weather {
-    /// One fault at a time that the cluster promises to bear without loss: a node dies, a link is
-    /// slow. Everything acknowledged must stay.
-    Gusty,
-    /// Anything at any time. What was acknowledged must stay as long as one node that held it then
-    /// has lived.
-    Wild,
-}
-
-/// What a seed says about a run.
-#[derive(Clone, Debug)]
-pub(super) struct Plan {
-    pub(super) seed: u64,
-    pub(super) nodes: usize,
-    pub(super) weather: Weather,
-    pub(super) log_records: usize,
-    pub(super) skews_ms: Vec<i64>,
-}
-
-impl Plan {
-    pub(super) fn of(seed: u64) -> Self {
-        let mut dice = Dice::new(seed, 0x51A6);
-        let nodes = [2, 3, 3, 5][dice.below(4)];
-        let weather = [Weather::Gusty, Weather::Wild, Weather::Wild][dice.below(3)];
-        // A short log is overrun by any longer cut.
-        let log_records = match weather {
-            Weather::Gusty => 4096,
-            Weather::Wild => [8, 64, 4096][dice.below(3)],
-        };
-        let hour_ms = 3_600_000;
-        let skew = |_| dice.below(2 * hour_ms) as i64 - hour_ms as i64;
-        Self {
-            seed,
-            nodes,
-            weather,
-            log_records,
-            skews_ms: (0..nodes).map(skew).collect(),
-        }
     }
 }
 
@@ -259,80 +219,6 @@ impl Stage {
     }
 }
 
-type Contents = (Vector, Vec<(Arc<str>, Slot)>, Vec<(SecretHash, bool)>);
-
-fn contents(node: &Node) -> BTreeMap<Locator, Contents> {
-    let store = node.replica().store();
-    let keys = store.select(|_| true);
-    let read = |key: Locator| {
-        let state = store.read(&key, |state| {
-            let secrets = state.secrets().states().iter();
-            let secrets = secrets.map(|s| (s.hash, s.dead_at_ms.is_some())).collect();
-            (state.vector().clone(), state.slots().to_vec(), secrets)
-        });
-        Some((key, state.ok()?))
-    };
-    keys.into_iter().filter_map(read).collect()
-}
-
-/// Whether a node holds what a request wrote.
-pub(super) fn has_write(node: &Node, key: &Locator, op: u32) -> bool {
-    let name = write_name(op);
-    let found = node.read(key, |state| state.slot(&name).is_some());
-    found.is_ok_and(|found| found)
-}
-
-/// Whether a node knows that a session was destroyed.
-pub(super) fn is_buried(node: &Node, key: &Locator) -> bool {
-    let nobody = Secret::from_random([0; 16]);
-    let store = node.replica().store();
-    // Nothing that a node is asked here depends on the time.
-    let now = Now {
-        wall_ms: 0,
-        mono_ms: 0,
-    };
-    let opened = store.open("", key, &nobody, Shipping::Later, now);
-    opened == Opened::Unknown { held: true } && store.read(key, |_| ()).is_err()
-}
-
-/// The attribute by which a write is known for ever: each has one of its own.
-pub(super) fn write_name(op: u32) -> String {
-    format!("w{op}")
-}
-
-pub(super) fn written(name: &str) -> Option<u32> {
-    name.strip_prefix('w')?.parse().ok()
-}
-
 pub(super) fn name(node: usize) -> String {
     format!("n{node}")
-}
-
-/// SplitMix64.
-#[derive(Clone, Debug)]
-pub(super) struct Dice(u64);
-
-impl Dice {
-    pub(super) fn new(seed: u64, purpose: u64) -> Self {
-        let mut dice = Self(seed ^ purpose.wrapping_mul(0xD6E8_FEB8_6659_FD93));
-        dice.roll();
-        dice
-    }
-
-    pub(super) fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    pub(super) fn below(&mut self, bound: usize) -> usize {
-        (self.roll() >> 33) as usize % bound
-    }
-
-    /// Milliseconds in `from..to`.
-    pub(super) fn ms(&mut self, from: u64, to: u64) -> std::time::Duration {
-        std::time::Duration::from_millis(from + self.below((to - from) as usize) as u64)
-    }
 }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::stage::{Dice, Plan, Stage, Weather, name};
+use super::{
+    plan::{Dice, Plan, Weather},
+    stage::{Stage, name},
+};
 
 /// Faults by the plan's seed. Call [`Storm::blow`] before every step.
 pub(super) struct Storm {

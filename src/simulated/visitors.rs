@@ -25,7 +25,8 @@ use turmoil::net::TcpStream;
 use super::{
     app::{HTTP_PORT, OP},
     history::{Kind, Outcome},
-    stage::{Dice, Phase, Stage, name},
+    plan::Dice,
+    stage::{Phase, Stage, name},
 };
 
 /// All browsers, from the beginning of the storm until each has looked at its session everywhere.
