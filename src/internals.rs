@@ -256,6 +256,7 @@ const READER: Origin = origin(2);
 const LIMITS: DecodeLimits = DecodeLimits {
     max_session_bytes: 256 * 1024,
     max_names: 1024,
+    max_entries: 8192,
     digest_shards: 0,
 };
 const ATTRIBUTE: &str = "cart";

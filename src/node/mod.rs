@@ -241,6 +241,10 @@ impl Node {
         DecodeLimits {
             max_session_bytes: limits.max_session_bytes,
             max_names: limits.max_names().saturating_mul(Limits::HARD),
+            max_entries: limits
+                .max_sessions
+                .saturating_add(limits.max_tombstones())
+                .saturating_mul(Limits::HARD),
             digest_shards: shape.lock_shards.saturating_mul(shape.digests_per_lock),
         }
     }

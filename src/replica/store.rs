@@ -45,9 +45,8 @@ pub(crate) enum Opened {
     Alive,
     /// The secret was replaced less than a minute ago.
     Superseded,
-    /// Not held here, destroyed, of another context, or with a wrong secret. `held` tells whether
-    /// the locator is known (then no peer needs to be asked).
-    Unknown { held: bool },
+    /// Not held here, destroyed, of another context, or with a wrong secret.
+    Unknown,
 }
 
 /// Whether a request's writes and use go out with it, or wait for the session's next commit
@@ -89,15 +88,14 @@ impl Store {
     ) -> Opened {
         let hash = secret.hash();
         let mut shard = self.shard(key);
-        let buried = shard.graves.contains_key(key);
         let Some(live) = shard.live.get_mut(key) else {
-            return Opened::Unknown { held: buried };
+            return Opened::Unknown;
         };
         if *live.state.birth().context != *context || !live.is_open(now) {
-            return Opened::Unknown { held: true };
+            return Opened::Unknown;
         }
         match live.state.secrets().presented(&hash, now) {
-            Presented::Unknown => Opened::Unknown { held: true },
+            Presented::Unknown => Opened::Unknown,
             Presented::Superseded => Opened::Superseded,
             Presented::Alive => {
                 live.holders = live.holders.saturating_add(1);
@@ -135,6 +133,7 @@ impl Store {
         if self.graves.load(Ordering::Relaxed) >= self.limits.max_tombstones() {
             return Err(SessionError::Full);
         }
+        let stamp = Stamp::ZERO.next(now).ok_or(SessionError::Exhausted)?;
         let counted = self
             .live
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
@@ -144,7 +143,6 @@ impl Store {
         let birth = self.shared_birth(birth);
         let mut shard = self.shard(&key);
         let origin = shard.next_origin(self.boot);
-        let stamp = Stamp::ZERO.next(now).ok_or(SessionError::Exhausted)?;
         let state = SessionState::new(birth, secret, Tag { stamp, origin }, now);
         shard.insert(self.boot, key, state, now);
         if let Some(live) = shard.live.get_mut(&key) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Birth, Origin, Secrets, SessionState, Slot, Stamp, Tag};
+use super::{Birth, Locator, Origin, Secrets, SessionState, Slot, Stamp, Tag};
 use crate::config::Expiry;
 
 /// One session's part of a message.
@@ -99,3 +99,28 @@ impl SessionState {
         }
     }
 }
+
+impl Item {
+    /// About how many bytes of memory it takes.
+    pub(crate) fn memory(&self) -> usize {
+        let beside = match self {
+            Self::Delta(delta) => size_of::<Delta>() + memory_of(&delta.slots, &delta.secrets),
+            Self::Full(state) => {
+                let vector = size_of_val(state.vector().entries());
+                size_of::<SessionState>() + vector + memory_of(&state.slots, &state.secrets)
+            }
+            Self::Destroyed(_) | Self::Absent => 0,
+        };
+        size_of::<(Locator, Self)>() + beside
+    }
+}
+
+fn memory_of(slots: &[(Arc<str>, Slot)], secrets: &Secrets) -> usize {
+    let held = slots
+        .iter()
+        .map(|(name, slot)| name.len() + slot.weight() + 2 * ARC);
+    size_of_val(slots) + held.sum::<usize>() + size_of_val(secrets.states())
+}
+
+/// What a shared allocation has beside its bytes.
+const ARC: usize = 2 * size_of::<usize>();

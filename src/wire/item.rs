@@ -20,8 +20,8 @@ use crate::{
 #[derive(Serialize, Deserialize)]
 pub(super) enum WireItem<'a> {
     #[serde(borrow)]
-    Delta(WireDelta<'a>),
-    Full(WireState<'a>),
+    Delta(Box<WireDelta<'a>>),
+    Full(Box<WireState<'a>>),
     Destroyed {
         age_ms: u64,
         keep_ms: u64,
@@ -73,7 +73,7 @@ struct WireAccess {
 #[derive(Serialize, Deserialize)]
 enum WireTag {
     By(u32, u64),
-    Other(Tag),
+    Other(Box<Tag>),
     Bottom,
 }
 
@@ -88,11 +88,14 @@ struct WireSlot<'a> {
 #[derive(Serialize, Deserialize)]
 enum WireContent<'a> {
     Json(#[serde(with = "serde_bytes")] &'a [u8]),
-    Counter {
-        settled: i64,
-        counts: Vec<WireCount>,
-    },
+    Counter(Box<WireCounter>),
     Removed,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireCounter {
+    settled: i64,
+    counts: Vec<WireCount>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -126,8 +129,8 @@ struct Scale<'a> {
 
 pub(super) fn to_wire(item: &Item, now_ms: u64) -> WireItem<'_> {
     match item {
-        Item::Delta(delta) => WireItem::Delta(delta_to_wire(delta, now_ms)),
-        Item::Full(state) => WireItem::Full(state_to_wire(state, now_ms)),
+        Item::Delta(delta) => WireItem::Delta(Box::new(delta_to_wire(delta, now_ms))),
+        Item::Full(state) => WireItem::Full(Box::new(state_to_wire(state, now_ms))),
         Item::Destroyed(tombstone) => WireItem::Destroyed {
             age_ms: now_ms.saturating_sub(tombstone.destroyed_ms),
             keep_ms: tombstone.keep_ms,
@@ -142,8 +145,8 @@ pub(super) fn from_wire(
     limits: &DecodeLimits,
 ) -> Result<Item, Malformed> {
     Ok(match item {
-        WireItem::Delta(delta) => Item::Delta(Box::new(delta_from_wire(delta, now_ms, limits)?)),
-        WireItem::Full(state) => Item::Full(Box::new(state_from_wire(state, now_ms, limits)?)),
+        WireItem::Delta(delta) => Item::Delta(Box::new(delta_from_wire(*delta, now_ms, limits)?)),
+        WireItem::Full(state) => Item::Full(Box::new(state_from_wire(*state, now_ms, limits)?)),
         WireItem::Destroyed { age_ms, keep_ms } => Item::Destroyed(Tombstone {
             destroyed_ms: now_ms.saturating_sub(age_ms),
             keep_ms,
@@ -322,14 +325,14 @@ fn slots_to_wire<'a>(slots: &'a [(Arc<str>, Slot)], scale: &Scale<'_>) -> Vec<Wi
         content: match &slot.content {
             Content::Json(bytes) => WireContent::Json(bytes),
             Content::Removed => WireContent::Removed,
-            Content::Counter(counter) => WireContent::Counter {
+            Content::Counter(counter) => WireContent::Counter(Box::new(WireCounter {
                 settled: counter.settled,
                 counts: counter
                     .counts
                     .iter()
                     .filter_map(|count| scale.count(count))
                     .collect(),
-            },
+            })),
         },
     };
     slots.iter().map(wire).collect()
@@ -362,7 +365,7 @@ fn slots_from_wire(
         {
             return Err(Malformed("attributes out of order"));
         }
-        let is_counter = matches!(slot.content, WireContent::Counter { .. });
+        let is_counter = matches!(slot.content, WireContent::Counter(_));
         let tag = match (slot.tag, is_counter) {
             (WireTag::Bottom, true) => Tag::BOTTOM,
             (WireTag::Other(tag), true) if foreign == Foreign::Counters => {
@@ -370,22 +373,22 @@ fn slots_from_wire(
                 if tag.stamp > Stamp::MAX || last.is_some() && tag.stamp > scale.since {
                     return Err(Malformed("a reset that the delta does not cover"));
                 }
-                tag
+                *tag
             }
             (tag, _) => scale.tag(&tag)?,
         };
         let content = match slot.content {
             WireContent::Json(bytes) => Content::Json(bytes.into()),
             WireContent::Removed => Content::Removed,
-            WireContent::Counter { settled, .. }
-                if foreign == Foreign::Counters && settled != 0 =>
-            {
-                return Err(Malformed("a delta that settles a counter"));
+            WireContent::Counter(counter) => {
+                if foreign == Foreign::Counters && counter.settled != 0 {
+                    return Err(Malformed("a delta that settles a counter"));
+                }
+                Content::Counter(Counter {
+                    settled: counter.settled,
+                    counts: counts_from_wire(counter.counts, scale)?,
+                })
             }
-            WireContent::Counter { settled, counts } => Content::Counter(Counter {
-                settled,
-                counts: counts_from_wire(counts, scale)?,
-            }),
         };
         slots.push((slot.name.into(), Slot { tag, content }));
     }
@@ -461,11 +464,12 @@ impl Scale<'_> {
         }
         // A counter's increments may follow a reset that the receiver has for long.
         if tag.stamp <= self.since {
-            return WireTag::Other(tag);
+            return WireTag::Other(Box::new(tag));
         }
-        self.number(tag.origin).map_or(WireTag::Other(tag), |by| {
-            WireTag::By(by, tag.stamp.get().saturating_sub(self.since.get()))
-        })
+        self.number(tag.origin).map_or_else(
+            || WireTag::Other(Box::new(tag)),
+            |by| WireTag::By(by, tag.stamp.get().saturating_sub(self.since.get())),
+        )
     }
 
     /// Honest vectors number every origin that has counted; another is not sent.
@@ -486,7 +490,7 @@ impl Scale<'_> {
     fn tag(&self, wire: &WireTag) -> Result<Tag, Malformed> {
         let (by, beyond) = match wire {
             WireTag::By(by, beyond) => (by, beyond),
-            WireTag::Other(tag) if tag.stamp < self.floor => return Ok(*tag),
+            WireTag::Other(tag) if tag.stamp < self.floor => return Ok(**tag),
             WireTag::Other(_) | WireTag::Bottom => {
                 return Err(Malformed("a write outside the item"));
             }

@@ -1,5 +1,7 @@
 //! The messages of an established link, and their `postcard` form.
 
+use std::borrow::Cow;
+
 use bytes::BytesMut;
 use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
@@ -98,6 +100,8 @@ pub(crate) struct Past {
 pub(crate) struct DecodeLimits {
     pub(crate) max_session_bytes: usize,
     pub(crate) max_names: usize,
+    /// Sessions and tombstones at their hard limits.
+    pub(crate) max_entries: usize,
     pub(crate) digest_shards: usize,
 }
 
@@ -114,10 +118,13 @@ impl Message {
             .expect("a growing buffer takes every message, and messages are plain data");
     }
 
-    /// The longest encoding this node accepts, fragments put together.
-    pub(crate) const fn max_length(limits: &DecodeLimits) -> usize {
+    /// The longest encoding this node accepts, fragments put together: a session of the hard limit,
+    /// or a listing of a digest shard with twice its share of sessions and tombstones.
+    pub(crate) fn max_length(limits: &DecodeLimits) -> usize {
         let session = limits.max_session_bytes.saturating_mul(2);
-        session.saturating_add(MAX_LENGTH)
+        let share = limits.max_entries / limits.digest_shards.max(1);
+        let listing = share.saturating_mul(2 * LISTED);
+        session.max(listing).saturating_add(MIN_LENGTH)
     }
 
     /// # Errors
@@ -243,7 +250,7 @@ enum Wire<'a> {
         /// Beyond `from`.
         to: Position,
         #[serde(borrow)]
-        items: Vec<(Locator, WireItem<'a>)>,
+        items: WireItems<'a>,
     },
     Skip {
         to: Position,
@@ -255,7 +262,7 @@ enum Wire<'a> {
         keys: Vec<Locator>,
     },
     Answer {
-        items: Vec<(Locator, WireItem<'a>)>,
+        items: WireItems<'a>,
     },
     Heartbeat {
         root: u64,
@@ -275,11 +282,11 @@ enum Wire<'a> {
         round: u32,
         shard: u32,
         last: bool,
-        items: Vec<(Locator, WireItem<'a>)>,
+        items: WireItems<'a>,
         wants: Vec<Locator>,
     },
     Supply {
-        items: Vec<(Locator, WireItem<'a>)>,
+        items: WireItems<'a>,
     },
     Credit {
         bytes: u64,
@@ -382,23 +389,46 @@ fn shard_number(shard: u32, limits: &DecodeLimits) -> Result<u32, Malformed> {
     }
 }
 
-fn items_to_wire(items: &[(Locator, Item)], now_ms: u64) -> Vec<(Locator, WireItem<'_>)> {
-    items
-        .iter()
-        .map(|(key, item)| (*key, item::to_wire(item, now_ms)))
-        .collect()
+/// Sessions of one message, each in a byte string of its own, so that no more than one is in its
+/// wire form at a time and what they take is counted before the next is decoded.
+type WireItems<'a> = Vec<(Locator, Packed<'a>)>;
+
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+struct Packed<'a>(#[serde(borrow, with = "serde_bytes")] Cow<'a, [u8]>);
+
+fn items_to_wire(items: &[(Locator, Item)], now_ms: u64) -> WireItems<'_> {
+    let pack = |item| {
+        let wire = item::to_wire(item, now_ms);
+        let bytes = postcard::to_stdvec(&wire).expect("an item is plain data");
+        Packed(Cow::Owned(bytes))
+    };
+    items.iter().map(|(key, item)| (*key, pack(item))).collect()
 }
 
 fn items_from_wire(
-    items: Vec<(Locator, WireItem<'_>)>,
+    items: WireItems<'_>,
     now_ms: u64,
     limits: &DecodeLimits,
 ) -> Result<Vec<(Locator, Item)>, Malformed> {
-    items
-        .into_iter()
-        .map(|(key, item)| Ok((key, item::from_wire(item, now_ms, limits)?)))
-        .collect()
+    let length: usize = items.iter().map(|(_, packed)| packed.0.len()).sum();
+    let mut room = length.saturating_mul(EXPANSION).saturating_add(ROOM);
+    let mut core = Vec::with_capacity(items.len());
+    for (key, packed) in items {
+        let wire = postcard::from_bytes::<WireItem<'_>>(&packed.0)
+            .map_err(|_| Malformed("no item of this protocol version"))?;
+        let item = item::from_wire(wire, now_ms, limits)?;
+        let left = room.checked_sub(item.memory());
+        room = left.ok_or(Malformed("items that grow too much when decoded"))?;
+        core.push((key, item));
+    }
+    Ok(core)
 }
+
+/// What is decoded takes at most so many times the bytes of its message, beyond [`ROOM`], which is
+/// for messages of many tiny attributes.
+const EXPANSION: usize = 8;
+const ROOM: usize = 1024 * 1024;
 
 /// A postcard sink that appends to a buffer.
 struct Buffer<'a>(&'a mut BytesMut);
@@ -421,6 +451,7 @@ impl Flavor for Buffer<'_> {
     }
 }
 
-/// Bytes of the longest message, beside a session of the hard limit. A listing of one digest shard
-/// at the hard limits of sessions and tombstones fits.
-const MAX_LENGTH: usize = 4 * 1024 * 1024;
+/// Bytes that any message may have, whatever the limits.
+const MIN_LENGTH: usize = 1024 * 1024;
+/// Bytes of a key and its version in a listing.
+const LISTED: usize = 24;

@@ -19,6 +19,7 @@ const NOW_MS: u64 = 1 << 41;
 const LIMITS: DecodeLimits = DecodeLimits {
     max_session_bytes: 1024,
     max_names: 16,
+    max_entries: 8192,
     digest_shards: 8,
 };
 
@@ -303,6 +304,45 @@ proptest! {
         if let Ok(message) = decoded {
             // Whatever is accepted can be sent on.
             prop_assert!(!encode(&message).is_empty());
+        }
+    }
+}
+
+/// An item of few bytes that would take many: names of one letter, values of none.
+#[test]
+fn items_that_grow_too_much_when_decoded_are_malformed() {
+    let limits = DecodeLimits {
+        max_session_bytes: 1 << 20,
+        max_names: 1 << 20,
+        ..LIMITS
+    };
+    let message = |names: u32| {
+        let mut parts = sample_state().into_parts();
+        let slot = Slot {
+            tag: tag(100, 1),
+            content: Content::Removed,
+        };
+        let name = |number: u32| format!("{number:05}").as_str().into();
+        parts.slots = (0..names)
+            .map(|number| (name(number), slot.clone()))
+            .collect();
+        let state = SessionState::from_parts(parts);
+        Message::Supply {
+            items: vec![(key(1), Item::Full(Box::new(state)))],
+        }
+    };
+    for (names, accepted) in [(1_000, true), (90_000, false)] {
+        let bytes = encode(&message(names));
+        let decoded = Message::decode(&bytes, NOW_MS, &limits);
+        assert_eq!(
+            decoded.is_ok(),
+            accepted,
+            "{names} names, {} bytes",
+            bytes.len()
+        );
+        if let Ok(Message::Supply { items }) = decoded {
+            let memory: usize = items.iter().map(|(_, item)| item.memory()).sum();
+            assert!(memory <= 8 * bytes.len() + 1024 * 1024);
         }
     }
 }

@@ -199,6 +199,7 @@ impl FakePeer {
             .await
             .expect("they meet");
         let limits = DecodeLimits {
+            max_entries: 8192,
             max_session_bytes: 1 << 20,
             max_names: 1 << 10,
             digest_shards: 4096,

@@ -157,6 +157,7 @@ impl World {
         let limits = DecodeLimits {
             max_session_bytes: 1 << 20,
             max_names: 4096,
+            max_entries: 8192,
             digest_shards: 8,
         };
         let replica = &self.nodes[node].replica;
