@@ -223,6 +223,11 @@ impl Transport for MemoryTransport {
         }))
     }
 
+    /// Every host is loopback here.
+    fn resolve<'a>(&'a self, peer: &'a PeerAddr) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+        Box::pin(async move { Ok(vec![address(peer.port)]) })
+    }
+
     fn connect<'a>(&'a self, peer: &'a PeerAddr) -> BoxFuture<'a, io::Result<(BoxIo, SocketAddr)>> {
         Box::pin(async move {
             let opened = self.network.lock().open(self.port, peer.port);
