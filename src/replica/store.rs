@@ -338,6 +338,11 @@ impl Store {
         self.graves.load(Ordering::Relaxed)
     }
 
+    #[cfg(test)]
+    pub(crate) fn remembers_destroyed(&self, key: &Locator) -> bool {
+        self.shard(key).graves.contains_key(key)
+    }
+
     pub(super) fn shard(&self, key: &Locator) -> MutexGuard<'_, Shard> {
         let at = key.prefix().checked_shr(self.lock_shift).unwrap_or(0);
         lock(&self.shards[at as usize])

@@ -95,7 +95,7 @@ fn tombstone_handed_from_node_to_node_keeps_its_age() {
 #[test]
 fn every_known_wrong_variant_is_noticed() {
     for mutant in Mutant::ALL {
-        let noticed = mutant.with(|| hunt(mutant));
+        let noticed = mutant.with(hunt);
         let Some((histories, promise)) = noticed else {
             panic!("{mutant:?} was not noticed");
         };
@@ -104,7 +104,7 @@ fn every_known_wrong_variant_is_noticed() {
 }
 
 /// The first broken promise, and after how many histories.
-fn hunt(mutant: Mutant) -> Option<(u64, String)> {
+fn hunt() -> Option<(u64, String)> {
     if let Some(broken) = long_cut().or_else(restarts_by_turns) {
         return Some((0, broken));
     }
