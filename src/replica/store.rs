@@ -333,6 +333,12 @@ impl Store {
         self.live.load(Ordering::Relaxed)
     }
 
+    /// Whether the session is known to be destroyed.
+    #[cfg(test)]
+    pub(crate) fn is_buried(&self, key: &Locator) -> bool {
+        self.shard(key).graves.contains_key(key)
+    }
+
     /// Remembered destroyed sessions.
     pub(crate) fn tombstones(&self) -> usize {
         self.graves.load(Ordering::Relaxed)

@@ -4,8 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     node::Node,
-    replica::{Opened, Shipping},
-    session::{Locator, Now, Secret, SecretHash, Slot, Vector},
+    session::{Locator, SecretHash, Slot, Vector},
 };
 
 /// Vector, slots, and the secrets with whether they are dead.
@@ -35,15 +34,7 @@ pub(super) fn has_write(node: &Node, key: &Locator, op: u32) -> bool {
 
 /// Whether a node knows that a session was destroyed.
 pub(super) fn is_buried(node: &Node, key: &Locator) -> bool {
-    let nobody = Secret::from_random([0; 16]);
-    let store = node.replica().store();
-    // Nothing that a node is asked here depends on the time.
-    let now = Now {
-        wall_ms: 0,
-        mono_ms: 0,
-    };
-    let opened = store.open("", key, &nobody, Shipping::Later, now);
-    opened == Opened::Unknown { held: true } && store.read(key, |_| ()).is_err()
+    node.replica().store().is_buried(key)
 }
 
 /// The attribute by which a write is known for ever: each has one of its own.
