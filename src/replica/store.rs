@@ -333,14 +333,15 @@ impl Store {
         self.live.load(Ordering::Relaxed)
     }
 
+    /// Whether the session is known to be destroyed.
+    #[cfg(test)]
+    pub(crate) fn is_buried(&self, key: &Locator) -> bool {
+        self.shard(key).graves.contains_key(key)
+    }
+
     /// Remembered destroyed sessions.
     pub(crate) fn tombstones(&self) -> usize {
         self.graves.load(Ordering::Relaxed)
-    }
-
-    #[cfg(test)]
-    pub(crate) fn remembers_destroyed(&self, key: &Locator) -> bool {
-        self.shard(key).graves.contains_key(key)
     }
 
     pub(super) fn shard(&self, key: &Locator) -> MutexGuard<'_, Shard> {

@@ -34,7 +34,7 @@ pub(super) fn has_write(node: &Node, key: &Locator, op: u32) -> bool {
 
 /// Whether a node knows that a session was destroyed.
 pub(super) fn is_buried(node: &Node, key: &Locator) -> bool {
-    node.replica().store().remembers_destroyed(key)
+    node.replica().store().is_buried(key)
 }
 
 /// The attribute by which a write is known for ever: each has one of its own.

@@ -47,7 +47,7 @@ fn holds_in_gusty_and_wild_weather() {
 
 #[test]
 fn equal_seeds_give_equal_histories() {
-    for seed in [3, 4, 12, 16, 19] {
+    for seed in [3, 12, 16] {
         let (one, other) = (run(seed), run(seed));
         let (one, other) = (one.stage.history(), other.stage.history());
         let differ = one.lines().iter().zip(other.lines()).find(|(a, b)| a != b);
@@ -198,8 +198,10 @@ fn parse(range: &str) -> Range<u64> {
 
 const SEEDS: Range<u64> = 0..24;
 /// Rules that a few runs show to be broken.
-const MUTANTS: [Mutant; 3] = [
+const MUTANTS: [Mutant; 5] = [
     Mutant::NeverRepair,
+    Mutant::ReplaceCounts,
+    Mutant::StampByClockOnly,
     Mutant::AcknowledgeRefused,
     Mutant::LiveBeatsDestroyed,
 ];

@@ -30,8 +30,8 @@ impl Plan {
         let weather = [Weather::Gusty, Weather::Wild, Weather::Wild][dice.below(3)];
         // A short log is overrun by any longer cut.
         let log_records = match weather {
-            Weather::Gusty => 4096,
-            Weather::Wild => [8, 64, 4096][dice.below(3)],
+            Weather::Gusty => LONG_LOG,
+            Weather::Wild => [8, 64, LONG_LOG][dice.below(3)],
         };
         let hour_ms = 3_600_000;
         let skew = |_| dice.below(2 * hour_ms) as i64 - hour_ms as i64;
@@ -73,3 +73,6 @@ impl Dice {
         Duration::from_millis(from + self.below((to - from) as usize) as u64)
     }
 }
+
+/// Records that no run fills.
+pub(super) const LONG_LOG: usize = 4096;

@@ -242,6 +242,6 @@ const BROWSERS: u64 = 3;
 const TABS: u64 = 2;
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(200);
 const PATIENCE: Duration = Duration::from_secs(5);
-/// No request takes longer at a node that lives: `ack_timeout` and a tick, the time a session is
-/// asked for during a transfer, and the way there and back.
-const PROMPT: Duration = Duration::from_secs(2);
+/// No request takes longer at a node that lives: the time a session is asked for during a transfer,
+/// `ack_timeout` and a tick, the way there and back.
+const PROMPT: Duration = Duration::from_millis(2_000);
