@@ -61,8 +61,8 @@ pub(crate) struct LinkAcks {
 pub(crate) enum LinkEvent {
     /// [`Link::acks`] changed.
     Acks,
-    /// The peer answered for a key asked for with [`Link::want`].
-    Answered(Locator),
+    /// The peer answered for a key asked for with [`Link::want`], and the question's number.
+    Answered(Locator, u64),
     /// The round asked for with [`Link::begin_round`] is complete.
     RoundCompleted { sessions: u64, bytes: u64 },
     /// The peer missed `ack_timeout` or fell out of the log; requests do not wait for it.
@@ -186,8 +186,8 @@ impl Link {
             Message::Answer { items } => {
                 for (key, item) in items {
                     let merged = replica.store().take(&key, item, now, changes.as_mut())?;
-                    if self.inbound.answered(&key, merged) {
-                        events.push(LinkEvent::Answered(key));
+                    if let Some(question) = self.inbound.answered(&key, merged) {
+                        events.push(LinkEvent::Answered(key, question));
                     }
                 }
             }
@@ -367,9 +367,10 @@ impl Link {
         self.repair.progress()
     }
 
-    /// Asks the peer for one session; [`LinkEvent::Answered`] follows.
-    pub(crate) fn want(&mut self, key: Locator) {
-        self.inbound.look_up(key);
+    /// Asks the peer for one session as it is from now on; [`LinkEvent::Answered`] follows with the
+    /// number of the last `question` for that key.
+    pub(crate) fn want(&mut self, key: Locator, question: u64) {
+        self.inbound.look_up(key, question);
     }
 
     /// Whether the peer has told that it is ready (its transfer is over).
