@@ -230,12 +230,12 @@ fn layer_on(cluster: &TestCluster, node: usize) -> ClusterSessionLayer {
 }
 
 async fn set(layer: &ClusterSessionLayer, cookie: &str, name: &str, value: u64) {
-    let insert = async |session: Session| session.insert(name, value).unwrap();
+    let insert = async |session: Session| session.insert(name, value).expect("it lives");
     visit(layer, cookie, insert).await;
 }
 
 async fn add(layer: &ClusterSessionLayer, cookie: &str, by: i64) {
-    let increment = async |session: Session| session.increment("hits", by).unwrap();
+    let increment = async |session: Session| session.increment("hits", by).expect("it lives");
     visit(layer, cookie, increment).await;
 }
 
@@ -261,7 +261,7 @@ async fn counts<const NODES: usize>(
 ) -> [i64; NODES] {
     let mut counts = [0; NODES];
     for (node, count) in counts.iter_mut().enumerate() {
-        let read = async |session: Session| session.counter(name).unwrap();
+        let read = async |session: Session| session.counter(name).expect("it lives");
         *count = visit(&layer_on(cluster, node), cookie, read)
             .await
             .into_body();
@@ -273,5 +273,7 @@ async fn counts<const NODES: usize>(
 fn pairs<B>(response: &Response<B>) -> Vec<String> {
     let fields = response.headers().get_all(SET_COOKIE).iter();
     let pair = |field: &str| field.split(';').next().unwrap_or_default().to_owned();
-    fields.map(|field| pair(field.to_str().unwrap())).collect()
+    fields
+        .map(|field| pair(field.to_str().expect("ascii")))
+        .collect()
 }

@@ -178,10 +178,10 @@ impl Inbound {
 
     /// Asks for what the peer holds from now on.
     pub(super) fn look_up(&mut self, key: Locator, question: u64) {
-        self.looked_up.insert(key, question);
+        let last = self.looked_up.insert(key, question);
         if self.asked.insert(key) {
             self.to_ask.push(key);
-        } else {
+        } else if last != Some(question) {
             self.ask_again.insert(key);
         }
     }
@@ -260,6 +260,7 @@ mod tests {
         let mut inbound = Inbound::new(0, false);
         inbound.look_up(key, 1);
         assert_eq!(inbound.poll(), want);
+        inbound.look_up(key, 2);
         inbound.look_up(key, 2);
         assert_eq!(inbound.poll(), None, "one question at a time");
         assert_eq!(inbound.answered(&key, Merged::Done), None);
