@@ -99,7 +99,7 @@ pub enum Event {
     TransferFinished {
         /// The member's node name.
         from: Arc<str>,
-        /// Sessions received.
+        /// Sessions received, by the transfer or meanwhile with the live changes.
         sessions: u64,
         /// Their bytes on the link.
         bytes: u64,
