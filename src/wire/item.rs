@@ -490,7 +490,7 @@ impl Scale<'_> {
     fn tag(&self, wire: &WireTag) -> Result<Tag, Malformed> {
         let (by, beyond) = match wire {
             WireTag::By(by, beyond) => (by, beyond),
-            WireTag::Other(tag) if tag.stamp < self.floor => return Ok(**tag),
+            WireTag::Other(tag) if self.is_forgotten(**tag) => return Ok(**tag),
             WireTag::Other(_) | WireTag::Bottom => {
                 return Err(Malformed("a write outside the item"));
             }
@@ -504,6 +504,13 @@ impl Scale<'_> {
             return Err(Malformed("a write that the vector does not cover"));
         }
         Ok(Tag { stamp, origin })
+    }
+
+    /// Whether it is a write from before the floor, of an origin that has no number any more. One
+    /// that has a number would be sent on by it, as a write that the vector does not cover.
+    fn is_forgotten(&self, tag: Tag) -> bool {
+        let written = tag.stamp > Stamp::ZERO && tag.stamp < self.floor;
+        written && self.number(tag.origin).is_none()
     }
 }
 
