@@ -14,7 +14,7 @@ use http::{
 use tokio::runtime::{Builder, Runtime};
 use tower::{Layer as _, Service, ServiceExt as _, service_fn};
 use tower_cluster_sessions::{
-    Ack, Cluster, ClusterConfig, ClusterSessionLayer, Event, Session, SessionSlot,
+    Ack, Cluster, ClusterConfig, ClusterSessionLayer, Consistency, Event, Session, SessionSlot,
 };
 
 fn main() {
@@ -38,7 +38,8 @@ fn bare(group: &mut Group<'_>, runtime: &Runtime) {
 }
 
 fn alone(group: &mut Group<'_>, runtime: &Runtime) {
-    let cluster = runtime.block_on(Cluster::start(ClusterConfig::standalone()));
+    let config = ClusterConfig::standalone().consistency_key(KEY);
+    let cluster = runtime.block_on(Cluster::start(config));
     let layer = ClusterSessionLayer::from_cluster(&cluster.expect("nothing is bound"))
         .with_filter(r".*\.(gif|js|jpg|png|html?|css|txt)")
         .expect("a valid filter");
@@ -50,6 +51,13 @@ fn alone(group: &mut Group<'_>, runtime: &Runtime) {
     run(group, runtime, "filtered", &ignore, "/logo.png", &cookie);
     run(group, runtime, "read", &read, "/", &cookie);
     run(group, runtime, "written", &write, "/", &cookie);
+
+    let layer = layer.with_consistency(Consistency::ReadYourWrites);
+    let cookies = start_session(runtime, &layer);
+    let read = layer.layer(service_fn(self::read));
+    let write = layer.layer(service_fn(self::write));
+    run(group, runtime, "read_own_writes", &read, "/", &cookies);
+    run(group, runtime, "written_own_writes", &write, "/", &cookies);
 }
 
 fn paired(group: &mut Group<'_>, runtime: &Runtime) {
@@ -121,16 +129,20 @@ async fn load(request: &Request<()>) -> Session {
     slot.expect("the layer is around").load().await
 }
 
-/// The cookie of a session that has one hit.
+/// The cookies of a session that has one hit.
 fn start_session(runtime: &Runtime, layer: &ClusterSessionLayer) -> HeaderValue {
     let nothing = HeaderValue::from_static("");
     let service = layer.layer(service_fn(write));
     let answer = runtime.block_on(service.oneshot(request("/", &nothing)));
     let answer = answer.unwrap_or_else(|never| match never {});
-    let field = answer.headers().get(SET_COOKIE).expect("a new session");
-    let field = field.to_str().expect("the cookie is text");
-    let (pair, _attributes) = field.split_once(';').expect("the cookie has attributes");
-    HeaderValue::from_str(pair).expect("a part of a valid field")
+    let fields = answer.headers().get_all(SET_COOKIE).iter();
+    let pairs = fields.map(|field| {
+        let field = field.to_str().expect("the cookie is text");
+        let (pair, _attributes) = field.split_once(';').expect("the cookie has attributes");
+        pair
+    });
+    let pairs: Vec<&str> = pairs.collect();
+    HeaderValue::from_str(&pairs.join("; ")).expect("parts of valid fields")
 }
 
 /// Two nodes that wait for each other's acknowledgements.
@@ -185,12 +197,15 @@ type Group<'a> = BenchmarkGroup<'a, WallTime>;
 const GROUP: &str = "request";
 const BARE: &str = "bare";
 const PAIR_AT_ONCE: &str = "pair_ack_all_64_at_once";
-const CASES: [&str; 8] = [
+const KEY: &str = "Dp0/vSfysfmg8cRnfZoeW4jGwaJd33pMkDv+byJA1+M=";
+const CASES: [&str; 10] = [
     BARE,
     "untouched",
     "filtered",
     "read",
     "written",
+    "read_own_writes",
+    "written_own_writes",
     "pair_ack_none",
     "pair_ack_all",
     PAIR_AT_ONCE,

@@ -89,6 +89,8 @@ mod middleware;
 mod node;
 mod replica;
 mod session;
+#[cfg(all(test, feature = "axum"))]
+mod simulated;
 #[cfg(feature = "test-util")]
 pub mod test_util;
 mod wire;

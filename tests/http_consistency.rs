@@ -229,20 +229,23 @@ async fn keys_are_never_shown() {
 /// A layer whose clients read their writes, on a node of its own.
 async fn layer() -> ClusterSessionLayer {
     let config = ClusterConfig::standalone().consistency_key(KEY);
-    let cluster = Cluster::start(config).await.unwrap();
+    let cluster = Cluster::start(config).await.expect("a good key");
     ClusterSessionLayer::from_cluster(&cluster).with_consistency(Consistency::ReadYourWrites)
 }
 
 fn fields<B>(response: &Response<B>) -> Vec<&str> {
     let fields = response.headers().get_all(SET_COOKIE);
-    fields.iter().map(|field| field.to_str().unwrap()).collect()
+    fields
+        .iter()
+        .map(|field| field.to_str().expect("text"))
+        .collect()
 }
 
 /// The cookies that a response sets, as a client sends them.
 fn cookies<B>(response: &Response<B>) -> String {
     let pairs = fields(response).into_iter();
     let pairs: Vec<_> = pairs
-        .map(|field| field.split(';').next().unwrap())
+        .map(|field| field.split(';').next().expect("split gives one"))
         .collect();
     pairs.join("; ")
 }
@@ -251,7 +254,7 @@ fn cookies<B>(response: &Response<B>) -> String {
 fn names<B>(response: &Response<B>) -> Vec<&str> {
     let fields = fields(response).into_iter();
     fields
-        .map(|field| field.split('=').next().unwrap())
+        .map(|field| field.split('=').next().expect("split gives one"))
         .collect()
 }
 

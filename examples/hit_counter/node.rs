@@ -1,11 +1,18 @@
 //! One node: its flags, its start and its orderly end.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{
+    fs, io,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::{Args, ValueEnum};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tower_cluster_sessions::{Ack, Cluster, ClusterConfig, ClusterSessionLayer, Expiry};
+use tower_cluster_sessions::{
+    Ack, Cluster, ClusterConfig, ClusterSessionLayer, Consistency, Expiry,
+};
 
 use crate::{
     BoxError,
@@ -15,6 +22,8 @@ use crate::{
 
 /// How long open requests may take to end after the signal to stop.
 const GRACE: Duration = Duration::from_secs(10);
+/// Known to everybody who reads this. Whoever has it can only make requests wait a moment.
+const DEVELOPMENT_KEY: &str = "yU54DwKnU7nMgAqXz5LOoK7F3g2b0f6hRkRZ1tXqS3c=";
 
 #[derive(Debug, Args)]
 pub(crate) struct NodeArgs {
@@ -33,6 +42,13 @@ pub(crate) struct NodeArgs {
     /// How many peers must hold a change before the response leaves
     #[arg(long, value_enum, default_value_t)]
     ack: AckArg,
+    /// Whether a visitor who meets another node each time reads what he wrote on the last one
+    #[arg(long, value_enum, default_value_t)]
+    consistency: ConsistencyArg,
+    /// Holds the key for read-your-writes, the same on all nodes, as `openssl rand -base64 32`
+    /// makes it [default: a key that everybody knows, for development]
+    #[arg(long, value_name = "FILE")]
+    consistency_key_file: Option<PathBuf>,
     /// Seconds after which an unused session ends [default: 1800]
     #[arg(long, value_name = "SECONDS")]
     idle_timeout: Option<u64>,
@@ -64,10 +80,19 @@ enum AckArg {
     All,
 }
 
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum ConsistencyArg {
+    /// It reads what the node has
+    #[default]
+    Eventual,
+    /// The node gets what it lacks first
+    ReadYourWrites,
+}
+
 /// Runs the node until SIGTERM or ctrl-C.
 pub(crate) async fn run(args: NodeArgs) -> Result<(), BoxError> {
     let stop = stop_signal()?;
-    let cluster = Cluster::start(cluster_config(&args)).await?;
+    let cluster = Cluster::start(cluster_config(&args)?).await?;
     let sessions = session_layer(&args, &cluster)?;
     let listener = TcpListener::bind(&args.http)
         .await
@@ -113,17 +138,32 @@ async fn serve(
     Ok(())
 }
 
-fn cluster_config(args: &NodeArgs) -> ClusterConfig {
+fn cluster_config(args: &NodeArgs) -> Result<ClusterConfig, BoxError> {
     let mut config = ClusterConfig::new(&args.name)
         .listen(&args.listen)
         .peers(&args.peers);
+    if let ConsistencyArg::ReadYourWrites = args.consistency {
+        config = config.consistency_key(consistency_key(args.consistency_key_file.as_deref())?);
+    }
     if let Some(route) = &args.route {
         config = config.route(route);
     }
     if args.insecure_plaintext {
         config = config.insecure_plaintext();
     }
-    config
+    Ok(config)
+}
+
+fn consistency_key(file: Option<&Path>) -> Result<String, BoxError> {
+    let Some(file) = file else {
+        tracing::warn!("without --consistency-key-file: for development only");
+        return Ok(DEVELOPMENT_KEY.to_owned());
+    };
+    let key = fs::read_to_string(file).map_err(|source| KeyFileError {
+        file: file.to_owned(),
+        source,
+    })?;
+    Ok(key)
 }
 
 fn session_layer(args: &NodeArgs, cluster: &Cluster) -> Result<ClusterSessionLayer, BoxError> {
@@ -135,6 +175,10 @@ fn session_layer(args: &NodeArgs, cluster: &Cluster) -> Result<ClusterSessionLay
             AckArg::None => Ack::None,
             AckArg::One => Ack::One,
             AckArg::All => Ack::All,
+        })
+        .with_consistency(match args.consistency {
+            ConsistencyArg::Eventual => Consistency::Eventual,
+            ConsistencyArg::ReadYourWrites => Consistency::ReadYourWrites,
         });
     if let Some(seconds) = args.idle_timeout {
         layer = layer.with_expiry(Expiry::idle(Duration::from_secs(seconds)));
@@ -150,5 +194,15 @@ fn session_layer(args: &NodeArgs, cluster: &Cluster) -> Result<ClusterSessionLay
 #[error("cannot serve http on {addr}: choose another --http address, or port 0 for a free one")]
 struct HttpBindError {
     addr: String,
-    source: std::io::Error,
+    source: io::Error,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot read the key in {}: make the file with `openssl rand -base64 32`",
+    file.display()
+)]
+struct KeyFileError {
+    file: PathBuf,
+    source: io::Error,
 }

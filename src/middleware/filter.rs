@@ -250,6 +250,13 @@ mod tests {
     }
 
     #[test]
+    fn mistake_far_to_the_right_is_shown() {
+        let error = refusal(&format!("{}(", "a".repeat(70_000)));
+        assert_eq!(error.position(), Some(70_000));
+        assert!(error.to_string().ends_with(" ^"));
+    }
+
+    #[test]
     fn java_syntax_is_named() {
         for (pattern, at) in [
             ("/(?!static).*", 1),

@@ -1,7 +1,5 @@
 //! How a request comes to its session.
 
-use futures_util::future::join_all;
-
 use super::{
     lifetime,
     state::{Found, Outgoing, Phase},
@@ -16,27 +14,21 @@ impl Visit {
     /// Finds the session the client presents, if it lives here or, during a state transfer or after
     /// a pause of this process, at a peer. Dropping this leaves the visit as it was.
     pub(super) async fn load(&self) {
-        if self.node().may_be_behind() {
+        // A session that one peer has sent already may lack what another one was told meanwhile.
+        let is_first = matches!(self.state().phase, Phase::Unread);
+        if is_first && (self.node().may_be_behind() || self.node().awaits_transfer()) {
             self.node().catch_up_on(self.presented_keys()).await;
         }
         self.catch_up().await;
-        let missing = self.open_presented();
-        if missing.is_empty() || !self.node().awaits_transfer() {
-            self.settle();
-            return;
-        }
-        join_all(missing.into_iter().map(|key| self.node().fetch(key))).await;
         self.open_presented();
         self.settle();
     }
 
-    /// Opens the first living session among those the client presents. Returns the ones that are
-    /// not held here, which is nothing when one was found.
-    fn open_presented(&self) -> Vec<Locator> {
+    /// Opens the first living session among those the client presents.
+    fn open_presented(&self) {
         let mut state = self.state();
-        let mut missing = Vec::new();
         if matches!(state.phase, Phase::Held { .. } | Phase::Absent) {
-            return missing;
+            return;
         }
         for cookie in self.presented.candidates(&self.app.cookie) {
             let renewal = self.renewal(&cookie);
@@ -45,14 +37,12 @@ impl Visit {
                     state.cookie = renewal;
                     let origin = Found::Presented;
                     state.phase = Phase::Held { cookie, origin };
-                    return Vec::new();
+                    return;
                 }
                 Opened::Superseded => state.phase = Phase::Superseded,
-                Opened::Unknown { held: false } => missing.push(cookie.locator),
-                Opened::Unknown { held: true } => {}
+                Opened::Unknown => {}
             }
         }
-        missing
     }
 
     fn presented_keys(&self) -> Vec<Locator> {

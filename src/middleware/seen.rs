@@ -43,7 +43,8 @@ impl Visit {
                 .then(|| self.app.cookie.seen_removal()),
             (_, Phase::Held { cookie, .. }) if state.changed => {
                 let key = &cookie.locator;
-                let mut token = self.presented_token(key).unwrap_or_default();
+                let token = self.presented_token(key).unwrap_or_default();
+                let mut token = self.node().without_lost_writes(key, token);
                 token.add(self.node().replica().store().last_logged(key)?);
                 let max_age = self.max_age(key)?;
                 let value = tokens.sign(key, &token);

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{net::lookup_host, time::timeout};
+use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::{
@@ -24,6 +24,7 @@ pub(super) async fn accept(node: Arc<Node>, mut acceptor: Box<dyn Acceptor>) {
     let slots = Arc::new(Slots::default());
     loop {
         let (io, remote) = tokio::select! {
+            biased;
             () = node.network.cancelled() => return,
             accepted = acceptor.accept() => accepted,
         };
@@ -56,6 +57,7 @@ async fn receive(node: Arc<Node>, io: BoxIo, remote: SocketAddr, slot: Slot) {
         }
     };
     tokio::select! {
+        biased;
         () = node.network.cancelled() => {}
         () = served => {}
     }
@@ -106,9 +108,11 @@ impl Node {
             }
         }
         for peer in names {
-            let found = timeout(RESOLVE, lookup_host((peer.host.as_str(), peer.port))).await;
-            if let Ok(Ok(mut found)) = found
-                && found.any(|address| address.ip().to_canonical() == ip)
+            let found = timeout(RESOLVE, self.outside.transport.resolve(&peer)).await;
+            if let Ok(Ok(found)) = found
+                && found
+                    .iter()
+                    .any(|address| address.ip().to_canonical() == ip)
             {
                 return true;
             }

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use super::{Node, fetch::Evidence};
 use crate::{
     replica::Lack,
-    session::{Locator, Token},
+    session::{Locator, Tag, Token},
     wire::Message,
 };
 
@@ -47,6 +47,19 @@ impl Node {
         if is_stale {
             self.counters.stale_reads.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// What is left of a token when writes go that can come from nobody any more: they are not here,
+    /// and their node has restarted or is no member. Without it, their client would ask for them with
+    /// each request.
+    pub(crate) fn without_lost_writes(&self, key: &Locator, mut token: Token) -> Token {
+        if let Lack::Writes(missing) = self.lack(key, &token) {
+            let members = self.members();
+            let is_lost =
+                |tag: &Tag| missing.tags().contains(tag) && !members.knows(tag.origin.boot);
+            token.retain(|tag| !is_lost(tag));
+        }
+        token
     }
 
     /// The sessions that a message brings something of, if anybody may wait for it: to be passed to

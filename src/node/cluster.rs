@@ -12,10 +12,7 @@ use tokio::runtime::Handle;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::info;
 
-use super::{
-    Events, Member, Node, Readiness, Stats, accept, dial, driver,
-    transport::{TcpTransport, Transport},
-};
+use super::{Events, Member, Node, Outside, Readiness, Stats, accept, dial, driver};
 use crate::{
     config::{Ack, ClusterConfig, ConfigError, PeerAddr, StartError},
     session::{BootId, Locator, SessionError, SessionState},
@@ -72,21 +69,31 @@ impl Cluster {
         reason = "callers give the configuration away, as in `start`"
     )]
     pub(crate) fn start_now(config: ClusterConfig) -> Result<Self, StartError> {
-        Self::start_with(&config, Arc::new(TcpTransport))
+        Self::start_in(&config, Outside::default())
     }
 
+    /// As [`start`](Self::start), in another network.
+    #[cfg(any(test, feature = "test-util"))]
     pub(crate) fn start_with(
         config: &ClusterConfig,
-        transport: Arc<dyn Transport>,
+        transport: Arc<dyn super::transport::Transport>,
     ) -> Result<Self, StartError> {
+        Self::start_in(config, Outside::of(transport))
+    }
+
+    /// As [`start`](Self::start), in a world of one's own.
+    pub(crate) fn start_in(config: &ClusterConfig, outside: Outside) -> Result<Self, StartError> {
         let settings = config.settings()?;
         Handle::try_current().map_err(|_| StartError::NoRuntime)?;
         info!(node = %settings.node, cluster = %settings.cluster, "Cluster is about to start");
         let listen = settings.listen.as_ref();
-        let acceptor = listen.map(|listen| transport.bind(listen)).transpose()?;
+        let acceptor = listen
+            .map(|listen| outside.transport.bind(listen))
+            .transpose()?;
         let local_addr = acceptor.as_ref().map(|acceptor| acceptor.local_addr());
         let peers = settings.peers.clone();
-        let node = Arc::new(Node::new(settings, new_boot(), transport, local_addr));
+        let boot = BootId::from_random(outside.random());
+        let node = Arc::new(Node::new(settings, boot, outside, local_addr));
         if let (Some(acceptor), Some(address)) = (acceptor, local_addr) {
             info!(node = %node.settings.node, %address, "Receiver bound to [{address}]");
             node.tasks
@@ -328,10 +335,4 @@ fn holds(state: &SessionState, name: &str, wanted: &serde_json::Value) -> bool {
         return false;
     };
     serde_json::from_slice::<serde_json::Value>(json).is_ok_and(|value| value == *wanted)
-}
-
-fn new_boot() -> BootId {
-    let mut random = [0; 8];
-    getrandom::fill(&mut random).expect("the operating system gives random bytes");
-    BootId::from_random(random)
 }

@@ -23,6 +23,7 @@ use crate::{config::PeerAddr, wire::Refusal};
 /// Keeps one peer linked until `stop`. A link that the peer dialled is as good as an own one.
 pub(super) async fn keep(node: Arc<Node>, peer: PeerAddr, stop: CancellationToken) {
     tokio::select! {
+        biased;
         () = stop.cancelled() => {}
         () = Dialling::new(node, peer).run() => {}
     }
@@ -75,7 +76,7 @@ impl Dialling {
                 link.closed().await;
                 // The link's own task needs a moment to take it off the table, and of two nodes
                 // that lost each other one may be quicker to dial.
-                sleep(jittered(SHORTEST)).await;
+                sleep(self.jittered(SHORTEST)).await;
                 continue;
             }
             let pause = match self.dial().await {
@@ -93,17 +94,22 @@ impl Dialling {
                     self.backoff.next()
                 }
             };
-            sleep(jittered(pause)).await;
+            sleep(self.jittered(pause)).await;
         }
     }
 
+    fn jittered(&self, pause: Duration) -> Duration {
+        let [random] = self.node.outside.random();
+        jittered(pause, random)
+    }
+
     async fn dial(&self) -> Dialled {
-        let (mut io, remote) = match timeout(CONNECT, self.node.transport.connect(&self.peer)).await
-        {
-            Ok(Ok(connected)) => connected,
-            Ok(Err(error)) => return Dialled::Failed(DialError::Connect(error)),
-            Err(_) => return Dialled::Failed(DialError::NoAnswer),
-        };
+        let (mut io, remote) =
+            match timeout(CONNECT, self.node.outside.transport.connect(&self.peer)).await {
+                Ok(Ok(connected)) => connected,
+                Ok(Err(error)) => return Dialled::Failed(DialError::Connect(error)),
+                Err(_) => return Dialled::Failed(DialError::NoAnswer),
+            };
         let origin = Origin::Dialled {
             peer: &self.peer,
             remote,
@@ -202,14 +208,8 @@ impl Backoff {
 }
 
 /// Between half and all of `pause`: nodes that lost each other at once do not meet in step.
-fn jittered(pause: Duration) -> Duration {
-    let mut random = [0; 1];
-    // Without randomness the pause is merely a whole one.
-    let share = match getrandom::fill(&mut random) {
-        Ok(()) => u32::from(random[0]),
-        Err(_) => u32::from(u8::MAX),
-    };
-    pause / 2 + pause / 2 * share / u32::from(u8::MAX)
+fn jittered(pause: Duration, random: u8) -> Duration {
+    pause / 2 + pause / 2 * u32::from(random) / u32::from(u8::MAX)
 }
 
 const SHORTEST: Duration = Duration::from_millis(50);
@@ -234,8 +234,10 @@ mod tests {
 
     #[test]
     fn jitter_takes_at_most_half() {
-        for _ in 0..100 {
-            let pause = jittered(LONGEST);
+        assert_eq!(jittered(LONGEST, 0), LONGEST / 2);
+        assert_eq!(jittered(LONGEST, u8::MAX), LONGEST);
+        for random in 1..u8::MAX {
+            let pause = jittered(LONGEST, random);
             assert!(LONGEST / 2 <= pause && pause <= LONGEST, "{pause:?}");
         }
     }

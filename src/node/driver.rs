@@ -7,29 +7,46 @@ use std::{
 
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::Node;
+use super::{Node, outside::TimeOfDay};
 use crate::session::Now;
 
 /// Both clocks of a node.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Clock {
+    time_of_day: Arc<dyn TimeOfDay>,
     started: OnceLock<Instant>,
 }
 
 impl Clock {
-    /// The only function of the crate that reads a clock. Monotonic time is tokio's, so that tests
-    /// can pause it, and starts so late that ages older than the process can be subtracted.
+    pub(super) fn new(time_of_day: Arc<dyn TimeOfDay>) -> Self {
+        Self {
+            time_of_day,
+            started: OnceLock::new(),
+        }
+    }
+
+    /// The only function of the crate that reads tokio's clock. Tests can pause it, and it starts
+    /// so late that ages older than the process can be subtracted.
     #[expect(clippy::disallowed_methods, reason = "this is the one place")]
     pub(super) fn now(&self) -> Now {
         let instant = Instant::now();
         let uptime = instant.saturating_duration_since(*self.started.get_or_init(|| instant));
-        let wall = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
         Now {
-            wall_ms: millis(wall),
+            wall_ms: self.time_of_day.unix_ms(),
             mono_ms: BASE_MS.saturating_add(millis(uptime)),
         }
+    }
+}
+
+/// The operating system's. The only reader of it.
+#[derive(Debug)]
+pub(super) struct SystemTimeOfDay;
+
+impl TimeOfDay for SystemTimeOfDay {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+    fn unix_ms(&self) -> u64 {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        millis(since.unwrap_or_default())
     }
 }
 
@@ -57,7 +74,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn monotonic_time_follows_the_runtime_and_can_look_back_before_the_start() {
-        let clock = Clock::default();
+        let clock = Clock::new(Arc::new(SystemTimeOfDay));
         let before = clock.now();
         tokio::time::advance(Duration::from_millis(1_500)).await;
         assert_eq!(clock.now().mono_ms - before.mono_ms, 1_500);

@@ -57,6 +57,13 @@ pub enum Event {
         /// Its address: the configured one where there is one.
         address: Arc<str>,
     },
+    /// This node was cut off for longer than destroyed sessions are remembered, and has dropped
+    /// what it held to take over a peer's sessions.
+    #[non_exhaustive]
+    StartedEmpty {
+        /// How many sessions were dropped.
+        sessions: usize,
+    },
     /// The member said goodbye.
     #[non_exhaustive]
     MemberLeft {

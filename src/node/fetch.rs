@@ -1,7 +1,7 @@
 //! Requests that wait for a session, or for writes in one, and ask peers for it.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -22,7 +22,7 @@ use crate::session::Locator;
 #[derive(Debug, Default)]
 pub(super) struct FetchBoard {
     /// Short lookups only; no other lock is taken inside, and nobody is woken.
-    awaited: Mutex<HashMap<Locator, Awaited>>,
+    awaited: Mutex<BTreeMap<Locator, Awaited>>,
     /// Whether requests may wait for merges, so that links have to tell of them.
     pub(super) watches_merges: AtomicBool,
 }
@@ -185,7 +185,7 @@ impl FetchBoard {
         tell(news);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Locator, Awaited>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Locator, Awaited>> {
         self.awaited.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

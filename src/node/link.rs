@@ -72,6 +72,7 @@ pub(super) async fn run(
     let read = read(&node, &link, source, codec, unread);
     tokio::pin!(read);
     registered.ended = tokio::select! {
+        biased;
         () = link.closed() => {
             if link.is_silent_for(node.settings.down_after, node.now()) {
                 Ended::Silent

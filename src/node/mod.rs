@@ -19,6 +19,7 @@ mod leave;
 mod link;
 mod members;
 mod membership;
+mod outside;
 mod pause;
 mod peer;
 mod sessions;
@@ -41,6 +42,8 @@ use std::{
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+#[cfg(test)]
+pub(crate) use self::outside::{Random, TimeOfDay};
 use self::{
     acks::AckBoard,
     cookies::CookieNames,
@@ -54,11 +57,11 @@ use self::{
     peer::PeerLink,
     stats::Counters,
     throttle::Throttle,
-    transport::Transport,
 };
 pub(crate) use self::{
     acks::AckWait,
     cookies::{Claim, CookieUse},
+    outside::Outside,
 };
 pub use self::{
     cluster::Cluster,
@@ -99,7 +102,7 @@ pub(crate) struct Node {
     refusals: Throttle,
     next_link: AtomicU64,
     local_addr: Option<SocketAddr>,
-    transport: Arc<dyn Transport>,
+    outside: Outside,
     /// Ends listener, dialling and links.
     network: CancellationToken,
     /// All tasks that end with `network`.
@@ -110,10 +113,10 @@ impl Node {
     fn new(
         settings: Settings,
         boot: BootId,
-        transport: Arc<dyn Transport>,
+        outside: Outside,
         local_addr: Option<SocketAddr>,
     ) -> Self {
-        let clock = Clock::default();
+        let clock = Clock::new(Arc::clone(&outside.time_of_day));
         let now = clock.now();
         let hello = Hello {
             min_version: *PROTOCOL.start(),
@@ -147,7 +150,7 @@ impl Node {
             refusals: Throttle::default(),
             next_link: AtomicU64::new(0),
             local_addr,
-            transport,
+            outside,
             network: CancellationToken::new(),
             tasks: TaskTracker::new(),
             clock,

@@ -83,23 +83,24 @@ impl Node {
         self.pauses.is_behind.load(Ordering::Acquire)
     }
 
-    /// Waits for links and asks all peers for these sessions, until `ack_timeout` after the pause and
-    /// for 500 ms more. Dropping it is harmless.
+    /// Asks all peers for these sessions. Returns when all have answered, or 500 ms are over; before
+    /// that, it waits until `ack_timeout` after a pause for links. Dropping it is harmless.
     pub(crate) async fn catch_up_on(&self, keys: Vec<Locator>) {
         if keys.is_empty() {
             return;
         }
         let woke_ms = self.pauses.lag().as_ref().map(|lag| lag.woke_ms);
-        let since_ms = woke_ms.map_or(u64::MAX, |woke_ms| {
-            self.now().mono_ms.saturating_sub(woke_ms)
-        });
-        let left = self.settings.ack_timeout;
-        let left = left.saturating_sub(Duration::from_millis(since_ms));
-        // A peer that does not come back in time was left behind itself, or is gone.
-        if timeout(left, self.asked(&keys)).await.is_err() {
-            // The others are asked all the same. Torn again, there is nobody to ask.
-            let _ = self.ask_all(&keys).await;
+        if let Some(woke_ms) = woke_ms {
+            let since_ms = self.now().mono_ms.saturating_sub(woke_ms);
+            let left = self.settings.ack_timeout;
+            let left = left.saturating_sub(Duration::from_millis(since_ms));
+            if timeout(left, self.asked(&keys)).await.is_ok() {
+                return;
+            }
+            // A peer that does not come back in time was left behind itself, or is gone.
         }
+        // Of a link that is torn there is no answer to be had.
+        let _ = self.ask_all(&keys).await;
     }
 
     /// Call it before anything that a pause may have caused, such as the end of a link: after a

@@ -26,8 +26,8 @@ impl Node {
         if !self.may_create() {
             return Err(SessionError::Leaving);
         }
-        let locator = Locator::from_random(random());
-        let secret = Secret::from_random(random());
+        let locator = Locator::from_random(self.outside.random());
+        let secret = Secret::from_random(self.outside.random());
         let context = Arc::clone(&birth.context);
         let route = birth.route.clone();
         let store = self.replica().store();
@@ -68,7 +68,7 @@ impl Node {
 
     /// Replaces the secret; the old one is dead at once, here, and everywhere once committed.
     pub(crate) fn cycle(&self, key: &Locator) -> Result<Secret, SessionError> {
-        let secret = Secret::from_random(random());
+        let secret = Secret::from_random(self.outside.random());
         let hash = secret.hash();
         self.write(key, Shipping::Now, |writer| writer.cycle(hash))?;
         Ok(secret)
@@ -101,11 +101,4 @@ impl Node {
             self.commit(key);
         }
     }
-}
-
-/// Bytes nobody can guess.
-fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
-    bytes
 }

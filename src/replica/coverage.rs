@@ -52,7 +52,9 @@ mod tests {
     use super::*;
     use crate::{
         config::{Expiry, Limits, Shape},
-        session::{Birth, BootId, Now, Origin, Secret},
+        session::{
+            Birth, BootId, Item, KEPT_ORIGINS, Now, Origin, Secret, SecretHash, SessionState,
+        },
     };
 
     const KEY: Locator = Locator::from_random([1; 16]);
@@ -62,17 +64,27 @@ mod tests {
         mono_ms: DAY_MS,
     };
 
-    fn store() -> Store {
+    fn empty() -> Store {
         let boot = BootId::from_random([1; 8]);
-        let store = Store::new(boot, Limits::default(), &Shape::default());
-        let birth = Arc::new(Birth {
+        Store::new(boot, Limits::default(), &Shape::default())
+    }
+
+    fn store() -> Store {
+        let store = empty();
+        store.create(birth(), KEY, secret(), NOW).expect("room");
+        store
+    }
+
+    fn birth() -> Arc<Birth> {
+        Arc::new(Birth {
             context: "".into(),
             route: None,
             expiry: Expiry::default(),
-        });
-        let secret = Secret::from_random([2; 16]).hash();
-        store.create(birth, KEY, secret, NOW).expect("room");
-        store
+        })
+    }
+
+    fn secret() -> SecretHash {
+        Secret::from_random([2; 16]).hash()
     }
 
     /// A token with one write of another node.
@@ -89,7 +101,22 @@ mod tests {
 
     #[test]
     fn writes_of_another_node_are_lacking_until_their_origin_is_forgotten() {
-        let store = store();
+        let store = empty();
+        let stamp = Stamp::ZERO.next(NOW).expect("far from the end");
+        let tag = |number: usize| Tag {
+            stamp,
+            origin: Origin {
+                boot: BootId::from_random(number.to_le_bytes()),
+                epoch: 1,
+            },
+        };
+        // Origins are forgotten once there are many.
+        let mut state = SessionState::new(birth(), secret(), tag(0), NOW);
+        for number in 1..=KEPT_ORIGINS {
+            state.set("a", b"1".as_slice().into(), tag(number));
+        }
+        let taken = store.take(&KEY, Item::Full(Box::new(state)), NOW, None);
+        taken.expect("within the limits");
         let recent = foreign(NOW.wall_ms - DAY_MS / 2);
         assert_eq!(store.lack(&KEY, &recent), Lack::Writes(recent));
         assert_eq!(store.lack(&KEY, &foreign(DAY_MS)), Lack::Nothing);

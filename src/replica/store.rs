@@ -45,9 +45,8 @@ pub(crate) enum Opened {
     Alive,
     /// The secret was replaced less than a minute ago.
     Superseded,
-    /// Not held here, destroyed, of another context, or with a wrong secret. `held` tells whether
-    /// the locator is known (then no peer needs to be asked).
-    Unknown { held: bool },
+    /// Not held here, destroyed, of another context, or with a wrong secret.
+    Unknown,
 }
 
 /// Whether a request's writes and use go out with it, or wait for the session's next commit
@@ -89,15 +88,14 @@ impl Store {
     ) -> Opened {
         let hash = secret.hash();
         let mut shard = self.shard(key);
-        let buried = shard.graves.contains_key(key);
         let Some(live) = shard.live.get_mut(key) else {
-            return Opened::Unknown { held: buried };
+            return Opened::Unknown;
         };
         if *live.state.birth().context != *context || !live.is_open(now) {
-            return Opened::Unknown { held: true };
+            return Opened::Unknown;
         }
         match live.state.secrets().presented(&hash, now) {
-            Presented::Unknown => Opened::Unknown { held: true },
+            Presented::Unknown => Opened::Unknown,
             Presented::Superseded => Opened::Superseded,
             Presented::Alive => {
                 live.holders = live.holders.saturating_add(1);
@@ -333,6 +331,12 @@ impl Store {
     /// Live sessions held.
     pub(crate) fn sessions(&self) -> usize {
         self.live.load(Ordering::Relaxed)
+    }
+
+    /// Whether the session is known to be destroyed.
+    #[cfg(test)]
+    pub(crate) fn is_buried(&self, key: &Locator) -> bool {
+        self.shard(key).graves.contains_key(key)
     }
 
     /// Remembered destroyed sessions.

@@ -33,6 +33,10 @@ impl Token {
         }
     }
 
+    pub(crate) fn retain(&mut self, keep: impl FnMut(&Tag) -> bool) {
+        self.0.retain(keep);
+    }
+
     pub(crate) fn tags(&self) -> &[Tag] {
         &self.0
     }

@@ -314,6 +314,11 @@ impl Members {
         self.entries.iter().position(is_it)
     }
 
+    /// Whether a member was last met in this boot. One that restarted is another.
+    pub(super) fn knows(&self, boot: BootId) -> bool {
+        self.entries.iter().any(|entry| entry.boot == Some(boot))
+    }
+
     fn live_of(&self, boot: BootId) -> Option<&Arc<PeerLink>> {
         let mut live = self.entries.iter().filter_map(Entry::live);
         live.find(|link| link.boot == boot)

@@ -51,6 +51,12 @@ impl MemoryNetwork {
         state.cut_pairs.clear();
     }
 
+    /// Whether nobody listens at a port.
+    #[cfg(test)]
+    pub(crate) fn is_free(&self, port: u16) -> bool {
+        !self.lock().listeners.contains_key(&port)
+    }
+
     /// Delivers nothing until [`MemoryNetwork::release`], without a word to anybody: what is sent
     /// waits in the streams.
     #[cfg(test)]
@@ -215,6 +221,11 @@ impl Transport for MemoryTransport {
             transport: self.clone(),
             arrivals,
         }))
+    }
+
+    /// Every host is loopback here.
+    fn resolve<'a>(&'a self, peer: &'a PeerAddr) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+        Box::pin(async move { Ok(vec![address(peer.port)]) })
     }
 
     fn connect<'a>(&'a self, peer: &'a PeerAddr) -> BoxFuture<'a, io::Result<(BoxIo, SocketAddr)>> {

@@ -33,6 +33,13 @@ pub(crate) trait Transport: fmt::Debug + Send + Sync + 'static {
     /// [`StartError::Bind`], and [`StartError::NoRuntime`] outside a runtime.
     fn bind(&self, listen: &ListenAddr) -> Result<Box<dyn Acceptor>, StartError>;
 
+    /// All addresses of a peer.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the question up.
+    fn resolve<'a>(&'a self, peer: &'a PeerAddr) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>>;
+
     /// Dials a peer. The address is the one that answered.
     ///
     /// # Cancel safety

@@ -35,14 +35,20 @@ impl Transport for TcpTransport {
         }
     }
 
+    fn resolve<'a>(&'a self, peer: &'a PeerAddr) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+        Box::pin(async move {
+            let found = timeout(LOOKUP_TIMEOUT, lookup_host((&*peer.host, peer.port)))
+                .await
+                .map_err(|_| timed_out("the name server did not answer in time"))??;
+            Ok(found.collect())
+        })
+    }
+
     fn connect<'a>(&'a self, peer: &'a PeerAddr) -> BoxFuture<'a, io::Result<(BoxIo, SocketAddr)>> {
         Box::pin(async move {
             let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
             // Resolved anew at each dial: behind a name there may be another machine by now.
-            let addresses = timeout(LOOKUP_TIMEOUT, lookup_host((&*peer.host, peer.port)))
-                .await
-                .map_err(|_| timed_out("the name server did not answer in time"))??;
-            for address in addresses {
+            for address in self.resolve(peer).await? {
                 match dial(address).await {
                     Ok(stream) => return Ok((Box::new(stream) as BoxIo, address)),
                     Err(error) => failure = error,

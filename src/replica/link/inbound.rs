@@ -1,6 +1,6 @@
 //! The peer's stream as it arrives here: what is applied, what was refused and is asked for.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 
 use super::Violation;
 use crate::{
@@ -20,7 +20,7 @@ pub(super) struct Inbound {
     acked: Position,
     /// Batches in which a delta was refused, until the full states have arrived. The
     /// acknowledgement never passes them.
-    waiting: VecDeque<(Position, HashSet<Locator>)>,
+    waiting: VecDeque<(Position, BTreeSet<Locator>)>,
     waiting_keys: usize,
     /// Asked for and not answered. An answer is younger than every batch before it, so one
     /// question serves all of them.
@@ -37,7 +37,8 @@ pub(super) struct Inbound {
 #[derive(Debug)]
 pub(super) struct Taking {
     to: Position,
-    refused: HashSet<Locator>,
+    /// In order, so that equal histories ask equal questions.
+    refused: BTreeSet<Locator>,
     buried: Vec<(Locator, Tombstone)>,
 }
 
@@ -101,7 +102,7 @@ impl Inbound {
         }
         Ok(Taking {
             to,
-            refused: HashSet::new(),
+            refused: BTreeSet::new(),
             buried: Vec::new(),
         })
     }
@@ -115,7 +116,7 @@ impl Inbound {
             }
         }
         if Mutant::AcknowledgeRefused.is_on() {
-            self.waiting.push_back((taking.to, HashSet::new()));
+            self.waiting.push_back((taking.to, BTreeSet::new()));
             self.advance();
             return Ok(());
         }
@@ -136,7 +137,7 @@ impl Inbound {
         self.received = to;
         self.owes_rounds = self.owes_rounds.saturating_add(1);
         self.moved = true;
-        self.waiting.push_back((to, HashSet::new()));
+        self.waiting.push_back((to, BTreeSet::new()));
         self.advance();
         Ok(())
     }

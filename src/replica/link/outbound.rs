@@ -65,8 +65,9 @@ impl Outbound {
         self.started_ms = now.mono_ms;
         self.cursor = applied;
         self.acked = applied;
-        // It may have skipped some of that on an earlier link.
-        self.base = applied;
+        // Requests that began to wait before the link was there do not wait for it: their time has
+        // begun. Some of that the peer may have skipped on an earlier link.
+        self.base = replica.head();
         Ok(())
     }
 
@@ -108,7 +109,7 @@ impl Outbound {
         LinkAcks {
             base: self.base,
             acked: self.acked,
-            counted: self.open && !self.lagging,
+            counted: self.open && self.streaming && !self.lagging,
         }
     }
 

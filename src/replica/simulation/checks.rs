@@ -146,9 +146,11 @@ impl World {
             let vector = state.vector();
             let recent = vector.max_stamp().earlier(state.birth().memory_ms());
             let entries = vector.entries();
-            let old = entries.iter().filter(|(_, stamp)| *stamp < recent).count();
+            let oldest = entries.iter().map(|entry| entry.1).min();
+            let oldest = oldest.unwrap_or(recent);
+            let newer = entries.iter().filter(|(_, stamp)| *stamp > oldest).count();
             let named = |count: &Count| vector.of(count.origin) > Stamp::ZERO;
-            (old == 0 || entries.len() <= KEPT_ORIGINS)
+            (oldest >= recent || newer < KEPT_ORIGINS)
                 && state.slots().iter().all(|(_, slot)| match &slot.content {
                     Content::Counter(counter) => counter.counts.iter().all(named),
                     Content::Removed => slot.tag.stamp >= recent,

@@ -85,11 +85,17 @@ fn session_destroyed_during_a_cut_longer_than_a_tombstone_lives_stays_destroyed(
     assert_eq!(long_cut(), None);
 }
 
+/// Nodes restart by turns for a day, and each gets the tombstone from the other.
+#[test]
+fn tombstone_handed_from_node_to_node_keeps_its_age() {
+    assert_eq!(restarts_by_turns(), None);
+}
+
 /// The checker is checked: with any rule broken it finds a broken promise.
 #[test]
 fn every_known_wrong_variant_is_noticed() {
     for mutant in Mutant::ALL {
-        let noticed = mutant.with(|| hunt(mutant));
+        let noticed = mutant.with(hunt);
         let Some((histories, promise)) = noticed else {
             panic!("{mutant:?} was not noticed");
         };
@@ -98,11 +104,9 @@ fn every_known_wrong_variant_is_noticed() {
 }
 
 /// The first broken promise, and after how many histories.
-fn hunt(mutant: Mutant) -> Option<(u64, String)> {
-    if let Mutant::NeverStartEmpty | Mutant::RejuvenateTombstones = mutant
-        && let Some(broken) = long_cut()
-    {
-        return Some((1, broken));
+fn hunt() -> Option<(u64, String)> {
+    if let Some(broken) = long_cut().or_else(restarts_by_turns) {
+        return Some((0, broken));
     }
     let plans = [THREE_NODES, SHORT_LOG, HOT_SESSIONS, SHORT_LIVES, MANY_DAYS];
     (0..MUTANT_HISTORIES).find_map(|seed| {
@@ -153,6 +157,28 @@ fn long_cut() -> Option<String> {
         format!("after the meeting: {after:?}")
     });
     world.check_equal();
+    world.broken
+}
+
+fn restarts_by_turns() -> Option<String> {
+    let mut world = World::new(
+        1,
+        Plan {
+            nodes: 2,
+            ..THREE_NODES
+        },
+    );
+    world.create(0);
+    world.heal();
+    world.destroy_session(0, 0);
+    world.heal();
+    for hours in 0..26 {
+        world.mono_ms += HOUR_MS;
+        world.crash(hours % 2);
+        world.heal();
+    }
+    let remembered = world.nodes[0].replica.store().tombstones();
+    world.check(remembered == 0, || "a tombstone lives for ever".to_owned());
     world.broken
 }
 

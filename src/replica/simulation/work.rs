@@ -213,7 +213,7 @@ impl World {
     }
 
     /// The node forgets all and starts anew.
-    fn crash(&mut self, node: usize) {
+    pub(super) fn crash(&mut self, node: usize) {
         self.cables
             .retain(|pair, _| pair.0 != node && pair.1 != node);
         self.nodes[node] = if Mutant::ReuseBoot.is_on() {

@@ -1,0 +1,47 @@
+//! What the test sees in a node, which no peer and no client can.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    node::Node,
+    session::{Locator, SecretHash, Slot, Vector},
+};
+
+/// Vector, slots, and the secrets with whether they are dead.
+type Contents = (Vector, Vec<(Arc<str>, Slot)>, Vec<(SecretHash, bool)>);
+
+/// Every session, as it must be the same on all nodes.
+pub(super) fn contents(node: &Node) -> BTreeMap<Locator, Contents> {
+    let store = node.replica().store();
+    let keys = store.select(|_| true);
+    let read = |key: Locator| {
+        let state = store.read(&key, |state| {
+            let secrets = state.secrets().states().iter();
+            let secrets = secrets.map(|s| (s.hash, s.dead_at_ms.is_some())).collect();
+            (state.vector().clone(), state.slots().to_vec(), secrets)
+        });
+        Some((key, state.ok()?))
+    };
+    keys.into_iter().filter_map(read).collect()
+}
+
+/// Whether a node holds what a request wrote.
+pub(super) fn has_write(node: &Node, key: &Locator, op: u32) -> bool {
+    let name = write_name(op);
+    let found = node.read(key, |state| state.slot(&name).is_some());
+    found.is_ok_and(|found| found)
+}
+
+/// Whether a node knows that a session was destroyed.
+pub(super) fn is_buried(node: &Node, key: &Locator) -> bool {
+    node.replica().store().is_buried(key)
+}
+
+/// The attribute by which a write is known for ever: each has one of its own.
+pub(super) fn write_name(op: u32) -> String {
+    format!("w{op}")
+}
+
+pub(super) fn written(name: &str) -> Option<u32> {
+    name.strip_prefix('w')?.parse().ok()
+}
