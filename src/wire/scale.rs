@@ -47,7 +47,7 @@ impl Scale<'_> {
     pub(super) fn tag(&self, wire: &WireTag) -> Result<Tag, Malformed> {
         let (by, beyond) = match wire {
             WireTag::By(by, beyond) => (by, beyond),
-            WireTag::Other(tag) if tag.stamp < self.floor => return Ok(**tag),
+            WireTag::Other(tag) if self.is_forgotten(**tag) => return Ok(**tag),
             WireTag::Other(_) | WireTag::Bottom => {
                 return Err(Malformed("a write outside the item"));
             }
@@ -61,6 +61,13 @@ impl Scale<'_> {
             return Err(Malformed("a write that the vector does not cover"));
         }
         Ok(Tag { stamp, origin })
+    }
+
+    /// Whether it is a write from before the floor, of an origin that has no number any more. One
+    /// that has a number would be sent on by it, as a write that the vector does not cover.
+    fn is_forgotten(&self, tag: Tag) -> bool {
+        let written = tag.stamp > Stamp::ZERO && tag.stamp < self.floor;
+        written && self.number(tag.origin).is_none()
     }
 }
 
