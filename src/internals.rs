@@ -1,8 +1,10 @@
-//! A door for benchmarks into what is private. Not part of the API: everything in here may change
-//! in any release.
+//! A door for benchmarks and fuzzing into what is private. Not part of the API: everything in here
+//! may change in any release.
 //!
 //! Each type sets one operation up and runs it; the types behind them stay inside. Time stands
-//! still in all of them.
+//! still in all of them, except where [`untrusted`] says otherwise.
+
+pub mod untrusted;
 
 use std::sync::Arc;
 

@@ -41,7 +41,7 @@ pub(crate) struct Key([u8; Self::LENGTH]);
 impl Key {
     const LENGTH: usize = 32;
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "__internals"))]
     pub(crate) const fn from_bytes(bytes: [u8; Self::LENGTH]) -> Self {
         Self(bytes)
     }

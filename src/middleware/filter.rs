@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 use regex_syntax::{
     ast::{self, Ast, RepetitionKind, parse::Parser},
     hir::translate::Translator,
@@ -71,7 +71,9 @@ impl fmt::Display for FilterError {
         match at {
             Some(at) => {
                 let before = pattern.get(..*at).unwrap_or(pattern).chars().count();
-                write!(f, " at position {at}\n    {pattern}\n    {:before$}^", "")?;
+                // A width in the format string panics beyond 65 535.
+                let space = " ".repeat(before);
+                write!(f, " at position {at}\n    {pattern}\n    {space}^")?;
             }
             None => write!(f, "\n    {pattern}")?,
         }
@@ -114,9 +116,10 @@ fn compile(pattern: &str) -> Result<Regex, FilterError> {
 
 /// Tomcat matches the whole path, so do we.
 fn anchored(pattern: &str) -> Result<Regex, regex::Error> {
-    Regex::new(&format!(r"\A(?:{pattern})\z")).or_else(|found| match found {
+    let regex = |text: &str| RegexBuilder::new(text).nest_limit(NEST_LIMIT).build();
+    regex(&format!(r"\A(?:{pattern})\z")).or_else(|found| match found {
         // In verbose mode a comment may run to the end of the line, and over our parenthesis.
-        regex::Error::Syntax(_) => Regex::new(&format!("\\A(?:{pattern}\n)\\z")),
+        regex::Error::Syntax(_) => regex(&format!("\\A(?:{pattern}\n)\\z")),
         other => Err(other),
     })
 }
@@ -173,6 +176,8 @@ fn possessive_quantifier(tree: &Ast) -> Option<usize> {
     ast::visit(tree, Finder(None)).unwrap_or(None)
 }
 
+/// More than the parser's own 250, so that the anchors around a pattern do not make it too deep.
+const NEST_LIMIT: u32 = 260;
 const JAVA_SYNTAX: &str = "this is Java syntax, which matching in linear time does not have: \
      write it without, for example with several calls of with_filter";
 const NO_SEPARATOR: &str =
@@ -242,6 +247,13 @@ mod tests {
             shown.contains("unrecognized escape sequence at position 10"),
             "{shown}"
         );
+    }
+
+    #[test]
+    fn mistake_far_to_the_right_is_shown() {
+        let error = refusal(&format!("{}(", "a".repeat(70_000)));
+        assert_eq!(error.position(), Some(70_000));
+        assert!(error.to_string().ends_with(" ^"));
     }
 
     #[test]

@@ -295,7 +295,7 @@ impl ClusterSessionLayer {
 
     fn claim(&self, name: &str, used: CookieUse, context: &Arc<str>) -> Result<(), LayerError> {
         match self.cluster.node().claim_cookie(name, used, context) {
-            Claim::Granted => Ok(()),
+            Claim::New | Claim::Granted => Ok(()),
             Claim::Taken { by } => Err(LayerError::NameTaken {
                 name: name.to_owned(),
                 other: by.as_ref().to_owned(),

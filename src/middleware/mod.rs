@@ -20,6 +20,8 @@ mod extract;
 mod filter;
 mod finish;
 mod future;
+#[cfg(feature = "__internals")]
+pub(crate) mod internals;
 mod layer;
 mod layer_error;
 mod lifetime;

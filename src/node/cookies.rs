@@ -30,8 +30,12 @@ pub(crate) enum CookieUse {
 /// The answer to a layer that wants to use a cookie name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Claim {
+    /// For the first time on this node.
+    New,
     Granted,
-    Taken { by: Arc<str> },
+    Taken {
+        by: Arc<str>,
+    },
     TooManyContexts,
 }
 
@@ -57,7 +61,7 @@ impl CookieNames {
             used,
             by: Arc::clone(context),
         });
-        Claim::Granted
+        Claim::New
     }
 }
 
@@ -71,23 +75,20 @@ mod tests {
     fn a_name_belongs_to_one_context() {
         let names = CookieNames::default();
         let (shop, forum) = ("shop".into(), "forum".into());
-        assert_eq!(names.claim("id", CookieUse::Id, &shop), Claim::Granted);
+        assert_eq!(names.claim("id", CookieUse::Id, &shop), Claim::New);
         assert_eq!(names.claim("id", CookieUse::Id, &shop), Claim::Granted);
         assert_eq!(
             names.claim("id", CookieUse::Id, &forum),
             Claim::Taken { by: shop }
         );
-        assert_eq!(names.claim("other", CookieUse::Id, &forum), Claim::Granted);
+        assert_eq!(names.claim("other", CookieUse::Id, &forum), Claim::New);
     }
 
     #[test]
     fn a_name_has_one_use() {
         let names = CookieNames::default();
         let (none, seen) = ("".into(), "seen".into());
-        assert_eq!(
-            names.claim("id-seen", CookieUse::Token, &none),
-            Claim::Granted
-        );
+        assert_eq!(names.claim("id-seen", CookieUse::Token, &none), Claim::New);
         let taken = Claim::Taken { by: "".into() };
         assert_eq!(names.claim("id-seen", CookieUse::Id, &none), taken);
         assert_eq!(names.claim("id-seen", CookieUse::Id, &seen), taken);
@@ -100,14 +101,11 @@ mod tests {
             let context = format!("c{at}").into();
             assert_eq!(
                 names.claim(&format!("id-{at}"), CookieUse::Id, &context),
-                Claim::Granted
+                Claim::New
             );
         }
         let known = "c0".into();
-        assert_eq!(
-            names.claim("another", CookieUse::Id, &known),
-            Claim::Granted
-        );
+        assert_eq!(names.claim("another", CookieUse::Id, &known), Claim::New);
         let beyond = "c64".into();
         assert_eq!(
             names.claim("id-64", CookieUse::Id, &beyond),

@@ -57,6 +57,13 @@ pub enum Event {
         /// Its address: the configured one where there is one.
         address: Arc<str>,
     },
+    /// This node was cut off for longer than destroyed sessions are remembered, and has dropped
+    /// what it held to take over a peer's sessions.
+    #[non_exhaustive]
+    StartedEmpty {
+        /// How many sessions were dropped.
+        sessions: usize,
+    },
     /// The member said goodbye.
     #[non_exhaustive]
     MemberLeft {
@@ -92,7 +99,7 @@ pub enum Event {
     TransferFinished {
         /// The member's node name.
         from: Arc<str>,
-        /// Sessions received.
+        /// Sessions received, by the transfer or meanwhile with the live changes.
         sessions: u64,
         /// Their bytes on the link.
         bytes: u64,

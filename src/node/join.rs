@@ -223,6 +223,8 @@ impl Node {
             return;
         };
         let ms = now.mono_ms.saturating_sub(since_ms);
+        // Part of them may have come with the live changes, before the round reached them.
+        let sessions = sessions.max(self.replica.store().sessions() as u64);
         info!(
             node = %self.settings.node, member = %who.name, address = %who.address, sessions, bytes, ms,
             "session state received from [{} at {}]: [{sessions}] sessions, [{bytes}] bytes, \

@@ -131,6 +131,7 @@ impl Node {
                         "this node was cut off for longer than destroyed sessions are \
                          remembered: its [{sessions}] sessions were dropped and are asked for anew"
                     );
+                    self.events.send(Event::StartedEmpty { sessions });
                 }
                 LinkEvent::Left => left = true,
                 LinkEvent::Changed(change) => self.publish_session(change, true),

@@ -41,6 +41,7 @@ use std::{
 
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::info;
 
 #[cfg(test)]
 pub(crate) use self::outside::{Random, TimeOfDay};
@@ -189,7 +190,14 @@ impl Node {
 
     /// Claims a cookie name for a context, once for all layers of this node.
     pub(crate) fn claim_cookie(&self, name: &str, used: CookieUse, context: &Arc<str>) -> Claim {
-        self.cookies.claim(name, used, context)
+        let claim = self.cookies.claim(name, used, context);
+        if claim == Claim::New && used == CookieUse::Id {
+            info!(
+                node = %self.settings.node, %context, cookie = name,
+                "Register context [{context}] with session cookie [{name}]"
+            );
+        }
+        claim
     }
 
     /// The log has grown: every link's writer looks at it.

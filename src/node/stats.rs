@@ -25,7 +25,7 @@ pub struct Stats {
     pub sessions: usize,
     /// Destroyed sessions remembered, so that they stay destroyed.
     pub tombstones: usize,
-    /// Changes made here.
+    /// Records of this node's log so far: commits, and use that peers were told of.
     pub log_head: u64,
     /// Connections refused, by this node or by the other side.
     pub refused: u64,
@@ -52,9 +52,9 @@ pub struct Member {
     pub address: String,
     /// Whether it is there.
     pub state: MemberState,
-    /// Changes made here that it has not acknowledged.
+    /// Records of this node's log that it has not acknowledged.
     pub acked_lag: u64,
-    /// Bytes sent to it for repair that it has not merged.
+    /// Bytes sent to it for repair that it has not merged. What waits in the log is not counted.
     pub queued_bytes: u64,
     /// Bytes sent to it.
     pub sent_bytes: u64,

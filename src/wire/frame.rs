@@ -67,6 +67,12 @@ impl FrameCodec {
         self.put_frame(flag, rest, out)
     }
 
+    /// Bytes kept for a message whose last part has not come.
+    #[cfg(feature = "__internals")]
+    pub(crate) fn held(&self) -> usize {
+        self.parts.capacity()
+    }
+
     fn new(max_frame: usize, max_message: usize) -> Self {
         let lengths = LengthDelimitedCodec::builder()
             .length_field_length(HEAD)

@@ -7,13 +7,16 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::message::{DecodeLimits, Malformed};
+use super::{
+    attributes::{Foreign, WireSlot, slots_from_wire, slots_to_wire},
+    message::{DecodeLimits, Malformed},
+    scale::{Scale, TOO_LATE, WireTag, stamp},
+};
 use crate::{
     config::Expiry,
     session::{
-        Birth, Content, Count, Counter, CreatedMs, Delta, Item, MAX_CONTEXT_LENGTH,
-        MAX_NAME_LENGTH, Origin, SecretHash, SecretState, Secrets, SessionParts, SessionState,
-        Slot, Stamp, Tag, Tombstone, Vector, counts_are_sorted,
+        Birth, CreatedMs, Delta, Item, MAX_CONTEXT_LENGTH, Origin, SecretHash, SecretState,
+        Secrets, SessionParts, SessionState, Stamp, Tag, Tombstone, Vector,
     },
 };
 
@@ -69,42 +72,6 @@ struct WireAccess {
     age_ms: u64,
 }
 
-/// Which write: by number of its origin within the item and by stamp, beyond `since` in a delta.
-#[derive(Serialize, Deserialize)]
-enum WireTag {
-    By(u32, u64),
-    Other(Box<Tag>),
-    Bottom,
-}
-
-#[derive(Serialize, Deserialize)]
-struct WireSlot<'a> {
-    name: &'a str,
-    tag: WireTag,
-    #[serde(borrow)]
-    content: WireContent<'a>,
-}
-
-#[derive(Serialize, Deserialize)]
-enum WireContent<'a> {
-    Json(#[serde(with = "serde_bytes")] &'a [u8]),
-    Counter(Box<WireCounter>),
-    Removed,
-}
-
-#[derive(Serialize, Deserialize)]
-struct WireCounter {
-    settled: i64,
-    counts: Vec<WireCount>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct WireCount {
-    by: u32,
-    stamp: u64,
-    sum: i64,
-}
-
 #[derive(Serialize, Deserialize)]
 struct WireSecret {
     hash: SecretHash,
@@ -117,14 +84,6 @@ struct WireExpiry {
     tag: WireTag,
     idle_ms: Option<u64>,
     absolute_ms: Option<u64>,
-}
-
-/// How tags are written in one item: the origins it numbers and the stamp it counts from.
-struct Scale<'a> {
-    origins: &'a [(Origin, Stamp)],
-    since: Stamp,
-    /// Writes from before may be of origins that are forgotten.
-    floor: Stamp,
 }
 
 pub(super) fn to_wire(item: &Item, now_ms: u64) -> WireItem<'_> {
@@ -318,102 +277,6 @@ fn birth_from_wire(
     Ok((Arc::new(birth), created))
 }
 
-fn slots_to_wire<'a>(slots: &'a [(Arc<str>, Slot)], scale: &Scale<'_>) -> Vec<WireSlot<'a>> {
-    let wire = |(name, slot): &'a (Arc<str>, Slot)| WireSlot {
-        name,
-        tag: scale.to_wire(slot.tag),
-        content: match &slot.content {
-            Content::Json(bytes) => WireContent::Json(bytes),
-            Content::Removed => WireContent::Removed,
-            Content::Counter(counter) => WireContent::Counter(Box::new(WireCounter {
-                settled: counter.settled,
-                counts: counter
-                    .counts
-                    .iter()
-                    .filter_map(|count| scale.count(count))
-                    .collect(),
-            })),
-        },
-    };
-    slots.iter().map(wire).collect()
-}
-
-/// Which slots may be tagged by a write outside the item.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Foreign {
-    No,
-    Counters,
-}
-
-fn slots_from_wire(
-    wire: Vec<WireSlot<'_>>,
-    scale: &Scale<'_>,
-    limits: &DecodeLimits,
-    foreign: Foreign,
-) -> Result<Vec<(Arc<str>, Slot)>, Malformed> {
-    if wire.len() > limits.max_names {
-        return Err(Malformed("too many attributes"));
-    }
-    let mut slots: Vec<(Arc<str>, Slot)> = Vec::with_capacity(wire.len());
-    for slot in wire {
-        if slot.name.is_empty() || slot.name.len() > MAX_NAME_LENGTH {
-            return Err(Malformed("attribute name of a wrong length"));
-        }
-        if slots
-            .last()
-            .is_some_and(|(before, _)| **before >= *slot.name)
-        {
-            return Err(Malformed("attributes out of order"));
-        }
-        let is_counter = matches!(slot.content, WireContent::Counter(_));
-        let tag = match (slot.tag, is_counter) {
-            (WireTag::Bottom, true) => Tag::BOTTOM,
-            (WireTag::Other(tag), true) if foreign == Foreign::Counters => {
-                let last = scale.origins.iter().find(|entry| entry.0 == tag.origin);
-                if tag.stamp > Stamp::MAX || last.is_some() && tag.stamp > scale.since {
-                    return Err(Malformed("a reset that the delta does not cover"));
-                }
-                *tag
-            }
-            (tag, _) => scale.tag(&tag)?,
-        };
-        let content = match slot.content {
-            WireContent::Json(bytes) => Content::Json(bytes.into()),
-            WireContent::Removed => Content::Removed,
-            WireContent::Counter(counter) => {
-                if foreign == Foreign::Counters && counter.settled != 0 {
-                    return Err(Malformed("a delta that settles a counter"));
-                }
-                Content::Counter(Counter {
-                    settled: counter.settled,
-                    counts: counts_from_wire(counter.counts, scale)?,
-                })
-            }
-        };
-        slots.push((slot.name.into(), Slot { tag, content }));
-    }
-    Ok(slots)
-}
-
-fn counts_from_wire(wire: Vec<WireCount>, scale: &Scale<'_>) -> Result<Vec<Count>, Malformed> {
-    let counts = wire
-        .into_iter()
-        .map(|count| {
-            let tag = scale.tag(&WireTag::By(count.by, count.stamp))?;
-            Ok(Count {
-                origin: tag.origin,
-                stamp: tag.stamp,
-                sum: count.sum,
-            })
-        })
-        .collect::<Result<Vec<_>, Malformed>>()?;
-    if counts_are_sorted(&counts) {
-        Ok(counts)
-    } else {
-        Err(Malformed("counter out of order"))
-    }
-}
-
 fn secrets_to_wire(secrets: &Secrets, scale: &Scale<'_>, now_ms: u64) -> Vec<WireSecret> {
     let wire = |state: &SecretState| WireSecret {
         hash: state.hash,
@@ -456,62 +319,6 @@ fn expiry_from_wire(wire: &WireExpiry, scale: &Scale<'_>) -> Result<(Tag, Expiry
     let expiry = Expiry::from_millis(wire.idle_ms, wire.absolute_ms);
     Ok((scale.tag(&wire.tag)?, expiry))
 }
-
-impl Scale<'_> {
-    fn to_wire(&self, tag: Tag) -> WireTag {
-        if tag == Tag::BOTTOM {
-            return WireTag::Bottom;
-        }
-        // A counter's increments may follow a reset that the receiver has for long.
-        if tag.stamp <= self.since {
-            return WireTag::Other(Box::new(tag));
-        }
-        self.number(tag.origin).map_or_else(
-            || WireTag::Other(Box::new(tag)),
-            |by| WireTag::By(by, tag.stamp.get().saturating_sub(self.since.get())),
-        )
-    }
-
-    /// Honest vectors number every origin that has counted; another is not sent.
-    fn count(&self, count: &Count) -> Option<WireCount> {
-        Some(WireCount {
-            by: self.number(count.origin)?,
-            stamp: count.stamp.get().saturating_sub(self.since.get()),
-            sum: count.sum,
-        })
-    }
-
-    fn number(&self, origin: Origin) -> Option<u32> {
-        let at = self.origins.binary_search_by_key(&origin, |entry| entry.0);
-        u32::try_from(at.ok()?).ok()
-    }
-
-    /// The tag, if the item covers it.
-    fn tag(&self, wire: &WireTag) -> Result<Tag, Malformed> {
-        let (by, beyond) = match wire {
-            WireTag::By(by, beyond) => (by, beyond),
-            WireTag::Other(tag) if tag.stamp < self.floor => return Ok(**tag),
-            WireTag::Other(_) | WireTag::Bottom => {
-                return Err(Malformed("a write outside the item"));
-            }
-        };
-        let entry = usize::try_from(*by)
-            .ok()
-            .and_then(|by| self.origins.get(by));
-        let &(origin, last) = entry.ok_or(Malformed("unknown origin"))?;
-        let stamp = stamp(self.since.get().checked_add(*beyond).ok_or(TOO_LATE)?)?;
-        if stamp > last || stamp <= self.since {
-            return Err(Malformed("a write that the vector does not cover"));
-        }
-        Ok(Tag { stamp, origin })
-    }
-}
-
-fn stamp(raw: u64) -> Result<Stamp, Malformed> {
-    Stamp::new(raw).ok_or(TOO_LATE)
-}
-
-const TOO_LATE: Malformed = Malformed("a stamp beyond the last one");
 
 /// Origins of one vector at most: one per boot and epoch that wrote.
 const MAX_ORIGINS: usize = 4096;

@@ -1,9 +1,11 @@
 //! The language between nodes: frames, the hello, messages and their limits.
 
+mod attributes;
 pub(crate) mod frame;
 pub(crate) mod hello;
 mod item;
 pub(crate) mod message;
+mod scale;
 #[cfg(test)]
 mod tests;
 

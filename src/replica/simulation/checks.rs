@@ -23,7 +23,8 @@ impl World {
                     }
                     lie_of(state, known)
                 });
-                broken = broken.or(lie.ok().flatten());
+                let lie = lie.ok().flatten();
+                broken = broken.or(lie);
             }
         }
         if let Some(lie) = broken {
