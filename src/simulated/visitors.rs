@@ -243,5 +243,6 @@ const TABS: u64 = 2;
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(200);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// No request takes longer at a node that lives: the time a session is asked for during a transfer,
-/// `ack_timeout` and a tick, the way there and back.
-const PROMPT: Duration = Duration::from_millis(2_000);
+/// `ack_timeout` and a tick twice, the way there and back. The handler waits for its own writes, and
+/// then its response for what others wrote to the session meanwhile.
+const PROMPT: Duration = Duration::from_millis(2_900);
