@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -23,6 +23,8 @@ use crate::session::Locator;
 pub(super) struct FetchBoard {
     /// Short lookups only; no other lock is taken inside, and nobody is woken.
     awaited: Mutex<BTreeMap<Locator, Awaited>>,
+    /// Numbers questions, so that a late answer to one that was given up is told apart.
+    questions: AtomicU64,
     /// Whether requests may wait for merges, so that links have to tell of them.
     pub(super) watches_merges: AtomicBool,
 }
@@ -31,8 +33,8 @@ pub(super) struct FetchBoard {
 #[derive(Debug, Default)]
 struct Awaited {
     waiting: usize,
-    /// Questions begun so far.
-    questions: u64,
+    /// The number of the last question, zero before the first.
+    question: u64,
     /// Whom the answer to the last question may still come from. Peers that are being dialled are
     /// asked once they are there.
     silent: BTreeSet<LinkId>,
@@ -64,14 +66,15 @@ pub(super) struct Waiting<'a> {
     board: &'a FetchBoard,
     pub(super) key: Locator,
     news: Arc<Notify>,
-    /// The number of the question whose answer will do.
+    /// The answer to a question of this or a higher number will do.
     enough: u64,
 }
 
 /// What a request that waits for answers does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    Ask,
+    /// A question of this number.
+    Ask(u64),
     Wait,
     /// Everybody who may have it has answered.
     Over,
@@ -88,9 +91,9 @@ impl FetchBoard {
         let entry = awaited.entry(key).or_default();
         entry.waiting += 1;
         let enough = match evidence {
-            Evidence::None => entry.questions.max(1),
+            Evidence::None => entry.question.max(1),
             // The answer to a question under way may be older than the write.
-            Evidence::Pause | Evidence::Token => entry.questions + 1,
+            Evidence::Pause | Evidence::Token => entry.question + 1,
         };
         Some(Waiting {
             board: self,
@@ -113,11 +116,11 @@ impl FetchBoard {
         };
         if !entry.silent.is_empty() {
             Step::Wait
-        } else if entry.questions < waiting.enough {
-            entry.questions += 1;
+        } else if entry.question < waiting.enough {
+            entry.question = self.questions.fetch_add(1, Ordering::Relaxed) + 1;
             entry.silent = links.collect();
             entry.is_torn = false;
-            Step::Ask
+            Step::Ask(entry.question)
         } else if others == Others::Expected {
             Step::Wait
         } else {
@@ -125,11 +128,15 @@ impl FetchBoard {
         }
     }
 
-    fn answered(&self, key: &Locator, link: LinkId) {
-        let news = self.lock().get_mut(key).map(|entry| {
+    fn answered(&self, key: &Locator, question: u64, link: LinkId) {
+        let mut awaited = self.lock();
+        let asked = awaited.get_mut(key);
+        let news = asked.filter(|entry| entry.question == question);
+        let news = news.map(|entry| {
             entry.silent.remove(&link);
             Arc::clone(&entry.news)
         });
+        drop(awaited);
         tell(news);
     }
 
@@ -150,14 +157,14 @@ impl FetchBoard {
         self.lock().get(key).is_some_and(|entry| entry.is_torn)
     }
 
-    /// A new link is to be asked, too: for which keys.
-    fn join(&self, link: LinkId) -> Vec<Locator> {
+    /// A new link is to be asked, too: for which keys, with which numbers.
+    fn join(&self, link: LinkId) -> Vec<(Locator, u64)> {
         let mut awaited = self.lock();
-        let asked = awaited.iter_mut().filter(|(_, entry)| entry.questions > 0);
+        let asked = awaited.iter_mut().filter(|(_, entry)| entry.question > 0);
         asked
             .map(|(key, entry)| {
                 entry.silent.insert(link);
-                *key
+                (*key, entry.question)
             })
             .collect()
     }
@@ -283,10 +290,10 @@ impl Node {
             let links = self.live_links();
             let ids = links.iter().map(|link| link.id);
             match self.fetches.step(waiting, ids, self.others()) {
-                Step::Ask => {
+                Step::Ask(question) => {
                     self.counters.lookups.fetch_add(1, Ordering::Relaxed);
                     for link in links.iter() {
-                        self.ask(link, waiting.key);
+                        self.ask(link, waiting.key, question);
                     }
                 }
                 Step::Wait => news.await,
@@ -296,8 +303,8 @@ impl Node {
     }
 
     /// A peer answered for a key, and what it had is merged.
-    pub(super) fn fetch_answered(&self, key: &Locator, link: LinkId) {
-        self.fetches.answered(key, link);
+    pub(super) fn fetch_answered(&self, key: &Locator, question: u64, link: LinkId) {
+        self.fetches.answered(key, question, link);
     }
 
     /// A closed link answers no more.
@@ -307,8 +314,8 @@ impl Node {
 
     /// A new link is asked for what requests wait for.
     pub(super) fn fetch_from(&self, link: &PeerLink) {
-        for key in self.fetches.join(link.id) {
-            self.ask(link, key);
+        for (key, question) in self.fetches.join(link.id) {
+            self.ask(link, key, question);
         }
     }
 
@@ -319,10 +326,10 @@ impl Node {
         }
     }
 
-    fn ask(&self, link: &PeerLink, key: Locator) {
-        match link.drive(&self.acks, |machine| machine.want(key)) {
+    fn ask(&self, link: &PeerLink, key: Locator, question: u64) {
+        match link.drive(&self.acks, |machine| machine.want(key, question)) {
             Some(()) => link.wake_writer(),
-            None => self.fetches.answered(&key, link.id),
+            None => self.fetches.answered(&key, question, link.id),
         }
     }
 
@@ -353,19 +360,33 @@ mod tests {
     fn answer_to_an_earlier_question_is_not_enough_for_a_later_token() {
         let board = FetchBoard::default();
         let first = board.enter(KEY, Evidence::Token).expect("room");
-        assert_eq!(step(&board, &first), Step::Ask);
+        assert_eq!(step(&board, &first), Step::Ask(1));
         let second = board.enter(KEY, Evidence::Token).expect("room");
         let stranger = board.enter(KEY, Evidence::None).expect("room");
         for waiting in [&first, &second, &stranger] {
             assert_eq!(step(&board, waiting), Step::Wait);
         }
-        board.answered(&KEY, LINK);
+        board.answered(&KEY, 1, LINK);
         assert_eq!(step(&board, &first), Step::Over);
         assert_eq!(step(&board, &stranger), Step::Over);
-        assert_eq!(step(&board, &second), Step::Ask);
+        assert_eq!(step(&board, &second), Step::Ask(2));
         assert_eq!(step(&board, &second), Step::Wait);
         board.closed(LINK);
         assert_eq!(step(&board, &second), Step::Over);
+    }
+
+    #[test]
+    fn late_answer_to_a_question_given_up_does_not_end_the_next_wait() {
+        let board = FetchBoard::default();
+        let first = board.enter(KEY, Evidence::Token).expect("room");
+        assert_eq!(step(&board, &first), Step::Ask(1));
+        drop(first);
+        let next = board.enter(KEY, Evidence::Token).expect("room");
+        assert_eq!(step(&board, &next), Step::Ask(2));
+        board.answered(&KEY, 1, LINK);
+        assert_eq!(step(&board, &next), Step::Wait);
+        board.answered(&KEY, 2, LINK);
+        assert_eq!(step(&board, &next), Step::Over);
     }
 
     #[test]

@@ -115,7 +115,9 @@ impl Node {
             match event {
                 // The board has been told under the link's lock. The first of them opens the link.
                 LinkEvent::Acks => self.pauses.links_changed(),
-                LinkEvent::Answered(key) => self.fetch_answered(&key, link.id),
+                LinkEvent::Answered(key, question) => {
+                    self.fetch_answered(&key, question, link.id);
+                }
                 LinkEvent::RoundCompleted { sessions, bytes } => {
                     self.round_completed(link.id, sessions, bytes, now);
                     moved = true;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::{
-    Birth, BootId, Content, Count, Counter, Locator, Now, Origin, Presented, Secret, SessionState,
-    Slot, Stamp, Tag,
+    Birth, BootId, Content, Count, Counter, KEPT_ORIGINS, Locator, Now, Origin, Presented, Secret,
+    SessionState, Slot, Stamp, Tag, Tombstone,
 };
 use crate::config::Expiry;
 
@@ -325,6 +325,67 @@ fn secret_whose_death_is_forgotten_does_not_open_the_session_again() {
     stale.merge(session, origin(1));
     let presented = stale.secrets().presented(&old, at(6));
     assert_eq!(presented, Presented::Unknown, "gone there");
+}
+
+#[test]
+fn removal_that_is_forgotten_no_longer_beats_a_write_it_has_not_seen() {
+    let [mut session, mut other, _] = copies(&[(0, Op::Set(0, 1)), (1, Op::Meet(0))]);
+    let tag = |copy: &SessionState, step, writer| Tag {
+        stamp: copy.next_stamp(at(step)).expect("small"),
+        origin: origin(writer),
+    };
+    other.set("a", b"2".as_slice().into(), tag(&other, 5, 1));
+    session.remove("a", tag(&session, 9, 0));
+    let mut soon = session.clone();
+    soon.merge(other.clone(), origin(0));
+    assert_eq!(soon.names().count(), 0, "the removal is later");
+    write_days_later(&mut session, 2);
+    session.merge(other, origin(0));
+    assert_eq!(session.names().count(), 2, "who removed it, nobody knows");
+}
+
+#[test]
+fn write_older_than_many_later_writers_is_taken_for_known() {
+    let [mut session, mut stale, _] = copies(&[]);
+    let tag = Tag {
+        stamp: stale.next_stamp(at(5)).expect("small"),
+        origin: origin(1),
+    };
+    stale.set("b", b"1".as_slice().into(), tag);
+    for writers in 1..=KEPT_ORIGINS {
+        let mut merged = session.clone();
+        merged.merge(stale.clone(), origin(0));
+        assert_eq!(merged.json("b").map(|b| b.is_some()), Ok(true), "{writers}");
+        let later = Now {
+            wall_ms: at(0).wall_ms + 2 * 24 * 60 * 60 * 1000,
+            ..at(0)
+        };
+        let tag = Tag {
+            stamp: session.next_stamp(later).expect("small"),
+            origin: origin(10 + writers),
+        };
+        session.set("c", b"1".as_slice().into(), tag);
+    }
+    session.merge(stale, origin(0));
+    assert_eq!(session.json("b"), Ok(None));
+}
+
+#[test]
+fn of_two_reports_of_destruction_the_earlier_instant_and_the_longer_memory_stay() {
+    const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+    let idle = |ms| Expiry::from_millis(Some(ms), None);
+    let short = Tombstone::new(idle(60_000), 5);
+    assert_eq!(short.keep_ms, DAY_MS);
+    let long = Tombstone::new(idle(3 * DAY_MS), 9);
+    assert_eq!(long.keep_ms, 6 * DAY_MS);
+    let expected = Tombstone {
+        destroyed_ms: 5,
+        ..long
+    };
+    for (mut one, other) in [(short, long), (long, short)] {
+        one.merge(other);
+        assert_eq!(one, expected);
+    }
 }
 
 #[test]

@@ -23,6 +23,26 @@ async fn acknowledged_by_all_means_held_by_all() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn change_that_a_lagging_peer_has_not_got_dies_with_its_node() {
+    let network = MemoryNetwork::default();
+    let (one, two) = pair(&network).await;
+    let key = create(one.node());
+    let position = set(one.node(), &key, "n", &1.into());
+    assert_eq!(one.node().acknowledged(position, Ack::All).await, 1);
+    network.hold();
+    let position = set(one.node(), &key, "n", &2.into());
+    assert_eq!(one.node().acknowledged(position, Ack::All).await, 0);
+    settle(&one, "n2", MemberState::Lagging).await;
+    one.node().die();
+    network.cut();
+    network.release();
+    network.heal();
+    drop(one);
+    settle(&two, "n1", MemberState::Down).await;
+    assert_eq!(get(two.node(), &key, "n"), Some(1.into()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn alternating_nodes_never_read_old_values() {
     let network = MemoryNetwork::default();
     let (one, two) = pair(&network).await;

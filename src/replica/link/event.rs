@@ -28,11 +28,12 @@ pub(crate) struct LinkAcks {
 /// What an outsider must know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum LinkEvent {
-    /// [`Link::acks`] changed.
+    /// [`Link::acks`](super::Link::acks) changed.
     Acks,
-    /// The peer answered for a key asked for with [`Link::want`].
-    Answered(Locator),
-    /// The round asked for with [`Link::begin_round`] is complete.
+    /// The peer answered for a key asked for with [`Link::want`](super::Link::want), and the
+    /// question's number.
+    Answered(Locator, u64),
+    /// The round asked for with [`Link::begin_round`](super::Link::begin_round) is complete.
     RoundCompleted { sessions: u64, bytes: u64 },
     /// The peer missed `ack_timeout` or fell out of the log; requests do not wait for it.
     Lagging,

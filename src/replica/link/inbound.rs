@@ -1,6 +1,6 @@
 //! The peer's stream as it arrives here: what is applied, what was refused and is asked for.
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use super::Violation;
 use crate::{
@@ -26,8 +26,10 @@ pub(super) struct Inbound {
     /// question serves all of them.
     asked: HashSet<Locator>,
     to_ask: Vec<Locator>,
-    /// Questions of requests, not of the stream.
-    looked_up: HashSet<Locator>,
+    /// Questions of requests, not of the stream: the number of the last one for each key.
+    looked_up: HashMap<Locator, u64>,
+    /// Keys in `asked` whose answer may be older than the last question.
+    ask_again: HashSet<Locator>,
     buried: Vec<(Locator, Tombstone)>,
     owes_rounds: u32,
     moved: bool,
@@ -67,7 +69,8 @@ impl Inbound {
             waiting_keys: 0,
             asked: HashSet::new(),
             to_ask: Vec::new(),
-            looked_up: HashSet::new(),
+            looked_up: HashMap::new(),
+            ask_again: HashSet::new(),
             buried: Vec::new(),
             owes_rounds: u32::from(owes_round),
             moved: false,
@@ -148,8 +151,8 @@ impl Inbound {
         self.moved = true;
     }
 
-    /// Whether a request asked for the key.
-    pub(super) fn answered(&mut self, key: &Locator, merged: Merged) -> bool {
+    /// The number of the request's question that this answers.
+    pub(super) fn answered(&mut self, key: &Locator, merged: Merged) -> Option<u64> {
         self.answer_buried(*key, merged);
         if self.asked.remove(key) {
             for (_, keys) in &mut self.waiting {
@@ -158,6 +161,11 @@ impl Inbound {
                 }
             }
             self.advance();
+        }
+        if self.ask_again.remove(key) {
+            self.asked.insert(*key);
+            self.to_ask.push(*key);
+            return None;
         }
         self.looked_up.remove(key)
     }
@@ -168,9 +176,13 @@ impl Inbound {
         }
     }
 
-    pub(super) fn look_up(&mut self, key: Locator) {
-        if self.looked_up.insert(key) && self.asked.insert(key) {
+    /// Asks for what the peer holds from now on.
+    pub(super) fn look_up(&mut self, key: Locator, question: u64) {
+        let last = self.looked_up.insert(key, question);
+        if self.asked.insert(key) {
             self.to_ask.push(key);
+        } else if last != Some(question) {
+            self.ask_again.insert(key);
         }
     }
 
@@ -212,6 +224,7 @@ impl Inbound {
         self.waiting.is_empty()
             && self.waiting_keys == 0
             && self.asked.is_empty()
+            && self.ask_again.is_empty()
             && self.to_ask.is_empty()
             && self.buried.is_empty()
             && self.owes_rounds == 0
@@ -235,3 +248,25 @@ impl Inbound {
 const MAX_KEYS: usize = 1024;
 /// Refused changes that wait at once. An honest peer stops far earlier: its own window is half.
 const MAX_WAITING: usize = 2 * super::outbound::MAX_IN_FLIGHT as usize;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answer_to_a_question_given_up_is_not_taken_for_the_answer_to_the_next() {
+        let key = Locator::from_random([1; 16]);
+        let want = Some(Message::Want { keys: vec![key] });
+        let mut inbound = Inbound::new(0, false);
+        inbound.look_up(key, 1);
+        assert_eq!(inbound.poll(), want);
+        inbound.look_up(key, 2);
+        inbound.look_up(key, 2);
+        assert_eq!(inbound.poll(), None, "one question at a time");
+        assert_eq!(inbound.answered(&key, Merged::Done), None);
+        assert_eq!(inbound.poll(), want);
+        assert_eq!(inbound.answered(&key, Merged::Done), Some(2));
+        assert_eq!(inbound.poll(), None);
+        assert!(inbound.is_idle());
+    }
+}

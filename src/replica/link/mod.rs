@@ -121,8 +121,8 @@ impl Link {
             Message::Answer { items } => {
                 for (key, item) in items {
                     let merged = replica.store().take(&key, item, now, changes.as_mut())?;
-                    if self.inbound.answered(&key, merged) {
-                        events.push(LinkEvent::Answered(key));
+                    if let Some(question) = self.inbound.answered(&key, merged) {
+                        events.push(LinkEvent::Answered(key, question));
                     }
                 }
             }
@@ -302,9 +302,10 @@ impl Link {
         self.repair.progress()
     }
 
-    /// Asks the peer for one session; [`LinkEvent::Answered`] follows.
-    pub(crate) fn want(&mut self, key: Locator) {
-        self.inbound.look_up(key);
+    /// Asks the peer for one session as it is from now on; [`LinkEvent::Answered`] follows with the
+    /// number of the last `question` for that key.
+    pub(crate) fn want(&mut self, key: Locator, question: u64) {
+        self.inbound.look_up(key, question);
     }
 
     /// Whether the peer has told that it is ready (its transfer is over).

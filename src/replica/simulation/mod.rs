@@ -85,6 +85,33 @@ fn session_destroyed_during_a_cut_longer_than_a_tombstone_lives_stays_destroyed(
     assert_eq!(long_cut(), None);
 }
 
+/// Each node meets another one all the time, so nobody knows that it was away.
+#[test]
+fn session_destroyed_in_one_group_comes_back_from_another_after_a_day_apart() {
+    let plan = Plan {
+        nodes: 4,
+        ..THREE_NODES
+    };
+    let mut world = World::new(1, plan);
+    world.create(0);
+    world.heal();
+    for pair in [(0, 2), (0, 3), (1, 2), (1, 3)] {
+        world.cut(pair);
+    }
+    world.destroy_session(0, 0);
+    for _ in 0..(26 * 6) {
+        world.mono_ms += HOUR_MS / 6;
+        world.touch_session(2, 0);
+        world.touch_session(3, 0);
+        world.heal_what_is_connected();
+        // What was acknowledged is rightly forgotten in a day.
+        world.commits.clear();
+    }
+    assert_eq!(world.held(), [0, 0, 1, 1]);
+    world.heal();
+    assert_eq!(world.held(), [1; 4]);
+}
+
 /// Nodes restart by turns for a day, and each gets the tombstone from the other.
 #[test]
 fn tombstone_handed_from_node_to_node_keeps_its_age() {
@@ -137,13 +164,7 @@ fn long_cut() -> Option<String> {
         }
         world.heal_what_is_connected();
     }
-    let held = |world: &World| {
-        let nodes = world.nodes.iter();
-        nodes
-            .map(|node| node.replica.store().sessions())
-            .collect::<Vec<_>>()
-    };
-    let before = held(&world);
+    let before = world.held();
     let tombstones = world.nodes[0].replica.store().tombstones();
     world.check(before == [1, 2, 1], || {
         format!("before the meeting: {before:?}")
@@ -152,7 +173,7 @@ fn long_cut() -> Option<String> {
         "the tombstone is not forgotten".to_owned()
     });
     world.heal();
-    let after = held(&world);
+    let after = world.held();
     world.check(after == [1, 1, 1], || {
         format!("after the meeting: {after:?}")
     });
@@ -405,6 +426,12 @@ impl World {
             wall_ms: self.mono_ms - (1 << 41) + 1_700_000_000_000 + skew_ms,
             mono_ms: self.mono_ms,
         }
+    }
+
+    /// How many sessions each node holds.
+    fn held(&self) -> Vec<usize> {
+        let nodes = self.nodes.iter();
+        nodes.map(|node| node.replica.store().sessions()).collect()
     }
 
     fn pairs(&self) -> Vec<Pair> {
