@@ -17,6 +17,7 @@ mod shard;
 #[cfg(test)]
 mod simulation;
 mod store;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod writer;

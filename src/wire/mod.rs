@@ -5,6 +5,7 @@ pub(crate) mod frame;
 pub(crate) mod hello;
 mod item;
 pub(crate) mod message;
+mod packed;
 mod scale;
 #[cfg(test)]
 mod tests;

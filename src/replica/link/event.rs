@@ -1,0 +1,72 @@
+//! What a link is told, and what it tells.
+
+use crate::{
+    replica::{Change, exchange::OverLimit},
+    session::Locator,
+    wire::message::Position,
+};
+
+/// What a link is told of the cluster's configuration.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LinkOptions {
+    /// How long requests wait for the peer before it counts as lagging.
+    pub(crate) ack_timeout_ms: u64,
+    pub(crate) heartbeat_ms: u64,
+    /// Whether [`LinkEvent::Changed`] is wanted.
+    pub(crate) collect: bool,
+}
+
+/// What the acknowledgements of this link mean: positions in `(base, acked]` are held by the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LinkAcks {
+    pub(crate) base: Position,
+    pub(crate) acked: Position,
+    /// Whether requests wait for this peer.
+    pub(crate) counted: bool,
+}
+
+/// What an outsider must know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum LinkEvent {
+    /// [`Link::acks`](super::Link::acks) changed.
+    Acks,
+    /// The peer answered for a key asked for with [`Link::want`](super::Link::want), and the
+    /// question's number.
+    Answered(Locator, u64),
+    /// The round asked for with [`Link::begin_round`](super::Link::begin_round) is complete.
+    RoundCompleted { sessions: u64, bytes: u64 },
+    /// The peer missed `ack_timeout` or fell out of the log; requests do not wait for it.
+    Lagging,
+    /// It is waited for again.
+    CaughtUp,
+    /// This node was away for longer than tombstones are kept and has dropped what it held.
+    StartedEmpty { sessions: usize },
+    /// The peer said goodbye.
+    Left,
+    /// A replicated change, when asked for at construction.
+    Changed(Change),
+}
+
+/// The peer broke the protocol or a limit: close the link and say why.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Violation {
+    #[error("protocol violation: {0}")]
+    Protocol(&'static str),
+    #[error("over limit: {0}")]
+    OverLimit(&'static str),
+}
+
+impl From<OverLimit> for Violation {
+    fn from(OverLimit(what): OverLimit) -> Self {
+        Self::OverLimit(what)
+    }
+}
+
+/// Figures of one link's queues.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LinkGauges {
+    /// Log positions not acknowledged yet.
+    pub(crate) acked_lag: u64,
+    /// Bytes of repair sent and not yet merged by the peer.
+    pub(crate) queued_bytes: u64,
+}
