@@ -45,8 +45,9 @@ impl SessionSlot {
     /// Loads the session the client presents, or an empty one that is created by its first write.
     ///
     /// Loading is use: the session's idle time starts anew. All handles of one request show the same
-    /// session. It waits in two cases only. While this node's state transfer is under way and the id
-    /// is unknown here, peers are asked, for 500 ms at most. With
+    /// session. It waits in two cases only. While this node's state transfer is under way, or it
+    /// catches up after its process stood still, peers are asked, for 500 ms at most, and after a
+    /// pause for up to [`ack_timeout`](crate::ClusterConfig::ack_timeout) more. With
     /// [`Consistency::ReadYourWrites`](crate::Consistency::ReadYourWrites) it waits for what the
     /// client has written on another node, for
     /// [`catch_up_timeout`](crate::ClusterConfig::catch_up_timeout) at most.
