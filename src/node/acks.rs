@@ -30,6 +30,16 @@ impl AckBoard {
         inner.release()
     }
 
+    /// Another link to the same peer takes the place of one that works. Until it has something to say
+    /// of its own, who waits for the peer goes on waiting as before.
+    pub(super) fn hand_over(&self, from: LinkId, to: LinkId) -> Released {
+        let mut inner = self.lock();
+        if let Some(acks) = inner.links.remove(&from) {
+            inner.links.entry(to).or_insert(acks);
+        }
+        inner.release()
+    }
+
     /// The link is closed: nobody waits for it any more.
     pub(super) fn remove(&self, link: LinkId) -> Released {
         let mut inner = self.lock();
@@ -308,6 +318,18 @@ mod tests {
         board.set(LinkId(1), acks(0, 4)).wake();
         assert_eq!(poll(&mut board.wait(4, Ack::All)), Poll::Ready(1));
         assert_eq!(poll(&mut board.wait(5, Ack::All)), Poll::Pending);
+    }
+
+    #[test]
+    fn peer_whose_link_is_replaced_is_waited_for_all_the_same() {
+        let board = board(&[(1, acks(0, 3))]);
+        let mut wait = board.wait(4, Ack::All);
+        assert_eq!(poll(&mut wait), Poll::Pending);
+        board.hand_over(LinkId(1), LinkId(2)).wake();
+        assert_eq!(poll(&mut wait), Poll::Pending);
+        assert_eq!(poll(&mut board.wait(5, Ack::All)), Poll::Pending);
+        board.set(LinkId(2), acks(3, 4)).wake();
+        assert_eq!(poll(&mut wait), Poll::Ready(1));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{io, sync::Arc, time::Duration};
 use bytes::BytesMut;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, split},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_util::{codec::Decoder as _, task::AbortOnDropHandle};
 
@@ -74,6 +74,10 @@ pub(super) async fn run(
     registered.ended = tokio::select! {
         biased;
         () = link.closed() => {
+            if link.gave_way() {
+                // The peer must not take the end of this link for ours before it knows the other.
+                sleep(GIVING_WAY).await;
+            }
             if link.is_silent_for(node.settings.down_after, node.now()) {
                 Ended::Silent
             } else {
@@ -212,5 +216,7 @@ fn fill(
 const BATCH_BYTES: usize = 64 * 1024;
 /// A buffer that a long message has grown beyond this is given back.
 const KEEP_BYTES: usize = 1024 * 1024;
+/// How long the socket of a link that another has replaced stays open.
+const GIVING_WAY: Duration = Duration::from_millis(500);
 /// How long the peer has to close after our goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);

@@ -81,7 +81,7 @@ impl Node {
             admitted
         };
         for old in admitted.replaced {
-            old.close(&self.acks);
+            old.give_way(&self.acks, link.id);
         }
         let registered = Registered {
             node: Arc::clone(self),
@@ -158,6 +158,7 @@ impl Node {
                 link.close(&self.acks);
                 continue;
             }
+            link.expect_stream(&self.acks, self.settings.ack_timeout, now);
             if let Some(events) = link.drive(&self.acks, |machine| machine.tick(&self.replica, now))
             {
                 self.note(link, events, now);

@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -39,6 +39,8 @@ pub(super) struct PeerLink {
     machine: Mutex<Machine>,
     writer: Notify,
     closed: CancellationToken,
+    gave_way: AtomicBool,
+    made_ms: u64,
     heard_ms: AtomicU64,
     sent: AtomicU64,
     received: AtomicU64,
@@ -73,6 +75,8 @@ impl PeerLink {
             }),
             writer: Notify::new(),
             closed: CancellationToken::new(),
+            gave_way: AtomicBool::new(false),
+            made_ms: now.mono_ms,
             heard_ms: AtomicU64::new(now.mono_ms),
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
@@ -92,8 +96,12 @@ impl PeerLink {
         }
         let result = decide(&mut machine.link);
         let acks = machine.link.acks();
-        let released = (machine.told != Some(acks)).then(|| board.set(self.id, acks));
-        machine.told = Some(acks);
+        // Before it streams, what the link before it has said of the peer stands.
+        let is_news = machine.link.is_streaming() && machine.told != Some(acks);
+        let released = is_news.then(|| board.set(self.id, acks));
+        if is_news {
+            machine.told = Some(acks);
+        }
         drop(machine);
         if let Some(released) = released {
             released.wake();
@@ -117,6 +125,35 @@ impl PeerLink {
             released.wake();
         }
         self.closed.cancel();
+    }
+
+    /// Ends the link in favour of another to the same peer.
+    pub(super) fn give_way(&self, board: &AckBoard, to: LinkId) {
+        self.gave_way.store(true, Ordering::Relaxed);
+        let mut machine = self.lock();
+        let first = !std::mem::replace(&mut machine.over, true);
+        let released = first.then(|| board.hand_over(self.id, to));
+        drop(machine);
+        if let Some(released) = released {
+            released.wake();
+        }
+        self.closed.cancel();
+    }
+
+    /// Nobody waits longer than `limit` for a link that does not begin to stream.
+    pub(super) fn expect_stream(&self, board: &AckBoard, limit: Duration, now: Now) {
+        let machine = self.lock();
+        let late = now.mono_ms.saturating_sub(self.made_ms) >= millis(limit);
+        let is_late = late && !machine.over && !machine.link.is_streaming();
+        let released = is_late.then(|| board.remove(self.id));
+        drop(machine);
+        if let Some(released) = released {
+            released.wake();
+        }
+    }
+
+    pub(super) fn gave_way(&self) -> bool {
+        self.gave_way.load(Ordering::Relaxed)
     }
 
     pub(super) async fn closed(&self) {

@@ -77,6 +77,13 @@ impl Log {
         }
     }
 
+    /// The last position appended before `at_ms`.
+    pub(super) fn before(&self, at_ms: u64) -> Position {
+        let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        let older = ring.partition_point(|record| record.at_ms < at_ms);
+        self.head() - (ring.len() - older) as u64
+    }
+
     /// When the record behind `position` was appended, `None` when there is none or it is gone.
     pub(super) fn time_after(&self, position: Position) -> Option<u64> {
         let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);

@@ -65,9 +65,13 @@ impl Outbound {
         self.started_ms = now.mono_ms;
         self.cursor = applied;
         self.acked = applied;
-        // Requests that began to wait before the link was there do not wait for it: their time has
-        // begun. Some of that the peer may have skipped on an earlier link.
-        self.base = replica.head();
+        // Who has waited for `ack_timeout` waits no longer, whatever links come up; nor does anybody
+        // wait for a peer to learn of what was before its time.
+        let over = now.mono_ms.saturating_sub(self.ack_timeout_ms);
+        self.base = match applied {
+            0 => replica.head(),
+            _ => applied.max(replica.log.before(over)),
+        };
         Ok(())
     }
 
@@ -94,6 +98,10 @@ impl Outbound {
 
     pub(super) const fn round_done(&mut self) {
         self.rounds_owed = self.rounds_owed.saturating_sub(1);
+    }
+
+    pub(super) const fn is_streaming(&self) -> bool {
+        self.open && self.streaming
     }
 
     pub(super) const fn is_lagging(&self) -> bool {
