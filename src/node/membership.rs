@@ -158,7 +158,7 @@ impl Node {
                 link.close(&self.acks);
                 continue;
             }
-            link.expect_stream(&self.acks, self.settings.ack_timeout, now);
+            link.expect_opening(&self.acks, self.settings.ack_timeout, now);
             if let Some(events) = link.drive(&self.acks, |machine| machine.tick(&self.replica, now))
             {
                 self.note(link, events, now);

@@ -96,8 +96,8 @@ impl PeerLink {
         }
         let result = decide(&mut machine.link);
         let acks = machine.link.acks();
-        // Before it streams, what the link before it has said of the peer stands.
-        let is_news = machine.link.is_streaming() && machine.told != Some(acks);
+        // Before it opens, what the link before it has said of the peer stands.
+        let is_news = machine.link.is_open() && machine.told != Some(acks);
         let released = is_news.then(|| board.set(self.id, acks));
         if is_news {
             machine.told = Some(acks);
@@ -140,11 +140,11 @@ impl PeerLink {
         self.closed.cancel();
     }
 
-    /// Nobody waits longer than `limit` for a link that does not begin to stream.
-    pub(super) fn expect_stream(&self, board: &AckBoard, limit: Duration, now: Now) {
+    /// Nobody waits longer than `limit` for a link that does not open.
+    pub(super) fn expect_opening(&self, board: &AckBoard, limit: Duration, now: Now) {
         let machine = self.lock();
         let late = now.mono_ms.saturating_sub(self.made_ms) >= millis(limit);
-        let is_late = late && !machine.over && !machine.link.is_streaming();
+        let is_late = late && !machine.over && !machine.link.is_open();
         let released = is_late.then(|| board.remove(self.id));
         drop(machine);
         if let Some(released) = released {

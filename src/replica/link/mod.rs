@@ -328,11 +328,6 @@ impl Link {
         self.inbound.is_idle() && self.outbound.is_idle() && self.repair.is_idle()
     }
 
-    /// Whether our log has begun to go to the peer: from then on [`Link::acks`] means something.
-    pub(crate) const fn is_streaming(&self) -> bool {
-        self.outbound.is_streaming()
-    }
-
     pub(crate) const fn acks(&self) -> LinkAcks {
         self.outbound.acks()
     }

@@ -17,6 +17,8 @@ pub(super) struct Outbound {
     open: bool,
     /// Whether the stream has been looked at since the link opened.
     streaming: bool,
+    /// The end of the log when the link opened: from there on requests wait for the peer.
+    opened_head: Position,
     /// Sent up to here.
     cursor: Position,
     base: Position,
@@ -38,6 +40,7 @@ impl Outbound {
         Self {
             open: false,
             streaming: false,
+            opened_head: 0,
             cursor: 0,
             base: 0,
             acked: 0,
@@ -68,8 +71,9 @@ impl Outbound {
         // Who has waited for `ack_timeout` waits no longer, whatever links come up; nor does anybody
         // wait for a peer to learn of what was before its time.
         let over = now.mono_ms.saturating_sub(self.ack_timeout_ms);
+        self.opened_head = replica.head();
         self.base = match applied {
-            0 => replica.head(),
+            0 => self.opened_head,
             _ => applied.max(replica.log.before(over)),
         };
         Ok(())
@@ -100,10 +104,6 @@ impl Outbound {
         self.rounds_owed = self.rounds_owed.saturating_sub(1);
     }
 
-    pub(super) const fn is_streaming(&self) -> bool {
-        self.open && self.streaming
-    }
-
     pub(super) const fn is_lagging(&self) -> bool {
         self.lagging
     }
@@ -117,7 +117,7 @@ impl Outbound {
         LinkAcks {
             base: self.base,
             acked: self.acked,
-            counted: self.open && self.streaming && !self.lagging,
+            counted: self.open && !self.lagging,
         }
     }
 
@@ -160,30 +160,38 @@ impl Outbound {
         }
         let just_opened = !std::mem::replace(&mut self.streaming, true);
         // A new peer that would have to read a long log gets all of it by its round instead.
-        let fresh = self.cursor == 0 && replica.head() > FRESH_RECORDS;
+        let fresh = self.cursor == 0 && self.opened_head > FRESH_RECORDS;
         match replica.log.after(self.cursor, BATCH_RECORDS) {
             Slice::Records(records) if records.is_empty() => None,
             Slice::Records(records) if !fresh => Some(self.batch(replica, &records)),
-            Slice::Records(_) => Some(self.skip(replica.head(), just_opened, events)),
-            Slice::Overrun(head) => Some(self.skip(head, just_opened, events)),
+            Slice::Records(_) => Some(self.skip(self.opened_head, events)),
+            Slice::Overrun(head) => {
+                let reached = replica.log.after(self.opened_head, 1);
+                let skips_the_past = just_opened && matches!(reached, Slice::Records(_));
+                if skips_the_past {
+                    return Some(self.skip(self.opened_head, events));
+                }
+                // What requests wait for is skipped, too: they wait no longer for a peer that falls
+                // out of the log, until it has repaired.
+                if !self.lagging {
+                    self.lagging = true;
+                    events.push(LinkEvent::Lagging);
+                }
+                Some(self.skip(head, events))
+            }
         }
     }
 
-    /// Jumps to the end of the log. What is skipped counts as not acknowledged; a peer that fell
-    /// out of the log, unlike one that has just come, is not waited for until it has repaired.
-    fn skip(&mut self, head: Position, just_opened: bool, events: &mut Vec<LinkEvent>) -> Message {
-        self.cursor = head;
+    /// Jumps. What is skipped counts as not acknowledged.
+    fn skip(&mut self, to: Position, events: &mut Vec<LinkEvent>) -> Message {
+        self.cursor = to;
         if !Mutant::AcknowledgeSkipped.is_on() {
-            self.base = head;
+            self.base = self.base.max(to);
         }
-        self.acked = head;
+        self.acked = to;
         self.rounds_owed = self.rounds_owed.saturating_add(1);
-        if !just_opened && !self.lagging {
-            self.lagging = true;
-            events.push(LinkEvent::Lagging);
-        }
         events.push(LinkEvent::Acks);
-        Message::Skip { to: head }
+        Message::Skip { to }
     }
 
     /// Coalesces early: a session goes out at its first unsent record, later ones of it are then
