@@ -1,5 +1,7 @@
 //! How a request comes to its session.
 
+use std::sync::atomic::Ordering;
+
 use super::{
     lifetime,
     state::{Found, Outgoing, Phase},
@@ -20,6 +22,8 @@ impl Visit {
             self.node().catch_up_on(self.presented_keys()).await;
         }
         self.catch_up().await;
+        let now_ms = self.node().now().mono_ms;
+        self.loaded_ms.store(now_ms, Ordering::Relaxed);
         self.open_presented();
         self.settle();
     }

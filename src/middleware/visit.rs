@@ -3,7 +3,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use super::{
@@ -23,6 +26,9 @@ pub(super) struct Visit {
     pub(super) presented: Presented,
     /// Attribute writes of a filtered request wait for the session's next commit.
     pub(super) shipping: Shipping,
+    /// When the session was loaded, in monotonic milliseconds: what the request writes may be based
+    /// on what it saw then. Never, as long as it has seen nothing.
+    pub(super) loaded_ms: AtomicU64,
     /// Guards which session the request works on, so that its handles create and destroy it once.
     /// Taken before the store's locks, never across an await.
     state: Mutex<State>,
@@ -34,6 +40,7 @@ impl Visit {
             app,
             presented,
             shipping,
+            loaded_ms: AtomicU64::new(u64::MAX),
             state: Mutex::default(),
         }
     }
@@ -224,7 +231,8 @@ impl Visit {
         write: impl FnOnce(&mut Writer<'_>) -> Result<R, SessionError>,
     ) -> Result<R, SessionError> {
         let mut has_written = false;
-        let result = self.node().write(key, self.shipping, |writer| {
+        let loaded_ms = self.loaded_ms.load(Ordering::Relaxed);
+        let result = self.node().write(key, self.shipping, loaded_ms, |writer| {
             let result = write(writer);
             has_written = writer.has_written();
             result

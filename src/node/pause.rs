@@ -42,6 +42,8 @@ struct Lag {
     peers: Vec<BootId>,
     /// Links from this one on were made after the pause.
     first_link: LinkId,
+    /// The last sign of life before the pause.
+    slept_ms: u64,
     woke_ms: u64,
     caught_up_ms: Option<u64>,
 }
@@ -103,6 +105,25 @@ impl Node {
         let _ = self.ask_all(&keys).await;
     }
 
+    /// The time of a write by a request that loaded its session at `loaded_ms`. If the process was
+    /// stopped since, the request knows nothing of what happened meanwhile: its write is as old as
+    /// the beginning of the pause, so that whatever was written elsewhere beats it.
+    pub(super) fn time_of_write(&self, loaded_ms: u64) -> Now {
+        let now = self.now();
+        self.notice_pause(now);
+        if !self.pauses.is_behind.load(Ordering::Acquire) {
+            return now;
+        }
+        let lag = self.pauses.lag();
+        match lag.as_ref().filter(|lag| loaded_ms < lag.woke_ms) {
+            Some(lag) => Now {
+                wall_ms: now.wall_ms - (now.mono_ms - lag.slept_ms).min(now.wall_ms),
+                ..now
+            },
+            None => now,
+        }
+    }
+
     /// Call it before anything that a pause may have caused, such as the end of a link: after a
     /// pause nobody knows which task runs first.
     pub(super) fn notice_pause(&self, now: Now) {
@@ -146,6 +167,7 @@ impl Node {
         *lag = Some(Lag {
             peers,
             first_link: LinkId(self.next_link.load(Ordering::Relaxed)),
+            slept_ms: ticked_ms,
             woke_ms: now.mono_ms,
             caught_up_ms: None,
         });

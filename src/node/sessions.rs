@@ -51,15 +51,18 @@ impl Node {
         self.replica().store().read(key, read)
     }
 
+    /// A write by a request that loaded its session at `loaded_ms`, monotonic.
     pub(crate) fn write<R>(
         &self,
         key: &Locator,
         shipping: Shipping,
+        loaded_ms: u64,
         write: impl FnOnce(&mut Writer<'_>) -> Result<R, SessionError>,
     ) -> Result<R, SessionError> {
         let collect = self.wants_session_events();
         let store = self.replica().store();
-        let (result, changes) = store.write(key, shipping, collect, self.now(), write)?;
+        let (result, changes) =
+            store.write(key, shipping, collect, self.time_of_write(loaded_ms), write)?;
         for change in changes {
             self.publish(change);
         }
@@ -70,7 +73,8 @@ impl Node {
     pub(crate) fn cycle(&self, key: &Locator) -> Result<Secret, SessionError> {
         let secret = Secret::from_random(self.outside.random());
         let hash = secret.hash();
-        self.write(key, Shipping::Now, |writer| writer.cycle(hash))?;
+        let now_ms = self.now().mono_ms;
+        self.write(key, Shipping::Now, now_ms, |writer| writer.cycle(hash))?;
         Ok(secret)
     }
 

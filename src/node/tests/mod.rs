@@ -106,8 +106,10 @@ fn create_in(node: &Arc<Node>, context: &str, user: &serde_json::Value) -> Locat
 /// Writes an attribute and commits; the position to wait for.
 fn set(node: &Arc<Node>, key: &Locator, name: &str, value: &serde_json::Value) -> u64 {
     let json = value.to_string().into_bytes();
-    node.write(key, Shipping::Now, |writer| writer.set(name, json.into()))
-        .expect("the session lives");
+    node.write(key, Shipping::Now, u64::MAX, |writer| {
+        writer.set(name, json.into())
+    })
+    .expect("the session lives");
     node.commit(key)
 }
 

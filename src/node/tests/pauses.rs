@@ -1,6 +1,7 @@
 //! A process that was stopped for a while.
 
 use super::*;
+use crate::replica::Writer;
 
 #[tokio::test(start_paused = true)]
 async fn paused_node_asks_its_peers_before_it_uses_a_session() {
@@ -53,4 +54,30 @@ async fn node_without_links_has_nobody_to_ask_after_a_pause() {
     one.ready().await;
     tokio::time::advance(Duration::from_secs(10)).await;
     assert!(!one.node().may_be_behind());
+}
+
+#[tokio::test(start_paused = true)]
+async fn write_of_a_request_from_before_a_pause_loses_to_what_was_written_meanwhile() {
+    let network = MemoryNetwork::default();
+    let (one, two) = pair(&network).await;
+    let key = create(one.node());
+    let position = set(one.node(), &key, "a", &1.into());
+    one.node().acknowledged(position, Ack::All).await;
+    let loaded_ms = two.node().now().mono_ms;
+
+    tokio::time::advance(Duration::from_secs(10)).await;
+    for value in [2, 3] {
+        set(one.node(), &key, "a", &value.into());
+    }
+    let late = b"9".as_slice().into();
+    let write = |writer: &mut Writer<'_>| writer.set("a", late);
+    two.node()
+        .write(&key, Shipping::Now, loaded_ms, write)
+        .expect("it is there");
+    two.node().commit(&key);
+    assert_eq!(get(two.node(), &key, "a"), Some(9.into()), "for now");
+    wait_until("it has caught up", || !two.node().may_be_behind()).await;
+    for node in [&one, &two] {
+        assert_eq!(get(node.node(), &key, "a"), Some(3.into()));
+    }
 }
