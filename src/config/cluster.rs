@@ -1,12 +1,14 @@
 //! What a user says about a node and its cluster.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Deserializer};
 
 use super::{
     key::KeyText,
     limits::{Limits, Shape},
+    secret::SecretSource,
+    security::TlsFiles,
 };
 
 /// A node and the cluster it belongs to.
@@ -45,6 +47,9 @@ pub struct ClusterConfig {
     pub(super) auto_bind: u16,
     pub(super) advertise: Option<String>,
     pub(super) peers: Vec<String>,
+    pub(super) secrets: Vec<SecretSource>,
+    pub(super) tls: Option<TlsFiles>,
+    pub(super) tls_name: Option<String>,
     pub(super) insecure_plaintext: bool,
     #[serde(rename = "ack_timeout_ms", deserialize_with = "milliseconds")]
     pub(super) ack_timeout: Duration,
@@ -116,7 +121,7 @@ impl ClusterConfig {
     /// brackets or a DNS name. Port 0 lets the system choose. Default: none, the node only dials.
     ///
     /// `0.0.0.0:4100` and `[::]:4100` listen on all addresses, which is more than most nodes need.
-    /// Any address but loopback needs [`insecure_plaintext`](Self::insecure_plaintext).
+    /// Any address but loopback needs a [`secret`](Self::secret) or [`tls`](Self::tls).
     #[must_use]
     pub fn listen(mut self, address: impl Into<String>) -> Self {
         self.listen = Some(address.into());
@@ -145,8 +150,8 @@ impl ClusterConfig {
     /// Adds a peer's `host:port`. Names are resolved at each dial. Default: no peers.
     ///
     /// It is enough that one of two nodes lists the other, and repetitions do no harm. The same
-    /// list may go to all nodes: a node recognises itself. Any address but loopback needs
-    /// [`insecure_plaintext`](Self::insecure_plaintext).
+    /// list may go to all nodes: a node recognises itself. Any address but loopback needs a
+    /// [`secret`](Self::secret) or [`tls`](Self::tls).
     #[must_use]
     pub fn peer(mut self, address: impl Into<String>) -> Self {
         self.peers.push(address.into());
@@ -160,11 +165,81 @@ impl ClusterConfig {
         self
     }
 
-    /// Allows addresses other than loopback although links are neither encrypted nor authenticated.
-    /// Default: not allowed.
+    /// Adds a secret that all nodes share: 32 random bytes as 64 hex digits or as base64, such as
+    /// `openssl rand -hex 32` makes. Default: none.
     ///
-    /// Everybody who can reach the port can then read and change every session. Use it only in a
-    /// network that nobody else can reach.
+    /// Links are then TLS 1.3, and both ends prove that they know it. Whoever knows it can read and
+    /// change every session. It is wiped from memory after use, and never shown.
+    ///
+    /// Of several, the first is presented and all are accepted, so a secret can be changed without
+    /// stopping the cluster: restart the nodes one by one with the new one added behind the old,
+    /// then with the two swapped, then without the old one.
+    ///
+    /// In a configuration file it is one of `secrets`: `[{"file": "/run/secrets/sessions"}]`, or
+    /// `{"env": "NAME"}` or `{"value": "0e9d…"}`.
+    #[must_use]
+    pub fn secret(mut self, secret: impl Into<String>) -> Self {
+        self.secrets.push(SecretSource::Value(KeyText::new(secret)));
+        self
+    }
+
+    /// Adds the secrets in a file, one in each line, as [`secret`](Self::secret) does. It is read
+    /// when the cluster starts.
+    #[must_use]
+    pub fn secret_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.secrets.push(SecretSource::File(path.into()));
+        self
+    }
+
+    /// Adds the secret in an environment variable, or several with spaces between them, as
+    /// [`secret`](Self::secret) does. It is read when the cluster starts.
+    #[must_use]
+    pub fn secret_env(mut self, variable: impl Into<String>) -> Self {
+        self.secrets.push(SecretSource::Env(variable.into()));
+        self
+    }
+
+    /// Protects links by certificates, instead of a secret: TLS 1.3 with this node's certificate
+    /// (and what is between it and the authority), its key, and the authority that all nodes'
+    /// certificates come from, each a file in PEM form. Default: none.
+    ///
+    /// Both ends verify each other. The certificate of a peer that is dialled must be for the host
+    /// it is [listed](Self::peer) by, that of a peer that dials for the host of any peer on the
+    /// list; or both for the [`tls_name`](Self::tls_name), if one is set.
+    ///
+    /// The files are looked at every ten seconds. When they have changed and are valid, links made
+    /// from then on use them. A certificate that ends within 14 days is logged once a day.
+    #[must_use]
+    pub fn tls(
+        mut self,
+        cert: impl Into<PathBuf>,
+        key: impl Into<PathBuf>,
+        ca: impl Into<PathBuf>,
+    ) -> Self {
+        self.tls = Some(TlsFiles {
+            cert: cert.into(),
+            key: key.into(),
+            ca: ca.into(),
+        });
+        self
+    }
+
+    /// The DNS name or IP address that the certificate of each node is for, however it is dialled.
+    /// Default: none, each node's certificate is for its own address.
+    ///
+    /// It is needed with [`tls`](Self::tls) where nodes share a certificate, or dial this one
+    /// without being on its list.
+    #[must_use]
+    pub fn tls_name(mut self, name: impl Into<String>) -> Self {
+        self.tls_name = Some(name.into());
+        self
+    }
+
+    /// Allows addresses other than loopback without a [`secret`](Self::secret) or
+    /// [`tls`](Self::tls). Default: not allowed. Each start warns of it.
+    ///
+    /// Links are then neither encrypted nor authenticated: everybody who can reach the port can
+    /// read and change every session. Use it only in a network that nobody else can reach.
     #[must_use]
     pub fn insecure_plaintext(mut self) -> Self {
         self.insecure_plaintext = true;
@@ -182,14 +257,14 @@ impl ClusterConfig {
     }
 
     /// What [`Consistency::ReadYourWrites`](crate::Consistency::ReadYourWrites) signs its cookie
-    /// with: 32 random bytes as 64 hex digits or as base64, the same on all nodes. Default: none,
-    /// and a layer that needs it is an error.
+    /// with: 32 random bytes as 64 hex digits or as base64, the same on all nodes. Default: one
+    /// derived from the [`secret`](Self::secret); without that, a layer that needs it is an error.
     ///
-    /// `openssl rand -base64 32` makes a good one. It opens no session: whoever knows it can have
+    /// `openssl rand -hex 32` makes a good one. It opens no session: whoever knows it can have
     /// requests wait in vain. A node with another key ignores the others' cookies.
     #[must_use]
     pub fn consistency_key(mut self, key: impl Into<String>) -> Self {
-        self.consistency_key = Some(KeyText(key.into()));
+        self.consistency_key = Some(KeyText::new(key));
         self
     }
 
@@ -309,6 +384,9 @@ impl ClusterConfig {
             auto_bind: 0,
             advertise: None,
             peers: Vec::new(),
+            secrets: Vec::new(),
+            tls: None,
+            tls_name: None,
             insecure_plaintext: false,
             ack_timeout: Duration::from_secs(1),
             consistency_key: None,
@@ -344,6 +422,8 @@ mod tests {
         let json = r#"{
             "node": "n1", "cluster": "shop", "route": "r1", "listen": "[::]:4100", "auto_bind": 5,
             "advertise": "shop1:4100", "peers": ["a:1", "b:2"], "insecure_plaintext": true,
+            "secrets": [{"value": "s"}, {"file": "/f"}, {"env": "E"}],
+            "tls": {"cert": "c", "key": "k", "ca": "a"}, "tls_name": "t",
             "consistency_key": "k", "catch_up_timeout_ms": 9,
             "ack_timeout_ms": 1, "transfer_timeout_ms": 2, "leave_timeout_ms": 3,
             "heartbeat_interval_ms": 4, "down_after_ms": 8, "max_sessions": 5,
@@ -360,6 +440,11 @@ mod tests {
             .peer("a:1")
             .peers(["b:2"])
             .insecure_plaintext()
+            .secret("s")
+            .secret_file("/f")
+            .secret_env("E")
+            .tls("c", "k", "a")
+            .tls_name("t")
             .consistency_key("k")
             .catch_up_timeout(ms(9))
             .ack_timeout(ms(1))

@@ -1,8 +1,8 @@
 //! What can be wrong with a configuration, and with a start.
 
-use std::{fmt, io, ops::RangeInclusive};
+use std::{fmt, io, ops::RangeInclusive, path::PathBuf};
 
-use super::key::KeyProblem;
+use super::{key::KeyProblem, secret::SecretProblem};
 use crate::session::InvalidRoute;
 
 /// A configuration that cannot work. Nothing was started; each message names the fix.
@@ -48,8 +48,9 @@ pub enum ConfigError {
     StandaloneWith(&'static str),
     /// Sessions would cross a network where anybody can read them and join the cluster.
     #[error(
-        "{setting} address `{address}` is not loopback, and links are not encrypted; use a loopback \
-         address, or `insecure_plaintext()` if nobody else can reach this network"
+        "{setting} address `{address}` is not loopback, and links are not encrypted; give all nodes \
+         the same `secret` (`openssl rand -hex 32` makes one) or `tls` certificates, or call \
+         `insecure_plaintext()` if nobody else can reach this network"
     )]
     Plaintext {
         /// Which setting holds it: `listen` or `peer`.
@@ -57,10 +58,33 @@ pub enum ConfigError {
         /// The address as configured.
         address: String,
     },
-    /// The key is not one that nobody can guess.
+    /// A secret cannot be used.
     #[error(
-        "`consistency_key` {0}; make one with `openssl rand -base64 32`, the same for all nodes"
+        "`{setting}` {problem}; make a secret with `openssl rand -hex 32`, the same for all nodes"
     )]
+    Secret {
+        /// Which setting holds it: `secret`, `secret_file` or `secret_env`, with file or variable.
+        setting: String,
+        /// What is wrong with it.
+        problem: SecretProblem,
+    },
+    /// Two settings that exclude each other.
+    #[error(
+        "`{0}` and `{1}` exclude each other: links are protected in one way; remove one of them"
+    )]
+    Contradiction(&'static str, &'static str),
+    /// A node that is dialled by nodes it does not know could not tell them from others that have
+    /// a certificate of the same authority.
+    #[error(
+        "a node that listens with `tls` and lists no `peer` must know the name in the certificates \
+         of those that dial it; set `tls_name`, or list them with `peer`"
+    )]
+    TlsNameMissing,
+    /// There are no certificates that the name could be in.
+    #[error("`tls_name` is the name in certificates; give them with `tls`, or remove it")]
+    TlsNameWithoutTls,
+    /// The key is not one that nobody can guess.
+    #[error("`consistency_key` {0}; make one with `openssl rand -hex 32`, the same for all nodes")]
     ConsistencyKey(KeyProblem),
     /// A number is outside what the crate can work with.
     #[error("`{setting}` is {value} but must be {} to {}", range.start(), range.end())]
@@ -132,6 +156,14 @@ pub enum StartError {
         addr: String,
         /// Why the last port tried could not be bound.
         source: io::Error,
+    },
+    /// A file of `tls` cannot be used.
+    #[error("the file {} given to `tls` {problem}", path.display())]
+    Tls {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
     },
     /// There is no runtime to run the node's tasks.
     #[error(

@@ -6,25 +6,24 @@ use base64::{
     Engine as _, alphabet,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
+use hkdf::Hkdf;
 use serde::Deserialize;
+use sha2::Sha256;
+use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 /// A key as configured, not yet checked.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
-pub(super) struct KeyText(pub(super) String);
+pub(super) struct KeyText(pub(super) Zeroizing<String>);
 
 impl KeyText {
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        Self(Zeroizing::new(text.into()))
+    }
+
     /// Space around it is ignored, as a file that a key was written to ends in a line feed.
     pub(super) fn parse(&self) -> Result<Key, KeyProblem> {
-        let text = self.0.trim();
-        let bytes = from_hex(text).or_else(|| from_base64(text));
-        let bytes: [u8; Key::LENGTH] = bytes
-            .and_then(|bytes| bytes.try_into().ok())
-            .ok_or(KeyProblem::Form)?;
-        if is_guessable(&bytes) {
-            return Err(KeyProblem::Guessable);
-        }
-        Ok(Key(bytes))
+        Key::from_text(self.0.trim())
     }
 }
 
@@ -34,12 +33,35 @@ impl fmt::Debug for KeyText {
     }
 }
 
-/// A checked key.
-#[derive(Clone, PartialEq, Eq)]
+/// A checked key. Its memory is wiped when it is dropped.
+#[derive(Clone, PartialEq, Eq, ZeroizeOnDrop)]
 pub(crate) struct Key([u8; Self::LENGTH]);
 
 impl Key {
-    const LENGTH: usize = 32;
+    pub(crate) const LENGTH: usize = 32;
+
+    pub(super) fn from_text(text: &str) -> Result<Self, KeyProblem> {
+        let bytes = from_hex(text).or_else(|| from_base64(text));
+        let bytes = bytes.ok_or(KeyProblem::Form)?;
+        let key = Self(bytes.as_slice().try_into().map_err(|_| KeyProblem::Form)?);
+        if is_guessable(&key.0) {
+            return Err(KeyProblem::Guessable);
+        }
+        Ok(key)
+    }
+
+    /// A key for one purpose in one cluster, from which neither this key nor that for another
+    /// purpose can be told: HKDF with SHA-256 (RFC 5869).
+    pub(crate) fn derive(&self, purpose: &str, cluster: &str) -> Self {
+        let mut derived = Self([0; Self::LENGTH]);
+        Hkdf::<Sha256>::new(Some(SALT), &self.0)
+            .expand_multi_info(
+                &[purpose.as_bytes(), b"\0", cluster.as_bytes()],
+                &mut derived.0,
+            )
+            .expect("it gives up to 255 blocks of 32 bytes");
+        derived
+    }
 
     #[cfg(any(test, feature = "__internals"))]
     pub(crate) const fn from_bytes(bytes: [u8; Self::LENGTH]) -> Self {
@@ -76,32 +98,37 @@ impl fmt::Display for KeyProblem {
     }
 }
 
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u8>> = text
-        .chars()
-        .map(|digit| digit.to_digit(16).and_then(|value| value.try_into().ok()))
-        .collect();
-    let digits = digits.filter(|digits| digits.len() == 2 * Key::LENGTH)?;
-    Some(
-        digits
-            .chunks_exact(2)
-            .map(|pair| pair[0] << 4 | pair[1])
-            .collect(),
-    )
+fn from_hex(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let (pairs, []) = text.as_bytes().as_chunks::<2>() else {
+        return None;
+    };
+    if pairs.len() != Key::LENGTH {
+        return None;
+    }
+    let mut bytes = Zeroizing::new(Vec::with_capacity(Key::LENGTH));
+    for [high, low] in pairs {
+        bytes.push(digit(*high)? << 4 | digit(*low)?);
+    }
+    Some(bytes)
+}
+
+fn digit(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16)?.try_into().ok()
 }
 
 /// Either alphabet, padded or not.
-fn from_base64(text: &str) -> Option<Vec<u8>> {
+fn from_base64(text: &str) -> Option<Zeroizing<Vec<u8>>> {
     let lenient =
         GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
     [&alphabet::STANDARD, &alphabet::URL_SAFE]
         .into_iter()
         .find_map(|alphabet| GeneralPurpose::new(alphabet, lenient).decode(text).ok())
+        .map(Zeroizing::new)
 }
 
 /// What random bytes are not, but for less than one key in a million million.
 fn is_guessable(bytes: &[u8; Key::LENGTH]) -> bool {
-    let mut distinct = bytes.to_vec();
+    let mut distinct = Zeroizing::new(bytes.to_vec());
     distinct.sort_unstable();
     distinct.dedup();
     let step = bytes[1].wrapping_sub(bytes[0]);
@@ -114,6 +141,8 @@ fn is_guessable(bytes: &[u8; Key::LENGTH]) -> bool {
     is_series || is_text || distinct.len() < MIN_DISTINCT
 }
 
+/// Sets the keys of this crate apart from others' of the same secret.
+const SALT: &[u8] = b"tower-cluster-sessions";
 /// 32 random bytes have 30 different ones on average.
 const MIN_DISTINCT: usize = 16;
 
@@ -125,7 +154,7 @@ mod tests {
     const BASE64: &str = "Dp0/vSfysfmg8cRnfZoeW4jGwaJd33pMkDv+byJA1+M=";
 
     fn parse(text: &str) -> Result<Key, KeyProblem> {
-        KeyText(text.to_owned()).parse()
+        KeyText::new(text).parse()
     }
 
     #[test]
@@ -170,8 +199,19 @@ mod tests {
     }
 
     #[test]
+    fn derived_keys_differ_by_key_purpose_and_cluster_and_never_change() {
+        let (key, other) = (parse(HEX).expect("hex"), Key::from_bytes([7; 32]));
+        let derived = key.derive("links", "shop");
+        assert_eq!(derived, key.derive("links", "shop"));
+        assert_ne!(derived, key.derive("links", "blog"));
+        assert_ne!(derived, key.derive("cookies", "shop"));
+        assert_ne!(derived, other.derive("links", "shop"));
+        assert_eq!(derived.bytes()[..4], [182, 233, 238, 75]);
+    }
+
+    #[test]
     fn no_key_is_shown() {
-        let key = KeyText(HEX.to_owned());
+        let key = KeyText::new(HEX);
         assert_eq!(
             format!("{key:?} {:?}", key.parse()),
             "KeyText(_) Ok(Key(_))"

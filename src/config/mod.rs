@@ -8,6 +8,8 @@ mod error;
 mod expiry;
 mod key;
 mod limits;
+mod secret;
+mod security;
 mod settings;
 
 pub use self::{
@@ -17,10 +19,12 @@ pub use self::{
     error::{AddressProblem, ConfigError, StartError},
     expiry::Expiry,
     key::KeyProblem,
+    secret::SecretProblem,
 };
 pub(crate) use self::{
     address::{ListenAddr, PeerAddr},
     key::Key,
     limits::{Limits, Shape},
+    security::{Certificates, Security, TlsFiles},
     settings::{Settings, is_name},
 };

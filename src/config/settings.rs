@@ -6,8 +6,9 @@ use super::{
     address::{ListenAddr, PeerAddr},
     cluster::ClusterConfig,
     error::ConfigError,
-    key::{Key, KeyText},
+    key::Key,
     limits::{Limits, Shape},
+    security::Security,
 };
 use crate::session::Route;
 
@@ -22,9 +23,10 @@ pub(crate) struct Settings {
     pub(crate) advertise: Option<String>,
     /// Without duplicates, in the order they were given.
     pub(crate) peers: Vec<PeerAddr>,
-    pub(crate) plaintext_allowed: bool,
+    pub(crate) security: Security,
     pub(crate) ack_timeout: Duration,
-    pub(crate) consistency_key: Option<Key>,
+    /// The first signs, all are accepted.
+    pub(crate) consistency_keys: Vec<Key>,
     pub(crate) catch_up_timeout: Duration,
     pub(crate) transfer_timeout: Duration,
     pub(crate) leave_timeout: Duration,
@@ -48,7 +50,10 @@ impl ClusterConfig {
             auto_bind,
             advertise,
             peers,
-            insecure_plaintext,
+            secrets: _,
+            tls: _,
+            tls_name: _,
+            insecure_plaintext: _,
             ack_timeout,
             consistency_key,
             catch_up_timeout,
@@ -84,9 +89,11 @@ impl ClusterConfig {
         } else if listen.is_none() && peers.is_empty() {
             return Err(ConfigError::Alone);
         }
-        if !*insecure_plaintext {
-            refuse_plaintext(listen.as_ref(), &peers)?;
-        }
+        let security = self.security(listen.as_ref(), &peers)?;
+        let consistency_keys = match consistency_key {
+            Some(text) => vec![text.parse().map_err(ConfigError::ConsistencyKey)?],
+            None => derived_keys(&security, cluster),
+        };
         let heartbeat_interval = positive("heartbeat_interval", *heartbeat_interval)?;
         let down_after = capped(*down_after);
         if down_after < 2 * heartbeat_interval {
@@ -110,13 +117,9 @@ impl ClusterConfig {
                 .transpose()?
                 .map(|address| address.to_string()),
             peers,
-            plaintext_allowed: *insecure_plaintext,
+            security,
             ack_timeout: positive("ack_timeout", *ack_timeout)?,
-            consistency_key: consistency_key
-                .as_ref()
-                .map(KeyText::parse)
-                .transpose()
-                .map_err(ConfigError::ConsistencyKey)?,
+            consistency_keys,
             catch_up_timeout: positive("catch_up_timeout", *catch_up_timeout)?,
             transfer_timeout: capped(*transfer_timeout),
             leave_timeout: capped(*leave_timeout),
@@ -173,14 +176,14 @@ fn refuse_addresses(
     }
 }
 
-fn refuse_plaintext(listen: Option<&ListenAddr>, peers: &[PeerAddr]) -> Result<(), ConfigError> {
-    let plaintext = |setting, address: String| Err(ConfigError::Plaintext { setting, address });
-    if let Some(listen) = listen.filter(|listen| !listen.is_loopback()) {
-        return plaintext("listen", listen.to_string());
-    }
-    match peers.iter().find(|peer| !peer.is_loopback()) {
-        Some(peer) => plaintext("peer", peer.to_string()),
-        None => Ok(()),
+/// Each secret's key for what [`Consistency::ReadYourWrites`](super::Consistency) signs.
+fn derived_keys(security: &Security, cluster: &str) -> Vec<Key> {
+    match security {
+        Security::Secrets(secrets) => secrets
+            .iter()
+            .map(|secret| secret.derive("consistency", cluster))
+            .collect(),
+        Security::Plaintext { .. } | Security::Certificates(_) => Vec::new(),
     }
 }
 
@@ -247,9 +250,9 @@ mod tests {
             }),
             advertise: None,
             peers: Vec::new(),
-            plaintext_allowed: false,
+            security: Security::Plaintext { anywhere: false },
             ack_timeout: Duration::from_secs(1),
-            consistency_key: None,
+            consistency_keys: Vec::new(),
             catch_up_timeout: Duration::from_millis(50),
             transfer_timeout: Duration::from_secs(60),
             leave_timeout: Duration::from_secs(5),
@@ -296,7 +299,7 @@ mod tests {
         for weak in ["hunter2".to_owned(), "00".repeat(32)] {
             let error = refused(
                 &node().consistency_key(&weak),
-                &["`consistency_key`", "`openssl rand -base64 32`"],
+                &["`consistency_key`", "`openssl rand -hex 32`"],
             );
             assert!(!error.to_string().contains(&weak));
         }
@@ -347,20 +350,6 @@ mod tests {
             &alone.advertise("localhost:1"),
             &["standalone", "`advertise`"],
         );
-    }
-
-    #[test]
-    fn plaintext_off_loopback_must_be_asked_for() {
-        for address in ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "node2:1"] {
-            let (listen, peer) = (node().listen(address), node().peer(address));
-            refused(
-                &listen,
-                &["listen address", address, "`insecure_plaintext()`"],
-            );
-            refused(&peer, &["peer address", address, "`insecure_plaintext()`"]);
-            assert!(listen.insecure_plaintext().settings().is_ok());
-            assert!(peer.insecure_plaintext().settings().is_ok());
-        }
     }
 
     #[test]

@@ -98,7 +98,7 @@ impl PathFilter {
 }
 
 fn token_key() -> TokenKey {
-    TokenKey::new(&Key::from_bytes([0; 32]))
+    TokenKey::new(&[Key::from_bytes([0; 32])]).expect("a key")
 }
 
 const SESSION: Locator = Locator::from_random([0; 16]);

@@ -286,9 +286,9 @@ impl ClusterSessionLayer {
         match self.options.consistency {
             Consistency::Eventual => Ok(None),
             Consistency::ReadYourWrites => {
-                let key = self.cluster.node().settings().consistency_key.as_ref();
-                let key = key.ok_or(LayerError::NoConsistencyKey)?;
-                Ok(Some(TokenKey::new(key)))
+                let keys = &self.cluster.node().settings().consistency_keys;
+                let key = TokenKey::new(keys).ok_or(LayerError::NoConsistencyKey)?;
+                Ok(Some(key))
             }
         }
     }

@@ -59,8 +59,8 @@ pub enum LayerError {
     /// [`Consistency::ReadYourWrites`](crate::Consistency::ReadYourWrites) needs a key to sign its
     /// cookie with.
     #[error(
-        "`Consistency::ReadYourWrites` needs a key: make one with `openssl rand -base64 32`, and \
-         give it to all nodes with `ClusterConfig::consistency_key`"
+        "`Consistency::ReadYourWrites` needs a key: make one with `openssl rand -hex 32`, and give \
+         it to all nodes with `ClusterConfig::secret`, or `ClusterConfig::consistency_key`"
     )]
     NoConsistencyKey,
     /// A cluster serves 64 contexts at most.

@@ -1,13 +1,12 @@
 //! Connections that peers dial: a bounded number of strangers, each for two seconds.
 
 use std::{
-    collections::HashMap,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
 use super::{
@@ -15,13 +14,13 @@ use super::{
     handshake::{self, Greeted, HandshakeError},
     link,
     membership::{Origin, Registered},
+    slots::Slot,
     transport::{Acceptor, BoxIo},
 };
 use crate::wire::Refusal;
 
 /// Takes connections until the node leaves or its handle is gone.
 pub(super) async fn accept(node: Arc<Node>, mut acceptor: Box<dyn Acceptor>) {
-    let slots = Arc::new(Slots::default());
     loop {
         let (io, remote) = tokio::select! {
             biased;
@@ -31,7 +30,7 @@ pub(super) async fn accept(node: Arc<Node>, mut acceptor: Box<dyn Acceptor>) {
         if !node.may_create() {
             continue;
         }
-        match Slot::take(&slots, remote.ip().to_canonical()) {
+        match Slot::take(&node.slots, remote.ip().to_canonical()) {
             Some(slot) => {
                 let task = receive(Arc::clone(&node), io, remote, slot);
                 node.tasks.spawn(task);
@@ -51,9 +50,17 @@ pub(super) async fn accept(node: Arc<Node>, mut acceptor: Box<dyn Acceptor>) {
 
 async fn receive(node: Arc<Node>, io: BoxIo, remote: SocketAddr, slot: Slot) {
     let served = async {
-        if let Some((registered, greeted, io)) = greet(&node, io, remote).await {
-            drop(slot);
-            link::run(registered, io, greeted.codec, greeted.unread).await;
+        match greet(&node, io, remote).await {
+            Ok((registered, greeted, io)) => {
+                drop(slot);
+                link::run(registered, io, greeted.codec, greeted.unread).await;
+            }
+            Err(error) => {
+                node.log_stranger(remote, &error);
+                if !error.is_of_a_node() {
+                    sleep(PENALTY).await;
+                }
+            }
         }
     };
     tokio::select! {
@@ -65,31 +72,24 @@ async fn receive(node: Arc<Node>, io: BoxIo, remote: SocketAddr, slot: Slot) {
 
 async fn greet(
     node: &Arc<Node>,
-    mut io: BoxIo,
+    io: BoxIo,
     remote: SocketAddr,
-) -> Option<(Registered, Greeted<()>, BoxIo)> {
-    let listed = node.is_listed(remote.ip().to_canonical()).await;
+) -> Result<(Registered, Greeted<()>, BoxIo), HandshakeError> {
+    let may_enter = node.guard.authenticates() || node.is_listed(remote.ip().to_canonical()).await;
     let judge = |theirs: &_| {
-        if listed {
+        if may_enter {
             node.judge(theirs)
         } else {
             Err(Refusal::NotListed)
         }
     };
-    let met = handshake::listen(&mut io, &node.hello, judge).await;
-    let admitted = met.and_then(|greeted| {
-        let registered = node
-            .admit(&greeted.theirs, Origin::Accepted { remote })
-            .map_err(HandshakeError::Refused)?;
-        Ok((registered, greeted))
-    });
-    match admitted {
-        Ok((registered, greeted)) => Some((registered, greeted, io)),
-        Err(error) => {
-            node.log_stranger(remote, &error);
-            None
-        }
-    }
+    let hosts = || node.members().peers().into_iter().map(|peer| peer.host);
+    let secured = node.guard.accept(io, || hosts().collect());
+    let (io, greeted) = handshake::listen(secured, &node.hello, judge).await?;
+    let registered = node
+        .admit(&greeted.theirs, Origin::Accepted { remote })
+        .map_err(HandshakeError::Refused)?;
+    Ok((registered, greeted, io))
 }
 
 impl Node {
@@ -129,6 +129,7 @@ impl Node {
                 return;
             }
             HandshakeError::Io(_)
+            | HandshakeError::Secure(_)
             | HandshakeError::Closed
             | HandshakeError::TimedOut
             | HandshakeError::Frame(_)
@@ -145,79 +146,18 @@ impl Node {
     }
 }
 
-/// Who is connected without having completed hello.
-#[derive(Debug, Default)]
-struct Slots(Mutex<HashMap<IpAddr, usize>>);
-
-impl Slots {
-    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[derive(Debug)]
-struct Slot {
-    slots: Arc<Slots>,
-    ip: IpAddr,
-}
-
-impl Slot {
-    fn take(slots: &Arc<Slots>, ip: IpAddr) -> Option<Self> {
-        let mut taken = slots.lock();
-        let here = taken.get(&ip).copied().unwrap_or(0);
-        if here >= PER_ADDRESS || taken.values().sum::<usize>() >= IN_ALL {
-            return None;
-        }
-        taken.insert(ip, here + 1);
-        Some(Self {
-            slots: Arc::clone(slots),
-            ip,
-        })
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        let mut taken = self.slots.lock();
-        if let Some(here) = taken.get_mut(&self.ip) {
-            *here -= 1;
-            if *here == 0 {
-                taken.remove(&self.ip);
-            }
-        }
-    }
-}
-
-/// Connections without hello, from one address and in all.
-const PER_ADDRESS: usize = 8;
-const IN_ALL: usize = 64;
+/// How long the slot of a connection that proved nothing stays taken, so that strangers cost a
+/// bounded number of handshakes a second.
+const PENALTY: Duration = Duration::from_secs(1);
 const RESOLVE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
     use super::*;
     use crate::{
         config::ClusterConfig,
         node::{Cluster, transport::MemoryNetwork},
     };
-
-    fn ip(last: u8) -> IpAddr {
-        Ipv4Addr::new(10, 0, 0, last).into()
-    }
-
-    #[test]
-    fn one_address_cannot_take_all_slots() {
-        let slots = Arc::default();
-        let mut held: Vec<_> = (0..PER_ADDRESS)
-            .map(|_| Slot::take(&slots, ip(1)).expect("free"))
-            .collect();
-        assert!(Slot::take(&slots, ip(1)).is_none());
-        assert!(Slot::take(&slots, ip(2)).is_some());
-        held.pop();
-        assert!(Slot::take(&slots, ip(1)).is_some());
-    }
 
     #[tokio::test]
     async fn without_encryption_only_this_machine_and_listed_addresses_may_enter() {
@@ -233,16 +173,5 @@ mod tests {
         }
         let stranger = "10.0.0.7".parse().expect("valid");
         assert!(!cluster.node().is_listed(stranger).await);
-    }
-
-    #[test]
-    fn all_addresses_together_are_bounded() {
-        let slots = Arc::default();
-        let held: Vec<_> = (0..=u8::MAX)
-            .filter_map(|last| Slot::take(&slots, ip(last)))
-            .collect();
-        assert_eq!(held.len(), IN_ALL);
-        drop(held);
-        assert!(slots.lock().is_empty());
     }
 }

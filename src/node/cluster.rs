@@ -10,11 +10,11 @@ use std::{
 use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
-use tracing::info;
+use tracing::{info, warn};
 
-use super::{Events, Member, Node, Outside, Readiness, Stats, accept, dial, driver};
+use super::{Events, Guard, Member, Node, Outside, Readiness, Stats, accept, dial, driver, secure};
 use crate::{
-    config::{Ack, ClusterConfig, ConfigError, PeerAddr, StartError},
+    config::{Ack, ClusterConfig, ConfigError, PeerAddr, Security, StartError},
     session::{BootId, Locator, SessionError, SessionState},
 };
 
@@ -85,7 +85,15 @@ impl Cluster {
     pub(crate) fn start_in(config: &ClusterConfig, outside: Outside) -> Result<Self, StartError> {
         let settings = config.settings()?;
         Handle::try_current().map_err(|_| StartError::NoRuntime)?;
+        let guard = Guard::new(&settings, outside.unix_time())?;
         info!(node = %settings.node, cluster = %settings.cluster, "Cluster is about to start");
+        if let Security::Plaintext { anywhere: true } = settings.security {
+            warn!(
+                node = %settings.node,
+                "links are neither encrypted nor authenticated: whoever reaches this node or is \
+                 between it and a peer can read and change every session; set `secret` or `tls`"
+            );
+        }
         let listen = settings.listen.as_ref();
         let acceptor = listen
             .map(|listen| outside.transport.bind(listen))
@@ -93,12 +101,13 @@ impl Cluster {
         let local_addr = acceptor.as_ref().map(|acceptor| acceptor.local_addr());
         let peers = settings.peers.clone();
         let boot = BootId::from_random(outside.random());
-        let node = Arc::new(Node::new(settings, boot, outside, local_addr));
+        let node = Arc::new(Node::new(settings, guard, boot, outside, local_addr));
         if let (Some(acceptor), Some(address)) = (acceptor, local_addr) {
             info!(node = %node.settings.node, %address, "Receiver bound to [{address}]");
             node.tasks
                 .spawn(accept::accept(Arc::clone(&node), acceptor));
         }
+        node.tasks.spawn(secure::watch(Arc::clone(&node)));
         node.advance_join(node.now());
         let tick = tokio::spawn(driver::tick(Arc::clone(&node)));
         let cluster = Self(Arc::new(Running {
@@ -178,7 +187,7 @@ impl Cluster {
         if node.settings.listen.is_none() && node.settings.peers.is_empty() {
             return Err(ConfigError::StandaloneWith("peer"));
         }
-        if !node.settings.plaintext_allowed && !peer.is_loopback() {
+        if !node.settings.security.allows_anywhere() && !peer.is_loopback() {
             return Err(ConfigError::Plaintext {
                 setting: "peer",
                 address: peer.to_string(),

@@ -104,7 +104,7 @@ impl Dialling {
     }
 
     async fn dial(&self) -> Dialled {
-        let (mut io, remote) =
+        let (io, remote) =
             match timeout(CONNECT, self.node.outside.transport.connect(&self.peer)).await {
                 Ok(Ok(connected)) => connected,
                 Ok(Err(error)) => return Dialled::Failed(DialError::Connect(error)),
@@ -114,12 +114,14 @@ impl Dialling {
             peer: &self.peer,
             remote,
         };
-        let met = handshake::dial(&mut io, &self.node.hello, |theirs| {
+        self.node.slots.know(remote.ip());
+        let secured = self.node.guard.dial(io, &self.peer.host);
+        let met = handshake::dial(secured, &self.node.hello, |theirs| {
             self.node.admit(theirs, origin)
         })
         .await;
         match met {
-            Ok(greeted) => {
+            Ok((io, greeted)) => {
                 let since_ms = self.node.now().mono_ms;
                 // In a task of its own, so that no fault in handling a link ends the dialling.
                 let run = link::run(greeted.verdict, io, greeted.codec, greeted.unread);

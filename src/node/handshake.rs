@@ -1,7 +1,8 @@
 //! The first words on a link: hello both ways, before anything else is believed or remembered.
 //!
-//! The dialler says `Hello`, the listener answers `Welcome` with its own hello or `Refused`, and the
-//! dialler confirms with `Go` or `Refused`. Each side judges the other's hello by itself, and tells
+//! They are said over a stream that is protected first, if the node has something to protect it
+//! with. The dialler says `Hello`, the listener answers `Welcome` with its own hello or `Refused`,
+//! and the dialler confirms with `Go` or `Refused`. Each side judges the other's hello by itself, and tells
 //! why it refuses, so that both can log it. All of it is over within [`DEADLINE`].
 
 use std::{io, time::Duration};
@@ -13,7 +14,7 @@ use tokio::{
 };
 use tokio_util::codec::Decoder as _;
 
-use super::transport::Io;
+use super::{secure::SecureError, transport::Io};
 use crate::wire::{Confirm, FrameCodec, FrameError, Greeting, Hello, Refusal};
 
 /// A stream on which hello is done.
@@ -37,6 +38,8 @@ pub(super) enum HandshakeError {
     #[error("no hello within {} s; something else may be at that address", DEADLINE.as_secs())]
     TimedOut,
     #[error("{0}")]
+    Secure(#[from] SecureError),
+    #[error("{0}")]
     Frame(#[source] FrameError),
     /// We refused.
     #[error("refused it: {0}")]
@@ -46,18 +49,30 @@ pub(super) enum HandshakeError {
     RefusedByPeer(Refusal),
 }
 
-/// Says hello first. `judge` decides on the answer, before the peer hears that all is well.
+impl HandshakeError {
+    /// Whether a node of the cluster that is in order may be at the other end.
+    pub(super) const fn is_of_a_node(&self) -> bool {
+        match self {
+            Self::Refused(refusal) | Self::RefusedByPeer(refusal) => {
+                !matches!(refusal, Refusal::NotAHello | Refusal::NotListed)
+            }
+            Self::Io(_) | Self::Closed | Self::TimedOut | Self::Secure(_) | Self::Frame(_) => false,
+        }
+    }
+}
+
+/// Says hello first, once the stream is there. `judge` decides on the answer, before the peer hears that all is well.
 ///
 /// # Cancel safety
 ///
 /// Dropping the future gives the handshake up.
-pub(super) async fn dial<T>(
-    io: &mut impl Io,
+pub(super) async fn dial<I: Io, T>(
+    stream: impl Future<Output = Result<I, SecureError>>,
     ours: &Hello,
     judge: impl FnOnce(&Hello) -> Result<T, Refusal>,
-) -> Result<Greeted<T>, HandshakeError> {
+) -> Result<(I, Greeted<T>), HandshakeError> {
     within_deadline(async {
-        let mut talk = Talk::new(io);
+        let mut talk = Talk::new(stream.await?);
         talk.say(|out| ours.encode(out)).await?;
         let answer = talk.hear().await?;
         let theirs = match Greeting::decode(&answer) {
@@ -80,18 +95,18 @@ pub(super) async fn dial<T>(
     .await
 }
 
-/// Waits for the other side's hello. `judge` decides on it before ours is told.
+/// Waits for the other side's hello, once the stream is there. `judge` decides on it before ours is told.
 ///
 /// # Cancel safety
 ///
 /// Dropping the future gives the handshake up.
-pub(super) async fn listen<T>(
-    io: &mut impl Io,
+pub(super) async fn listen<I: Io, T>(
+    stream: impl Future<Output = Result<I, SecureError>>,
     ours: &Hello,
     judge: impl FnOnce(&Hello) -> Result<T, Refusal>,
-) -> Result<Greeted<T>, HandshakeError> {
+) -> Result<(I, Greeted<T>), HandshakeError> {
     within_deadline(async {
-        let mut talk = Talk::new(io);
+        let mut talk = Talk::new(stream.await?);
         let heard = match talk.hear().await {
             Ok(bytes) => Hello::decode(&bytes),
             Err(HandshakeError::Frame(_)) => Err(Refusal::NotAHello),
@@ -127,14 +142,14 @@ async fn within_deadline<T>(
         .unwrap_or(Err(HandshakeError::TimedOut))
 }
 
-struct Talk<'a, I> {
-    io: &'a mut I,
+struct Talk<I> {
+    io: I,
     codec: FrameCodec,
     unread: BytesMut,
 }
 
-impl<'a, I: Io> Talk<'a, I> {
-    fn new(io: &'a mut I) -> Self {
+impl<I: Io> Talk<I> {
+    fn new(io: I) -> Self {
         Self {
             io,
             codec: FrameCodec::before_hello(),
@@ -173,23 +188,26 @@ impl<'a, I: Io> Talk<'a, I> {
         }
     }
 
-    fn done<T>(self, theirs: Hello, verdict: T) -> Greeted<T> {
-        Greeted {
+    fn done<T>(self, theirs: Hello, verdict: T) -> (I, Greeted<T>) {
+        let greeted = Greeted {
             theirs,
             verdict,
             codec: self.codec,
             unread: self.unread,
-        }
+        };
+        (self.io, greeted)
     }
 }
 
-/// From the first byte to the last word of hello.
+/// From the first byte, of encryption if there is any, to the last word of hello.
 pub(super) const DEADLINE: Duration = Duration::from_secs(2);
 const READ_AT_ONCE: usize = 2 * 1024;
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::duplex;
+    use std::future::ready;
+
+    use tokio::io::{DuplexStream, duplex};
 
     use super::*;
     use crate::session::BootId;
@@ -205,18 +223,34 @@ mod tests {
         }
     }
 
+    type Met<T> = Result<Greeted<T>, HandshakeError>;
+
+    async fn dial<T>(
+        io: DuplexStream,
+        ours: &Hello,
+        judge: impl FnOnce(&Hello) -> Result<T, Refusal>,
+    ) -> Result<(DuplexStream, Greeted<T>), HandshakeError> {
+        super::dial(ready(Ok(io)), ours, judge).await
+    }
+
+    async fn listen<T>(
+        io: DuplexStream,
+        ours: &Hello,
+        judge: impl FnOnce(&Hello) -> Result<T, Refusal>,
+    ) -> Result<(DuplexStream, Greeted<T>), HandshakeError> {
+        super::listen(ready(Ok(io)), ours, judge).await
+    }
+
     /// What both ends say, the dialler's first.
-    async fn meet(
-        dialler: Hello,
-        listener: Hello,
-    ) -> (
-        Result<Greeted<u16>, HandshakeError>,
-        Result<Greeted<u16>, HandshakeError>,
-    ) {
-        let (mut one, mut other) = duplex(4096);
-        tokio::join!(
-            dial(&mut one, &dialler, |theirs| dialler.judge(theirs)),
-            listen(&mut other, &listener, |theirs| listener.judge(theirs)),
+    async fn meet(dialler: Hello, listener: Hello) -> (Met<u16>, Met<u16>) {
+        let (one, other) = duplex(4096);
+        let (dialled, accepted) = tokio::join!(
+            dial(one, &dialler, |theirs| dialler.judge(theirs)),
+            listen(other, &listener, |theirs| listener.judge(theirs)),
+        );
+        (
+            dialled.map(|(_, greeted)| greeted),
+            accepted.map(|(_, greeted)| greeted),
         )
     }
 
@@ -247,11 +281,11 @@ mod tests {
 
     #[tokio::test]
     async fn dialler_can_refuse_too() {
-        let (mut one, mut other) = duplex(4096);
+        let (one, other) = duplex(4096);
         let (us, them) = (hello("shop", "a", 1), hello("shop", "b", 2));
         let (dialler, listener) = tokio::join!(
-            dial(&mut one, &us, |_| Err::<(), _>(Refusal::Duplicate)),
-            listen(&mut other, &them, |theirs| them.judge(theirs)),
+            dial(one, &us, |_| Err::<(), _>(Refusal::Duplicate)),
+            listen(other, &them, |theirs| them.judge(theirs)),
         );
         assert!(matches!(
             dialler,
@@ -269,16 +303,15 @@ mod tests {
             b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".as_slice(),
             b"\0\0\0\x05\0abcd",
         ] {
-            let (mut one, mut other) = duplex(4096);
+            let (mut one, other) = duplex(4096);
             one.write_all(garbage).await.expect("room for it");
             let us = hello("shop", "b", 2);
-            let listener = listen(&mut other, &us, |theirs| us.judge(theirs)).await;
+            let listener = listen(other, &us, |theirs| us.judge(theirs)).await;
             assert!(matches!(
                 listener,
                 Err(HandshakeError::Refused(Refusal::NotAHello))
             ));
-            drop(other);
-            let mut talk = Talk::new(&mut one);
+            let mut talk = Talk::new(one);
             let told = talk.hear().await.expect("a last word");
             assert_eq!(
                 Greeting::decode(&told),
@@ -289,11 +322,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn silence_ends_at_the_deadline() {
-        let (mut one, mut other) = duplex(4096);
+        let (one, other) = duplex(4096);
         let us = hello("shop", "b", 2);
-        let listener = listen(&mut other, &us, |theirs| us.judge(theirs)).await;
+        let listener = listen(other, &us, |theirs| us.judge(theirs)).await;
         assert!(matches!(listener, Err(HandshakeError::TimedOut)));
-        let dialler = dial(&mut one, &us, |theirs| us.judge(theirs)).await;
+        let dialler = dial(one, &us, |theirs| us.judge(theirs)).await;
         assert!(matches!(
             dialler,
             Err(HandshakeError::TimedOut | HandshakeError::Closed | HandshakeError::Io(_))
@@ -302,10 +335,10 @@ mod tests {
 
     #[tokio::test]
     async fn bytes_behind_the_hello_are_kept() {
-        let (mut one, mut other) = duplex(4096);
+        let (one, other) = duplex(4096);
         let (us, them) = (hello("shop", "a", 1), hello("shop", "b", 2));
         let dialler = async {
-            let mut greeted = dial(&mut one, &us, |theirs| us.judge(theirs))
+            let (mut one, mut greeted) = dial(one, &us, |theirs| us.judge(theirs))
                 .await
                 .expect("welcome");
             let mut out = BytesMut::new();
@@ -316,7 +349,7 @@ mod tests {
             one.write_all(&out).await.expect("room for it");
         };
         let listener = async {
-            let greeted = listen(&mut other, &them, |theirs| them.judge(theirs))
+            let (mut other, greeted) = listen(other, &them, |theirs| them.judge(theirs))
                 .await
                 .expect("go");
             let Greeted {

@@ -22,7 +22,9 @@ mod membership;
 mod outside;
 mod pause;
 mod peer;
+mod secure;
 mod sessions;
+mod slots;
 mod stats;
 mod throttle;
 pub(crate) mod transport;
@@ -56,6 +58,8 @@ use self::{
     members::Members,
     pause::Pauses,
     peer::PeerLink,
+    secure::Guard,
+    slots::Slots,
     stats::Counters,
     throttle::Throttle,
 };
@@ -101,6 +105,9 @@ pub(crate) struct Node {
     cookies: CookieNames,
     counters: Counters,
     refusals: Throttle,
+    /// Who may be a stranger at the door.
+    slots: Arc<Slots>,
+    guard: Guard,
     next_link: AtomicU64,
     local_addr: Option<SocketAddr>,
     outside: Outside,
@@ -113,6 +120,7 @@ pub(crate) struct Node {
 impl Node {
     fn new(
         settings: Settings,
+        guard: Guard,
         boot: BootId,
         outside: Outside,
         local_addr: Option<SocketAddr>,
@@ -134,6 +142,8 @@ impl Node {
         }
         Self {
             hello,
+            guard,
+            slots: Arc::default(),
             replica: Replica::new(boot, settings.limits.clone(), &settings.shape, now),
             acks: Arc::default(),
             members: Mutex::new(members),

@@ -2,7 +2,9 @@
 //! the time of day, and bytes nobody can guess. With tokio's paused clock a run then repeats
 //! exactly.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
+
+use rustls::pki_types::UnixTime;
 
 use super::{
     driver::SystemTimeOfDay,
@@ -28,6 +30,11 @@ impl Outside {
             time_of_day: Arc::new(SystemTimeOfDay),
             random: Arc::new(SystemRandom),
         }
+    }
+
+    /// What certificates are compared with.
+    pub(super) fn unix_time(&self) -> UnixTime {
+        UnixTime::since_unix_epoch(Duration::from_millis(self.time_of_day.unix_ms()))
     }
 
     /// Fresh random bytes.

@@ -1,19 +1,37 @@
 //! Log lines that a stranger can cause are limited in number.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
+use super::driver::millis;
 use crate::session::Now;
 
-/// Lets one line through every ten seconds.
-#[derive(Debug, Default)]
+/// Lets one line through in a time, by default every ten seconds.
+#[derive(Debug)]
 pub(super) struct Throttle {
+    interval_ms: u64,
     next_ms: AtomicU64,
 }
 
+impl Default for Throttle {
+    fn default() -> Self {
+        Self::every(Duration::from_secs(10))
+    }
+}
+
 impl Throttle {
+    pub(super) fn every(interval: Duration) -> Self {
+        Self {
+            interval_ms: millis(interval),
+            next_ms: AtomicU64::new(0),
+        }
+    }
+
     pub(super) fn may_log(&self, now: Now) -> bool {
         let next_ms = self.next_ms.load(Ordering::Relaxed);
-        let after = now.mono_ms.saturating_add(INTERVAL_MS);
+        let after = now.mono_ms.saturating_add(self.interval_ms);
         next_ms <= now.mono_ms
             && self
                 .next_ms
@@ -21,8 +39,6 @@ impl Throttle {
                 .is_ok()
     }
 }
-
-const INTERVAL_MS: u64 = 10_000;
 
 #[cfg(test)]
 mod tests {
@@ -37,7 +53,7 @@ mod tests {
         };
         assert!(throttle.may_log(now));
         assert!(!throttle.may_log(now));
-        now.mono_ms += INTERVAL_MS;
+        now.mono_ms += 10_000;
         assert!(throttle.may_log(now));
     }
 }

@@ -76,18 +76,23 @@ impl Token {
 /// Makes and checks tokens. A token without a valid code is nothing: else anybody could have
 /// requests wait for writes that never were.
 #[derive(Clone)]
-pub(crate) struct TokenKey(Hmac<Sha256>);
+pub(crate) struct TokenKey(Box<[Hmac<Sha256>]>);
 
 impl TokenKey {
-    pub(crate) fn new(key: &Key) -> Self {
-        let mac = Hmac::new_from_slice(key.bytes()).expect("HMAC takes keys of every length");
-        Self(mac.chain_update(PURPOSE))
+    /// The first key signs, all are accepted. `None` without any.
+    pub(crate) fn new(keys: &[Key]) -> Option<Self> {
+        let mac = |key: &Key| {
+            let mac = Hmac::new_from_slice(key.bytes()).expect("HMAC takes keys of every length");
+            mac.chain_update(PURPOSE)
+        };
+        let macs: Box<[_]> = keys.iter().map(mac).collect();
+        (!macs.is_empty()).then_some(Self(macs))
     }
 
     /// The token of one session as text: base64url of at most 96 bytes.
     pub(crate) fn sign(&self, key: &Locator, token: &Token) -> String {
         let mut bytes = token.encode();
-        let code = self.code(key, &bytes).finalize().into_bytes();
+        let code = code(&self.0[0], key, &bytes).finalize().into_bytes();
         bytes.extend_from_slice(&code[..MAC_LENGTH]);
         URL_SAFE_NO_PAD.encode(bytes)
     }
@@ -97,13 +102,20 @@ impl TokenKey {
         let mut buffer = [0; MAX_TAGS * TAG_LENGTH + MAC_LENGTH];
         let length = URL_SAFE_NO_PAD.decode_slice(text, &mut buffer).ok()?;
         let (tags, code) = buffer.get(..length)?.split_last_chunk::<MAC_LENGTH>()?;
-        self.code(key, tags).verify_truncated_left(code).ok()?;
+        let signed = |mac| {
+            self::code(mac, key, tags)
+                .verify_truncated_left(code)
+                .is_ok()
+        };
+        if !self.0.iter().any(signed) {
+            return None;
+        }
         Token::decode(tags)
     }
+}
 
-    fn code(&self, key: &Locator, tags: &[u8]) -> Hmac<Sha256> {
-        self.0.clone().chain_update(key.bytes()).chain_update(tags)
-    }
+fn code(mac: &Hmac<Sha256>, key: &Locator, tags: &[u8]) -> Hmac<Sha256> {
+    mac.clone().chain_update(key.bytes()).chain_update(tags)
 }
 
 impl fmt::Debug for TokenKey {
@@ -127,7 +139,7 @@ mod tests {
     const SESSION: Locator = Locator::from_random([7; 16]);
 
     fn key(byte: u8) -> TokenKey {
-        TokenKey::new(&Key::from_bytes([byte; 32]))
+        TokenKey::new(&[Key::from_bytes([byte; 32])]).expect("a key")
     }
 
     fn tag(boot: u8, stamp: u64) -> Tag {
@@ -183,6 +195,18 @@ mod tests {
         for malformed in ["", "A", "ä", "!", &text[..47], &text[4..], &empty, &long] {
             assert_eq!(key(1).verify(&SESSION, malformed), None, "{malformed}");
         }
+    }
+
+    #[test]
+    fn while_keys_are_changed_tokens_of_both_are_read() {
+        let [old, new] = [1, 2].map(|byte| Key::from_bytes([byte; 32]));
+        let both = TokenKey::new(&[new, old]).expect("keys");
+        let token = token(&[tag(1, 10)]);
+        let text = both.sign(&SESSION, &token);
+        assert_eq!(key(2).verify(&SESSION, &text), Some(token.clone()));
+        let text = key(1).sign(&SESSION, &token);
+        assert_eq!(both.verify(&SESSION, &text), Some(token));
+        assert!(TokenKey::new(&[]).is_none());
     }
 
     #[test]

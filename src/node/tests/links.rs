@@ -1,5 +1,7 @@
 //! Links: made, cut, healed, and ended by what a peer does.
 
+use std::future::ready;
+
 use bytes::BytesMut;
 
 use super::*;
@@ -186,7 +188,7 @@ impl FakePeer {
     }
 
     async fn meet(mut self) -> Met {
-        let (mut io, _) = self.acceptor.accept().await;
+        let (io, _) = self.acceptor.accept().await;
         let hello = Hello {
             min_version: 1,
             max_version: 1,
@@ -195,7 +197,7 @@ impl FakePeer {
             boot: BootId::from_random([3; 8]),
             advertise: None,
         };
-        handshake::listen(&mut io, &hello, |theirs| hello.judge(theirs))
+        let (io, _) = handshake::listen(ready(Ok(io)), &hello, |theirs| hello.judge(theirs))
             .await
             .expect("they meet");
         let limits = DecodeLimits {

@@ -7,6 +7,7 @@ mod leaving;
 mod links;
 mod members;
 mod pauses;
+mod security;
 mod waiting;
 
 use std::{sync::Arc, time::Duration};

@@ -1,0 +1,222 @@
+//! Who may talk to this node, and that nobody listens in: TLS 1.3 below every link, both ends
+//! proven, before a word of the protocol is said.
+//!
+//! There are two ways to prove who one is: a secret that all nodes share (`identity`), and
+//! certificates (`certificates`). Everything else is the same for both.
+
+mod allowance;
+mod certificates;
+mod error;
+mod identity;
+mod reload;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use rustls::{
+    ClientConfig, RootCertStore, ServerConfig,
+    client::{ResolvesClientCert, Resumption, danger::ServerCertVerifier, verify_server_name},
+    crypto::{CryptoProvider, ring},
+    pki_types::{ServerName, UnixTime},
+    server::{
+        NoServerSessionStorage, ParsedCertificate, ResolvesServerCert, danger::ClientCertVerifier,
+    },
+    version::TLS13,
+};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use self::{allowance::Allowance, certificates::Loaded};
+pub(super) use self::{error::SecureError, reload::watch};
+use super::transport::BoxIo;
+use crate::config::{Certificates, Security, Settings, StartError};
+
+/// What protects the links of a node.
+pub(super) struct Guard(Kind);
+
+enum Kind {
+    Plaintext,
+    Secret(Tls),
+    Certificates {
+        given: Certificates,
+        /// Replaced as a whole when the files have changed.
+        current: RwLock<Arc<Loaded>>,
+    },
+}
+
+/// What is needed to prove and to check, as dialler and as listener.
+struct Tls {
+    connector: TlsConnector,
+    acceptor: TlsAcceptor,
+}
+
+/// What proves who a node is, and what checks who the other one is.
+struct Proof {
+    own_as_client: Arc<dyn ResolvesClientCert>,
+    own_as_server: Arc<dyn ResolvesServerCert>,
+    of_servers: Arc<dyn ServerCertVerifier>,
+    of_clients: Arc<dyn ClientCertVerifier>,
+}
+
+impl Guard {
+    /// # Errors
+    ///
+    /// [`StartError::Tls`] if certificates cannot be used.
+    pub(super) fn new(settings: &Settings, now: UnixTime) -> Result<Self, StartError> {
+        Ok(Self(match &settings.security {
+            Security::Plaintext { .. } => Kind::Plaintext,
+            Security::Secrets(secrets) => {
+                let proof = identity::proof(secrets, &settings.cluster);
+                let tls = proof.and_then(|proof| Tls::new(proof));
+                Kind::Secret(tls.expect("derived keys suit every configuration"))
+            }
+            Security::Certificates(given) => {
+                let loaded = Loaded::read(given, now)?;
+                Kind::Certificates {
+                    given: given.clone(),
+                    current: RwLock::new(Arc::new(loaded)),
+                }
+            }
+        }))
+    }
+
+    /// Whether a link proves who is at its other end.
+    pub(super) const fn authenticates(&self) -> bool {
+        !matches!(self.0, Kind::Plaintext)
+    }
+
+    /// Protects a stream that this node has dialled to `host`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the stream up.
+    pub(super) async fn dial(&self, io: BoxIo, host: &str) -> Result<BoxIo, SecureError> {
+        let (connector, name, bytes) = match &self.0 {
+            Kind::Plaintext => return Ok(io),
+            Kind::Secret(tls) => (tls.connector.clone(), any_name(), SECRET_BYTES),
+            Kind::Certificates { current, .. } => {
+                let loaded = read(current);
+                let name = match &loaded.name {
+                    Some(name) => name.clone(),
+                    None => server_name(host)?,
+                };
+                (loaded.tls.connector.clone(), name, CERTIFICATE_BYTES)
+            }
+        };
+        let mut stream = connector
+            .connect(name, Allowance::new(io, bytes))
+            .await
+            .map_err(SecureError::explain)?;
+        stream.get_mut().0.lift();
+        Ok(Box::new(stream))
+    }
+
+    /// Protects a stream that was dialled to this node. `hosts` are those of the peers it knows.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the stream up.
+    pub(super) async fn accept(
+        &self,
+        io: BoxIo,
+        hosts: impl FnOnce() -> Vec<String>,
+    ) -> Result<BoxIo, SecureError> {
+        let (acceptor, names, bytes) = match &self.0 {
+            Kind::Plaintext => return Ok(io),
+            Kind::Secret(tls) => (tls.acceptor.clone(), None, SECRET_BYTES),
+            Kind::Certificates { current, .. } => {
+                let loaded = read(current);
+                let names = match &loaded.name {
+                    Some(name) => vec![name.clone()],
+                    None => hosts().iter().flat_map(|host| server_name(host)).collect(),
+                };
+                (loaded.tls.acceptor.clone(), Some(names), CERTIFICATE_BYTES)
+            }
+        };
+        let mut stream = acceptor
+            .accept(Allowance::new(io, bytes))
+            .await
+            .map_err(SecureError::explain)?;
+        let (io, connection) = stream.get_mut();
+        if let Some(names) = names {
+            let certificate = connection.peer_certificates().and_then(<[_]>::first);
+            let certificate = certificate.ok_or(SecureError::NameNotListed)?;
+            let parsed = ParsedCertificate::try_from(certificate).map_err(SecureError::Tls)?;
+            if !names
+                .iter()
+                .any(|name| verify_server_name(&parsed, name).is_ok())
+            {
+                return Err(SecureError::NameNotListed);
+            }
+        }
+        io.lift();
+        Ok(Box::new(stream))
+    }
+}
+
+/// Shows the kind of protection and nothing of what it is made of.
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Kind::Plaintext => "Guard(plaintext)",
+            Kind::Secret(_) => "Guard(secret)",
+            Kind::Certificates { .. } => "Guard(tls)",
+        })
+    }
+}
+
+impl Tls {
+    fn new(proof: Proof) -> Result<Self, rustls::Error> {
+        let mut client = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&TLS13])?
+            .dangerous()
+            .with_custom_certificate_verifier(proof.of_servers)
+            .with_client_cert_resolver(proof.own_as_client);
+        // Each link is proven anew, and needs no name to find a certificate by.
+        client.resumption = Resumption::disabled();
+        client.enable_sni = false;
+        client.alpn_protocols = vec![PROTOCOL.to_vec()];
+        let mut server = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&TLS13])?
+            .with_client_cert_verifier(proof.of_clients)
+            .with_cert_resolver(proof.own_as_server);
+        server.session_storage = Arc::new(NoServerSessionStorage {});
+        server.send_tls13_tickets = 0;
+        server.alpn_protocols = vec![PROTOCOL.to_vec()];
+        Ok(Self {
+            connector: TlsConnector::from(Arc::new(client)),
+            acceptor: TlsAcceptor::from(Arc::new(server)),
+        })
+    }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+fn read(current: &RwLock<Arc<Loaded>>) -> Arc<Loaded> {
+    Arc::clone(&current.read().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Keys are pinned, so the name says nothing.
+fn any_name() -> ServerName<'static> {
+    ServerName::try_from("cluster").expect("a DNS name")
+}
+
+/// A link-local address is in a certificate without its scope.
+fn server_name(host: &str) -> Result<ServerName<'static>, SecureError> {
+    let host = host
+        .split_once('%')
+        .map_or(host, |(address, _scope)| address);
+    ServerName::try_from(host.to_owned()).map_err(|_| SecureError::Host(host.to_owned()))
+}
+
+/// So that no other protocol under the same certificates can be mistaken for this one (RFC 7301).
+const PROTOCOL: &[u8] = b"tower-cluster-sessions";
+/// What is read of a stranger at most, until it has proven who it is.
+const SECRET_BYTES: u64 = 4 * 1024;
+const CERTIFICATE_BYTES: u64 = 32 * 1024;

@@ -1,0 +1,84 @@
+//! Files that are replaced while the node runs.
+
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use rustls::pki_types::UnixTime;
+use tokio::{task::spawn_blocking, time::sleep};
+use tracing::{info, warn};
+
+use super::{Guard, Kind, Loaded, certificates::contents, read};
+use crate::{
+    config::StartError,
+    node::{Node, throttle::Throttle},
+};
+
+/// Looks at the files of certificates every ten seconds, for as long as the node's network lives.
+/// Returns at once if there are none.
+pub(in crate::node) async fn watch(node: Arc<Node>) {
+    let Kind::Certificates { .. } = node.guard.0 else {
+        return;
+    };
+    let nearly_over = Throttle::every(DAY);
+    let unusable = Throttle::every(HOUR);
+    loop {
+        note_end(&node, &nearly_over);
+        sleep(INTERVAL).await;
+        let reading = {
+            let node = Arc::clone(&node);
+            // Files may lie on a network.
+            spawn_blocking(move || node.guard.reload(node.outside.unix_time()))
+        };
+        match reading.await {
+            Ok(Ok(true)) => info!(
+                node = %node.settings.node,
+                "certificates have changed: new links use the new ones"
+            ),
+            Ok(Err(error)) if unusable.may_log(node.now()) => warn!(
+                node = %node.settings.node,
+                "certificates have changed but cannot be used; the old ones stay in use: {error}"
+            ),
+            Ok(Ok(false) | Err(_)) => {}
+            // The runtime shuts down.
+            Err(_) => return,
+        }
+    }
+}
+
+fn note_end(node: &Node, throttle: &Throttle) {
+    let Kind::Certificates { given, current } = &node.guard.0 else {
+        return;
+    };
+    if let Some(days) = read(current).ends_in_days(node.outside.unix_time())
+        && throttle.may_log(node.now())
+    {
+        warn!(
+            node = %node.settings.node,
+            days,
+            "the certificate in {} ends within {} days: renew it, the file is read again",
+            given.files.cert.display(),
+            days + 1
+        );
+    }
+}
+
+impl Guard {
+    /// Takes changed files in if they are usable. Whether there were any.
+    pub(super) fn reload(&self, now: UnixTime) -> Result<bool, StartError> {
+        let Kind::Certificates { given, current } = &self.0 else {
+            return Ok(false);
+        };
+        if contents(&given.files)? == read(current).bytes {
+            return Ok(false);
+        }
+        let loaded = Arc::new(Loaded::read(given, now)?);
+        *current.write().unwrap_or_else(PoisonError::into_inner) = loaded;
+        Ok(true)
+    }
+}
+
+const INTERVAL: Duration = Duration::from_secs(10);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);

@@ -1,0 +1,130 @@
+//! Secrets that nodes share.
+
+use super::*;
+
+fn of(secrets: &[&str]) -> Guard {
+    let all = secrets.iter().copied();
+    guard(&all.fold(config("n"), ClusterConfig::secret))
+}
+
+#[tokio::test]
+async fn nodes_that_know_the_secret_talk_and_nobody_else_understands() {
+    let (dialler, listener) = (of(&[OLD]), of(&[OLD]));
+    let Tapped { one, other, tap } = tapped();
+    let secured = tokio::join!(
+        dialler.dial(Box::new(one), "node2.test"),
+        listener.accept(Box::new(other), Vec::new),
+    );
+    talk(secured).await;
+    let (sent, received) = tap.await.expect("no panic").expect("no failure");
+    for wire in [sent, received] {
+        assert!(wire.len() > 200, "{}", wire.len());
+        assert!(!wire.windows(5).any(|bytes| bytes == b"hello"));
+    }
+}
+
+#[tokio::test]
+async fn a_node_with_another_secret_is_refused_and_both_sides_say_so() {
+    let (dialled, accepted) = meet(&of(&[OLD]), &of(&[NEW]), &[]).await;
+    let dialled = dialled.err().expect("another secret").to_string();
+    assert!(dialled.contains("does not know a secret"), "{dialled}");
+    let accepted = accepted.err().expect("another secret").to_string();
+    assert!(accepted.contains("same `secret`"), "{accepted}");
+}
+
+#[tokio::test]
+async fn the_same_secret_in_another_cluster_opens_nothing() {
+    let other = guard(&config("n").secret(OLD).cluster("other"));
+    let (dialled, accepted) = meet(&of(&[OLD]), &other, &[]).await;
+    assert!(matches!(dialled, Err(SecureError::OtherSecret)));
+    assert!(accepted.is_err());
+}
+
+#[tokio::test]
+async fn a_secret_is_changed_node_by_node_without_an_interruption() {
+    let steps = [&[OLD][..], &[OLD, NEW], &[NEW, OLD], &[NEW]].map(of);
+    for neighbours in steps.windows(2) {
+        let [before, after] = neighbours else {
+            unreachable!("windows of two");
+        };
+        talk(meet(before, after, &[]).await).await;
+        talk(meet(after, before, &[]).await).await;
+    }
+    let (dialled, accepted) = meet(&steps[0], &steps[3], &[]).await;
+    assert!(dialled.is_err() && accepted.is_err());
+}
+
+#[tokio::test]
+async fn without_encryption_there_is_no_link_to_a_node_with_a_secret() {
+    let with = of(&[OLD]);
+    let hello = b"\0\0\0\x20\0TwCS\x01\x01\x08sessions\x02n1abcdefgh\0";
+    let (refused, alert) = answer_to(hello, async |io| with.accept(io, Vec::new).await).await;
+    assert!(matches!(refused, Err(SecureError::NotTls)));
+    assert!(alert.len() < 16, "{alert:?}");
+    let (refused, _) = answer_to(hello, async |io| with.dial(io, "n").await).await;
+    let text = refused.err().expect("no TLS").to_string();
+    assert!(
+        text.contains("not TLS") && text.contains("`secret`"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_stranger_is_read_for_four_kibibytes_at_most() {
+    let node = of(&[OLD]);
+    // The head of a record that holds a handshake message of 16 000 bytes, and its begin.
+    let mut endless = vec![0x16, 3, 1, 0x3e, 0x80, 1, 0, 0x3e, 0x7c];
+    endless.resize(100_000, 7);
+    let (mut far, near) = duplex(256 * 1024);
+    far.write_all(&endless).await.expect("room for it");
+    let refused = node.accept(Box::new(near), Vec::new).await;
+    let text = refused.err().expect("too much").to_string();
+    assert!(text.contains("4096 bytes"), "{text}");
+}
+
+#[tokio::test]
+async fn a_replayed_handshake_proves_nothing() {
+    let (dialler, listener) = (of(&[OLD]), of(&[OLD]));
+    let Tapped { one, other, tap } = tapped();
+    let secured = tokio::join!(
+        dialler.dial(Box::new(one), "node2.test"),
+        listener.accept(Box::new(other), Vec::new),
+    );
+    talk(secured).await;
+    let (by_dialler, by_listener) = tap.await.expect("no panic").expect("no failure");
+    let (refused, _) = answer_to(&by_dialler, async |io| listener.accept(io, Vec::new).await).await;
+    assert!(refused.is_err());
+    let (refused, _) = answer_to(&by_listener, async |io| dialler.dial(io, "n").await).await;
+    assert!(refused.is_err());
+}
+
+#[tokio::test]
+async fn a_reflected_handshake_proves_nothing() {
+    let node = of(&[OLD]);
+    // What the node says as dialler is all that comes back.
+    let (far, near) = duplex(64 * 1024);
+    let (mut read, mut write) = tokio::io::split(far);
+    let (refused, _) = tokio::join!(
+        node.dial(Box::new(near), "node2.test"),
+        tokio::io::copy(&mut read, &mut write),
+    );
+    assert!(refused.is_err());
+}
+
+#[test]
+fn neither_secrets_nor_keys_are_shown() {
+    let config = config("n").secret(OLD).secret(NEW);
+    let shown = format!(
+        "{:?} {:?} {:?}",
+        config,
+        config.settings().expect("valid"),
+        guard(&config)
+    );
+    assert!(shown.contains("Guard(secret)"), "{shown}");
+    let shown = shown.to_lowercase();
+    assert!(
+        !shown.contains(&OLD[..8]) && !shown.contains(&NEW[..8]),
+        "{shown}"
+    );
+    assert!(!shown.contains("14, 157, 63"), "{shown}");
+}

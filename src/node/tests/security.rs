@@ -1,0 +1,78 @@
+//! Clusters with a secret, and who knocks at their doors.
+
+use futures_util::FutureExt as _;
+
+use super::*;
+use crate::node::Stats;
+
+const SECRET: &str = "0e9d3fbd27f2b1f9a0f1c4677d9a1e5b88c6c1a25ddf7a4c903bfe6f2240d7e3";
+const NEXT: &str = "5bd1c7f0a2e84996b3d7f1a05c6e8f92d40b7a6311c9e5f8273d6a9be0415c8d";
+
+fn start_knowing(network: &MemoryNetwork, port: u16, peers: &[u16], secrets: &[&str]) -> Cluster {
+    let config = config(&format!("n{port}"), port, peers);
+    let secrets = secrets.iter().copied();
+    start_with(network, port, &secrets.fold(config, ClusterConfig::secret))
+}
+
+async fn linked(one: &Cluster, two: &Cluster) {
+    one.ready().await;
+    two.ready().await;
+    settle(one, two.node_name(), MemberState::Up).await;
+    settle(two, one.node_name(), MemberState::Up).await;
+}
+
+#[tokio::test]
+async fn nodes_with_a_secret_replicate_and_join() {
+    let network = MemoryNetwork::default();
+    let one = start_knowing(&network, 1, &[2], &[SECRET]);
+    let before = create(one.node());
+    let two = start_knowing(&network, 2, &[1], &[SECRET]);
+    linked(&one, &two).await;
+    assert!(holds(&two, &before), "received on joining");
+    let after = create(two.node());
+    wait_until("it is replicated", || holds(&one, &after)).await;
+}
+
+#[tokio::test]
+async fn strangers_are_counted_and_live_links_go_on() {
+    let network = MemoryNetwork::default();
+    let one = start_knowing(&network, 1, &[2], &[SECRET]);
+    let two = start_knowing(&network, 2, &[1], &[SECRET]);
+    linked(&one, &two).await;
+    let received = |stats: Stats| stats.members[0].received_bytes;
+    let mut events = one.events();
+    let wrong_secret = start_knowing(&network, 3, &[1], &[NEXT]);
+    let no_secret = start_knowing(&network, 4, &[1], &[]);
+    wait_until("both are refused", || {
+        let refused = [&wrong_secret, &no_secret].map(|stranger| stranger.stats().refused);
+        one.stats().refused >= 2 && refused.iter().all(|refused| *refused > 0)
+    })
+    .await;
+    assert_eq!(wrong_secret.ready().await, Readiness::Alone);
+    assert_eq!(events.recv().now_or_never(), None, "nobody came or went");
+    let before = received(one.stats());
+    let key = create(two.node());
+    wait_until("the link goes on", || holds(&one, &key)).await;
+    assert!(received(one.stats()) > before);
+    assert!(!holds(&wrong_secret, &key) && !holds(&no_secret, &key));
+}
+
+#[tokio::test]
+async fn a_running_cluster_changes_its_secret_and_keeps_its_sessions() {
+    let network = MemoryNetwork::default();
+    let mut one = start_knowing(&network, 1, &[2], &[SECRET]);
+    let mut two = start_knowing(&network, 2, &[1], &[SECRET]);
+    linked(&one, &two).await;
+    let key = create(one.node());
+    for secrets in [&[SECRET, NEXT][..], &[NEXT, SECRET], &[NEXT]] {
+        one.leave().await;
+        drop(one);
+        one = start_knowing(&network, 1, &[2], secrets);
+        linked(&one, &two).await;
+        two.leave().await;
+        drop(two);
+        two = start_knowing(&network, 2, &[1], secrets);
+        linked(&one, &two).await;
+        assert!(holds(&one, &key) && holds(&two, &key));
+    }
+}
