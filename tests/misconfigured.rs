@@ -3,11 +3,12 @@
 
 mod support;
 
-use std::net::TcpListener;
+use std::{env, fs, net::TcpListener, process, sync::Arc};
 
 use crate::support::{
     process::{NodePlan, StartFailure},
     processes::{Node, Refusal, plan, plans, start_all, state_of},
+    secret::SecretFile,
     visitor::Visitor,
 };
 
@@ -53,6 +54,50 @@ async fn plaintext_beyond_this_machine_must_be_asked_for() {
     let refusal = refused(plan).await;
     assert!(refusal.log.contains("192.0.2.1:4100"), "{refusal:?}");
     assert!(refusal.log.contains("insecure_plaintext"), "{refusal:?}");
+    assert!(refusal.log.contains("openssl rand -hex 32"), "{refusal:?}");
+}
+
+#[tokio::test]
+async fn plaintext_beyond_this_machine_is_warned_of_at_each_start() {
+    let mut plan = plan("node1");
+    plan.flags = vec!["--insecure-plaintext".to_owned()];
+    for _ in 0..2 {
+        let node = Node::start(plan).await;
+        node.until_logged(&["WARN", "neither encrypted nor authenticated"])
+            .await;
+        plan = node.kill().await;
+    }
+}
+
+#[tokio::test]
+async fn weak_and_missing_secrets_are_named_and_not_shown() {
+    let weak = env::temp_dir().join(format!("weak-{}", process::id()));
+    fs::write(&weak, "correct horse").expect("files can be written for a while");
+    let mut plan = plan("node1");
+    plan.flags = vec!["--secret-file".to_owned(), weak.display().to_string()];
+    let refusal = refused(plan.clone()).await;
+    assert!(refusal.log.contains(&plan.flags[1]), "{refusal:?}");
+    assert!(refusal.log.contains("openssl rand -hex 32"), "{refusal:?}");
+    assert!(!refusal.log.contains("horse"), "{refusal:?}");
+    fs::remove_file(&weak).expect("just written");
+    let refusal = refused(plan).await;
+    assert!(refusal.log.contains("cannot be read"), "{refusal:?}");
+}
+
+#[tokio::test]
+async fn nodes_with_different_secrets_do_not_meet_and_both_say_why() {
+    let [first, mut second] = plans(&["node1", "node2"])
+        .try_into()
+        .expect("two were asked for");
+    let other = SecretFile::new().expect("files can be written for a while");
+    second.secret = Some(Arc::new(other));
+    let first = Node::start(first).await;
+    let second = Node::start(second).await;
+    for node in [&first, &second] {
+        node.until_ready().await;
+        node.until_logged(&["same `secret`"]).await;
+        assert!(node.status().await["refused"].as_u64() > Some(0));
+    }
 }
 
 #[tokio::test]

@@ -10,8 +10,9 @@
 //! One node, to be run behind a balancer of your own:
 //!
 //! ```sh
+//! openssl rand -hex 32 > secret
 //! cargo run --release --example hit_counter -- node --name node1 --http 127.0.0.1:8081 \
-//!     --listen 127.0.0.1:4101 --peer 127.0.0.1:4102
+//!     --listen 127.0.0.1:4101 --peer 127.0.0.1:4102 --secret-file secret
 //! ```
 
 mod app;
@@ -21,6 +22,7 @@ mod node;
 mod page;
 mod process;
 mod scenario;
+mod secret;
 mod stop;
 mod visitor;
 

@@ -1,11 +1,6 @@
 //! One node: its flags, its start and its orderly end.
 
-use std::{
-    fs, io,
-    num::NonZeroUsize,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{io, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 use tokio::net::TcpListener;
@@ -45,13 +40,14 @@ pub(crate) struct NodeArgs {
     /// Whether a visitor who meets another node each time reads what he wrote on the last one
     #[arg(long, value_enum, default_value_t)]
     consistency: ConsistencyArg,
-    /// Holds the key for read-your-writes, the same on all nodes, as `openssl rand -base64 32`
-    /// makes it [default: a key that everybody knows, for development]
-    #[arg(long, value_name = "FILE")]
-    consistency_key_file: Option<PathBuf>,
     /// Seconds after which an unused session ends [default: 1800]
     #[arg(long, value_name = "SECONDS")]
     idle_timeout: Option<u64>,
+    /// Holds the secret by which nodes know each other, the same on all, as `openssl rand -hex 32`
+    /// makes it; a second line holds the one to come or the one that was [default: none, peers on
+    /// this machine only]
+    #[arg(long, value_name = "FILE", conflicts_with = "insecure_plaintext")]
+    secret_file: Option<PathBuf>,
     /// Talk to peers beyond this machine without encryption
     #[arg(long)]
     insecure_plaintext: bool,
@@ -92,7 +88,7 @@ enum ConsistencyArg {
 /// Runs the node until SIGTERM or ctrl-C.
 pub(crate) async fn run(args: NodeArgs) -> Result<(), BoxError> {
     let stop = stop_signal()?;
-    let cluster = Cluster::start(cluster_config(&args)?).await?;
+    let cluster = Cluster::start(cluster_config(&args)).await?;
     let sessions = session_layer(&args, &cluster)?;
     let listener = TcpListener::bind(&args.http)
         .await
@@ -138,12 +134,15 @@ async fn serve(
     Ok(())
 }
 
-fn cluster_config(args: &NodeArgs) -> Result<ClusterConfig, BoxError> {
+fn cluster_config(args: &NodeArgs) -> ClusterConfig {
     let mut config = ClusterConfig::new(&args.name)
         .listen(&args.listen)
         .peers(&args.peers);
-    if let ConsistencyArg::ReadYourWrites = args.consistency {
-        config = config.consistency_key(consistency_key(args.consistency_key_file.as_deref())?);
+    if let Some(file) = &args.secret_file {
+        config = config.secret_file(file);
+    } else if let ConsistencyArg::ReadYourWrites = args.consistency {
+        tracing::warn!("without --secret-file: for development only");
+        config = config.consistency_key(DEVELOPMENT_KEY);
     }
     if let Some(route) = &args.route {
         config = config.route(route);
@@ -151,19 +150,7 @@ fn cluster_config(args: &NodeArgs) -> Result<ClusterConfig, BoxError> {
     if args.insecure_plaintext {
         config = config.insecure_plaintext();
     }
-    Ok(config)
-}
-
-fn consistency_key(file: Option<&Path>) -> Result<String, BoxError> {
-    let Some(file) = file else {
-        tracing::warn!("without --consistency-key-file: for development only");
-        return Ok(DEVELOPMENT_KEY.to_owned());
-    };
-    let key = fs::read_to_string(file).map_err(|source| KeyFileError {
-        file: file.to_owned(),
-        source,
-    })?;
-    Ok(key)
+    config
 }
 
 fn session_layer(args: &NodeArgs, cluster: &Cluster) -> Result<ClusterSessionLayer, BoxError> {
@@ -194,15 +181,5 @@ fn session_layer(args: &NodeArgs, cluster: &Cluster) -> Result<ClusterSessionLay
 #[error("cannot serve http on {addr}: choose another --http address, or port 0 for a free one")]
 struct HttpBindError {
     addr: String,
-    source: io::Error,
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "cannot read the key in {}: make the file with `openssl rand -base64 32`",
-    file.display()
-)]
-struct KeyFileError {
-    file: PathBuf,
     source: io::Error,
 }

@@ -9,7 +9,7 @@ use std::{
     path::Path,
     process::{ExitStatus, Stdio},
     sync::{
-        LazyLock,
+        Arc, LazyLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -20,6 +20,8 @@ use tokio::{
     process::{Child, Command},
 };
 
+use super::secret::SecretFile;
+
 /// How a node is to be run, the first time and after each crash.
 #[derive(Clone, Debug)]
 pub(crate) struct NodePlan {
@@ -27,6 +29,8 @@ pub(crate) struct NodePlan {
     pub(crate) http: SocketAddr,
     pub(crate) listen: SocketAddr,
     pub(crate) peers: Vec<SocketAddr>,
+    /// By what it proves itself, and its peers prove themselves.
+    pub(crate) secret: Option<Arc<SecretFile>>,
     /// Further flags.
     pub(crate) flags: Vec<String>,
 }
@@ -39,6 +43,7 @@ impl NodePlan {
             http: free_addr()?,
             listen: free_addr()?,
             peers: Vec::new(),
+            secret: None,
             flags: Vec::new(),
         })
     }
@@ -52,6 +57,9 @@ impl NodePlan {
             .args(["--listen", &self.listen.to_string()]);
         for peer in &self.peers {
             command.args(["--peer", &peer.to_string()]);
+        }
+        if let Some(secret) = &self.secret {
+            command.arg("--secret-file").arg(secret.path());
         }
         command.args(&self.flags);
         command

@@ -1,7 +1,7 @@
 //! The how-to's test: hits through a balancer while the nodes are killed and restarted by turns.
 
 use std::{
-    env::current_exe, io, net::SocketAddr, path::PathBuf, pin::pin, process::ExitCode,
+    env::current_exe, io, net::SocketAddr, path::PathBuf, pin::pin, process::ExitCode, sync::Arc,
     time::Duration,
 };
 
@@ -13,6 +13,7 @@ use crate::{
     balancer::Balancer,
     browser::Browser,
     process::{NodePlan, NodeProcess, StartFailure},
+    secret::SecretFile,
     stop::stop_signal,
     visitor::Visitor,
 };
@@ -95,12 +96,14 @@ impl Nodes {
 
     async fn try_start() -> Result<Self, NodesError> {
         let executable = current_exe()?;
+        let secret = Arc::new(SecretFile::new()?);
         let mut plans = vec![NodePlan::new("node1")?, NodePlan::new("node2")?];
         let addresses: Vec<_> = plans.iter().map(|plan| plan.listen).collect();
         for plan in &mut plans {
             plan.peers = addresses.clone();
             plan.peers.retain(|peer| *peer != plan.listen);
             plan.flags = vec!["--route".to_owned(), plan.name.clone()];
+            plan.secret = Some(Arc::clone(&secret));
         }
         let mut nodes = Self {
             executable,

@@ -10,5 +10,7 @@ pub(crate) mod namespaces;
 #[path = "../../examples/hit_counter/process.rs"]
 pub(crate) mod process;
 pub(crate) mod processes;
+#[path = "../../examples/hit_counter/secret.rs"]
+pub(crate) mod secret;
 pub(crate) mod stopwatch;
 pub(crate) mod visitor;

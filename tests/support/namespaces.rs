@@ -6,15 +6,17 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{self, Command},
+    sync::Arc,
 };
 
-use super::{process::NodePlan, processes::hit_counter};
+use super::{process::NodePlan, processes::hit_counter, secret::SecretFile};
 
 /// Both namespaces. Dropping it removes them.
 #[derive(Debug)]
 pub(crate) struct Namespaces {
     names: [String; 2],
     scripts: [PathBuf; 2],
+    secret: Arc<SecretFile>,
 }
 
 impl Namespaces {
@@ -25,7 +27,12 @@ impl Namespaces {
             Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}.sh", names[side]))
         });
         // From here on what is there is taken down again.
-        let both = Self { names, scripts };
+        let secret = Arc::new(SecretFile::new()?);
+        let both = Self {
+            names,
+            scripts,
+            secret,
+        };
         for side in [0, 1] {
             let name = &both.names[side];
             ip(&["netns", "add", name])?;
@@ -67,7 +74,8 @@ impl Namespaces {
             http: SocketAddr::from((there(side), 8080)),
             listen: SocketAddr::from((cabled(side), 4100)),
             peers: vec![SocketAddr::from((cabled(1 - side), 4100))],
-            flags: vec!["--insecure-plaintext".to_owned()],
+            secret: Some(Arc::clone(&self.secret)),
+            flags: Vec::new(),
         };
         (plan, &self.scripts[side])
     }

@@ -8,7 +8,10 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{self, ExitStatus},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -17,6 +20,7 @@ use serde_json::Value;
 use super::{
     browser::Browser,
     process::{NodePlan, NodeProcess, StartFailure},
+    secret::SecretFile,
 };
 
 /// A node that runs. Dropping it kills it.
@@ -192,13 +196,16 @@ pub(crate) fn send_signal(process: u32, signal: Signal) {
     assert!(status.expect("there is a shell").success());
 }
 
-/// Plans for nodes of these names, each of which knows all others.
+/// Plans for nodes of these names, each of which knows all others, and the secret of all.
 pub(crate) fn plans(names: &[&str]) -> Vec<NodePlan> {
     let mut plans: Vec<_> = names.iter().map(|name| plan(name)).collect();
+    let secret = SecretFile::new().expect("files can be written for a while");
+    let secret = Arc::new(secret);
     let addresses: Vec<_> = plans.iter().map(|plan| plan.listen).collect();
     for plan in &mut plans {
         plan.peers = addresses.clone();
         plan.peers.retain(|peer| *peer != plan.listen);
+        plan.secret = Some(Arc::clone(&secret));
     }
     plans
 }

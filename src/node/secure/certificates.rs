@@ -139,9 +139,7 @@ fn described(error: &Error) -> String {
         // Authorities of the same name differ in what they sign with.
         Error::InvalidCertificate(
             CertificateError::UnknownIssuer | CertificateError::BadSignature,
-        ) => {
-            "does not come from the authority given as `ca`".to_owned()
-        }
+        ) => "does not come from the authority given as `ca`".to_owned(),
         Error::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
         ) => "is not for the name given as `tls_name`".to_owned(),
