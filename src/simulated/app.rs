@@ -21,6 +21,7 @@ use crate::{Cluster, ClusterConfig, ClusterSessionLayer, Session, SessionError, 
 
 pub(super) const HTTP_PORT: u16 = 80;
 const LINK_PORT: u16 = 4100;
+const SECRET: &str = "0e9d3fbd27f2b1f9a0f1c4677d9a1e5b88c6c1a25ddf7a4c903bfe6f2240d7e3";
 /// Tells which operation of the history a request is.
 pub(super) const OP: &str = "x-op";
 
@@ -32,8 +33,12 @@ pub(super) async fn serve(stage: Arc<Stage>, node: usize) -> turmoil::Result {
     let config = ClusterConfig::new(name(node))
         .listen(address(node))
         .peers((0..plan.nodes).filter(|other| *other != node).map(address))
-        .log_records(plan.log_records)
-        .insecure_plaintext();
+        .log_records(plan.log_records);
+    let config = if plan.encrypted {
+        config.secret(SECRET)
+    } else {
+        config.insecure_plaintext()
+    };
     let sockets = Arc::default();
     let outside = network::outside(plan.seed, life, plan.skews_ms[node], &sockets);
     let cluster = Cluster::start_in(&config, outside)?;

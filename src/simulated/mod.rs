@@ -46,6 +46,13 @@ fn holds_in_gusty_and_wild_weather() {
 }
 
 #[test]
+fn holds_with_encrypted_links_too() {
+    for seed in ENCRYPTED_SEEDS {
+        verify(&run_by(Plan::of(seed).encrypted()), seed);
+    }
+}
+
+#[test]
 fn equal_seeds_give_equal_histories() {
     for seed in [3, 12, 16] {
         let (one, other) = (run(seed), run(seed));
@@ -81,7 +88,11 @@ fn replays() {
 }
 
 fn run(seed: u64) -> Run {
-    let plan = Plan::of(seed);
+    run_by(Plan::of(seed))
+}
+
+fn run_by(plan: Plan) -> Run {
+    let seed = plan.seed;
     let stage = Arc::new(Stage::new(plan.clone()));
     let mut sim = turmoil::Builder::new()
         .rng_seed(seed)
@@ -197,6 +208,7 @@ fn parse(range: &str) -> Range<u64> {
 }
 
 const SEEDS: Range<u64> = 0..24;
+const ENCRYPTED_SEEDS: Range<u64> = 100..106;
 /// Rules that a few runs show to be broken.
 const MUTANTS: [Mutant; 5] = [
     Mutant::NeverRepair,

@@ -21,6 +21,9 @@ pub(super) struct Plan {
     pub(super) weather: Weather,
     pub(super) log_records: usize,
     pub(super) skews_ms: Vec<i64>,
+    /// Keys are real, and with them the lengths and times of messages: such a run cannot be
+    /// repeated exactly.
+    pub(super) encrypted: bool,
 }
 
 impl Plan {
@@ -41,6 +44,14 @@ impl Plan {
             weather,
             log_records,
             skews_ms: (0..nodes).map(skew).collect(),
+            encrypted: false,
+        }
+    }
+
+    pub(super) fn encrypted(self) -> Self {
+        Self {
+            encrypted: true,
+            ..self
         }
     }
 }
