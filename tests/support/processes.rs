@@ -114,6 +114,11 @@ impl Node {
         self.process.http
     }
 
+    /// Where other nodes connect.
+    pub(crate) fn links(&self) -> SocketAddr {
+        self.plan.listen
+    }
+
     /// What it has logged so far.
     pub(crate) fn log(&self) -> String {
         self.log.text()

@@ -1,0 +1,167 @@
+//! Connections to the port of the links by those who do not know the secret, while the nodes serve
+//! a load: they cost little, end soon, and change nothing.
+#![cfg(target_os = "linux")] // other systems have one loopback address, and strangers need many
+
+mod support;
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+    task::JoinSet,
+};
+
+use crate::support::{
+    load::Load,
+    processes::{Node, PATIENCE, plans, start_all},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_of_all_kinds_are_refused_and_disturb_nobody() {
+    let nodes = start_all(plans(&["node1", "node2"])).await;
+    let load = Load::start(hosts(&nodes), 4, Duration::from_secs(5));
+    load.until_answered(500).await;
+    let before: Vec<u64> = nodes.iter().map(Node::resident_bytes).collect();
+
+    let mut strangers = JoinSet::new();
+    for (number, host) in (2..=31).zip(1..) {
+        for kind in KINDS {
+            let node = &nodes[number % nodes.len()];
+            strangers.spawn(kind.visit(Ipv4Addr::new(127, 0, 1, host), node.links()));
+        }
+    }
+    let count = strangers.len() as u64;
+    load.until_answered(500).await;
+    // Each is let go of, also those that do nothing, or go on for ever.
+    let all = tokio::time::timeout(PATIENCE, strangers.join_all()).await;
+    all.expect("no stranger is kept");
+
+    load.until_answered(500).await;
+    load.stop().await.assert_nothing_lost();
+    let mut refused = 0;
+    for (node, before) in nodes.iter().zip(before) {
+        let grown = node.resident_bytes().saturating_sub(before);
+        println!("{} grew by {} KiB", node.name(), grown / 1024);
+        assert!(grown < BOUND, "{} grew by {grown}", node.name());
+        let status = node.until_ready().await;
+        refused += status["refused"].as_u64().expect("a count");
+        let log = node.log();
+        assert!(!log.contains("member disappeared"), "{log}");
+        assert!(!log.contains("panicked"), "{log}");
+        let lines = log.lines().filter(|line| line.contains("127.0.1."));
+        let lines = lines.count();
+        assert!((1..=10).contains(&lines), "{lines} lines: {log}");
+    }
+    assert!(refused >= count, "{refused} of {count}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_at_the_door_keep_no_member_out() {
+    let mut nodes = start_all(plans(&["node1", "node2"])).await;
+    let node2 = nodes.pop().expect("two were started");
+    let node1 = nodes.pop().expect("two were started");
+    // All slots, taken again whenever one is free.
+    let mut strangers = JoinSet::new();
+    for host in 1..=16 {
+        for _ in 0..8 {
+            let door = node1.links();
+            strangers.spawn(async move {
+                loop {
+                    Kind::Silent
+                        .visit(Ipv4Addr::new(127, 0, 1, host), door)
+                        .await;
+                }
+            });
+        }
+    }
+    node1
+        .until("strangers without a slot", |status| {
+            status["refused"].as_u64() > Some(16)
+        })
+        .await;
+    let node2 = Node::start(node2.kill().await).await;
+    node2.until_ready().await;
+    node2.until_sees(&node1, &["up"]).await;
+    node1.until_sees(&node2, &["up"]).await;
+    strangers.shutdown().await;
+}
+
+fn hosts(nodes: &[Node]) -> Vec<SocketAddr> {
+    nodes.iter().map(Node::http).collect()
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    /// Connects and says nothing.
+    Silent,
+    /// Is gone at once.
+    Gone,
+    /// Looks for another protocol.
+    Browser,
+    /// Knows the protocol and the names, but no encryption.
+    Plaintext,
+    /// Announces a long handshake message and sends it byte by byte.
+    Slow,
+    /// Announces a long handshake message and more of them, as fast as it can.
+    Endless,
+}
+
+const KINDS: [Kind; 6] = [
+    Kind::Silent,
+    Kind::Gone,
+    Kind::Browser,
+    Kind::Plaintext,
+    Kind::Slow,
+    Kind::Endless,
+];
+
+impl Kind {
+    /// Returns when the node has ended the connection.
+    async fn visit(self, from: Ipv4Addr, door: SocketAddr) {
+        let stream = connect(from, door).await;
+        let stream = stream.expect("the port is open to everybody");
+        // A reset is an end, too.
+        let _ = self.talk(stream).await;
+    }
+
+    async fn talk(self, mut stream: TcpStream) -> io::Result<()> {
+        match self {
+            Self::Silent => {}
+            Self::Gone => return Ok(()),
+            Self::Browser => stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await?,
+            Self::Plaintext => stream.write_all(HELLO).await?,
+            Self::Slow => {
+                for byte in RECORD.iter().chain(&[0; 16_000]) {
+                    stream.write_all(&[*byte]).await?;
+                    // Not a wait for anything: this stranger is slow.
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
+            Self::Endless => loop {
+                stream.write_all(RECORD).await?;
+                stream.write_all(&[0; 16_000]).await?;
+            },
+        }
+        let mut last_words = Vec::new();
+        stream.read_to_end(&mut last_words).await?;
+        assert!(last_words.len() < 64, "{last_words:?}");
+        Ok(())
+    }
+}
+
+async fn connect(from: Ipv4Addr, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::from((from, 0)))?;
+    socket.connect(to).await
+}
+
+const HELLO: &[u8] = b"\0\0\0\x1a\0TwCS\x01\x01\x08sessions\x02n9abcdefgh\0";
+/// The head of a TLS record with 16 000 bytes of a handshake message of 60 000.
+const RECORD: &[u8] = &[0x16, 3, 1, 0x3e, 0x80, 1, 0, 0xea, 0x60];
+/// 64 strangers of 64 KiB each, and as much again for the load and what the allocator keeps.
+const BOUND: u64 = 16 << 20;
