@@ -174,10 +174,7 @@ async fn missing_key_is_an_error_that_shows_how_to_make_one() {
     let error = layer.check().unwrap_err();
     assert_eq!(error, LayerError::NoConsistencyKey);
     let text = error.to_string();
-    for word in [
-        "`openssl rand -base64 32`",
-        "`ClusterConfig::consistency_key`",
-    ] {
+    for word in ["`openssl rand -hex 32`", "`ClusterConfig::consistency_key`"] {
         assert!(text.contains(word), "{word} is not in: {text}");
     }
     let panic = catch_unwind(AssertUnwindSafe(|| {
@@ -198,7 +195,7 @@ async fn weak_key_is_an_error_at_start() {
     for weak in ["hunter2", &"00".repeat(32)] {
         let config = ClusterConfig::standalone().consistency_key(weak);
         let error = Cluster::start(config).await.unwrap_err().to_string();
-        assert!(error.contains("`openssl rand -base64 32`"), "{error}");
+        assert!(error.contains("`openssl rand -hex 32`"), "{error}");
         assert!(!error.contains(weak), "{error}");
     }
 }

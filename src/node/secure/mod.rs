@@ -11,7 +11,7 @@ mod identity;
 mod reload;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::{
     fmt,
@@ -71,7 +71,7 @@ impl Guard {
             Security::Plaintext { .. } => Kind::Plaintext,
             Security::Secrets(secrets) => {
                 let proof = identity::proof(secrets, &settings.cluster);
-                let tls = proof.and_then(|proof| Tls::new(proof));
+                let tls = proof.and_then(Tls::new);
                 Kind::Secret(tls.expect("derived keys suit every configuration"))
             }
             Security::Certificates(given) => {

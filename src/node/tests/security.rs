@@ -3,7 +3,10 @@
 use futures_util::FutureExt as _;
 
 use super::*;
-use crate::node::Stats;
+use crate::node::{
+    Stats,
+    secure::tests::certificates::{Files, authority},
+};
 
 const SECRET: &str = "0e9d3fbd27f2b1f9a0f1c4677d9a1e5b88c6c1a25ddf7a4c903bfe6f2240d7e3";
 const NEXT: &str = "5bd1c7f0a2e84996b3d7f1a05c6e8f92d40b7a6311c9e5f8273d6a9be0415c8d";
@@ -75,4 +78,31 @@ async fn a_running_cluster_changes_its_secret_and_keeps_its_sessions() {
         linked(&one, &two).await;
         assert!(holds(&one, &key) && holds(&two, &key));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn certificates_that_are_replaced_are_used_by_the_next_link() {
+    let network = MemoryNetwork::default();
+    let files = Files::new();
+    files.put(&authority(), &["127.0.0.1"]);
+    let start = |port, peers| {
+        let config = config(&format!("n{port}"), port, peers);
+        start_with(&network, port, &files.protect(config))
+    };
+    let (one, two) = (start(1, &[2]), start(2, &[1]));
+    linked(&one, &two).await;
+    // Nobody takes these for those before, so a link shows that both nodes have read them.
+    files.put(&authority(), &["127.0.0.1"]);
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    network.cut();
+    settle(&one, "n2", MemberState::Down).await;
+    network.heal();
+    linked(&one, &two).await;
+    // Half a file is none: what was read before is still good.
+    files.break_certificate();
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    network.cut();
+    settle(&one, "n2", MemberState::Down).await;
+    network.heal();
+    linked(&one, &two).await;
 }

@@ -16,10 +16,10 @@ use super::*;
 use crate::node::secure::{Kind, read};
 
 /// A directory with the files of one node, gone when it is dropped.
-struct Files(PathBuf);
+pub(in crate::node) struct Files(PathBuf);
 
 impl Files {
-    fn new() -> Self {
+    pub(in crate::node) fn new() -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let unique = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("tls-{}-{unique}", std::process::id()));
@@ -27,7 +27,7 @@ impl Files {
         Self(path)
     }
 
-    fn put(&self, authority: &Authority, names: &[&str]) {
+    pub(in crate::node) fn put(&self, authority: &Authority, names: &[&str]) {
         self.put_params(authority, params(names));
     }
 
@@ -39,9 +39,17 @@ impl Files {
         fs::write(self.0.join("ca.pem"), authority.pem()).expect("writable");
     }
 
+    pub(in crate::node) fn break_certificate(&self) {
+        fs::write(self.0.join("cert.pem"), "half a fi").expect("writable");
+    }
+
     fn config(&self) -> ClusterConfig {
+        self.protect(config("n"))
+    }
+
+    pub(in crate::node) fn protect(&self, config: ClusterConfig) -> ClusterConfig {
         let file = |name| self.0.join(name);
-        config("n").tls(file("cert.pem"), file("key.pem"), file("ca.pem"))
+        config.tls(file("cert.pem"), file("key.pem"), file("ca.pem"))
     }
 
     fn refused(&self, config: &ClusterConfig, words: &[&str]) {
@@ -59,9 +67,9 @@ impl Drop for Files {
     }
 }
 
-type Authority = CertifiedIssuer<'static, KeyPair>;
+pub(in crate::node) type Authority = CertifiedIssuer<'static, KeyPair>;
 
-fn authority() -> Authority {
+pub(in crate::node) fn authority() -> Authority {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("valid")
@@ -190,7 +198,7 @@ async fn changed_files_are_taken_in_and_unusable_ones_are_not() {
     files.put(&new, &["node1.test"]);
     assert!(one.reload(now()).expect("valid"));
     talk(meet(&one, &two, &["node1.test"]).await).await;
-    fs::write(files.0.join("cert.pem"), "half a fi").expect("writable");
+    files.break_certificate();
     assert!(one.reload(now()).is_err());
     talk(meet(&one, &two, &["node1.test"]).await).await;
 }
