@@ -27,6 +27,13 @@ pub(crate) enum Security {
 }
 
 impl Security {
+    /// Wipes the secrets, once what proves them has been made.
+    pub(crate) fn forget_secrets(&mut self) {
+        if let Self::Secrets(secrets) = self {
+            secrets.clear();
+        }
+    }
+
     /// Whether links may leave this machine.
     pub(crate) const fn allows_anywhere(&self) -> bool {
         match self {
@@ -142,6 +149,15 @@ mod tests {
         }
         let settings = node().settings().expect("loopback");
         assert_eq!(settings.security, Security::Plaintext { anywhere: false });
+    }
+
+    #[test]
+    fn secrets_can_be_wiped_and_links_stay_protected() {
+        let settings = node().secret(SECRET).settings().expect("valid");
+        let mut security = settings.security;
+        security.forget_secrets();
+        assert_eq!(security, Security::Secrets(Vec::new()));
+        assert!(security.allows_anywhere());
     }
 
     #[test]

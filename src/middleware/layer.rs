@@ -227,7 +227,7 @@ impl ClusterSessionLayer {
     /// have. If it lacks some of that, loading the session waits for it, in all for
     /// [`catch_up_timeout`](ClusterConfig::catch_up_timeout) at most; otherwise it costs the check
     /// of a signature. Say the same on all nodes, and give all the same
-    /// [`consistency_key`](ClusterConfig::consistency_key).
+    /// [`secret`](ClusterConfig::secret) or [`consistency_key`](ClusterConfig::consistency_key).
     ///
     /// Writes of [filtered](Self::with_filter) requests, those made after the response's head, and
     /// those of requests that run at the same time on another node are not part of it.

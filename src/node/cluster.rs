@@ -83,9 +83,10 @@ impl Cluster {
 
     /// As [`start`](Self::start), in a world of one's own.
     pub(crate) fn start_in(config: &ClusterConfig, outside: Outside) -> Result<Self, StartError> {
-        let settings = config.settings()?;
+        let mut settings = config.settings()?;
         Handle::try_current().map_err(|_| StartError::NoRuntime)?;
         let guard = Guard::new(&settings, outside.unix_time())?;
+        settings.security.forget_secrets();
         info!(node = %settings.node, cluster = %settings.cluster, "Cluster is about to start");
         if let Security::Plaintext { anywhere: true } = settings.security {
             warn!(

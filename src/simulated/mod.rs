@@ -48,7 +48,7 @@ fn holds_in_gusty_and_wild_weather() {
 #[test]
 fn holds_with_encrypted_links_too() {
     for seed in ENCRYPTED_SEEDS {
-        verify(&run_by(Plan::of(seed).encrypted()), seed);
+        verify(&run_by(&Plan::of(seed).encrypted()), seed);
     }
 }
 
@@ -88,10 +88,10 @@ fn replays() {
 }
 
 fn run(seed: u64) -> Run {
-    run_by(Plan::of(seed))
+    run_by(&Plan::of(seed))
 }
 
-fn run_by(plan: Plan) -> Run {
+fn run_by(plan: &Plan) -> Run {
     let seed = plan.seed;
     let stage = Arc::new(Stage::new(plan.clone()));
     let mut sim = turmoil::Builder::new()
@@ -109,7 +109,7 @@ fn run_by(plan: Plan) -> Run {
     }
     until(&mut sim, CONVERGES, || stage.settled()).expect("the nodes find each other");
     sim.client("visitors", visitors::visit(Arc::clone(&stage)));
-    let mut storm = Storm::new(&plan);
+    let mut storm = Storm::new(plan);
     let end = sim.elapsed() + STORM;
     while sim.elapsed() < end {
         storm.blow(&mut sim, &stage);

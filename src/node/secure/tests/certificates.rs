@@ -28,10 +28,10 @@ impl Files {
     }
 
     pub(in crate::node) fn put(&self, authority: &Authority, names: &[&str]) {
-        self.put_params(authority, params(names));
+        self.put_params(authority, &params(names));
     }
 
-    fn put_params(&self, authority: &Authority, params: CertificateParams) {
+    fn put_params(&self, authority: &Authority, params: &CertificateParams) {
         let key = KeyPair::generate().expect("a key");
         let own = params.signed_by(&key, authority).expect("valid");
         fs::write(self.0.join("cert.pem"), own.pem()).expect("writable");
@@ -185,7 +185,7 @@ fn files_that_cannot_be_used_are_named_at_start() {
     files.refused(&config, &["key.pem", "no private key"]);
     let mut old = params(&["node1.test"]);
     old.not_after = date_time_ymd(2020, 1, 1);
-    files.put_params(&ca, old);
+    files.put_params(&ca, &old);
     files.refused(&config, &["cert.pem", "has expired"]);
 }
 
@@ -208,7 +208,7 @@ fn a_certificate_near_its_end_is_noticed() {
     let files = Files::new();
     let mut ends = params(&["node1.test"]);
     ends.not_after = date_time_ymd(2090, 1, 1);
-    files.put_params(&authority(), ends);
+    files.put_params(&authority(), &ends);
     let guard = guard(&files.config());
     let Kind::Certificates { current, .. } = &guard.0 else {
         panic!("made of certificates");
