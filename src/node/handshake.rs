@@ -74,8 +74,12 @@ pub(super) async fn dial<I: Io, T>(
     within_deadline(async {
         let mut talk = Talk::new(stream.await?);
         talk.say(|out| ours.encode(out)).await?;
-        let answer = talk.hear().await?;
-        let theirs = match Greeting::decode(&answer) {
+        let answer = match talk.hear().await {
+            Ok(bytes) => Greeting::decode(&bytes),
+            Err(HandshakeError::Frame(_)) => Err(Refusal::NotAHello),
+            Err(error) => return Err(error),
+        };
+        let theirs = match answer {
             Ok(Greeting::Welcome(theirs)) => theirs,
             Ok(Greeting::Refused(refusal)) => return Err(HandshakeError::RefusedByPeer(refusal)),
             Err(refusal) => return Err(HandshakeError::Refused(refusal)),
@@ -318,6 +322,18 @@ mod tests {
                 Ok(Greeting::Refused(Refusal::NotAHello))
             );
         }
+    }
+
+    /// What a node with a secret says to one that has none.
+    #[tokio::test]
+    async fn an_answer_in_tls_is_told_with_what_to_do() {
+        let (one, mut other) = duplex(4096);
+        let alert = [0x15, 3, 3, 0, 2, 2, 70];
+        other.write_all(&alert).await.expect("room for it");
+        let us = hello("shop", "a", 1);
+        let error = dial(one, &us, |theirs| us.judge(theirs)).await;
+        let text = error.expect_err("no greeting").to_string();
+        assert!(text.contains("`secret`"), "{text}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -168,7 +168,7 @@ pub(crate) enum Refusal {
     NotListed,
     #[error(
         "what came is no hello of a cluster node; make sure that the address is that of a node, \
-         not of its HTTP server, and that both have this protocol"
+         not of its HTTP server, and that both nodes have the same `secret` or `tls`, or neither"
     )]
     NotAHello,
 }
