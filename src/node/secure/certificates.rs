@@ -56,6 +56,8 @@ impl Loaded {
                 .build()
                 .map_err(|error| proof(&error))?,
             of_clients: WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), provider())
+                // Strangers need not learn whose certificate would open.
+                .clear_root_hint_subjects()
                 .build()
                 .map_err(|error| proof(&error))?,
         })
