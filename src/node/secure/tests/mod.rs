@@ -6,7 +6,7 @@ mod secrets;
 use std::io;
 
 use rustls::pki_types::UnixTime;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
 use super::{Guard, SecureError};
 use crate::{
@@ -81,14 +81,8 @@ async fn answer_to(bytes: &[u8], secure: impl AsyncFnOnce(BoxIo) -> Secured) -> 
     (secured, heard)
 }
 
-/// Two streams between which everything is recorded: what the first end sends, and the second.
-struct Tapped {
-    one: DuplexStream,
-    other: DuplexStream,
-    tap: tokio::task::JoinHandle<io::Result<(Vec<u8>, Vec<u8>)>>,
-}
-
-fn tapped() -> Tapped {
+/// Everything on the wire while two nodes meet and talk: what the dialler sent, and the listener.
+async fn recorded(dialler: &Guard, listener: &Guard) -> (Vec<u8>, Vec<u8>) {
     let (one, near) = duplex(64 * 1024);
     let (other, far) = duplex(64 * 1024);
     let tap = tokio::spawn(async move {
@@ -96,7 +90,12 @@ fn tapped() -> Tapped {
         let (far_read, far_write) = tokio::io::split(far);
         tokio::try_join!(record(near_read, far_write), record(far_read, near_write))
     });
-    Tapped { one, other, tap }
+    let secured = tokio::join!(
+        dialler.dial(Box::new(one), "node2.test"),
+        listener.accept(Box::new(other), Vec::new),
+    );
+    talk(secured).await;
+    tap.await.expect("no panic").expect("no failure")
 }
 
 async fn record(

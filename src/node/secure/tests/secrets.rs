@@ -10,14 +10,8 @@ fn of(secrets: &[&str]) -> Guard {
 #[tokio::test]
 async fn nodes_that_know_the_secret_talk_and_nobody_else_understands() {
     let (dialler, listener) = (of(&[OLD]), of(&[OLD]));
-    let Tapped { one, other, tap } = tapped();
-    let secured = tokio::join!(
-        dialler.dial(Box::new(one), "node2.test"),
-        listener.accept(Box::new(other), Vec::new),
-    );
-    talk(secured).await;
-    let (sent, received) = tap.await.expect("no panic").expect("no failure");
-    for wire in [sent, received] {
+    let (by_dialler, by_listener) = recorded(&dialler, &listener).await;
+    for wire in [by_dialler, by_listener] {
         assert!(wire.len() > 200, "{}", wire.len());
         assert!(!wire.windows(5).any(|bytes| bytes == b"hello"));
     }
@@ -85,13 +79,7 @@ async fn a_stranger_is_read_for_four_kibibytes_at_most() {
 #[tokio::test]
 async fn a_replayed_handshake_proves_nothing() {
     let (dialler, listener) = (of(&[OLD]), of(&[OLD]));
-    let Tapped { one, other, tap } = tapped();
-    let secured = tokio::join!(
-        dialler.dial(Box::new(one), "node2.test"),
-        listener.accept(Box::new(other), Vec::new),
-    );
-    talk(secured).await;
-    let (by_dialler, by_listener) = tap.await.expect("no panic").expect("no failure");
+    let (by_dialler, by_listener) = recorded(&dialler, &listener).await;
     let (refused, _) = answer_to(&by_dialler, async |io| listener.accept(io, Vec::new).await).await;
     assert!(refused.is_err());
     let (refused, _) = answer_to(&by_listener, async |io| dialler.dial(io, "n").await).await;
