@@ -30,12 +30,7 @@ impl Locator {
 
     /// What [`Session::id`](crate::Session::id) shows: the locator, and the route behind a dot.
     pub(crate) fn public_id(&self, route: Option<&Route>) -> String {
-        let mut id = URL_SAFE_NO_PAD.encode(self.0);
-        if let Some(route) = route {
-            id.push('.');
-            id.push_str(route.as_str());
-        }
-        id
+        Route::append(route, URL_SAFE_NO_PAD.encode(self.0))
     }
 
     /// The locator in a public id, whatever route follows it.
@@ -117,10 +112,7 @@ impl CookieValue {
 
     /// `None` for anything this crate did not write.
     pub(crate) fn parse(value: &str) -> Option<Self> {
-        let encoded = match value.split_once('.') {
-            Some((encoded, _route)) => encoded,
-            None => value,
-        };
+        let encoded = Route::strip(value);
         if encoded.len() != Self::LENGTH {
             return None;
         }
@@ -143,11 +135,7 @@ impl CookieValue {
         bytes[16..].copy_from_slice(&self.secret.0);
         let mut value = String::with_capacity(Self::LENGTH + 1 + Route::MAX_LENGTH);
         URL_SAFE_NO_PAD.encode_string(bytes, &mut value);
-        if let Some(route) = route {
-            value.push('.');
-            value.push_str(route.as_str());
-        }
-        value
+        Route::append(route, value)
     }
 }
 
@@ -161,6 +149,20 @@ pub struct Route(Arc<str>);
 
 impl Route {
     pub(crate) const MAX_LENGTH: usize = 32;
+
+    /// Puts the route behind an id.
+    pub(crate) fn append(route: Option<&Self>, mut id: String) -> String {
+        if let Some(route) = route {
+            id.push('.');
+            id.push_str(route.as_str());
+        }
+        id
+    }
+
+    /// What is before the route, whatever route it is.
+    pub(crate) fn strip(id: &str) -> &str {
+        id.split_once('.').map_or(id, |(id, _route)| id)
+    }
 
     /// The route as text.
     #[must_use]
