@@ -79,6 +79,8 @@
 //! | feature | default | what |
 //! |---|---|---|
 //! | `axum` | yes | `Session`, `Option<Session>`, [`Typed`] and [`SessionSlot`] are extractors, [`SessionError`] is a response; filters see the path outside `nest` |
+//! | `signed` | no | `with_signed`: session cookies that nobody else can make |
+//! | `private` | no | `with_private`: session cookies that nobody else can make or read |
 //! | `test-util` | no | clusters in one process whose links can be cut and healed, for an app's own tests |
 
 pub mod config;
@@ -97,6 +99,8 @@ mod wire;
 
 #[cfg(feature = "axum")]
 pub use crate::middleware::MissingLayer;
+#[cfg(any(feature = "signed", feature = "private"))]
+pub use crate::middleware::{CookieKey, CookieKeys};
 pub use crate::{
     config::{Ack, ClusterConfig, ConfigError, Consistency, Expiry, StartError},
     middleware::{

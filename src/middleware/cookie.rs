@@ -9,8 +9,11 @@ use std::time::Duration;
 use cookie::{Cookie, Expiration, time};
 use http::HeaderValue;
 
-use super::layer_error::LayerError;
-use crate::session::MAX_CONTEXT_LENGTH;
+use super::{
+    layer_error::LayerError,
+    seal::{Candidate, Seal, SealRules},
+};
+use crate::session::{CookieValue, MAX_CONTEXT_LENGTH, Route};
 
 /// When a browser sends the session cookie along with requests that other sites start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -36,6 +39,7 @@ pub(super) struct CookieRules {
     pub(super) domain: Option<String>,
     pub(super) path: String,
     pub(super) persistence: Persistence,
+    pub(super) seal: SealRules,
     /// Whether to work over plain HTTP: without `Secure` and without a prefix that requires it.
     pub(super) development: bool,
 }
@@ -58,6 +62,7 @@ impl Default for CookieRules {
             domain: None,
             path: "/".to_owned(),
             persistence: Persistence::Browser,
+            seal: SealRules::default(),
             development: false,
         }
     }
@@ -98,6 +103,7 @@ impl CookieRules {
         Ok(SessionCookie {
             seen_name: format!("{name}{SEEN_SUFFIX}"),
             name,
+            seal: self.seal.check()?,
             rules: Self {
                 secure,
                 ..self.clone()
@@ -141,6 +147,7 @@ pub(super) struct SessionCookie {
     /// Of the cookie that tells what the client has written. It has the prefix of the other, and the
     /// same attributes.
     seen_name: String,
+    seal: Seal,
     rules: CookieRules,
 }
 
@@ -180,6 +187,16 @@ impl SessionCookie {
     /// The values that a `Cookie` field has for the name that tells what the client has written.
     pub(super) fn seen_in<'a>(&'a self, field: &'a HeaderValue) -> impl Iterator<Item = &'a str> {
         values_of(&self.seen_name, field)
+    }
+
+    /// What a client is given to say that opens the session.
+    pub(super) fn seal(&self, cookie: &CookieValue, route: Option<&Route>) -> String {
+        self.seal.seal(&self.name, cookie, route)
+    }
+
+    /// What a value of our name opens, if this app's nodes may have written it.
+    pub(super) fn open(&self, value: &str) -> Option<Candidate> {
+        self.seal.open(&self.name, value)
     }
 
     /// The `Set-Cookie` field that gives the client `value`.
@@ -250,7 +267,7 @@ fn values_of<'a>(name: &'a str, field: &'a HeaderValue) -> impl Iterator<Item = 
 
 fn header(cookie: &Cookie<'_>) -> HeaderValue {
     HeaderValue::try_from(cookie.to_string())
-        .expect("name, path and domain are checked, the value is base64url and a route")
+        .expect("name, path and domain are checked, the value is base64 and a route")
 }
 
 fn has_prefix(name: &str, prefix: &str) -> bool {

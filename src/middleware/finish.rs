@@ -76,7 +76,7 @@ impl Visit {
         });
         let (birth, remaining_ms) = described.ok().flatten()?;
         let max_age = self.app.cookie.max_age(remaining_ms);
-        let value = cookie.format(birth.route.as_ref());
+        let value = self.app.cookie.seal(cookie, birth.route.as_ref());
         Some(self.app.cookie.set(value, max_age))
     }
 }

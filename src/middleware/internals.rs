@@ -44,7 +44,9 @@ impl RequestCookies {
     #[must_use]
     pub fn candidates(&self) -> Vec<String> {
         let candidates = self.presented.candidates(&self.cookie);
-        candidates.map(|cookie| cookie.format(None)).collect()
+        candidates
+            .map(|candidate| candidate.cookie.format(None))
+            .collect()
     }
 
     /// The cookies that tell what the client has written, each with what was read in it, written

@@ -63,6 +63,18 @@ pub enum LayerError {
          it to all nodes with `ClusterConfig::secret`, or `ClusterConfig::consistency_key`"
     )]
     NoConsistencyKey,
+    /// A cookie is signed or private, not both.
+    #[error(
+        "the session cookie is to be signed and private: leave out `with_signed`, a private cookie \
+         cannot be forged either"
+    )]
+    SignedAndPrivate,
+    /// The list of keys to seal the cookie with is empty.
+    #[error(
+        "the session cookie is to be sealed without a key: make one with `openssl rand -out \
+         cookie.key 64`, and give it to all nodes with `with_signed` or `with_private`"
+    )]
+    NoCookieKey,
     /// A cluster serves 64 contexts at most.
     #[error("a cluster serves at most 64 contexts: share some of them")]
     TooManyContexts,

@@ -34,8 +34,12 @@ impl Visit {
         if matches!(state.phase, Phase::Held { .. } | Phase::Absent) {
             return;
         }
-        for cookie in self.presented.candidates(&self.app.cookie) {
-            let renewal = self.renewal(&cookie);
+        for candidate in self.presented.candidates(&self.app.cookie) {
+            let cookie = candidate.cookie;
+            let renewal = match candidate.is_outdated {
+                true => Outgoing::Id,
+                false => self.renewal(&cookie),
+            };
             match self.open(&cookie) {
                 Opened::Alive => {
                     state.cookie = renewal;
@@ -51,7 +55,9 @@ impl Visit {
 
     fn presented_keys(&self) -> Vec<Locator> {
         let candidates = self.presented.candidates(&self.app.cookie);
-        candidates.map(|cookie| cookie.locator).collect()
+        candidates
+            .map(|candidate| candidate.cookie.locator)
+            .collect()
     }
 
     fn open(&self, cookie: &CookieValue) -> Opened {

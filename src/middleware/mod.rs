@@ -8,6 +8,7 @@
 //! - A request that loads nothing gets its response untouched and waits for nobody.
 //! - Only ids the cluster minted are used. An unknown one is never adopted and never answered with
 //!   a removal cookie.
+//! - A cookie that is not sealed as the layer says is an unknown id.
 //! - A dropped or panicking request ships what it wrote.
 
 mod app;
@@ -27,6 +28,7 @@ mod layer_error;
 mod lifetime;
 mod load;
 mod presented;
+mod seal;
 mod seen;
 mod service;
 mod session;
@@ -40,6 +42,8 @@ mod tests;
 
 #[cfg(feature = "axum")]
 pub use self::extract::MissingLayer;
+#[cfg(any(feature = "signed", feature = "private"))]
+pub use self::seal::{CookieKey, CookieKeys};
 pub use self::{
     cookie::SameSite,
     filter::FilterError,

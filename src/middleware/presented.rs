@@ -2,8 +2,7 @@
 
 use http::{HeaderMap, HeaderValue, header::COOKIE};
 
-use super::cookie::SessionCookie;
-use crate::session::CookieValue;
+use super::{cookie::SessionCookie, seal::Candidate};
 
 /// The `Cookie` fields that may hold our cookie. HTTP/2 clients send one field per cookie, and
 /// another site on a sibling domain may have planted cookies of our name.
@@ -32,14 +31,14 @@ impl Presented {
         self.values(cookie).next().is_none()
     }
 
-    /// The first cookies of our name that this crate may have written.
+    /// The first cookies of our name that this app's nodes may have written.
     pub(super) fn candidates<'a>(
         &'a self,
         cookie: &'a SessionCookie,
-    ) -> impl Iterator<Item = CookieValue> {
+    ) -> impl Iterator<Item = Candidate> {
         self.values(cookie)
             .take(MAX_CANDIDATES)
-            .filter_map(CookieValue::parse)
+            .filter_map(|value| cookie.open(value))
     }
 
     /// The first cookies of the name that tells what the client has written.

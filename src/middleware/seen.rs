@@ -22,7 +22,8 @@ impl Visit {
         let behind: Vec<(Locator, Token)> = self
             .presented
             .candidates(&self.app.cookie)
-            .filter_map(|cookie| Some((cookie.locator, self.presented_token(&cookie.locator)?)))
+            .map(|candidate| candidate.cookie.locator)
+            .filter_map(|key| Some((key, self.presented_token(&key)?)))
             .filter(|(key, token)| self.node().lack(key, token) != Lack::Nothing)
             .collect();
         let waits = behind

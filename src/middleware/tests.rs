@@ -2,6 +2,8 @@
 //! time. What one node alone promises is tested from outside.
 
 mod consistency;
+#[cfg(all(feature = "signed", feature = "private"))]
+mod sealed;
 
 use std::{convert::Infallible, future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
 

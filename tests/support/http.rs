@@ -12,11 +12,27 @@ use http::{
     header::{COOKIE, SET_COOKIE},
 };
 use tower::{Layer as _, ServiceExt as _, service_fn};
-use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer, Session, SessionSlot};
+use tower_cluster_sessions::{
+    Cluster, ClusterConfig, ClusterSessionLayer, CookieKey, Session, SessionSlot,
+};
 
 /// A layer on a node of its own.
 pub(crate) async fn layer() -> ClusterSessionLayer {
     ClusterSessionLayer::from_cluster(&Cluster::start(ClusterConfig::standalone()).await.unwrap())
+}
+
+/// The layer with each kind of seal, none included.
+pub(crate) fn sealed_in_all_ways(layer: &ClusterSessionLayer) -> [ClusterSessionLayer; 3] {
+    [
+        layer.clone(),
+        layer.clone().with_signed(key(1)),
+        layer.clone().with_private(key(1)),
+    ]
+}
+
+/// Keys of different numbers differ.
+pub(crate) fn key(number: u8) -> CookieKey {
+    CookieKey::from(&[number; 64])
 }
 
 /// Sends a request with these cookies; `handler` gets the loaded session, its result is the body.
