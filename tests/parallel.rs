@@ -9,7 +9,7 @@ use std::sync::{
 };
 
 use tokio::{runtime::Handle, task::JoinSet};
-use tower_cluster_sessions::{ClusterSessionLayer, Session, SessionError};
+use tower_cluster_sessions::{ClusterConfig, ClusterSessionLayer, Session, SessionError};
 
 use crate::support::{
     http::{cookie, start, visit},
@@ -142,6 +142,28 @@ async fn client_that_follows_its_cookies_never_loses_the_session_to_cycle_id() {
         let sum = counter(&node, &cookie, "sum").await;
         assert_eq!(sum, counted.load(Ordering::Relaxed));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flood_of_new_sessions_at_once_fills_no_more_than_max_sessions() {
+    const ROOM: usize = 100;
+    let node = ClusterSessionLayer::new(ClusterConfig::standalone().max_sessions(ROOM));
+    let let_in = Arc::new(AtomicUsize::new(0));
+    let (flooded, counted) = (node.clone(), Arc::clone(&let_in));
+    parallel(TASKS, async move |_| {
+        for _ in 0..ROOM {
+            let response = visit(&flooded, (), async |session| session.insert("a", 1)).await;
+            assert_eq!(cookie(&response).is_some(), response.body().is_ok());
+            match response.into_body() {
+                Ok(()) => drop(counted.fetch_add(1, Ordering::Relaxed)),
+                Err(SessionError::Full) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    })
+    .await;
+    assert_eq!(let_in.load(Ordering::Relaxed), ROOM);
+    assert_eq!(node.cluster().sessions(), ROOM);
 }
 
 /// One write in a request of its own. Whether the session was there to be written.
