@@ -12,6 +12,12 @@ use std::{
     thread,
 };
 
+use axum::{Router, routing::get};
+use tokio::net::TcpListener;
+use tower_cluster_sessions::{
+    ClusterConfig, ClusterSessionLayer, CookieKey, Session, SessionError,
+};
+
 use crate::support::{
     browser::Browser,
     process::{NodePlan, free_addr},
@@ -24,7 +30,7 @@ use crate::support::{
 async fn no_hit_is_lost_while_nodes_die_by_turns() {
     const ROUNDS: usize = 3;
     let mut nodes = start_all(routed_plans()).await;
-    let apache = Apache::start("turns", &nodes, &[]).await;
+    let apache = Apache::start("turns", http_of(&nodes), &[]).await;
     let mut visitor = Visitor::new();
     let mut served_by = Vec::new();
 
@@ -56,7 +62,7 @@ async fn no_hit_is_lost_while_nodes_die_by_turns() {
 #[ignore = "needs apache2"]
 async fn route_makes_apache_stick_while_the_node_lives() {
     let mut nodes = start_all(routed_plans()).await;
-    let apache = Apache::start("sticky", &nodes, &["STICKY"]).await;
+    let apache = Apache::start("sticky", http_of(&nodes), &["STICKY"]).await;
     let mut visitors: Vec<_> = (0..4).map(|_| Visitor::new()).collect();
     let mut homes = BTreeSet::new();
     for visitor in &mut visitors {
@@ -83,6 +89,52 @@ async fn route_makes_apache_stick_while_the_node_lives() {
     }
 }
 
+#[tokio::test]
+#[ignore = "needs apache2"]
+async fn route_behind_a_sealed_cookie_makes_apache_stick() {
+    let seals: [(&str, Seal); 2] = [
+        ("signed", |layer| layer.with_signed(CookieKey::generate())),
+        ("private", |layer| layer.with_private(CookieKey::generate())),
+    ];
+    for (kind, seal) in seals {
+        let nodes = [
+            start_alone("node1", seal).await,
+            start_alone("node2", seal).await,
+        ];
+        let apache = Apache::start(kind, nodes, &["STICKY"]).await;
+        let mut homes = BTreeSet::new();
+        for _ in 0..4 {
+            let mut browser = Browser::new();
+            let first = browser.get(apache.http, "/hit").await.expect("a page");
+            let (home, _) = first.text.split_once(' ').expect("a name and a count");
+            for hits in 2..=6 {
+                let page = browser.get(apache.http, "/hit").await.expect("a page");
+                assert_eq!(page.text, format!("{home} {hits}"), "{kind}");
+            }
+            homes.insert(home.to_owned());
+        }
+        assert_eq!(homes.len(), 2, "new sessions are spread: {homes:?}");
+    }
+}
+
+type Seal = fn(ClusterSessionLayer) -> ClusterSessionLayer;
+
+/// An app without peers: a request that goes astray finds no session there.
+async fn start_alone(name: &'static str, seal: Seal) -> SocketAddr {
+    let config = ClusterConfig::standalone().route(name);
+    let sessions = ClusterSessionLayer::new(config).insecure_for_development();
+    let hit = async move |session: Session| {
+        let hits = session.increment("hits", 1)?;
+        Ok::<_, SessionError>(format!("{name} {hits}"))
+    };
+    let app = Router::new().route("/hit", get(hit)).layer(seal(sessions));
+    let listener = TcpListener::bind("127.0.0.1:0").await;
+    let listener = listener.expect("loopback has a free port");
+    let http = listener.local_addr().expect("it is bound");
+    tokio::spawn(axum::serve(listener, app).into_future());
+    http
+}
+
 /// Hits until Apache has found out that the node is back.
 async fn until_served_by(node: &str, visitor: &mut Visitor, http: SocketAddr) {
     for _ in 0..TRIES {
@@ -102,6 +154,10 @@ fn routed_plans() -> Vec<NodePlan> {
     plans
 }
 
+fn http_of(nodes: &[Node]) -> [SocketAddr; 2] {
+    [nodes[0].http(), nodes[1].http()]
+}
+
 fn node_of(page: &support::browser::Page) -> String {
     page.served_by().expect("every node says so").to_owned()
 }
@@ -115,7 +171,7 @@ struct Apache {
 }
 
 impl Apache {
-    async fn start(test: &str, nodes: &[Node], defines: &[&str]) -> Self {
+    async fn start(test: &str, nodes: [SocketAddr; 2], defines: &[&str]) -> Self {
         let run_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("apache-{test}"));
         fs::create_dir_all(&run_dir).expect("the target directory can be written");
         let http = free_addr().expect("there are free ports");
@@ -129,8 +185,8 @@ impl Apache {
         for (name, value) in [
             ("RUN_DIR", run_dir.display().to_string()),
             ("HTTP_PORT", http.port().to_string()),
-            ("NODE1", nodes[0].http().to_string()),
-            ("NODE2", nodes[1].http().to_string()),
+            ("NODE1", nodes[0].to_string()),
+            ("NODE2", nodes[1].to_string()),
         ] {
             command.args(["-C", &format!("Define {name} {value}")]);
         }
