@@ -100,6 +100,17 @@ async fn rolling_restart_loses_nothing() {
 }
 
 #[tokio::test]
+async fn probe_of_a_ready_node_is_answered_without_a_session() {
+    let node = Node::start(plan("node1")).await;
+    node.until_ready().await;
+    let page = Browser::new().get(node.http(), "/ready").await;
+    let page = page.expect("a node that runs answers");
+    assert_eq!(page.status, StatusCode::OK, "{page:?}");
+    assert!(!page.headers.contains_key(SET_COOKIE), "{page:?}");
+    assert_eq!(node.status().await["sessions"], 0);
+}
+
+#[tokio::test]
 async fn stopped_peer_blocks_nobody_and_catches_up() {
     let nodes = start_all(plans(&["node1", "node2"])).await;
     let [healthy, stopped] = nodes.as_slice() else {

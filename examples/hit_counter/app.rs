@@ -3,7 +3,7 @@
 use axum::{
     Json, Router,
     extract::{Query, State},
-    http::HeaderValue,
+    http::{HeaderValue, StatusCode},
     middleware::{map_response, map_response_with_state},
     response::{Html, IntoResponse, Response},
     routing::get,
@@ -35,6 +35,8 @@ pub(crate) fn app(cluster: Cluster, sessions: ClusterSessionLayer) -> Router {
         .route("/cluster.json", get(cluster_json))
         .nest("/static", files)
         .layer(sessions)
+        // Behind the layer, so that probes have no part in sessions.
+        .route("/ready", get(ready))
         .layer(map_response_with_state(cluster.clone(), served_by))
         .layer(TraceLayer::new_for_http())
         .with_state(cluster)
@@ -101,6 +103,14 @@ async fn logout(session: Option<Session>) -> Result<&'static str, SessionError> 
 
 async fn cluster_json(State(cluster): State<Cluster>) -> impl IntoResponse {
     Json(cluster.stats())
+}
+
+async fn ready(State(cluster): State<Cluster>) -> (StatusCode, &'static str) {
+    if cluster.is_ready() {
+        (StatusCode::OK, "ready\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+    }
 }
 
 fn count(session: &Session) -> Result<u64, SessionError> {
