@@ -1,6 +1,10 @@
 //! What the tests with real processes share.
 #![expect(dead_code, reason = "each test file uses a part of it")]
 
+#[cfg(unix)]
+pub(crate) mod balanced;
+#[cfg(unix)]
+pub(crate) mod balancer;
 // The example's own code: the tests run its nodes as it does itself.
 #[path = "../../examples/hit_counter/browser.rs"]
 pub(crate) mod browser;
@@ -10,6 +14,8 @@ pub(crate) mod namespaces;
 #[path = "../../examples/hit_counter/process.rs"]
 pub(crate) mod process;
 pub(crate) mod processes;
+#[cfg(all(unix, feature = "axum"))]
+pub(crate) mod sealed;
 #[path = "../../examples/hit_counter/secret.rs"]
 pub(crate) mod secret;
 pub(crate) mod stopwatch;
