@@ -3,13 +3,14 @@
 
 mod support;
 
-use std::{net::SocketAddr, process::Command};
+use std::{net::SocketAddr, process::Command, slice};
 
 use crate::support::{
     balanced::{Comeback, die_by_turns, start_two, stick_while_the_node_lives},
     balancer::{Balancer, program, run_dir},
     process::free_addr,
     sealed::{SEALS, start_two_alone, stick_by_sealed_cookies},
+    stand_in::{StandIn, node_that_is_not_ready_gets_nothing, times_sent},
 };
 
 #[tokio::test]
@@ -18,6 +19,14 @@ async fn no_hit_is_lost_behind_apache_while_nodes_die_by_turns() {
     let nodes = start_two().await;
     let apache = apache("turns", [nodes[0].http(), nodes[1].http()], &[]).await;
     die_by_turns(apache.http(), nodes, Comeback::Tried).await;
+}
+
+#[tokio::test]
+#[ignore = "needs apache2"]
+async fn no_hit_is_lost_behind_apache_that_probes() {
+    let nodes = start_two().await;
+    let apache = apache("probed", [nodes[0].http(), nodes[1].http()], &["PROBE"]).await;
+    die_by_turns(apache.http(), nodes, Comeback::Probed).await;
 }
 
 #[tokio::test]
@@ -34,6 +43,30 @@ async fn route_behind_a_sealed_cookie_makes_apache_stick() {
     for (kind, seal) in SEALS {
         let apache = apache(kind, start_two_alone(seal).await, &["STICKY"]).await;
         stick_by_sealed_cookies(apache.http()).await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs apache2"]
+async fn apache_that_probes_asks_only_ready_nodes() {
+    let nodes = [StandIn::new("one").await, StandIn::new("other").await];
+    let apache = apache("ready", [nodes[0].http(), nodes[1].http()], &["PROBE"]).await;
+    node_that_is_not_ready_gets_nothing(apache.http(), &nodes).await;
+}
+
+#[tokio::test]
+#[ignore = "needs apache2"]
+async fn apache_sends_again_only_what_could_not_be_sent() {
+    let nodes = [StandIn::new("one").await, StandIn::new("other").await];
+    let apache = apache("repeat", [nodes[0].http(), nodes[1].http()], &[]).await;
+    for method in ["POST", "GET"] {
+        assert_eq!(times_sent(method, apache.http(), &nodes).await, 1);
+    }
+    let [gone, other] = nodes;
+    gone.stop().await;
+    for _ in 0..4 {
+        let times = times_sent("POST", apache.http(), slice::from_ref(&other)).await;
+        assert_eq!(times, 1);
     }
 }
 

@@ -18,5 +18,7 @@ pub(crate) mod processes;
 pub(crate) mod sealed;
 #[path = "../../examples/hit_counter/secret.rs"]
 pub(crate) mod secret;
+#[cfg(unix)]
+pub(crate) mod stand_in;
 pub(crate) mod stopwatch;
 pub(crate) mod visitor;
