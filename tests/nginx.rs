@@ -1,0 +1,70 @@
+//! nginx in front of two nodes, configured by the files that `examples/nginx` documents.
+#![cfg(unix)]
+
+mod support;
+
+use std::{fs, net::SocketAddr, path::Path, process::Command, slice};
+
+use crate::support::{
+    balanced::{Comeback, die_by_turns, start_two, stick_while_the_node_lives},
+    balancer::{Balancer, program, run_dir},
+    process::free_addr,
+    stand_in::{StandIn, times_sent},
+};
+
+#[tokio::test]
+#[ignore = "needs nginx"]
+async fn no_hit_is_lost_behind_nginx_while_nodes_die_by_turns() {
+    let nodes = start_two().await;
+    let nginx = nginx("turns", "turns.conf", [nodes[0].http(), nodes[1].http()]).await;
+    die_by_turns(nginx.http(), nodes, Comeback::Tried).await;
+}
+
+#[tokio::test]
+#[ignore = "needs nginx"]
+async fn route_makes_nginx_stick_while_the_node_lives() {
+    let nodes = start_two().await;
+    let nginx = nginx("sticky", "sticky.conf", [nodes[0].http(), nodes[1].http()]).await;
+    stick_while_the_node_lives(nginx.http(), nodes).await;
+}
+
+#[tokio::test]
+#[ignore = "needs nginx"]
+async fn nginx_repeats_a_get_that_broke_off_and_no_post() {
+    for config in ["turns.conf", "sticky.conf"] {
+        let nodes = [StandIn::new("one").await, StandIn::new("other").await];
+        let nginx = nginx("repeat", config, [nodes[0].http(), nodes[1].http()]).await;
+        assert_eq!(times_sent("POST", nginx.http(), &nodes).await, 1);
+        assert_eq!(times_sent("GET", nginx.http(), &nodes).await, 2);
+        let [gone, other] = nodes;
+        gone.stop().await;
+        for _ in 0..4 {
+            let times = times_sent("POST", nginx.http(), slice::from_ref(&other)).await;
+            assert_eq!(times, 1);
+        }
+    }
+}
+
+async fn nginx(test: &str, config: &str, nodes: [SocketAddr; 2]) -> Balancer {
+    const PLACES: [&str; 3] = ["/usr/sbin/nginx", "/usr/bin/nginx", "/usr/local/bin/nginx"];
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/nginx");
+    let text = fs::read_to_string(Path::new(examples).join(config));
+    let mut text = text.expect("the example is there");
+    let http = free_addr().expect("there are free ports");
+    for (written, meant) in [
+        ("127.0.0.1:8080", http),
+        ("127.0.0.1:8081", nodes[0]),
+        ("127.0.0.1:8082", nodes[1]),
+    ] {
+        assert!(text.contains(written), "{config} has no {written}");
+        text = text.replace(written, &meant.to_string());
+    }
+    let run_dir = run_dir(&format!("nginx-{test}"));
+    let changed = run_dir.join(config);
+    fs::write(&changed, text).expect("the directory is new");
+
+    let mut command = Command::new(program(&PLACES, "nginx"));
+    command.arg("-p").arg(&run_dir).arg("-c").arg(&changed);
+    command.args(["-e", "stderr", "-g", "daemon off;"]);
+    Balancer::start(command, http, run_dir).await
+}
