@@ -9,6 +9,7 @@ use crate::support::{
     balanced::{Comeback, die_by_turns, start_two, stick_while_the_node_lives},
     balancer::{Balancer, program, run_dir},
     process::free_addr,
+    sealed::{SEALS, start_two_alone, stick_by_sealed_cookies},
     stand_in::{StandIn, node_that_is_not_ready_gets_nothing, times_sent},
 };
 
@@ -26,6 +27,15 @@ async fn route_makes_haproxy_stick_while_the_node_lives() {
     let nodes = start_two().await;
     let haproxy = haproxy("sticky", [nodes[0].http(), nodes[1].http()], &["STICKY"]).await;
     stick_while_the_node_lives(haproxy.http(), nodes).await;
+}
+
+#[tokio::test]
+#[ignore = "needs haproxy"]
+async fn route_behind_a_sealed_cookie_makes_haproxy_stick() {
+    for (kind, seal) in SEALS {
+        let haproxy = haproxy(kind, start_two_alone(seal).await, &["STICKY"]).await;
+        stick_by_sealed_cookies(haproxy.http()).await;
+    }
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use crate::support::{
     balanced::{Comeback, die_by_turns, start_two, stick_while_the_node_lives},
     balancer::{Balancer, program, run_dir},
     process::free_addr,
+    sealed::{SEALS, start_two_alone, stick_by_sealed_cookies},
     stand_in::{StandIn, times_sent},
 };
 
@@ -26,6 +27,15 @@ async fn route_makes_nginx_stick_while_the_node_lives() {
     let nodes = start_two().await;
     let nginx = nginx("sticky", "sticky.conf", [nodes[0].http(), nodes[1].http()]).await;
     stick_while_the_node_lives(nginx.http(), nodes).await;
+}
+
+#[tokio::test]
+#[ignore = "needs nginx"]
+async fn route_behind_a_sealed_cookie_makes_nginx_stick() {
+    for (kind, seal) in SEALS {
+        let nginx = nginx(kind, "sticky.conf", start_two_alone(seal).await).await;
+        stick_by_sealed_cookies(nginx.http()).await;
+    }
 }
 
 #[tokio::test]
