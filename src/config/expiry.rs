@@ -70,6 +70,10 @@ impl Expiry {
         }
     }
 
+    /// A hundred years: longer than any process and safe to add up.
+    pub(crate) const MAX_MS: u64 = 100 * 366 * 24 * 60 * 60 * 1000;
+
+    /// Of limits up to [`Expiry::MAX_MS`].
     pub(crate) const fn from_millis(idle_ms: Option<u64>, absolute_ms: Option<u64>) -> Self {
         Self {
             idle_ms,
@@ -92,12 +96,11 @@ impl Default for Expiry {
     }
 }
 
-/// Milliseconds, at most a hundred years: longer than any process and safe to add up.
+/// Milliseconds, at most [`Expiry::MAX_MS`].
 const fn millis(limit: Duration) -> u64 {
-    const CENTURY_MS: u64 = 100 * 366 * 24 * 60 * 60 * 1000;
     let ms = limit.as_millis();
-    if ms > CENTURY_MS as u128 {
-        CENTURY_MS
+    if ms > Expiry::MAX_MS as u128 {
+        Expiry::MAX_MS
     } else {
         ms as u64
     }

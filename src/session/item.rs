@@ -50,6 +50,8 @@ pub(crate) struct Tombstone {
 impl Tombstone {
     /// The least time a tombstone is kept.
     pub(crate) const MIN_KEEP_MS: u64 = 24 * 60 * 60 * 1000;
+    /// The longest: that of the longest idle limit.
+    pub(crate) const MAX_KEEP_MS: u64 = 2 * Expiry::MAX_MS;
 
     /// For a session with these limits: twice the idle limit, 24 hours at least.
     pub(crate) fn new(expiry: Expiry, now_ms: u64) -> Self {

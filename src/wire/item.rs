@@ -16,7 +16,7 @@ use crate::{
     config::Expiry,
     session::{
         Birth, CreatedMs, Delta, Item, MAX_CONTEXT_LENGTH, Origin, SecretHash, SecretState,
-        Secrets, SessionParts, SessionState, Stamp, Tag, Tombstone, Vector,
+        Secrets, SessionParts, SessionState, Slot, Stamp, Tag, Tombstone, Vector,
     },
 };
 
@@ -106,6 +106,9 @@ pub(super) fn from_wire(
     Ok(match item {
         WireItem::Delta(delta) => Item::Delta(Box::new(delta_from_wire(*delta, now_ms, limits)?)),
         WireItem::Full(state) => Item::Full(Box::new(state_from_wire(*state, now_ms, limits)?)),
+        WireItem::Destroyed { keep_ms, .. } if keep_ms > Tombstone::MAX_KEEP_MS => {
+            return Err(Malformed("a tombstone that is kept for too long"));
+        }
         WireItem::Destroyed { age_ms, keep_ms } => Item::Destroyed(Tombstone {
             destroyed_ms: now_ms.saturating_sub(age_ms),
             keep_ms,
@@ -156,6 +159,13 @@ fn delta_from_wire(
     let slots = slots_from_wire(wire.slots, &scale, limits, Foreign::Counters)?;
     if wire.birth.is_some() && (since != Stamp::ZERO || wire.access.is_none()) {
         return Err(Malformed("a partial delta with a birth"));
+    }
+    if wire.birth.is_some() {
+        // It becomes a session as it is, which must be one that others take from here.
+        let foreign = |slot: &Slot| slot.tag != Tag::BOTTOM && slot.tag.origin != wire.origin;
+        if upto == Stamp::ZERO || slots.iter().any(|(_, slot)| foreign(slot)) {
+            return Err(Malformed("a whole session that others wrote, or nobody"));
+        }
     }
     Ok(Delta {
         origin: wire.origin,
@@ -271,7 +281,7 @@ fn birth_from_wire(
             .route
             .map(|route| route.parse().map_err(|_| Malformed("invalid route")))
             .transpose()?,
-        expiry: Expiry::from_millis(wire.idle_ms, wire.absolute_ms),
+        expiry: limits_from_wire(wire.idle_ms, wire.absolute_ms)?,
     };
     let created = CreatedMs(now_ms.saturating_sub(wire.age_ms));
     Ok((Arc::new(birth), created))
@@ -316,11 +326,19 @@ fn expiry_to_wire((tag, expiry): (Tag, Expiry), scale: &Scale<'_>) -> WireExpiry
 }
 
 fn expiry_from_wire(wire: &WireExpiry, scale: &Scale<'_>) -> Result<(Tag, Expiry), Malformed> {
-    let expiry = Expiry::from_millis(wire.idle_ms, wire.absolute_ms);
+    let expiry = limits_from_wire(wire.idle_ms, wire.absolute_ms)?;
     Ok((scale.tag(&wire.tag)?, expiry))
 }
 
+fn limits_from_wire(idle_ms: Option<u64>, absolute_ms: Option<u64>) -> Result<Expiry, Malformed> {
+    let too_long = |ms: Option<u64>| ms.is_some_and(|ms| ms > Expiry::MAX_MS);
+    if too_long(idle_ms) || too_long(absolute_ms) {
+        return Err(Malformed("limits of more than a century"));
+    }
+    Ok(Expiry::from_millis(idle_ms, absolute_ms))
+}
+
 /// Origins of one vector at most: one per boot and epoch that wrote.
-const MAX_ORIGINS: usize = 4096;
+pub(crate) const MAX_ORIGINS: usize = 4096;
 /// Secrets of one session at most: the dead that are remembered, and one alive per node at once.
-const MAX_SECRETS: usize = 256;
+pub(crate) const MAX_SECRETS: usize = 256;

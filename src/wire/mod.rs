@@ -13,5 +13,6 @@ mod tests;
 pub(crate) use self::{
     frame::{FrameCodec, FrameError},
     hello::{Confirm, Greeting, Hello, PROTOCOL, Refusal},
+    item::{MAX_ORIGINS, MAX_SECRETS},
     message::{DecodeLimits, Malformed, Message},
 };

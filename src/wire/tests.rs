@@ -9,8 +9,8 @@ use super::{DecodeLimits, Message, message::Past};
 use crate::{
     config::Expiry,
     session::{
-        Birth, BootId, Content, Count, Counter, Item, Locator, Now, Origin, Secret, SessionState,
-        Slot, Stamp, Tag, Tombstone,
+        Birth, BootId, Content, Count, Counter, Delta, Item, Locator, Now, Origin, Secret, Secrets,
+        SessionState, Slot, Stamp, Tag, Tombstone,
     },
 };
 
@@ -345,4 +345,55 @@ fn items_that_grow_too_much_when_decoded_are_malformed() {
             assert!(memory <= 8 * bytes.len() + 1024 * 1024);
         }
     }
+}
+
+/// What is taken in as a new session must be one that others take from here.
+#[test]
+fn whole_sessions_that_others_wrote_or_nobody_are_malformed() {
+    let whole = |change: fn(&mut Delta)| {
+        let now = Now {
+            wall_ms: 1,
+            mono_ms: NOW_MS,
+        };
+        let secret = Secret::from_random([3; 16]).hash();
+        let birth = Arc::clone(sample_state().birth());
+        let mut state = SessionState::new(birth, secret, tag(100, 1), now);
+        state.add("hits", 4, origin(1), stamp(102));
+        let mut delta = state.delta(origin(1), Stamp::ZERO, true);
+        change(&mut delta);
+        let items = vec![(key(1), Item::Delta(Box::new(delta)))];
+        let message = Message::Answer { items };
+        Message::decode(&encode(&message), NOW_MS, &LIMITS)
+    };
+    whole(|_| ()).expect("an honest one");
+    let reset_elsewhere = whole(|delta| delta.slots[0].1.tag = tag(7, 9));
+    reset_elsewhere.expect_err("the reset of another");
+    let unwritten = whole(|delta| {
+        delta.upto = Stamp::ZERO;
+        delta.slots.clear();
+        delta.secrets = Secrets::default();
+    });
+    unwritten.expect_err("written by nobody");
+}
+
+#[test]
+fn times_that_no_node_can_add_up_are_malformed() {
+    let decoded = |item| {
+        let items = vec![(key(1), item)];
+        Message::decode(&encode(&Message::Answer { items }), NOW_MS, &LIMITS)
+    };
+    for too_long in [u64::MAX, Expiry::MAX_MS + 1] {
+        let mut state = sample_state();
+        state.set_expiry(Expiry::from_millis(Some(too_long), None), tag(300, 1));
+        decoded(Item::Full(Box::new(state))).expect_err("an endless limit");
+    }
+    let kept = |keep_ms| {
+        let destroyed_ms = NOW_MS;
+        decoded(Item::Destroyed(Tombstone {
+            destroyed_ms,
+            keep_ms,
+        }))
+    };
+    kept(Tombstone::MAX_KEEP_MS).expect("the longest there is");
+    kept(u64::MAX).expect_err("an endless tombstone");
 }
