@@ -19,9 +19,32 @@ impl Limits {
         self.max_sessions.saturating_mul(4)
     }
 
+    /// Sessions and tombstones of one of `digest_shards`: far beyond its share of the hard limits,
+    /// and few enough for a message that lists them.
+    pub(crate) fn max_listed(&self, digest_shards: usize) -> usize {
+        self.share(digest_shards)
+            .saturating_mul(2)
+            .saturating_add(LISTED_BEYOND)
+    }
+
+    /// What one of `digest_shards` holds when all are at the hard limits.
+    pub(crate) fn share(&self, digest_shards: usize) -> usize {
+        self.max_entries() / digest_shards.max(1)
+    }
+
+    /// Sessions and tombstones at their hard limits.
+    pub(crate) const fn max_entries(&self) -> usize {
+        self.max_sessions
+            .saturating_add(self.max_tombstones())
+            .saturating_mul(Self::HARD)
+    }
+
     /// Replicated state is always merged up to this many times the limits.
     pub(crate) const HARD: usize = 2;
 }
+
+/// What fits the mebibyte that any message may have, at 24 bytes each.
+const LISTED_BEYOND: usize = 40_000;
 
 impl Default for Limits {
     fn default() -> Self {

@@ -133,6 +133,7 @@ impl Node {
                     );
                     self.events.send(Event::StartedEmpty { sessions });
                 }
+                LinkEvent::OverLimit(what) => self.note_over_limit(link, what, now),
                 LinkEvent::Left => left = true,
                 LinkEvent::Changed(change) => self.publish_session(change, true),
             }
@@ -259,6 +260,18 @@ impl Node {
                  caught up"
             );
             self.events.send(Event::MemberLagging { name, address });
+        }
+    }
+
+    fn note_over_limit(&self, link: &PeerLink, what: &str, now: Now) {
+        self.counters.over_limit.fetch_add(1, Ordering::Relaxed);
+        if self.over_limits.may_log(now) {
+            warn!(
+                node = %self.settings.node, member = %link.name,
+                "over limit: [{}] sends more {what} than twice what this node may hold, which is \
+                 not merged; limits must be the same on all nodes",
+                link.name
+            );
         }
     }
 

@@ -105,6 +105,7 @@ pub(crate) struct Node {
     cookies: CookieNames,
     counters: Counters,
     refusals: Throttle,
+    over_limits: Throttle,
     /// Who may be a stranger at the door.
     slots: Arc<Slots>,
     guard: Guard,
@@ -159,6 +160,7 @@ impl Node {
             cookies: CookieNames::default(),
             counters: Counters::default(),
             refusals: Throttle::default(),
+            over_limits: Throttle::default(),
             next_link: AtomicU64::new(0),
             local_addr,
             outside,
@@ -259,10 +261,7 @@ impl Node {
         DecodeLimits {
             max_session_bytes: limits.max_session_bytes,
             max_names: limits.max_names().saturating_mul(Limits::HARD),
-            max_entries: limits
-                .max_sessions
-                .saturating_add(limits.max_tombstones())
-                .saturating_mul(Limits::HARD),
+            max_entries: limits.max_entries(),
             digest_shards: shape.lock_shards.saturating_mul(shape.digests_per_lock),
         }
     }

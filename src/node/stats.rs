@@ -31,6 +31,8 @@ pub struct Stats {
     pub refused: u64,
     /// Links closed because the peer sent what it must not send.
     pub violations: u64,
+    /// Messages with sessions beyond twice the limits of this node, which were not merged.
+    pub over_limit: u64,
     /// Questions for single sessions that peers were asked: while the state transfer was under way,
     /// or for what a client had written elsewhere.
     pub lookups: u64,
@@ -86,6 +88,7 @@ pub enum MemberState {
 pub(super) struct Counters {
     pub(super) refused: AtomicU64,
     pub(super) violations: AtomicU64,
+    pub(super) over_limit: AtomicU64,
     pub(super) lookups: AtomicU64,
     pub(super) stale_reads: AtomicU64,
 }
@@ -103,6 +106,7 @@ impl Node {
             log_head: self.replica.head(),
             refused: self.counters.refused.load(Ordering::Relaxed),
             violations: self.counters.violations.load(Ordering::Relaxed),
+            over_limit: self.counters.over_limit.load(Ordering::Relaxed),
             lookups: self.counters.lookups.load(Ordering::Relaxed),
             stale_reads: self.counters.stale_reads.load(Ordering::Relaxed),
             members: self.member_list(),

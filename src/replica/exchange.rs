@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use super::{
     change::{Change, What},
     expiry::is_stale,
+    room::{self, Incoming},
     shard::Shard,
     store::{Store, lock},
 };
@@ -27,7 +28,7 @@ pub(super) enum Merged {
     Buried(Tombstone),
 }
 
-/// Replicated state beyond the hard limits; nothing was merged.
+/// Replicated state beyond the hard limits; nothing was merged, and the store is as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct OverLimit(pub(super) &'static str);
 
@@ -60,7 +61,7 @@ impl Store {
                     return Ok(Merged::Buried(grave.tombstone));
                 }
                 if shard.live.contains_key(key) {
-                    return Ok(self.take_delta(&mut shard, key, *delta, now, changes));
+                    return self.take_delta(&mut shard, key, *delta, now, changes);
                 }
                 match SessionState::from_delta(*delta) {
                     Some(state) => self.take_new(&mut shard, key, state, now, changes),
@@ -107,6 +108,9 @@ impl Store {
         if !known && self.graves.load(Ordering::Relaxed) >= hard {
             return Err(OverLimit("tombstones"));
         }
+        if !known && !shard.live.contains_key(key) {
+            self.check_listing(shard, key)?;
+        }
         if let Some(live) = shard.bury(*key, tombstone) {
             self.live.fetch_sub(1, Ordering::Relaxed);
             if let Some(changes) = changes {
@@ -134,7 +138,8 @@ impl Store {
         if self.live.load(Ordering::Relaxed) >= hard {
             return Err(OverLimit("sessions"));
         }
-        self.check_weight(&state)?;
+        self.check_listing(shard, key)?;
+        room::check(&self.limits, None, Incoming::of(&state))?;
         let birth = self.shared_birth(state.birth().clone());
         state.set_birth(birth);
         shard.insert(self.boot, *key, state, now);
@@ -155,10 +160,17 @@ impl Store {
         delta: Delta,
         now: Now,
         changes: Option<&mut Vec<Change>>,
-    ) -> Merged {
+    ) -> Result<Merged, OverLimit> {
         let Some(live) = shard.live.get_mut(key) else {
-            return Merged::Refused;
+            return Ok(Merged::Refused);
         };
+        let written = [(delta.origin, delta.upto)];
+        let incoming = Incoming {
+            slots: &delta.slots,
+            origins: &written,
+            secrets: &delta.secrets,
+        };
+        room::check(&self.limits, Some(&live.state), incoming)?;
         let told = changes.map(|changes| {
             let news = delta
                 .slots
@@ -171,7 +183,7 @@ impl Store {
             (changes, news)
         });
         let Some(taken) = live.state.apply(delta, live.own) else {
-            return Merged::Refused;
+            return Ok(Merged::Refused);
         };
         live.lost = live.lost.max(taken.lost);
         if taken.changed {
@@ -180,7 +192,7 @@ impl Store {
                 changes.extend(news);
             }
         }
-        Merged::Done
+        Ok(Merged::Done)
     }
 
     fn take_state(
@@ -191,10 +203,10 @@ impl Store {
         now: Now,
         changes: Option<&mut Vec<Change>>,
     ) -> Result<Merged, OverLimit> {
-        self.check_weight(&state)?;
         let Some(live) = shard.live.get_mut(key) else {
             return Ok(Merged::Refused);
         };
+        room::check(&self.limits, Some(&live.state), Incoming::of(&state))?;
         let before = changes.is_some().then(|| live.state.clone());
         let taken = live.state.merge(state, live.own);
         live.lost = live.lost.max(taken.lost);
@@ -212,10 +224,10 @@ impl Store {
         Ok(Merged::Done)
     }
 
-    fn check_weight(&self, state: &SessionState) -> Result<(), OverLimit> {
-        let hard = self.limits.max_session_bytes.saturating_mul(Limits::HARD);
-        if state.weight() > hard {
-            return Err(OverLimit("bytes of a session"));
+    /// Whether `key` can be taken in so that its digest shard still fits a listing.
+    fn check_listing(&self, shard: &Shard, key: &Locator) -> Result<(), OverLimit> {
+        if shard.entries_beside(key) >= self.max_listed() {
+            return Err(OverLimit("sessions whose ids are alike"));
         }
         Ok(())
     }

@@ -10,9 +10,12 @@ mod change;
 mod coverage;
 mod exchange;
 mod expiry;
+#[cfg(test)]
+mod hostile;
 mod link;
 mod log;
 mod past;
+mod room;
 mod shard;
 #[cfg(test)]
 mod simulation;

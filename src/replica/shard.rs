@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    hash::{BuildHasherDefault, Hasher},
+    hash::{BuildHasher, Hasher, RandomState},
+    sync::LazyLock,
 };
 
 use super::log::Position;
@@ -14,15 +15,20 @@ use crate::session::{
 /// Sessions and tombstones of one range of keys. Guarded by one lock.
 #[derive(Debug)]
 pub(super) struct Shard {
-    pub(super) live: HashMap<Locator, Box<Live>, BuildHasherDefault<ByLocator>>,
-    pub(super) graves: HashMap<Locator, Grave, BuildHasherDefault<ByLocator>>,
+    pub(super) live: HashMap<Locator, Box<Live>, ByLocator>,
+    pub(super) graves: HashMap<Locator, Grave, ByLocator>,
     /// Per digest shard the xor of its sessions' versions.
     pub(super) digests: Box<[u64]>,
+    /// Per digest shard how many sessions and tombstones there are: a peer may choose keys that
+    /// all fall into one, and it must still fit a listing.
+    entries: Box<[usize]>,
     /// Sessions and tombstones dropped here: the epoch of what is taken in next.
     pub(super) drops: u32,
     /// When to look at which key again, in ticks of [`tick`]. A key is listed at its `due` tick;
     /// other entries of it are stale.
     schedule: BTreeMap<u64, Vec<Locator>>,
+    /// Keys in `schedule`, stale ones included.
+    scheduled: usize,
     digest_shift: u32,
 }
 
@@ -69,8 +75,10 @@ impl Shard {
             live: HashMap::default(),
             graves: HashMap::default(),
             digests: vec![0; digests].into_boxed_slice(),
+            entries: vec![0; digests].into_boxed_slice(),
             drops: 0,
             schedule: BTreeMap::new(),
+            scheduled: 0,
             digest_shift,
         }
     }
@@ -90,10 +98,16 @@ impl Shard {
         digest_number(key, self.digest_shift) & (self.digests.len() - 1)
     }
 
+    /// Sessions and tombstones beside which `key` would be listed.
+    pub(super) fn entries_beside(&self, key: &Locator) -> usize {
+        self.entries[self.digest_of(key)]
+    }
+
     pub(super) fn insert(&mut self, boot: BootId, key: Locator, state: SessionState, now: Now) {
         let version = version_of(&key, &state);
         let digest = self.digest_of(&key);
         self.digests[digest] ^= version;
+        self.entries[digest] += 1;
         let own = self.next_origin(boot);
         let used_ms = state.accessed_ms();
         let live = Live {
@@ -159,12 +173,14 @@ impl Shard {
         let gone = self.live.remove(&key);
         if let Some(live) = &gone {
             self.digests[digest] ^= live.version;
+            self.entries[digest] -= 1;
         }
         if let Some(grave) = self.graves.get_mut(&key) {
             grave.tombstone.merge(tombstone);
             return gone;
         }
         self.digests[digest] ^= destroyed_version(&key);
+        self.entries[digest] += 1;
         self.graves.insert(
             key,
             Grave {
@@ -183,6 +199,7 @@ impl Shard {
         let digest = self.digest_of(key);
         let live = self.live.remove(key)?;
         self.digests[digest] ^= live.version;
+        self.entries[digest] -= 1;
         self.drops = self.drops.wrapping_add(1);
         Some(live)
     }
@@ -191,6 +208,7 @@ impl Shard {
         let digest = self.digest_of(key);
         if self.graves.remove(key).is_some() {
             self.digests[digest] ^= destroyed_version(key);
+            self.entries[digest] -= 1;
             self.drops = self.drops.wrapping_add(1);
         }
     }
@@ -201,7 +219,9 @@ impl Shard {
         self.live.clear();
         self.graves.clear();
         self.schedule.clear();
+        self.scheduled = 0;
         self.digests.fill(0);
+        self.entries.fill(0);
         self.drops = self.drops.wrapping_add(1);
         dropped
     }
@@ -217,6 +237,31 @@ impl Shard {
             grave.due = due;
         }
         self.schedule.entry(due).or_default().push(key);
+        self.scheduled += 1;
+        if self.scheduled > 4 * (self.live.len() + self.graves.len()) + MIN_SCHEDULED {
+            self.drop_stale();
+        }
+    }
+
+    /// Stale keys would stay until their time, which a peer may put decades ahead.
+    fn drop_stale(&mut self) {
+        let (live, graves) = (&self.live, &self.graves);
+        self.schedule.retain(|at, keys| {
+            keys.retain(|key| {
+                let due = live.get(key).map(|live| live.due);
+                due.or_else(|| graves.get(key).map(|grave| grave.due)) == Some(*at)
+            });
+            keys.sort_unstable();
+            keys.dedup();
+            keys.shrink_to_fit();
+            !keys.is_empty()
+        });
+        self.scheduled = self.schedule.values().map(Vec::len).sum();
+    }
+
+    #[cfg(test)]
+    pub(super) const fn scheduled(&self) -> usize {
+        self.scheduled
     }
 
     /// The keys whose time has come.
@@ -227,6 +272,7 @@ impl Shard {
                 break;
             }
             let (at, keys) = first.remove_entry();
+            self.scheduled -= keys.len();
             due.extend(keys.into_iter().map(|key| (at, key)));
         }
         due
@@ -265,21 +311,48 @@ pub(super) const fn tick(at_ms: u64) -> u64 {
     at_ms >> TICK_SHIFT
 }
 
-/// Locators are uniform random bytes and only this cluster makes them: eight of them are a hash.
-#[derive(Debug, Default)]
-pub(super) struct ByLocator(u64);
+/// Keys that may be scheduled and stale however few sessions there are.
+const MIN_SCHEDULED: usize = 1024;
 
-impl Hasher for ByLocator {
+/// Honest locators are uniform, but a peer may send any: which of them share a bucket is a secret
+/// of the process.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ByLocator;
+
+impl BuildHasher for ByLocator {
+    type Hasher = Folded;
+
+    fn build_hasher(&self) -> Folded {
+        Folded(*SEED)
+    }
+}
+
+/// A multiplication of the two halves, each mixed with a secret, folded to 64 bits.
+#[derive(Debug)]
+pub(super) struct Folded((u64, u64));
+
+impl Hasher for Folded {
     fn write(&mut self, bytes: &[u8]) {
-        // The first bytes choose the shard; the last ones are still free.
-        if let Some(last) = bytes.last_chunk::<8>() {
-            self.0 = u64::from_le_bytes(*last);
+        if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+            let (one, other) = self.0;
+            let one = u128::from(u64::from_le_bytes(*first) ^ one);
+            let product = one * u128::from(u64::from_le_bytes(*last) ^ other);
+            self.0.0 = (product >> 64) as u64 ^ product as u64;
         }
     }
 
     fn write_usize(&mut self, _length: usize) {}
 
     fn finish(&self) -> u64 {
-        self.0
+        self.0.0
     }
 }
+
+/// Simulated histories must be the same each time.
+static SEED: LazyLock<(u64, u64)> = LazyLock::new(|| {
+    if cfg!(test) {
+        return (0x9E37_79B9_7F4A_7C15, 0xBF58_476D_1CE4_E5B9);
+    }
+    let random = RandomState::new();
+    (random.hash_one(0), random.hash_one(1))
+});

@@ -30,6 +30,8 @@ pub(crate) struct Store {
     /// A shard's lock guards all it holds; a key's first bits choose the shard.
     pub(super) shards: Box<[Mutex<Shard>]>,
     pub(super) digests_per_shard: usize,
+    /// Sessions and tombstones of one digest shard that are taken in at most.
+    max_listed: usize,
     lock_shift: u32,
     pub(super) live: AtomicUsize,
     pub(super) graves: AtomicUsize,
@@ -62,9 +64,11 @@ impl Store {
         let digests = shape.digests_per_lock.next_power_of_two();
         let lock_shift = 32 - locks.ilog2();
         let digest_shift = lock_shift - digests.ilog2();
+        let max_listed = limits.max_listed(locks * digests);
         Self {
             boot,
             limits,
+            max_listed,
             shards: (0..locks)
                 .map(|_| Mutex::new(Shard::new(digests, digest_shift)))
                 .collect(),
@@ -263,6 +267,11 @@ impl Store {
         dropped
     }
 
+    /// Sessions and tombstones of one digest shard that are taken in at most.
+    pub(super) const fn max_listed(&self) -> usize {
+        self.max_listed
+    }
+
     /// Live sessions held.
     pub(crate) fn sessions(&self) -> usize {
         self.live.load(Ordering::Relaxed)
@@ -289,6 +298,10 @@ impl Store {
         let mut births = self.births.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(shared) = births.get(&birth) {
             return Arc::clone(shared);
+        }
+        if births.len() >= MAX_SHARED_BIRTHS {
+            // Those of sessions that are gone, so that whoever sent many does not stay in the way.
+            births.retain(|birth| Arc::strong_count(birth) > 1);
         }
         if births.len() < MAX_SHARED_BIRTHS {
             births.insert(Arc::clone(&birth));

@@ -1,10 +1,6 @@
 //! What a link is told, and what it tells.
 
-use crate::{
-    replica::{Change, exchange::OverLimit},
-    session::Locator,
-    wire::message::Position,
-};
+use crate::{replica::Change, session::Locator, wire::message::Position};
 
 /// What a link is told of the cluster's configuration.
 #[derive(Clone, Copy, Debug)]
@@ -41,25 +37,19 @@ pub(crate) enum LinkEvent {
     CaughtUp,
     /// This node was away for longer than tombstones are kept and has dropped what it held.
     StartedEmpty { sessions: usize },
+    /// The peer sent what is beyond twice a limit of this node, which is not merged.
+    OverLimit(&'static str),
     /// The peer said goodbye.
     Left,
     /// A replicated change, when asked for at construction.
     Changed(Change),
 }
 
-/// The peer broke the protocol or a limit: close the link and say why.
+/// The peer broke the protocol: close the link and say why.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Violation {
     #[error("protocol violation: {0}")]
     Protocol(&'static str),
-    #[error("over limit: {0}")]
-    OverLimit(&'static str),
-}
-
-impl From<OverLimit> for Violation {
-    fn from(OverLimit(what): OverLimit) -> Self {
-        Self::OverLimit(what)
-    }
 }
 
 /// Figures of one link's queues.

@@ -1,6 +1,6 @@
 //! The peer's stream as it arrives here: what is applied, what was refused and is asked for.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use super::Violation;
 use crate::{
@@ -30,7 +30,8 @@ pub(super) struct Inbound {
     looked_up: HashMap<Locator, u64>,
     /// Keys in `asked` whose answer may be older than the last question.
     ask_again: HashSet<Locator>,
-    buried: Vec<(Locator, Tombstone)>,
+    /// Tombstones that the peer must hear of, once each however often it sends the session.
+    buried: BTreeMap<Locator, Tombstone>,
     owes_rounds: u32,
     moved: bool,
 }
@@ -71,7 +72,7 @@ impl Inbound {
             to_ask: Vec::new(),
             looked_up: HashMap::new(),
             ask_again: HashSet::new(),
-            buried: Vec::new(),
+            buried: BTreeMap::new(),
             owes_rounds: u32::from(owes_round),
             moved: false,
         }
@@ -112,23 +113,23 @@ impl Inbound {
 
     pub(super) fn finish(&mut self, taking: Taking) -> Result<(), Violation> {
         self.received = taking.to;
-        self.buried.extend(taking.buried);
+        for (key, tombstone) in taking.buried {
+            self.bury(key, tombstone)?;
+        }
         for key in &taking.refused {
             if self.asked.insert(*key) {
                 self.to_ask.push(*key);
             }
         }
         if Mutant::AcknowledgeRefused.is_on() {
-            self.waiting.push_back((taking.to, BTreeSet::new()));
-            self.advance();
+            self.wait(taking.to, BTreeSet::new());
             return Ok(());
         }
         self.waiting_keys += taking.refused.len();
         if self.waiting_keys > MAX_WAITING {
             return Err(Violation::Protocol("too many changes of unknown sessions"));
         }
-        self.waiting.push_back((taking.to, taking.refused));
-        self.advance();
+        self.wait(taking.to, taking.refused);
         Ok(())
     }
 
@@ -140,8 +141,7 @@ impl Inbound {
         self.received = to;
         self.owes_rounds = self.owes_rounds.saturating_add(1);
         self.moved = true;
-        self.waiting.push_back((to, BTreeSet::new()));
-        self.advance();
+        self.wait(to, BTreeSet::new());
         Ok(())
     }
 
@@ -152,8 +152,16 @@ impl Inbound {
     }
 
     /// The number of the request's question that this answers.
-    pub(super) fn answered(&mut self, key: &Locator, merged: Merged) -> Option<u64> {
-        self.answer_buried(*key, merged);
+    ///
+    /// # Errors
+    ///
+    /// As [`Inbound::answer_buried`].
+    pub(super) fn answered(
+        &mut self,
+        key: &Locator,
+        merged: Merged,
+    ) -> Result<Option<u64>, Violation> {
+        self.answer_buried(*key, merged)?;
         if self.asked.remove(key) {
             for (_, keys) in &mut self.waiting {
                 if keys.remove(key) {
@@ -165,14 +173,18 @@ impl Inbound {
         if self.ask_again.remove(key) {
             self.asked.insert(*key);
             self.to_ask.push(*key);
-            return None;
+            return Ok(None);
         }
-        self.looked_up.remove(key)
+        Ok(self.looked_up.remove(key))
     }
 
-    pub(super) fn answer_buried(&mut self, key: Locator, merged: Merged) {
-        if let Merged::Buried(tombstone) = merged {
-            self.buried.push((key, tombstone));
+    /// # Errors
+    ///
+    /// When the peer goes on sending sessions that are destroyed, and does not read that they are.
+    pub(super) fn answer_buried(&mut self, key: Locator, merged: Merged) -> Result<(), Violation> {
+        match merged {
+            Merged::Buried(tombstone) => self.bury(key, tombstone),
+            Merged::Done | Merged::Refused => Ok(()),
         }
     }
 
@@ -199,10 +211,9 @@ impl Inbound {
     /// Tombstones go before the acknowledgement of the batch that met them.
     pub(super) fn poll(&mut self) -> Option<Message> {
         if !self.buried.is_empty() {
-            let rest = self.buried.split_off(self.buried.len().min(MAX_KEYS));
-            let buried = std::mem::replace(&mut self.buried, rest);
+            let buried = std::iter::from_fn(|| self.buried.pop_first());
             let items = buried
-                .into_iter()
+                .take(MAX_KEYS)
                 .map(|(key, tombstone)| (key, Item::Destroyed(tombstone)))
                 .collect();
             return Some(Message::Answer { items });
@@ -230,6 +241,30 @@ impl Inbound {
             && self.owes_rounds == 0
     }
 
+    #[cfg(test)]
+    pub(super) fn batches_waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    fn bury(&mut self, key: Locator, tombstone: Tombstone) -> Result<(), Violation> {
+        self.buried.insert(key, tombstone);
+        if self.buried.len() > MAX_BURIED {
+            return Err(Violation::Protocol(
+                "too many changes of destroyed sessions",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The acknowledgement of `to` waits for these, and for what waits already.
+    fn wait(&mut self, to: Position, refused: BTreeSet<Locator>) {
+        match self.waiting.back_mut() {
+            Some((last, _)) if refused.is_empty() => *last = to,
+            _ => self.waiting.push_back((to, refused)),
+        }
+        self.advance();
+    }
+
     fn advance(&mut self) {
         while self
             .waiting
@@ -248,6 +283,9 @@ impl Inbound {
 const MAX_KEYS: usize = 1024;
 /// Refused changes that wait at once. An honest peer stops far earlier: its own window is half.
 const MAX_WAITING: usize = 2 * super::outbound::MAX_IN_FLIGHT as usize;
+/// Tombstones that the peer has yet to hear of. An honest one reads them before it is told that it
+/// may send more.
+const MAX_BURIED: usize = 4 * super::outbound::MAX_IN_FLIGHT as usize;
 
 #[cfg(test)]
 mod tests {
@@ -263,9 +301,10 @@ mod tests {
         inbound.look_up(key, 2);
         inbound.look_up(key, 2);
         assert_eq!(inbound.poll(), None, "one question at a time");
-        assert_eq!(inbound.answered(&key, Merged::Done), None);
+        let answered = |inbound: &mut Inbound| inbound.answered(&key, Merged::Done);
+        assert_eq!(answered(&mut inbound), Ok(None));
         assert_eq!(inbound.poll(), want);
-        assert_eq!(inbound.answered(&key, Merged::Done), Some(2));
+        assert_eq!(answered(&mut inbound), Ok(Some(2)));
         assert_eq!(inbound.poll(), None);
         assert!(inbound.is_idle());
     }

@@ -7,7 +7,11 @@ mod repair;
 
 pub(crate) use self::event::{LinkAcks, LinkEvent, LinkGauges, LinkOptions, Violation};
 use self::{inbound::Inbound, outbound::Outbound, repair::Repair};
-use super::{Change, Replica, past};
+use super::{
+    Change, Replica,
+    exchange::{Merged, OverLimit},
+    past,
+};
 use crate::{
     session::{BootId, Item, Locator, Now},
     wire::{Message, message::Past},
@@ -82,7 +86,12 @@ impl Link {
         if self.inbound.is_open() == matches!(message, Message::Live { .. }) {
             return Err(Violation::Protocol("live must be the first message, once"));
         }
-        let mut changes = self.collect.then(Vec::new);
+        let mut merging = Merging {
+            replica,
+            now,
+            changes: self.collect.then(Vec::new),
+            over: None,
+        };
         let mut events = Vec::new();
         match message {
             Message::Live {
@@ -103,8 +112,7 @@ impl Link {
             Message::Batch { from, to, items } => {
                 let mut taking = self.inbound.begin(from, to)?;
                 for (key, item) in items {
-                    let merged = replica.store().take(&key, item, now, changes.as_mut())?;
-                    taking.note(key, merged);
+                    taking.note(key, merging.take(key, item));
                 }
                 self.inbound.finish(taking)?;
             }
@@ -120,8 +128,8 @@ impl Link {
             Message::Want { keys } => self.outbound.asked_for(keys)?,
             Message::Answer { items } => {
                 for (key, item) in items {
-                    let merged = replica.store().take(&key, item, now, changes.as_mut())?;
-                    if let Some(question) = self.inbound.answered(&key, merged) {
+                    let merged = merging.take(key, item);
+                    if let Some(question) = self.inbound.answered(&key, merged)? {
                         events.push(LinkEvent::Answered(key, question));
                     }
                 }
@@ -146,8 +154,10 @@ impl Link {
                 entries,
             } => {
                 let store = replica.store();
+                self.repair
+                    .check_listing(shard, entries.len(), store.max_listed())?;
                 let difference = store.difference(shard, complete, entries, now);
-                self.repair.answer(round, shard, complete, difference)?;
+                self.repair.answer(round, shard, complete, difference);
             }
             Message::Differences {
                 round,
@@ -156,16 +166,16 @@ impl Link {
                 items,
                 wants,
             } => {
+                self.repair.wanted(round, shard, wants)?;
                 self.repair.merged(items.len(), bytes);
-                self.repair.wanted(wants)?;
-                self.take_repair(replica, items, now, changes.as_mut())?;
+                self.take_repair(items, &mut merging)?;
                 if last {
-                    self.repair.shard_done(round, shard)?;
+                    self.repair.shard_done(shard);
                 }
             }
             Message::Supply { items } => {
                 self.repair.merged(0, bytes);
-                self.take_repair(replica, items, now, changes.as_mut())?;
+                self.take_repair(items, &mut merging)?;
             }
             Message::Credit { bytes } => self.repair.credit(bytes)?,
             Message::RoundDone => self.outbound.round_done(),
@@ -185,7 +195,9 @@ impl Link {
         if self.inbound.moved() {
             replica.set_applied(self.peer, applied, owes_round, now);
         }
-        events.extend(changes.into_iter().flatten().map(LinkEvent::Changed));
+        events.extend(merging.over.map(LinkEvent::OverLimit));
+        let changes = merging.changes.into_iter().flatten();
+        events.extend(changes.map(LinkEvent::Changed));
         Ok(events)
     }
 
@@ -198,16 +210,11 @@ impl Link {
     /// Tombstones that live copies met here go back to whoever still holds them.
     fn take_repair(
         &mut self,
-        replica: &Replica,
         items: Vec<(Locator, Item)>,
-        now: Now,
-        mut changes: Option<&mut Vec<Change>>,
+        merging: &mut Merging<'_>,
     ) -> Result<(), Violation> {
         for (key, item) in items {
-            let merged = replica
-                .store()
-                .take(&key, item, now, changes.as_deref_mut())?;
-            self.inbound.answer_buried(key, merged);
+            self.inbound.answer_buried(key, merging.take(key, item))?;
         }
         Ok(())
     }
@@ -328,6 +335,11 @@ impl Link {
         self.inbound.is_idle() && self.outbound.is_idle() && self.repair.is_idle()
     }
 
+    #[cfg(test)]
+    pub(super) fn batches_waiting(&self) -> usize {
+        self.inbound.batches_waiting()
+    }
+
     pub(crate) const fn acks(&self) -> LinkAcks {
         self.outbound.acks()
     }
@@ -343,6 +355,30 @@ impl Link {
     pub(crate) fn leave(&mut self) {
         if self.leaving == Leaving::No {
             self.leaving = Leaving::Due;
+        }
+    }
+}
+
+/// What becomes of the items of one message.
+#[derive(Debug)]
+struct Merging<'a> {
+    replica: &'a Replica,
+    now: Now,
+    changes: Option<Vec<Change>>,
+    over: Option<&'static str>,
+}
+
+impl Merging<'_> {
+    /// What is over a limit counts as done: an honest peer may hold it because a malicious one has
+    /// sent it there, and must be heard all the same.
+    fn take(&mut self, key: Locator, item: Item) -> Merged {
+        let store = self.replica.store();
+        match store.take(&key, item, self.now, self.changes.as_mut()) {
+            Ok(merged) => merged,
+            Err(OverLimit(what)) => {
+                self.over = Some(what);
+                Merged::Done
+            }
         }
     }
 }

@@ -5,7 +5,7 @@
 //! it lacks. Joining is a round with everything missing. In the background, the lower boot id of a
 //! pair starts rounds over shards that differed on two comparisons in a row.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::{
     Violation,
@@ -25,7 +25,8 @@ pub(super) struct Repair {
     complete_due: Option<u32>,
     round: u32,
     todo: VecDeque<u32>,
-    listed: HashSet<u32>,
+    /// Shards that are listed, and how many of the keys listed the peer may still want.
+    listed: HashMap<u32, usize>,
     complete: bool,
     totals: Totals,
     completed: Option<Totals>,
@@ -86,7 +87,7 @@ impl Repair {
             complete_due: None,
             round: 0,
             todo: VecDeque::new(),
-            listed: HashSet::new(),
+            listed: HashMap::new(),
             complete: false,
             totals: Totals::default(),
             completed: None,
@@ -107,7 +108,8 @@ impl Repair {
 
     /// Wants a round that skips nothing and begins from now on; it repairs `skips` skips.
     pub(super) fn begin_complete(&mut self, skips: u32) {
-        *self.complete_due.get_or_insert(0) += skips;
+        let due = self.complete_due.get_or_insert(0);
+        *due = due.saturating_add(skips);
         self.begin_due();
     }
 
@@ -121,7 +123,8 @@ impl Repair {
         if Mutant::NeverRepair.is_on() {
             return;
         }
-        if self.mismatches >= 2 && self.starts_background && self.stage == Stage::Rest {
+        let rests = self.stage == Stage::Rest && self.supply.is_empty();
+        if self.mismatches >= 2 && self.starts_background && rests {
             self.complete = false;
             self.stage = Stage::Ask;
         }
@@ -154,16 +157,37 @@ impl Repair {
         self.digests_asked = true;
     }
 
+    /// Call it before a listing of so many keys is compared with what is here.
+    ///
+    /// # Errors
+    ///
+    /// When the peer lists more than an honest one, which waits for answers.
+    pub(super) fn check_listing(
+        &self,
+        shard: u32,
+        keys: usize,
+        max_listed: usize,
+    ) -> Result<(), Violation> {
+        if self.answering.len() >= 2 * LISTINGS {
+            return Err(Violation::Protocol("too many listings"));
+        }
+        if self.answering.iter().any(|other| other.shard == shard) {
+            return Err(Violation::Protocol("a shard listed twice"));
+        }
+        let unanswered: usize = self.answering.iter().map(|other| other.want.len()).sum();
+        if unanswered + keys > 2 * (LISTED_KEYS + max_listed) {
+            return Err(Violation::Protocol("too many listed sessions"));
+        }
+        Ok(())
+    }
+
     pub(super) fn answer(
         &mut self,
         round: u32,
         shard: u32,
         complete: bool,
         difference: Difference,
-    ) -> Result<(), Violation> {
-        if self.answering.len() >= 2 * LISTINGS {
-            return Err(Violation::Protocol("too many listings"));
-        }
+    ) {
         self.answering.push_back(Answering {
             round,
             shard,
@@ -171,23 +195,29 @@ impl Repair {
             send: difference.send.into(),
             want: difference.want,
         });
-        Ok(())
     }
 
-    pub(super) fn shard_done(&mut self, round: u32, shard: u32) -> Result<(), Violation> {
-        if round != self.round || !self.listed.remove(&shard) {
-            return Err(Violation::Protocol("an answer to no listing"));
-        }
+    /// The last answer to the listing of a shard was taken in.
+    pub(super) fn shard_done(&mut self, shard: u32) {
+        self.listed.remove(&shard);
         self.progress += 1;
         self.end_if_done();
-        Ok(())
     }
 
-    pub(super) fn wanted(&mut self, keys: Vec<Locator>) -> Result<(), Violation> {
+    /// An answer to the listing of a shard, which asks for some of what was listed.
+    pub(super) fn wanted(
+        &mut self,
+        round: u32,
+        shard: u32,
+        keys: Vec<Locator>,
+    ) -> Result<(), Violation> {
+        let listed = self.listed.get_mut(&shard);
+        let Some(listed) = listed.filter(|_| round == self.round) else {
+            return Err(Violation::Protocol("an answer to no listing"));
+        };
+        let left = listed.checked_sub(keys.len());
+        *listed = left.ok_or(Violation::Protocol("more wanted than was listed"))?;
         self.supply.extend(keys);
-        if self.supply.len() > MAX_SUPPLY {
-            return Err(Violation::Protocol("too many wanted sessions"));
-        }
         Ok(())
     }
 
@@ -256,14 +286,16 @@ impl Repair {
             return Some(Message::AskDigests);
         }
         if self.listed.len() < LISTINGS
+            && self.listed.values().sum::<usize>() < LISTED_KEYS
             && let Some(shard) = self.todo.pop_front()
         {
-            self.listed.insert(shard);
+            let entries = replica.store().listing(shard, self.complete, now);
+            self.listed.insert(shard, entries.len());
             return Some(Message::Listing {
                 round: self.round,
                 shard,
                 complete: self.complete,
-                entries: replica.store().listing(shard, self.complete, now),
+                entries,
             });
         }
         self.poll_states(replica, now)
@@ -281,6 +313,7 @@ impl Repair {
         }
         if !self.supply.is_empty() {
             let items = states(replica, &mut self.supply, now);
+            self.begin_due();
             return Some(Message::Supply { items });
         }
         let front = self.answering.front_mut()?;
@@ -313,7 +346,10 @@ impl Repair {
             self.has_completed = true;
             return;
         }
+        // What the last round found must have left, or a peer that does not read would have it
+        // found again and again.
         if self.stage == Stage::Rest
+            && self.supply.is_empty()
             && let Some(skips) = self.complete_due.take()
         {
             self.totals = Totals {
@@ -357,11 +393,11 @@ fn states(replica: &Replica, keys: &mut VecDeque<Locator>, now: Now) -> Vec<(Loc
 
 /// Listings under way at once.
 const LISTINGS: usize = 64;
+/// Keys of listings under way, beyond which no further shard is listed.
+const LISTED_KEYS: usize = 64 * 1024;
 /// Bytes of a complete round that the peer has not merged yet.
 const JOIN_WINDOW: u64 = 4 * 1024 * 1024;
 /// The same for background repair.
 const BACKGROUND_WINDOW: u64 = 256 * 1024;
 /// Background repair's share of a link per 100 ms: about 16 MB a second.
 const BACKGROUND_BYTES_PER_TICK: u64 = 1_600_000;
-/// Keys the peer may want at once; an honest one asks within its listings.
-const MAX_SUPPLY: usize = 4_000_000;
