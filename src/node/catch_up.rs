@@ -4,7 +4,10 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use tokio::time::timeout;
 
-use super::{Node, fetch::Evidence};
+use super::{
+    Node,
+    fetch::{Evidence, Known},
+};
 use crate::{
     replica::Lack,
     session::{Locator, Tag, Token},
@@ -26,7 +29,7 @@ impl Node {
     /// peers that are asked for the session. Returns as soon as they are here or nobody has them,
     /// at the latest after `catch_up_timeout`. Dropping it is harmless.
     pub(crate) async fn catch_up(&self, key: Locator, token: &Token) {
-        let Some(waiting) = self.fetches.enter(key, Evidence::Token) else {
+        let Some(waiting) = self.fetches.enter(key, Evidence::Token, Known::Yes) else {
             return;
         };
         let is_there = || self.lack(&key, token) == Lack::Nothing;

@@ -10,19 +10,29 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use tokio::{sync::Notify, time::timeout};
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout},
+};
 
 use super::{
     Node,
     peer::{LinkId, PeerLink},
+    turns::Turns,
 };
-use crate::session::Locator;
+use crate::session::{Locator, Now};
 
 /// Keys that requests wait for, and who has not answered yet.
 #[derive(Debug, Default)]
 pub(super) struct FetchBoard {
-    /// Short lookups only; no other lock is taken inside, and nobody is woken.
+    /// Short lookups only; no lock but `owing` is taken inside, and nobody is woken.
     awaited: Mutex<BTreeMap<Locator, Awaited>>,
+    /// Since when links owe answers and have brought none, in monotonic milliseconds. Guards nothing
+    /// else.
+    owing: Mutex<BTreeMap<LinkId, u64>>,
+    /// A flood of made-up keys has its own turns, and so takes none of anybody else's.
+    turns: Turns,
+    turns_of_made_up: Turns,
     /// Numbers questions, so that a late answer to one that was given up is told apart.
     questions: AtomicU64,
     /// Whether requests may wait for merges, so that links have to tell of them.
@@ -56,6 +66,15 @@ pub(super) enum Evidence {
     Token,
 }
 
+/// Whether a key can be one that nobody has minted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    /// It is held here, or a node has signed it.
+    Yes,
+    /// The client may have made it up.
+    Perhaps,
+}
+
 /// A peer was asked, and its link closed before it answered.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Torn;
@@ -68,6 +87,7 @@ pub(super) struct Waiting<'a> {
     news: Arc<Notify>,
     /// The answer to a question of this or a higher number will do.
     enough: u64,
+    known: Known,
 }
 
 /// What a request that waits for answers does next.
@@ -82,10 +102,15 @@ enum Step {
 
 impl FetchBoard {
     /// `None` when too many keys that may be made up are being asked for already.
-    pub(super) fn enter(&self, key: Locator, evidence: Evidence) -> Option<Waiting<'_>> {
+    pub(super) fn enter(
+        &self,
+        key: Locator,
+        evidence: Evidence,
+        known: Known,
+    ) -> Option<Waiting<'_>> {
         let mut awaited = self.lock();
         let is_new = !awaited.contains_key(&key);
-        if is_new && evidence != Evidence::Token && awaited.len() >= MAX_KEYS {
+        if is_new && known == Known::Perhaps && awaited.len() >= MAX_KEYS {
             return None;
         }
         let entry = awaited.entry(key).or_default();
@@ -100,7 +125,35 @@ impl FetchBoard {
             key,
             news: Arc::clone(&entry.news),
             enough,
+            known,
         })
+    }
+
+    /// Whether the next step is to ask.
+    fn is_to_ask(&self, waiting: &Waiting<'_>) -> bool {
+        let awaited = self.lock();
+        let entry = awaited.get(&waiting.key);
+        entry.is_some_and(|entry| entry.silent.is_empty() && entry.question < waiting.enough)
+    }
+
+    fn turns(&self, known: Known) -> &Turns {
+        match known {
+            Known::Yes => &self.turns,
+            Known::Perhaps => &self.turns_of_made_up,
+        }
+    }
+
+    /// Notes that a link is asked. Whether to wait for its answer: not if it has been asked for
+    /// long and has answered nothing.
+    fn expect_of(&self, link: LinkId, now: Now) -> bool {
+        let mut owing = self.owing.lock().unwrap_or_else(PoisonError::into_inner);
+        let since_ms = *owing.entry(link).or_insert(now.mono_ms);
+        now.mono_ms.saturating_sub(since_ms) < MUTE_MS
+    }
+
+    fn heard_of(&self, link: LinkId) {
+        let mut owing = self.owing.lock().unwrap_or_else(PoisonError::into_inner);
+        owing.remove(&link);
     }
 
     /// `Ask` counts as done.
@@ -129,6 +182,12 @@ impl FetchBoard {
     }
 
     fn answered(&self, key: &Locator, question: u64, link: LinkId) {
+        self.heard_of(link);
+        self.done(key, question, link);
+    }
+
+    /// Nothing is to be expected of the link any more.
+    fn done(&self, key: &Locator, question: u64, link: LinkId) {
         let mut awaited = self.lock();
         let asked = awaited.get_mut(key);
         let news = asked.filter(|entry| entry.question == question);
@@ -141,6 +200,7 @@ impl FetchBoard {
     }
 
     fn closed(&self, link: LinkId) {
+        self.heard_of(link);
         let mut awaited = self.lock();
         let mut news = Vec::new();
         for entry in awaited.values_mut() {
@@ -151,6 +211,11 @@ impl FetchBoard {
         }
         drop(awaited);
         tell(news);
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_asked(&self, key: &Locator) -> bool {
+        self.lock().get(key).is_some_and(|entry| entry.question > 0)
     }
 
     fn is_torn(&self, key: &Locator) -> bool {
@@ -242,13 +307,14 @@ impl Node {
     /// dialled as soon as they are there. Returns when an answer was merged, nobody has it, or
     /// 500 ms are over. Dropping it is harmless.
     ///
-    /// Beyond 4096 keys at once nobody is asked: a flood of made-up ids must not grow queues.
+    /// Beyond 65 536 keys at once nobody is asked: a flood of made-up ids must not grow queues.
     pub(crate) async fn fetch(&self, key: Locator) {
         let nobody = || self.live_links().is_empty() && self.others() == Others::None;
         if !self.awaits_transfer() || nobody() {
             return;
         }
-        let Some(waiting) = self.fetches.enter(key, Evidence::None) else {
+        let entered = self.fetches.enter(key, Evidence::None, Known::Perhaps);
+        let Some(waiting) = entered else {
             return;
         };
         let asked = self.ask_until(&waiting, || self.read(&key, |_| ()).is_ok());
@@ -268,7 +334,11 @@ impl Node {
     }
 
     async fn ask_again(&self, key: Locator) -> Result<(), Torn> {
-        let Some(waiting) = self.fetches.enter(key, Evidence::Pause) else {
+        let known = match self.read(&key, |_| ()) {
+            Ok(()) => Known::Yes,
+            Err(_) => Known::Perhaps,
+        };
+        let Some(waiting) = self.fetches.enter(key, Evidence::Pause, known) else {
             return Ok(());
         };
         // A peer that does not answer in time is as good as one that does not have it.
@@ -281,14 +351,27 @@ impl Node {
 
     /// Asks peers until `is_there` or all have answered.
     pub(super) async fn ask_until(&self, waiting: &Waiting<'_>, is_there: impl Fn() -> bool) {
+        let mut has_turn = false;
         loop {
             // Before looking, so that no news falls in between.
             let news = waiting.news.notified();
             if is_there() {
                 return;
             }
+            if !has_turn && self.fetches.is_to_ask(waiting) {
+                let Some(wait) = self.fetches.turns(waiting.known).take(self.now()) else {
+                    return;
+                };
+                has_turn = true;
+                if !wait.is_zero() {
+                    sleep(wait).await;
+                    continue;
+                }
+            }
             let links = self.live_links();
-            let ids = links.iter().map(|link| link.id);
+            let now = self.now();
+            let expected = |link: &&Arc<PeerLink>| self.fetches.expect_of(link.id, now);
+            let ids = links.iter().filter(expected).map(|link| link.id);
             match self.fetches.step(waiting, ids, self.others()) {
                 Step::Ask(question) => {
                     self.counters.lookups.fetch_add(1, Ordering::Relaxed);
@@ -328,7 +411,8 @@ impl Node {
 
     fn ask(&self, link: &PeerLink, key: Locator, question: u64) {
         match link.drive(&self.acks, |machine| machine.want(key, question)) {
-            Some(()) => link.wake_writer(),
+            Some(true) => link.wake_writer(),
+            Some(false) => self.fetches.done(&key, question, link.id),
             None => self.fetches.answered(&key, question, link.id),
         }
     }
@@ -343,7 +427,10 @@ impl Node {
 }
 
 const DEADLINE: Duration = Duration::from_millis(500);
-const MAX_KEYS: usize = 4096;
+/// Made-up keys at once. Each takes less memory than the request that waits for it.
+const MAX_KEYS: usize = 65_536;
+/// Four times the wait of one request.
+const MUTE_MS: u64 = 2000;
 
 #[cfg(test)]
 mod tests {
@@ -359,10 +446,12 @@ mod tests {
     #[test]
     fn answer_to_an_earlier_question_is_not_enough_for_a_later_token() {
         let board = FetchBoard::default();
-        let first = board.enter(KEY, Evidence::Token).expect("room");
+        let first = board.enter(KEY, Evidence::Token, Known::Yes).expect("room");
         assert_eq!(step(&board, &first), Step::Ask(1));
-        let second = board.enter(KEY, Evidence::Token).expect("room");
-        let stranger = board.enter(KEY, Evidence::None).expect("room");
+        let second = board.enter(KEY, Evidence::Token, Known::Yes).expect("room");
+        let stranger = board
+            .enter(KEY, Evidence::None, Known::Perhaps)
+            .expect("room");
         for waiting in [&first, &second, &stranger] {
             assert_eq!(step(&board, waiting), Step::Wait);
         }
@@ -378,10 +467,10 @@ mod tests {
     #[test]
     fn late_answer_to_a_question_given_up_does_not_end_the_next_wait() {
         let board = FetchBoard::default();
-        let first = board.enter(KEY, Evidence::Token).expect("room");
+        let first = board.enter(KEY, Evidence::Token, Known::Yes).expect("room");
         assert_eq!(step(&board, &first), Step::Ask(1));
         drop(first);
-        let next = board.enter(KEY, Evidence::Token).expect("room");
+        let next = board.enter(KEY, Evidence::Token, Known::Yes).expect("room");
         assert_eq!(step(&board, &next), Step::Ask(2));
         board.answered(&KEY, 1, LINK);
         assert_eq!(step(&board, &next), Step::Wait);
@@ -398,11 +487,27 @@ mod tests {
             Locator::from_random(bytes)
         };
         let waiting: Vec<_> = (0..MAX_KEYS)
-            .map(|at| board.enter(key(at), Evidence::None).expect("room"))
+            .map(|at| {
+                board
+                    .enter(key(at), Evidence::None, Known::Perhaps)
+                    .expect("room")
+            })
             .collect();
-        assert!(board.enter(key(MAX_KEYS), Evidence::None).is_none());
-        assert!(board.enter(key(0), Evidence::None).is_some());
-        assert!(board.enter(key(MAX_KEYS), Evidence::Token).is_some());
+        assert!(
+            board
+                .enter(key(MAX_KEYS), Evidence::None, Known::Perhaps)
+                .is_none()
+        );
+        assert!(
+            board
+                .enter(key(0), Evidence::None, Known::Perhaps)
+                .is_some()
+        );
+        assert!(
+            board
+                .enter(key(MAX_KEYS), Evidence::Token, Known::Yes)
+                .is_some()
+        );
         assert_eq!(board.lock().len(), MAX_KEYS);
         drop(waiting);
         assert!(board.lock().is_empty());

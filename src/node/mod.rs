@@ -28,6 +28,7 @@ mod slots;
 mod stats;
 mod throttle;
 pub(crate) mod transport;
+mod turns;
 
 #[cfg(test)]
 mod tests;

@@ -188,14 +188,19 @@ impl Inbound {
         }
     }
 
-    /// Asks for what the peer holds from now on.
-    pub(super) fn look_up(&mut self, key: Locator, question: u64) {
+    /// Asks for what the peer holds from now on. Whether it is asked: not when it has too many
+    /// questions to answer.
+    pub(super) fn look_up(&mut self, key: Locator, question: u64) -> bool {
+        if self.looked_up.len() >= MAX_LOOKED_UP && !self.looked_up.contains_key(&key) {
+            return false;
+        }
         let last = self.looked_up.insert(key, question);
         if self.asked.insert(key) {
             self.to_ask.push(key);
         } else if last != Some(question) {
             self.ask_again.insert(key);
         }
+        true
     }
 
     /// The position to resume from, and whether a round is still owed.
@@ -283,6 +288,8 @@ impl Inbound {
 const MAX_KEYS: usize = 1024;
 /// Refused changes that wait at once. An honest peer stops far earlier: its own window is half.
 const MAX_WAITING: usize = 2 * super::outbound::MAX_IN_FLIGHT as usize;
+/// Questions of requests that the peer has not answered.
+const MAX_LOOKED_UP: usize = super::outbound::MAX_IN_FLIGHT as usize;
 /// Tombstones that the peer has yet to hear of. An honest one reads them before it is told that it
 /// may send more.
 const MAX_BURIED: usize = 4 * super::outbound::MAX_IN_FLIGHT as usize;
@@ -290,6 +297,24 @@ const MAX_BURIED: usize = 4 * super::outbound::MAX_IN_FLIGHT as usize;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn peer_that_answers_nothing_is_asked_for_a_bounded_number_of_keys() {
+        let mut inbound = Inbound::new(0, false);
+        let key = |at: usize| {
+            let mut bytes = [0; 16];
+            bytes[..8].copy_from_slice(&at.to_le_bytes());
+            Locator::from_random(bytes)
+        };
+        for at in 0..MAX_LOOKED_UP {
+            assert!(inbound.look_up(key(at), 1));
+        }
+        assert!(!inbound.look_up(key(MAX_LOOKED_UP), 1));
+        assert!(inbound.look_up(key(0), 2), "known already");
+        let answered = inbound.answered(&key(1), Merged::Done);
+        assert_eq!(answered, Ok(Some(1)));
+        assert!(inbound.look_up(key(MAX_LOOKED_UP), 1));
+    }
 
     #[test]
     fn answer_to_a_question_given_up_is_not_taken_for_the_answer_to_the_next() {

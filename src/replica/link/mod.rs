@@ -310,9 +310,10 @@ impl Link {
     }
 
     /// Asks the peer for one session as it is from now on; [`LinkEvent::Answered`] follows with the
-    /// number of the last `question` for that key.
-    pub(crate) fn want(&mut self, key: Locator, question: u64) {
-        self.inbound.look_up(key, question);
+    /// number of the last `question` for that key. Whether it is asked: not when it has too many
+    /// questions to answer.
+    pub(crate) fn want(&mut self, key: Locator, question: u64) -> bool {
+        self.inbound.look_up(key, question)
     }
 
     /// Whether the peer has told that it is ready (its transfer is over).

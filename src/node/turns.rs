@@ -1,0 +1,83 @@
+//! How many questions for single sessions leave in a second, however many requests have one.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use crate::session::Now;
+
+/// Gives out turns: [`PER_STEP`] in each [`STEP_MS`], in the order in which they are asked for.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    /// The step whose turns are given out, in the future when there is a queue. Guards nothing else.
+    step: Mutex<Step>,
+}
+
+#[derive(Debug, Default)]
+struct Step {
+    begins_ms: u64,
+    taken: u32,
+}
+
+impl Turns {
+    /// How long to wait for one's turn, `None` if it would come too late to be of use.
+    pub(super) fn take(&self, now: Now) -> Option<Duration> {
+        let mut step = self.step.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.mono_ms >= step.begins_ms.saturating_add(STEP_MS) {
+            *step = Step {
+                begins_ms: now.mono_ms,
+                taken: 0,
+            };
+        }
+        if step.taken >= PER_STEP {
+            let next_ms = step.begins_ms.saturating_add(STEP_MS);
+            if next_ms > now.mono_ms.saturating_add(LONGEST_MS) {
+                return None;
+            }
+            *step = Step {
+                begins_ms: next_ms,
+                taken: 0,
+            };
+        }
+        step.taken += 1;
+        let wait_ms = step.begins_ms.saturating_sub(now.mono_ms);
+        Some(Duration::from_millis(wait_ms))
+    }
+}
+
+/// More than a node serves requests, and a tenth of what a peer can look up.
+pub(super) const PER_STEP: u32 = 1024;
+pub(super) const STEP_MS: u64 = 10;
+/// Behind it the answer would come too late.
+const LONGEST_MS: u64 = 400;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn at(mono_ms: u64) -> Now {
+        Now {
+            wall_ms: 0,
+            mono_ms,
+        }
+    }
+
+    #[test]
+    fn turns_in_a_second_are_bounded_and_come_in_order() {
+        let turns = Turns::default();
+        let first: Vec<_> = (0..PER_STEP).map(|_| turns.take(at(1000))).collect();
+        assert!(first.iter().all(|wait| *wait == Some(Duration::ZERO)));
+        assert_eq!(turns.take(at(1000)), Some(Duration::from_millis(10)));
+        assert_eq!(turns.take(at(1009)), Some(Duration::from_millis(1)));
+        let queued = (0..).map_while(|_| turns.take(at(1009))).count();
+        let steps = LONGEST_MS / STEP_MS;
+        assert_eq!(queued as u64, steps * u64::from(PER_STEP) - 2);
+        assert!(turns.take(at(1019)).is_some(), "one step is over");
+        assert_eq!(
+            turns.take(at(9000)),
+            Some(Duration::ZERO),
+            "all is forgotten"
+        );
+    }
+}
