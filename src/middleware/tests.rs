@@ -4,6 +4,7 @@
 mod consistency;
 #[cfg(all(feature = "signed", feature = "private"))]
 mod sealed;
+mod secrecy;
 
 use std::{convert::Infallible, future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
 

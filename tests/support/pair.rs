@@ -14,7 +14,7 @@ use super::{
 pub(crate) struct Pair {
     pub(crate) one: ClusterSessionLayer,
     pub(crate) two: ClusterSessionLayer,
-    wires: Wires,
+    pub(crate) wires: Wires,
 }
 
 /// Both ways to dial.
@@ -35,6 +35,17 @@ impl Wires {
     pub(crate) fn set(&self, wire: Wire) {
         self.to_one.set(wire);
         self.to_two.set(wire);
+    }
+
+    /// Keeps all that passes on connections from now on.
+    pub(crate) fn record(&self) {
+        self.to_one.record();
+        self.to_two.record();
+    }
+
+    /// What has passed since then.
+    pub(crate) fn recorded(&self) -> Vec<u8> {
+        [self.to_one.recorded(), self.to_two.recorded()].concat()
     }
 
     /// The first node, which reaches the second by wire.

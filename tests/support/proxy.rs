@@ -1,6 +1,11 @@
 //! A wire between two addresses that can be cut, jammed, slowed and healed.
 
-use std::{future::pending, net::SocketAddr, time::Duration};
+use std::{
+    future::pending,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -18,7 +23,32 @@ pub(crate) struct Proxy {
     address: SocketAddr,
     target: watch::Sender<Option<SocketAddr>>,
     wire: watch::Sender<Wire>,
+    tape: Tape,
     _accepting: AbortOnDropHandle<()>,
+}
+
+/// What has passed, each way of each connection apart. Nothing is kept before it is asked for.
+#[derive(Clone, Debug, Default)]
+struct Tape(Arc<Mutex<Option<Vec<Vec<u8>>>>>);
+
+impl Tape {
+    fn tracks(&self) -> MutexGuard<'_, Option<Vec<Vec<u8>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number of a new track, if anything is recorded.
+    fn begin(&self) -> Option<usize> {
+        let mut tracks = self.tracks();
+        let tracks = tracks.as_mut()?;
+        tracks.push(Vec::new());
+        Some(tracks.len() - 1)
+    }
+
+    fn add(&self, track: Option<usize>, bytes: &[u8]) {
+        if let (Some(tracks), Some(track)) = (self.tracks().as_mut(), track) {
+            tracks[track].extend_from_slice(bytes);
+        }
+    }
 }
 
 /// What a wire does to bytes.
@@ -40,11 +70,13 @@ impl Proxy {
         let listener = listener.expect("loopback has a free port");
         let address = listener.local_addr().expect("it is bound");
         let (target, wire) = (watch::Sender::new(None), watch::Sender::new(Wire::Whole));
-        let accepting = accept(listener, target.subscribe(), wire.subscribe());
+        let tape = Tape::default();
+        let accepting = accept(listener, target.subscribe(), wire.subscribe(), tape.clone());
         Self {
             address,
             target,
             wire,
+            tape,
             _accepting: AbortOnDropHandle::new(tokio::spawn(accepting)),
         }
     }
@@ -57,6 +89,22 @@ impl Proxy {
         self.target.send_replace(Some(target));
     }
 
+    /// Keeps all that passes on connections from now on.
+    pub(crate) fn record(&self) {
+        self.tape.tracks().get_or_insert_default();
+    }
+
+    /// What has passed since then.
+    pub(crate) fn recorded(&self) -> Vec<u8> {
+        self.tape
+            .tracks()
+            .iter()
+            .flatten()
+            .flatten()
+            .copied()
+            .collect()
+    }
+
     pub(crate) fn set(&self, wire: Wire) {
         self.wire.send_replace(wire);
     }
@@ -66,6 +114,7 @@ async fn accept(
     listener: TcpListener,
     target: watch::Receiver<Option<SocketAddr>>,
     mut wire: watch::Receiver<Wire>,
+    tape: Tape,
 ) {
     loop {
         let (near, _) = listener.accept().await.expect("it listens");
@@ -74,14 +123,14 @@ async fn accept(
         match target {
             Some(target) if !is_cut => {
                 // It ends with the proxy: then nobody holds the sender of `wire`.
-                tokio::spawn(forward(near, target, wire.clone()));
+                tokio::spawn(forward(near, target, wire.clone(), tape.clone()));
             }
             Some(_) | None => reset(&near),
         }
     }
 }
 
-async fn forward(near: TcpStream, target: SocketAddr, mut wire: watch::Receiver<Wire>) {
+async fn forward(near: TcpStream, target: SocketAddr, mut wire: watch::Receiver<Wire>, tape: Tape) {
     let Ok(far) = TcpStream::connect(target).await else {
         reset(&near);
         return;
@@ -93,8 +142,8 @@ async fn forward(near: TcpStream, target: SocketAddr, mut wire: watch::Receiver<
     }
     let (near_read, near_write) = near.into_split();
     let (far_read, far_write) = far.into_split();
-    let there = pipe(near_read, far_write, wire.clone());
-    let back = pipe(far_read, near_write, wire.clone());
+    let there = pipe(near_read, far_write, wire.clone(), tape.clone());
+    let back = pipe(far_read, near_write, wire.clone(), tape);
     tokio::select! {
         () = async { tokio::join!(there, back); } => {}
         // An error: the proxy is gone.
@@ -103,7 +152,13 @@ async fn forward(near: TcpStream, target: SocketAddr, mut wire: watch::Receiver<
 }
 
 /// Passes on what comes, and the end of it.
-async fn pipe(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut wire: watch::Receiver<Wire>) {
+async fn pipe(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut wire: watch::Receiver<Wire>,
+    tape: Tape,
+) {
+    let track = tape.begin();
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let now = *wire.borrow_and_update();
@@ -128,6 +183,7 @@ async fn pipe(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut wire: watch::
         match read {
             Ok(0) | Err(_) => break,
             Ok(bytes) => {
+                tape.add(track, &buffer[..bytes]);
                 if to.write_all(&buffer[..bytes]).await.is_err() {
                     break;
                 }
