@@ -4,6 +4,7 @@
 //! Each type sets one operation up and runs it; the types behind them stay inside. Time stands
 //! still in all of them, except where [`untrusted`] says otherwise.
 
+pub mod hostile;
 pub mod untrusted;
 
 use std::sync::Arc;
@@ -207,6 +208,12 @@ impl FullStore {
 pub fn json(bytes: usize) -> Arc<[u8]> {
     let text = "x".repeat(bytes.saturating_sub(2));
     format!("\"{text}\"").into_bytes().into()
+}
+
+fn encode(message: &Message, now: Now) -> Vec<u8> {
+    let mut out = BytesMut::new();
+    message.encode(now.mono_ms, &mut out);
+    out.to_vec()
 }
 
 fn write(state: &mut SessionState, name: &str, value: &[u8]) {

@@ -48,6 +48,9 @@ pub(crate) struct NodeArgs {
     /// this machine only]
     #[arg(long, value_name = "FILE", conflicts_with = "insecure_plaintext")]
     secret_file: Option<PathBuf>,
+    /// Sessions that are held at most [default: 1000000]
+    #[arg(long)]
+    max_sessions: Option<usize>,
     /// Talk to peers beyond this machine without encryption
     #[arg(long)]
     insecure_plaintext: bool,
@@ -143,6 +146,9 @@ fn cluster_config(args: &NodeArgs) -> ClusterConfig {
     } else if let ConsistencyArg::ReadYourWrites = args.consistency {
         tracing::warn!("without --secret-file: for development only");
         config = config.consistency_key(DEVELOPMENT_KEY);
+    }
+    if let Some(sessions) = args.max_sessions {
+        config = config.max_sessions(sessions);
     }
     if let Some(route) = &args.route {
         config = config.route(route);

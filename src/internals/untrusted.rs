@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use tokio_util::codec::Decoder as _;
 
-use super::{ATTRIBUTE, COUNTER, NOW, json, new_session, secret};
+use super::{ATTRIBUTE, COUNTER, NOW, encode, json, new_session, secret};
 pub use crate::middleware::internals::{PathFilter, RequestCookies};
 use crate::{
     config::{Limits, Shape},
@@ -289,12 +289,6 @@ fn create(replica: &Replica, key: Locator) {
     written.expect("it was just created, and is small");
     replica.commit(&key, NOW);
     store.release(&key, Shipping::Now, NOW);
-}
-
-fn encode(message: &Message, now: Now) -> Vec<u8> {
-    let mut out = BytesMut::new();
-    message.encode(now.mono_ms, &mut out);
-    out.to_vec()
 }
 
 const LIVE: Locator = Locator::from_random([1; 16]);

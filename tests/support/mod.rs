@@ -8,6 +8,7 @@ pub(crate) mod balancer;
 // The example's own code: the tests run its nodes as it does itself.
 #[path = "../../examples/hit_counter/browser.rs"]
 pub(crate) mod browser;
+pub(crate) mod hostile;
 pub(crate) mod load;
 #[cfg(target_os = "linux")]
 pub(crate) mod namespaces;

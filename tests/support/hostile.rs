@@ -1,0 +1,140 @@
+//! A node that does not mean well: it says hello as it should, and then whatever a test wants.
+
+use std::{net::SocketAddr, time::Duration};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+use tower_cluster_sessions::internals::{
+    hostile::{Heard, Words, boot_of},
+    untrusted::Stream,
+};
+
+/// One link to a node, with hello done.
+pub(crate) struct Mallory {
+    io: Box<dyn Io>,
+    frames: Stream,
+    unread: Vec<Vec<u8>>,
+    /// Of the node at the other end.
+    pub(crate) boot: [u8; 8],
+}
+
+trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// The bytes under a link. What protects them belongs here.
+async fn connect(node: SocketAddr) -> impl AsyncRead + AsyncWrite + Send + Unpin + 'static {
+    let stream = TcpStream::connect(node).await;
+    let stream = stream.expect("the node listens");
+    stream.set_nodelay(true).expect("an open socket");
+    stream
+}
+
+impl Mallory {
+    /// Dials a node by another name and boot, which it must take.
+    pub(crate) async fn dial(node: SocketAddr, name: &str, boot: u8) -> Self {
+        let met = Self::try_dial(node, name, boot).await;
+        met.expect("a node takes whoever knows the cluster")
+    }
+
+    /// Dials a node. `None` if it refuses.
+    pub(crate) async fn try_dial(node: SocketAddr, name: &str, boot: u8) -> Option<Self> {
+        let mut peer = Self::of(connect(node).await);
+        peer.say(&Words::hello(CLUSTER, name, [boot; 8])).await;
+        let greeting = peer.next().await?;
+        peer.boot = boot_of(&greeting)?;
+        peer.say(&Words::go()).await;
+        Some(peer.established())
+    }
+
+    /// Waits to be dialled by a node that has `listener` on its list.
+    pub(crate) async fn accept(listener: &TcpListener, name: &str, boot: u8) -> Self {
+        loop {
+            let (stream, _) = listener.accept().await.expect("it listens");
+            let mut peer = Self::of(stream);
+            if peer.next().await.is_none() {
+                continue;
+            }
+            peer.say(&Words::welcome(CLUSTER, name, [boot; 8])).await;
+            if peer.next().await.is_some() {
+                return peer.established();
+            }
+        }
+    }
+
+    fn of(io: impl Io + 'static) -> Self {
+        Self {
+            io: Box::new(io),
+            frames: Stream::of_a_stranger(),
+            unread: Vec::new(),
+            boot: [0; 8],
+        }
+    }
+
+    fn established(self) -> Self {
+        Self {
+            frames: Stream::of_a_peer(MAX_MESSAGE),
+            ..self
+        }
+    }
+
+    /// Whether it could be said: not once the node has closed the link.
+    pub(crate) async fn say(&mut self, words: &Words) -> bool {
+        let frames = self.frames.encode(words.bytes());
+        self.send(&frames.expect("within the limits")).await
+    }
+
+    /// Says the first word of the link.
+    pub(crate) async fn begin(&mut self) {
+        assert!(self.say(&Words::live(0, 0, 0)).await, "it was just made");
+    }
+
+    /// Sends bytes as they are.
+    pub(crate) async fn send(&mut self, bytes: &[u8]) -> bool {
+        let sent = timeout(PATIENCE, self.io.write_all(bytes)).await;
+        sent.expect("a node goes on reading").is_ok()
+    }
+
+    /// What the node says next, `None` once it has closed the link.
+    pub(crate) async fn hear(&mut self) -> Option<Heard> {
+        let message = self.next().await?;
+        Some(Heard::of(&message).expect("an honest node"))
+    }
+
+    /// Waits for something that the node says, `None` if it closes the link before.
+    pub(crate) async fn until<T>(&mut self, wanted: impl Fn(Heard) -> Option<T>) -> Option<T> {
+        loop {
+            if let Some(found) = wanted(self.hear().await?) {
+                return Some(found);
+            }
+        }
+    }
+
+    /// Waits until the node has closed the link.
+    pub(crate) async fn until_closed(&mut self) {
+        while self.next().await.is_some() {}
+    }
+
+    async fn next(&mut self) -> Option<Vec<u8>> {
+        let mut buffer = vec![0; 64 * 1024];
+        while self.unread.is_empty() {
+            let read = timeout(PATIENCE, self.io.read(&mut buffer)).await;
+            let bytes = match read.expect("a node says something now and then") {
+                Ok(0) | Err(_) => return None,
+                Ok(bytes) => bytes,
+            };
+            let fed = self.frames.feed(&buffer[..bytes], &mut self.unread);
+            fed.expect("an honest node");
+        }
+        Some(self.unread.remove(0))
+    }
+}
+
+/// The default name.
+const CLUSTER: &str = "sessions";
+/// More than any node accepts here.
+const MAX_MESSAGE: usize = 64 << 20;
+const PATIENCE: Duration = Duration::from_secs(60);
