@@ -465,6 +465,21 @@ mod tests {
     }
 
     #[test]
+    fn peer_that_answers_nothing_is_not_waited_for_until_it_does() {
+        let board = FetchBoard::default();
+        let at = |mono_ms| Now {
+            wall_ms: 0,
+            mono_ms,
+        };
+        assert!(board.expect_of(LINK, at(5)));
+        assert!(board.expect_of(LINK, at(4 + MUTE_MS)));
+        assert!(!board.expect_of(LINK, at(5 + MUTE_MS)));
+        board.answered(&KEY, 1, LINK);
+        assert!(board.expect_of(LINK, at(6 + MUTE_MS)));
+        assert!(!board.expect_of(LINK, at(6 + 2 * MUTE_MS)));
+    }
+
+    #[test]
     fn late_answer_to_a_question_given_up_does_not_end_the_next_wait() {
         let board = FetchBoard::default();
         let first = board.enter(KEY, Evidence::Token, Known::Yes).expect("room");
