@@ -17,19 +17,18 @@ use tokio::{
 
 use super::{
     Node,
+    owing::Owing,
     peer::{LinkId, PeerLink},
     turns::Turns,
 };
-use crate::session::{Locator, Now};
+use crate::session::Locator;
 
 /// Keys that requests wait for, and who has not answered yet.
 #[derive(Debug, Default)]
 pub(super) struct FetchBoard {
     /// Short lookups only; no lock but `owing` is taken inside, and nobody is woken.
     awaited: Mutex<BTreeMap<Locator, Awaited>>,
-    /// Since when links owe answers and have brought none, in monotonic milliseconds. Guards nothing
-    /// else.
-    owing: Mutex<BTreeMap<LinkId, u64>>,
+    owing: Owing,
     /// A flood of made-up keys has its own turns, and so takes none of anybody else's.
     turns: Turns,
     turns_of_made_up: Turns,
@@ -143,19 +142,6 @@ impl FetchBoard {
         }
     }
 
-    /// Notes that a link is asked. Whether to wait for its answer: not if it has been asked for
-    /// long and has answered nothing.
-    fn expect_of(&self, link: LinkId, now: Now) -> bool {
-        let mut owing = self.owing.lock().unwrap_or_else(PoisonError::into_inner);
-        let since_ms = *owing.entry(link).or_insert(now.mono_ms);
-        now.mono_ms.saturating_sub(since_ms) < MUTE_MS
-    }
-
-    fn heard_of(&self, link: LinkId) {
-        let mut owing = self.owing.lock().unwrap_or_else(PoisonError::into_inner);
-        owing.remove(&link);
-    }
-
     /// `Ask` counts as done.
     fn step(
         &self,
@@ -182,7 +168,7 @@ impl FetchBoard {
     }
 
     fn answered(&self, key: &Locator, question: u64, link: LinkId) {
-        self.heard_of(link);
+        self.owing.forget(link);
         self.done(key, question, link);
     }
 
@@ -200,7 +186,7 @@ impl FetchBoard {
     }
 
     fn closed(&self, link: LinkId) {
-        self.heard_of(link);
+        self.owing.forget(link);
         let mut awaited = self.lock();
         let mut news = Vec::new();
         for entry in awaited.values_mut() {
@@ -370,7 +356,7 @@ impl Node {
             }
             let links = self.live_links();
             let now = self.now();
-            let expected = |link: &&Arc<PeerLink>| self.fetches.expect_of(link.id, now);
+            let expected = |link: &&Arc<PeerLink>| self.fetches.owing.ask(link.id, now);
             let ids = links.iter().filter(expected).map(|link| link.id);
             match self.fetches.step(waiting, ids, self.others()) {
                 Step::Ask(question) => {
@@ -429,8 +415,6 @@ impl Node {
 const DEADLINE: Duration = Duration::from_millis(500);
 /// Made-up keys at once. Each takes less memory than the request that waits for it.
 const MAX_KEYS: usize = 65_536;
-/// Four times the wait of one request.
-const MUTE_MS: u64 = 2000;
 
 #[cfg(test)]
 mod tests {
@@ -462,21 +446,6 @@ mod tests {
         assert_eq!(step(&board, &second), Step::Wait);
         board.closed(LINK);
         assert_eq!(step(&board, &second), Step::Over);
-    }
-
-    #[test]
-    fn peer_that_answers_nothing_is_not_waited_for_until_it_does() {
-        let board = FetchBoard::default();
-        let at = |mono_ms| Now {
-            wall_ms: 0,
-            mono_ms,
-        };
-        assert!(board.expect_of(LINK, at(5)));
-        assert!(board.expect_of(LINK, at(4 + MUTE_MS)));
-        assert!(!board.expect_of(LINK, at(5 + MUTE_MS)));
-        board.answered(&KEY, 1, LINK);
-        assert!(board.expect_of(LINK, at(6 + MUTE_MS)));
-        assert!(!board.expect_of(LINK, at(6 + 2 * MUTE_MS)));
     }
 
     #[test]

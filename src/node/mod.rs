@@ -20,6 +20,7 @@ mod link;
 mod members;
 mod membership;
 mod outside;
+mod owing;
 mod pause;
 mod peer;
 mod secure;
