@@ -5,6 +5,7 @@
 //! still in all of them, except where [`untrusted`] says otherwise.
 
 pub mod hostile;
+pub mod secure;
 pub mod untrusted;
 
 use std::sync::Arc;

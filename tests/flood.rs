@@ -24,7 +24,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tower_cluster_sessions::internals::hostile::{Heard, Part, Words};
 
 use crate::support::{
-    hostile::Mallory,
+    hostile::{Mallory, let_in},
     processes::{Node, Signal, plans, start_all},
     stopwatch::Stopwatch,
     visitor::Visitor,
@@ -50,9 +50,7 @@ async fn ready_nodes_ask_nobody_for_ids_that_nobody_minted() {
 async fn joining_node_finds_its_visitors_sessions_while_made_up_ids_are_asked_for() {
     let slow = TcpListener::bind("127.0.0.1:0").await.expect("free");
     let mut plans = plans(&["node1", "node2"]);
-    for plan in &mut plans {
-        plan.secret = None;
-    }
+    plans.iter_mut().for_each(let_in);
     plans[1].peers.push(slow.local_addr().expect("it is bound"));
     let asked = Arc::new(AtomicU64::new(0));
     let donor = donor_without_end(slow, Arc::clone(&asked));

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tower_cluster_sessions::internals::hostile::{Claim, Heard, Part, Words};
 
 use crate::support::{
-    hostile::Mallory,
+    hostile::{Mallory, let_in},
     load::Load,
     processes::{Node, plans, start_all, state_of},
 };
@@ -29,8 +29,8 @@ impl Scene {
         let mut plans = plans(&["node1", "node2"]);
         for plan in &mut plans {
             let sessions = MAX_SESSIONS.to_string();
-            plan.secret = None;
             plan.flags = vec!["--max-sessions".to_owned(), sessions];
+            let_in(plan);
         }
         let nodes = start_all(plans).await;
         let hosts = nodes.iter().map(Node::http).collect();

@@ -60,7 +60,6 @@ use self::{
     members::Members,
     pause::Pauses,
     peer::PeerLink,
-    secure::Guard,
     slots::Slots,
     stats::Counters,
     throttle::Throttle,
@@ -69,6 +68,7 @@ pub(crate) use self::{
     acks::AckWait,
     cookies::{Claim, CookieUse},
     outside::Outside,
+    secure::Guard,
 };
 pub use self::{
     cluster::Cluster,

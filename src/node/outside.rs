@@ -33,7 +33,7 @@ impl Outside {
     }
 
     /// What certificates are compared with.
-    pub(super) fn unix_time(&self) -> UnixTime {
+    pub(crate) fn unix_time(&self) -> UnixTime {
         UnixTime::since_unix_epoch(Duration::from_millis(self.time_of_day.unix_ms()))
     }
 

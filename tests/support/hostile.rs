@@ -1,6 +1,6 @@
 //! A node that does not mean well: it says hello as it should, and then whatever a test wants.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{fs, net::SocketAddr, path::Path, process, sync::LazyLock, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -9,8 +9,11 @@ use tokio::{
 };
 use tower_cluster_sessions::internals::{
     hostile::{Heard, Words, boot_of},
+    secure,
     untrusted::Stream,
 };
+
+use super::process::NodePlan;
 
 /// One link to a node, with hello done.
 pub(crate) struct Mallory {
@@ -25,12 +28,31 @@ trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
-/// The bytes under a link. What protects them belongs here.
+/// What it knows of the cluster besides its name.
+const SECRET: &str = "0e9d3fbd27f2b1f9a0f1c4677d9a1e5b88c6c1a25ddf7a4c903bfe6f2240d7e3";
+
+/// Where nodes read it. It stays with what else the build leaves behind.
+static SECRET_FILE: LazyLock<String> = LazyLock::new(|| {
+    let name = format!("known-to-mallory-{}", process::id());
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::write(&file, SECRET).expect("the directory is there to be written to");
+    file.to_string_lossy().into_owned()
+});
+
+/// Has a node know the secret that this peer knows, too.
+pub(crate) fn let_in(plan: &mut NodePlan) {
+    plan.secret = None;
+    plan.flags
+        .extend(["--secret-file".to_owned(), SECRET_FILE.clone()]);
+}
+
+/// The bytes under a link.
 async fn connect(node: SocketAddr) -> impl AsyncRead + AsyncWrite + Send + Unpin + 'static {
     let stream = TcpStream::connect(node).await;
     let stream = stream.expect("the node listens");
     stream.set_nodelay(true).expect("an open socket");
-    stream
+    let protected = secure::dial(SECRET, stream).await;
+    protected.expect("a node takes whoever knows the secret")
 }
 
 impl Mallory {
@@ -54,6 +76,9 @@ impl Mallory {
     pub(crate) async fn accept(listener: &TcpListener, name: &str, boot: u8) -> Self {
         loop {
             let (stream, _) = listener.accept().await.expect("it listens");
+            let Ok(stream) = secure::accept(SECRET, stream).await else {
+                continue;
+            };
             let mut peer = Self::of(stream);
             if peer.next().await.is_none() {
                 continue;

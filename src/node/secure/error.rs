@@ -5,7 +5,7 @@ use std::io;
 use rustls::{AlertDescription, CertificateError, PeerIncompatible};
 
 #[derive(Debug, thiserror::Error)]
-pub(in crate::node) enum SecureError {
+pub(crate) enum SecureError {
     #[error("{0}")]
     Io(#[source] io::Error),
     #[error("the connection was closed before it was encrypted; something else may listen there")]

@@ -30,13 +30,14 @@ use rustls::{
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+pub(crate) use self::error::SecureError;
+pub(super) use self::reload::watch;
 use self::{allowance::Allowance, certificates::Loaded};
-pub(super) use self::{error::SecureError, reload::watch};
 use super::transport::BoxIo;
 use crate::config::{Certificates, Security, Settings, StartError};
 
 /// What protects the links of a node.
-pub(super) struct Guard(Kind);
+pub(crate) struct Guard(Kind);
 
 enum Kind {
     Plaintext,
@@ -66,7 +67,7 @@ impl Guard {
     /// # Errors
     ///
     /// [`StartError::Tls`] if certificates cannot be used.
-    pub(super) fn new(settings: &Settings, now: UnixTime) -> Result<Self, StartError> {
+    pub(crate) fn new(settings: &Settings, now: UnixTime) -> Result<Self, StartError> {
         Ok(Self(match &settings.security {
             Security::Plaintext { .. } => Kind::Plaintext,
             Security::Secrets(secrets) => {
@@ -94,7 +95,7 @@ impl Guard {
     /// # Cancel safety
     ///
     /// Dropping the future gives the stream up.
-    pub(super) async fn dial(&self, io: BoxIo, host: &str) -> Result<BoxIo, SecureError> {
+    pub(crate) async fn dial(&self, io: BoxIo, host: &str) -> Result<BoxIo, SecureError> {
         let (connector, name, bytes) = match &self.0 {
             Kind::Plaintext => return Ok(io),
             Kind::Secret(tls) => (tls.connector.clone(), any_name(), SECRET_BYTES),
@@ -120,7 +121,7 @@ impl Guard {
     /// # Cancel safety
     ///
     /// Dropping the future gives the stream up.
-    pub(super) async fn accept(
+    pub(crate) async fn accept(
         &self,
         io: BoxIo,
         hosts: impl FnOnce() -> Vec<String>,
