@@ -1,0 +1,117 @@
+//! Servers with other people's sessions, from a package of their own that is built when asked for.
+
+use std::{
+    env,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use tokio::{net::TcpStream, process::Command};
+
+use crate::{
+    BoxError,
+    group::{Group, command},
+    process::{NodeProcess, free_addr},
+};
+
+#[derive(Debug)]
+pub(crate) struct Peers {
+    /// Two tower-sessions, each with a MemoryStore.
+    pub(crate) memory: Group,
+    /// Two with one Redis.
+    pub(crate) redis: Option<Group>,
+}
+
+impl Peers {
+    /// Says what is left out.
+    pub(crate) async fn start_if(wanted: bool) -> Result<Option<Self>, BoxError> {
+        if !wanted {
+            println!("without tower-sessions; `-- --peers` builds and measures it as well\n");
+            return Ok(None);
+        }
+        let programs = build().await?;
+        let memory = programs.join("memory");
+        let memory = Group::of_commands(2, None, |http| command(&memory, http, &[])).await?;
+        let redis = match find_on_path("redis-server") {
+            Some(server) => Some(with_redis(&server, &programs.join("redis")).await?),
+            None => {
+                println!("without Redis: there is no redis-server on the path\n");
+                None
+            }
+        };
+        Ok(Some(Self { memory, redis }))
+    }
+
+    pub(crate) fn groups(&self) -> impl Iterator<Item = (&'static str, &Group)> {
+        let memory = (
+            "tower-sessions, MemoryStore, the first of two",
+            &self.memory,
+        );
+        let redis = self.redis.as_ref();
+        let redis = redis.map(|redis| ("tower-sessions, two servers and Redis", redis));
+        [memory].into_iter().chain(redis)
+    }
+}
+
+/// The folder of the programs.
+async fn build() -> Result<PathBuf, BoxError> {
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/peers/Cargo.toml");
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("peers");
+    println!("building {manifest}");
+    let status = Command::new(env!("CARGO"))
+        .args([
+            "build",
+            "--release",
+            "--locked",
+            "--manifest-path",
+            manifest,
+        ])
+        .arg("--target-dir")
+        .arg(&target)
+        .status()
+        .await?;
+    if !status.success() {
+        return Err("the programs to compare with cannot be built".into());
+    }
+    Ok(target.join("release"))
+}
+
+async fn with_redis(server: &Path, program: &Path) -> Result<Group, BoxError> {
+    let address = free_addr()?;
+    let child = Command::new(server)
+        .args(["--port", &address.port().to_string()])
+        .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()?;
+    let redis = NodeProcess {
+        child,
+        http: address,
+    };
+    until_it_listens(address).await?;
+    let address = address.to_string();
+    let args = ["--redis", address.as_str()];
+    Group::of_commands(2, Some(redis), |http| command(program, http, &args)).await
+}
+
+async fn until_it_listens(address: SocketAddr) -> Result<(), BoxError> {
+    for _ in 0..TRIES {
+        if TcpStream::connect(address).await.is_ok() {
+            return Ok(());
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Err(format!("nothing listens on {address}").into())
+}
+
+fn find_on_path(program: &str) -> Option<PathBuf> {
+    let folders = env::var_os("PATH")?;
+    let mut files = env::split_paths(&folders).map(|folder| folder.join(program));
+    files.find(|file| file.is_file())
+}
+
+const PAUSE: Duration = Duration::from_millis(20);
+const TRIES: u32 = 500;
