@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 use super::{
     key::KeyText,
     limits::{Limits, Shape},
-    secret::SecretSource,
+    secret::{self, SecretSource},
     security::TlsFiles,
 };
 
@@ -47,6 +47,7 @@ pub struct ClusterConfig {
     pub(super) auto_bind: u16,
     pub(super) advertise: Option<String>,
     pub(super) peers: Vec<String>,
+    #[serde(deserialize_with = "secret::list")]
     pub(super) secrets: Vec<SecretSource>,
     pub(super) tls: Option<TlsFiles>,
     pub(super) tls_name: Option<String>,

@@ -9,7 +9,7 @@ use base64::{
 use hkdf::Hkdf;
 use serde::Deserialize;
 use sha2::Sha256;
-use zeroize::{ZeroizeOnDrop, Zeroizing};
+use zeroize::Zeroizing;
 
 /// A key as configured, not yet checked.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
@@ -33,18 +33,21 @@ impl fmt::Debug for KeyText {
     }
 }
 
-/// A checked key. Its memory is wiped when it is dropped.
-#[derive(Clone, PartialEq, Eq, ZeroizeOnDrop)]
-pub(crate) struct Key([u8; Self::LENGTH]);
+/// A checked key. Its memory is wiped when it is dropped, and it stays where it is until then: what
+/// moves is a pointer.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Key(Box<Zeroizing<[u8; Self::LENGTH]>>);
 
 impl Key {
     pub(crate) const LENGTH: usize = 32;
 
     pub(super) fn from_text(text: &str) -> Result<Self, KeyProblem> {
         let bytes = from_hex(text).or_else(|| from_base64(text));
+        let bytes = bytes.filter(|bytes| bytes.len() == Self::LENGTH);
         let bytes = bytes.ok_or(KeyProblem::Form)?;
-        let key = Self(bytes.as_slice().try_into().map_err(|_| KeyProblem::Form)?);
-        if is_guessable(&key.0) {
+        let mut key = Self::empty();
+        key.0.copy_from_slice(&bytes);
+        if is_guessable(&key.0) || is_words(text) {
             return Err(KeyProblem::Guessable);
         }
         Ok(key)
@@ -53,23 +56,27 @@ impl Key {
     /// A key for one purpose in one cluster, from which neither this key nor that for another
     /// purpose can be told: HKDF with SHA-256 (RFC 5869).
     pub(crate) fn derive(&self, purpose: &str, cluster: &str) -> Self {
-        let mut derived = Self([0; Self::LENGTH]);
-        Hkdf::<Sha256>::new(Some(SALT), &self.0)
+        let mut derived = Self::empty();
+        Hkdf::<Sha256>::new(Some(SALT), self.bytes())
             .expand_multi_info(
                 &[purpose.as_bytes(), b"\0", cluster.as_bytes()],
-                &mut derived.0,
+                derived.0.as_mut_slice(),
             )
             .expect("it gives up to 255 blocks of 32 bytes");
         derived
     }
 
     #[cfg(any(test, feature = "__internals"))]
-    pub(crate) const fn from_bytes(bytes: [u8; Self::LENGTH]) -> Self {
-        Self(bytes)
+    pub(crate) fn from_bytes(bytes: [u8; Self::LENGTH]) -> Self {
+        Self(Box::new(Zeroizing::new(bytes)))
     }
 
-    pub(crate) const fn bytes(&self) -> &[u8; Self::LENGTH] {
+    pub(crate) fn bytes(&self) -> &[u8; Self::LENGTH] {
         &self.0
+    }
+
+    fn empty() -> Self {
+        Self(Box::default())
     }
 }
 
@@ -135,10 +142,19 @@ fn is_guessable(bytes: &[u8; Key::LENGTH]) -> bool {
     let is_series = bytes
         .windows(2)
         .all(|pair| pair[1].wrapping_sub(pair[0]) == step);
+    let half = Key::LENGTH / 2;
+    let is_repetition = bytes[..half] == bytes[half..];
     let is_text = bytes
         .iter()
         .all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace());
-    is_series || is_text || distinct.len() < MIN_DISTINCT
+    is_series || is_repetition || is_text || distinct.len() < MIN_DISTINCT
+}
+
+/// Letters of one case alone are a password, whatever they are in base64. Random ones are that once
+/// in 10^9 times.
+fn is_words(text: &str) -> bool {
+    let all = |is_it: fn(&u8) -> bool| text.trim_end_matches('=').bytes().all(|byte| is_it(&byte));
+    all(u8::is_ascii_lowercase) || all(u8::is_ascii_uppercase)
 }
 
 /// Sets the keys of this crate apart from others' of the same secret.
@@ -193,7 +209,20 @@ mod tests {
             .bytes()
             .map(|byte| format!("{byte:02x}"))
             .collect();
-        for weak in [&"00".repeat(32), &HEX[..8].repeat(8), &series, &text] {
+        let placeholder = "00112233445566778899aabbccddeeff".repeat(2);
+        let counted = series[..32].repeat(2);
+        let letters = "thequickbrownfoxjumpsoverthelazydogandwaits";
+        assert_eq!(letters.len(), 43);
+        for weak in [
+            &"00".repeat(32),
+            &HEX[..8].repeat(8),
+            &HEX[..32].repeat(2),
+            &series,
+            &text,
+            &placeholder,
+            &counted,
+            letters,
+        ] {
             assert_eq!(parse(weak), Err(KeyProblem::Guessable), "{weak}");
         }
     }

@@ -2,7 +2,10 @@
 
 use std::{env, fmt, fs::File, io::Read as _, path::PathBuf};
 
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
 use zeroize::Zeroizing;
 
 use super::{
@@ -11,8 +14,7 @@ use super::{
 };
 
 /// One place that holds a secret, or several, one behind the other with white space between them.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) enum SecretSource {
     Value(KeyText),
     File(PathBuf),
@@ -53,10 +55,11 @@ impl SecretSource {
             Self::Value(text) => Ok(text.0.clone()),
             Self::File(path) => {
                 // Sized so that it does not grow, which would leave a copy behind.
-                let mut text = Zeroizing::new(String::with_capacity(MAX_FILE));
+                let mut text = Zeroizing::new(String::with_capacity(2 * MAX_FILE));
                 let read = File::open(path)
-                    .and_then(|file| file.take(MAX_FILE as u64).read_to_string(&mut text));
+                    .and_then(|file| file.take(MAX_FILE as u64 + 1).read_to_string(&mut text));
                 match read {
+                    Ok(length) if length > MAX_FILE => Err(SecretProblem::TooLong),
                     Ok(_) => Ok(text),
                     Err(error) => Err(SecretProblem::Unreadable(error.to_string())),
                 }
@@ -68,14 +71,100 @@ impl SecretSource {
     }
 }
 
-/// The setting as it was written, without what is secret.
+/// The setting as it was written, without what is secret, also where a secret was given instead of
+/// the place that holds it.
 impl fmt::Display for SecretSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Value(_) => f.write_str("secret"),
-            Self::File(path) => write!(f, "secret_file {}", path.display()),
-            Self::Env(variable) => write!(f, "secret_env {variable}"),
+        let place = match self {
+            Self::Value(_) => return f.write_str("secret"),
+            Self::File(path) => {
+                f.write_str("secret_file ")?;
+                path.to_string_lossy()
+            }
+            Self::Env(variable) => {
+                f.write_str("secret_env ")?;
+                variable.into()
+            }
+        };
+        if place.len() >= Key::LENGTH && Key::from_text(&place) != Err(KeyProblem::Form) {
+            return f.write_str("_");
         }
+        f.write_str(&place)
+    }
+}
+
+impl fmt::Debug for SecretSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SecretSource({self})")
+    }
+}
+
+/// By hand, because the errors that serde derives show what was found, which may be the secret.
+impl<'de> Deserialize<'de> for SecretSource {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SourceVisitor)
+    }
+}
+
+struct SourceVisitor;
+
+impl<'de> Visitor<'de> for SourceVisitor {
+    type Value = SecretSource;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(FORM)
+    }
+
+    fn visit_str<E: de::Error>(self, _secret: &str) -> Result<SecretSource, E> {
+        Err(E::custom(FORM))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<SecretSource, A::Error> {
+        let malformed = |_| de::Error::custom(FORM);
+        let (kind, place): (String, String) = map
+            .next_entry()
+            .map_err(malformed)?
+            .ok_or_else(|| de::Error::custom(FORM))?;
+        let place = Zeroizing::new(place);
+        let source = match &*kind {
+            "value" => SecretSource::Value(KeyText(place)),
+            "file" => SecretSource::File(place.as_str().into()),
+            "env" => SecretSource::Env(place.as_str().to_owned()),
+            _ => return Err(de::Error::custom(FORM)),
+        };
+        match map.next_key::<IgnoredAny>().map_err(malformed)? {
+            None => Ok(source),
+            Some(_) => Err(de::Error::custom(FORM)),
+        }
+    }
+}
+
+/// The list of all sources.
+pub(super) fn list<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<SecretSource>, D::Error> {
+    deserializer.deserialize_any(ListVisitor)
+}
+
+struct ListVisitor;
+
+impl<'de> Visitor<'de> for ListVisitor {
+    type Value = Vec<SecretSource>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(LIST)
+    }
+
+    fn visit_str<E: de::Error>(self, _secret: &str) -> Result<Self::Value, E> {
+        Err(E::custom(LIST))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut sources = Vec::new();
+        while let Some(source) = seq.next_element()? {
+            sources.push(source);
+        }
+        Ok(sources)
     }
 }
 
@@ -89,6 +178,8 @@ pub enum SecretProblem {
     Empty,
     /// The environment has no such variable, or it is no text.
     NotSet,
+    /// The file is longer than 8 KiB.
+    TooLong,
     /// The file cannot be read, for this reason.
     Unreadable(String),
 }
@@ -99,11 +190,15 @@ impl fmt::Display for SecretProblem {
             Self::Weak(problem) => problem.fmt(f),
             Self::Empty => f.write_str("is empty"),
             Self::NotSet => f.write_str("is not set"),
+            Self::TooLong => f.write_str("is longer than 8 KiB"),
             Self::Unreadable(error) => write!(f, "cannot be read ({error})"),
         }
     }
 }
 
+const FORM: &str =
+    r#"one of `secrets` is written {"file": PATH}, {"env": NAME} or {"value": SECRET}"#;
+const LIST: &str = r#"`secrets` is a list, as in [{"file": "/run/secrets/cluster"}]"#;
 /// A hundred secrets and more.
 const MAX_FILE: usize = 8 * 1024;
 
@@ -167,7 +262,58 @@ mod tests {
 
     #[test]
     fn no_secret_is_shown() {
-        let shown = format!("{:?} {}", value(ONE), value(ONE));
-        assert_eq!(shown, "Value(KeyText(_)) secret");
+        let misplaced = [
+            SecretSource::File(ONE.into()),
+            SecretSource::Env(TWO.to_owned()),
+        ];
+        for source in misplaced.into_iter().chain([value(ONE)]) {
+            let error = read(source.clone()).err();
+            let shown = format!("{source:?} {source} {error:?}");
+            assert!(
+                !shown.contains(&ONE[..8]) && !shown.contains(&TWO[..8]),
+                "{shown}"
+            );
+        }
+        let file = SecretSource::File("/run/secrets/cluster".into());
+        assert_eq!(file.to_string(), "secret_file /run/secrets/cluster");
+    }
+
+    #[test]
+    fn a_list_that_is_written_wrongly_is_refused_without_showing_secrets() {
+        #[derive(Debug, Deserialize)]
+        struct Holder {
+            #[serde(deserialize_with = "list")]
+            secrets: Vec<SecretSource>,
+        }
+        let read = |json: &str| serde_json::from_str::<Holder>(json);
+        for wrong in [
+            "\"S\"",
+            "[\"S\"]",
+            "[[\"S\"]]",
+            "{\"value\": \"S\"}",
+            "[{\"S\": \"value\"}]",
+            "[{\"secret\": \"S\"}]",
+            "[{\"value\": [\"S\"]}]",
+            "[{\"value\": \"S\", \"S\": 1}]",
+            "[{}]",
+            "[7]",
+        ] {
+            let json = format!("{{\"secrets\": {}}}", wrong.replace('S', ONE));
+            let error = read(&json).expect_err(wrong).to_string();
+            assert!(!error.contains(&ONE[..8]), "{error}");
+            assert!(error.contains("`secrets` is"), "{error}");
+        }
+        let good = format!("{{\"secrets\": [{{\"env\": \"E\"}}, {{\"value\": \"{ONE}\"}}]}}");
+        let sources = read(&good).expect("as documented").secrets;
+        assert_eq!(sources, [SecretSource::Env("E".to_owned()), value(ONE)]);
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_is_refused() {
+        let file = env::temp_dir().join(format!("long-{}", std::process::id()));
+        std::fs::write(&file, format!("{ONE}\n").repeat(200)).expect("a writable directory");
+        let error = read(SecretSource::File(file.clone())).expect_err("too long");
+        std::fs::remove_file(&file).expect("just written");
+        assert!(error.to_string().contains("8 KiB"), "{error}");
     }
 }

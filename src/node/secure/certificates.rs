@@ -6,9 +6,11 @@ use rustls::{
     CertificateError, Error,
     client::{WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor, verify_server_name},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _},
-    server::{ParsedCertificate, WebPkiClientVerifier},
+    server::{ParsedCertificate, WebPkiClientVerifier, danger::ClientCertVerifier},
     sign::{CertifiedKey, SingleCertAndKey},
 };
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
 
 use super::{Proof, RootCertStore, Tls, provider};
 use crate::config::{Certificates, StartError, TlsFiles};
@@ -18,10 +20,22 @@ pub(super) struct Loaded {
     pub(super) tls: Tls,
     /// The name in all nodes' certificates.
     pub(super) name: Option<ServerName<'static>>,
-    /// Their bytes, to notice changes by.
-    pub(super) bytes: [Vec<u8>; 3],
+    /// Their hashes, to notice changes by.
+    pub(super) digests: [Digest; 3],
     chain: Vec<CertificateDer<'static>>,
     roots: Arc<RootCertStore>,
+    of_clients: Arc<dyn ClientCertVerifier>,
+}
+
+/// How long the certificate is good for, with all that it depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// For more than [`NEAR_DAYS`].
+    Far,
+    /// For so many whole days.
+    Near { days: u64 },
+    /// It is not any more.
+    Over,
 }
 
 impl Loaded {
@@ -32,8 +46,9 @@ impl Loaded {
     /// [`StartError::Tls`] naming the file.
     pub(super) fn read(given: &Certificates, now: UnixTime) -> Result<Self, StartError> {
         let TlsFiles { cert, key, ca } = &given.files;
-        let bytes = contents(&given.files)?;
-        let [cert_pem, key_pem, ca_pem] = &bytes;
+        let contents = Contents::read(&given.files)?;
+        let digests = contents.digests();
+        let Contents([cert_pem, key_pem, ca_pem]) = &contents;
         let chain = certificates(cert, cert_pem)?;
         let roots = Arc::new(roots(ca, ca_pem)?);
         let private = PrivateKeyDer::from_pem_slice(key_pem)
@@ -49,25 +64,30 @@ impl Loaded {
             .map_err(|_| unusable(cert, "`tls_name` is neither a DNS name nor an IP address"))?;
         let own = Arc::new(SingleCertAndKey::from(own));
         let proof = |error: &dyn std::fmt::Display| unusable(ca, &error.to_string());
-        let tls = Tls::new(Proof {
-            own_as_client: Arc::clone(&own) as _,
-            own_as_server: own,
-            of_servers: WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), provider())
+        let of_servers =
+            WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), provider())
                 .build()
-                .map_err(|error| proof(&error))?,
-            of_clients: WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), provider())
+                .map_err(|error| proof(&error))?;
+        let of_clients =
+            WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), provider())
                 // Strangers need not learn whose certificate would open.
                 .clear_root_hint_subjects()
                 .build()
-                .map_err(|error| proof(&error))?,
+                .map_err(|error| proof(&error))?;
+        let tls = Tls::new(Proof {
+            own_as_client: Arc::clone(&own) as _,
+            own_as_server: own,
+            of_servers,
+            of_clients: Arc::clone(&of_clients),
         })
         .map_err(|error| proof(&error))?;
         let loaded = Self {
             tls,
             name,
-            bytes,
+            digests,
             chain,
             roots,
+            of_clients,
         };
         loaded
             .verify(now)
@@ -75,22 +95,28 @@ impl Loaded {
         Ok(loaded)
     }
 
-    /// How many whole days are left, if the certificate, or one it depends on, ends within
-    /// [`NEAR_DAYS`].
-    pub(super) fn ends_in_days(&self, now: UnixTime) -> Option<u64> {
-        (0..NEAR_DAYS).find(|days| {
-            let then = Duration::from_secs(now.as_secs() + (days + 1) * DAY);
+    pub(super) fn end(&self, now: UnixTime) -> End {
+        let is_over = |seconds: u64| {
+            let then = Duration::from_secs(now.as_secs().saturating_add(seconds));
             let outcome = self.verify(UnixTime::since_unix_epoch(then));
             outcome.is_err_and(|error| has_expired(&error))
-        })
+        };
+        if is_over(0) {
+            return End::Over;
+        }
+        match (0..NEAR_DAYS).find(|days| is_over((days + 1) * DAY)) {
+            Some(days) => End::Near { days },
+            None => End::Far,
+        }
     }
 
-    /// What peers will check of this node's own certificate.
+    /// What peers will check of this node's own certificate, dialled and dialling.
     fn verify(&self, now: UnixTime) -> Result<(), Error> {
         let (own, between) = self
             .chain
             .split_first()
             .ok_or(Error::NoCertificatesPresented)?;
+        self.of_clients.verify_client_cert(own, between, now)?;
         let own = ParsedCertificate::try_from(own)?;
         let algorithms = provider().signature_verification_algorithms.all;
         verify_server_cert_signed_by_trust_anchor(&own, &self.roots, between, now, algorithms)?;
@@ -101,12 +127,28 @@ impl Loaded {
     }
 }
 
-/// The bytes of certificate, key and authority.
-pub(super) fn contents(files: &TlsFiles) -> Result<[Vec<u8>; 3], StartError> {
-    let read = |path: &Path| {
-        std::fs::read(path).map_err(|error| unusable(path, &format!("cannot be read: {error}")))
-    };
-    Ok([read(&files.cert)?, read(&files.key)?, read(&files.ca)?])
+type Digest = [u8; 32];
+
+/// The bytes of certificate, key and authority, wiped when dropped.
+pub(super) struct Contents([Zeroizing<Vec<u8>>; 3]);
+
+impl Contents {
+    pub(super) fn read(files: &TlsFiles) -> Result<Self, StartError> {
+        let read = |path: &Path| match std::fs::read(path) {
+            Ok(bytes) => Ok(Zeroizing::new(bytes)),
+            Err(error) => Err(unusable(path, &format!("cannot be read: {error}"))),
+        };
+        Ok(Self([
+            read(&files.cert)?,
+            read(&files.key)?,
+            read(&files.ca)?,
+        ]))
+    }
+
+    pub(super) fn digests(&self) -> [Digest; 3] {
+        let digest = |bytes: &Zeroizing<Vec<u8>>| Sha256::digest(&**bytes).into();
+        self.0.each_ref().map(digest)
+    }
 }
 
 fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, StartError> {
@@ -142,6 +184,9 @@ fn described(error: &Error) -> String {
         Error::InvalidCertificate(
             CertificateError::UnknownIssuer | CertificateError::BadSignature,
         ) => "does not come from the authority given as `ca`".to_owned(),
+        Error::InvalidCertificate(
+            CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. },
+        ) => "limits its uses; it must allow both server and client authentication".to_owned(),
         Error::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
         ) => "is not for the name given as `tls_name`".to_owned(),

@@ -9,25 +9,37 @@ use rustls::pki_types::UnixTime;
 use tokio::{task::spawn_blocking, time::sleep};
 use tracing::{info, warn};
 
-use super::{Guard, Kind, Loaded, certificates::contents, read};
+use super::{
+    Guard, Kind, Loaded,
+    certificates::{Contents, End},
+    read,
+};
 use crate::{
     config::StartError,
     node::{Node, throttle::Throttle},
 };
 
-/// Looks at the files of certificates every ten seconds, for as long as the node's network lives.
-/// Returns at once if there are none.
+/// Looks at the files of certificates every ten seconds, until the node leaves or its handle is
+/// gone. Returns at once if there are none.
 pub(in crate::node) async fn watch(node: Arc<Node>) {
-    let Kind::Certificates { .. } = node.guard.0 else {
-        return;
-    };
+    if matches!(node.guard.0, Kind::Certificates { .. }) {
+        tokio::select! {
+            biased;
+            () = node.network.cancelled() => {}
+            () = keep(&node) => {}
+        }
+    }
+}
+
+async fn keep(node: &Arc<Node>) {
     let nearly_over = Throttle::every(DAY);
+    let over = Throttle::every(HOUR);
     let unusable = Throttle::every(HOUR);
     loop {
-        note_end(&node, &nearly_over);
+        note_end(node, &nearly_over, &over);
         sleep(INTERVAL).await;
         let reading = {
-            let node = Arc::clone(&node);
+            let node = Arc::clone(node);
             // Files may lie on a network.
             spawn_blocking(move || node.guard.reload(node.outside.unix_time()))
         };
@@ -47,20 +59,24 @@ pub(in crate::node) async fn watch(node: Arc<Node>) {
     }
 }
 
-fn note_end(node: &Node, throttle: &Throttle) {
+fn note_end(node: &Node, nearly_over: &Throttle, over: &Throttle) {
     let Kind::Certificates { given, current } = &node.guard.0 else {
         return;
     };
-    if let Some(days) = read(current).ends_in_days(node.outside.unix_time())
-        && throttle.may_log(node.now())
-    {
-        warn!(
-            node = %node.settings.node,
+    let (name, cert) = (&node.settings.node, given.files.cert.display());
+    match read(current).end(node.outside.unix_time()) {
+        End::Over if over.may_log(node.now()) => warn!(
+            node = %name,
+            "the certificate in {cert} has expired, so there are no new links: renew it, the file \
+             is read again"
+        ),
+        End::Near { days } if nearly_over.may_log(node.now()) => warn!(
+            node = %name,
             days,
-            "the certificate in {} ends within {} days: renew it, the file is read again",
-            given.files.cert.display(),
+            "the certificate in {cert} ends in less than {} days: renew it, the file is read again",
             days + 1
-        );
+        ),
+        End::Far | End::Near { .. } | End::Over => {}
     }
 }
 
@@ -70,7 +86,7 @@ impl Guard {
         let Kind::Certificates { given, current } = &self.0 else {
             return Ok(false);
         };
-        if contents(&given.files)? == read(current).bytes {
+        if Contents::read(&given.files)?.digests() == read(current).digests {
             return Ok(false);
         }
         let loaded = Arc::new(Loaded::read(given, now)?);

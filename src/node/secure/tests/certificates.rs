@@ -13,7 +13,7 @@ use rcgen::{
 };
 
 use super::*;
-use crate::node::secure::{Kind, read};
+use crate::node::secure::{Kind, certificates::End, read};
 
 /// A directory with the files of one node, gone when it is dropped.
 pub(in crate::node) struct Files(PathBuf);
@@ -183,6 +183,10 @@ fn files_that_cannot_be_used_are_named_at_start() {
     files.refused(&config, &["key.pem", "not the key"]);
     write("key.pem", "-----BEGIN");
     files.refused(&config, &["key.pem", "no private key"]);
+    let mut servers = params(&["node1.test"]);
+    servers.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    files.put_params(&ca, &servers);
+    files.refused(&config, &["cert.pem", "both server and client"]);
     let mut old = params(&["node1.test"]);
     old.not_after = date_time_ymd(2020, 1, 1);
     files.put_params(&ca, &old);
@@ -213,15 +217,18 @@ fn a_certificate_near_its_end_is_noticed() {
     let Kind::Certificates { current, .. } = &guard.0 else {
         panic!("made of certificates");
     };
-    let left = |days: u64| {
-        let then = Duration::from_secs(END - days * 24 * 60 * 60 - 1);
-        read(current).ends_in_days(UnixTime::since_unix_epoch(then))
+    let end = |before: u64| {
+        let then = UnixTime::since_unix_epoch(Duration::from_secs(END - before));
+        read(current).end(then)
     };
     for days in 0..14 {
-        assert_eq!(left(days), Some(days));
+        assert_eq!(end(days * DAY + 1), End::Near { days });
     }
-    assert_eq!((left(14), left(100)), (None, None));
+    assert_eq!((end(14 * DAY + 1), end(100 * DAY)), (End::Far, End::Far));
+    let later = UnixTime::since_unix_epoch(Duration::from_secs(END + 1));
+    assert_eq!(read(current).end(later), End::Over);
 }
 
 /// The first second of 2090.
 const END: u64 = 3_786_912_000;
+const DAY: u64 = 24 * 60 * 60;
