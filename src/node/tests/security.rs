@@ -81,6 +81,21 @@ async fn a_running_cluster_changes_its_secret_and_keeps_its_sessions() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nodes_with_certificates_leave_and_are_freed() {
+    let network = MemoryNetwork::default();
+    let files = Files::new();
+    files.put(&authority(), &["127.0.0.1"]);
+    let config = files.protect(config("n1", 1, &[2]));
+    let leaving = start_with(&network, 1, &config);
+    leaving.leave().await;
+    drop(leaving);
+    let dropped = start_with(&network, 1, &config);
+    let node = Arc::downgrade(dropped.node());
+    drop(dropped);
+    wait_until("nobody holds the node", || node.upgrade().is_none()).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn certificates_that_are_replaced_are_used_by_the_next_link() {
     let network = MemoryNetwork::default();
     let files = Files::new();
