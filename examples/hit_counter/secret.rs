@@ -31,8 +31,9 @@ impl SecretFile {
         options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut opened = options.open(&path)?;
         let file = Self(path);
-        options.open(&file.0)?.write_all(secret.as_bytes())?;
+        opened.write_all(secret.as_bytes())?;
         Ok(file)
     }
 

@@ -35,7 +35,9 @@ pub async fn accept(
     stream: TcpStream,
 ) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static> {
     let accepted = guard(secret)?.accept(Box::new(stream), Vec::new).await;
-    accepted.map_err(io::Error::other)
+    accepted
+        .map(|accepted| accepted.io)
+        .map_err(io::Error::other)
 }
 
 fn guard(secret: &str) -> io::Result<Guard> {

@@ -1,12 +1,12 @@
 //! Connections that peers dial: a bounded number of strangers, each for two seconds.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tracing::{debug, warn};
 
 use super::{
@@ -75,17 +75,19 @@ async fn greet(
     io: BoxIo,
     remote: SocketAddr,
 ) -> Result<(Registered, Greeted<()>, BoxIo), HandshakeError> {
-    let may_enter = node.guard.authenticates() || node.is_listed(remote.ip().to_canonical()).await;
-    let judge = |theirs: &_| {
-        if may_enter {
-            node.judge(theirs)
-        } else {
-            Err(Refusal::NotListed)
-        }
-    };
     let hosts = || node.members().peers().into_iter().map(|peer| peer.host);
-    let secured = node.guard.accept(io, || hosts().collect());
+    let secured = async {
+        let mut accepted = node.guard.accept(io, || hosts().collect()).await?;
+        if !node.guard.authenticates() && !node.is_listed(remote.ip().to_canonical()).await {
+            accepted.refusal = Some(Refusal::NotListed);
+        }
+        Ok(accepted)
+    };
+    let judge = |theirs: &_| node.judge(theirs);
     let (io, greeted) = handshake::listen(secured, &node.hello, judge).await?;
+    if node.guard.authenticates() {
+        node.slots.know(remote.ip());
+    }
     let registered = node
         .admit(&greeted.theirs, Origin::Accepted { remote })
         .map_err(HandshakeError::Refused)?;
@@ -93,33 +95,6 @@ async fn greet(
 }
 
 impl Node {
-    /// Without encryption, only this machine and the addresses of configured peers may enter.
-    async fn is_listed(&self, ip: IpAddr) -> bool {
-        if ip.is_loopback() {
-            return true;
-        }
-        let peers = self.members().peers();
-        let mut names = Vec::new();
-        for peer in peers {
-            match peer.host.parse::<IpAddr>() {
-                Ok(listed) if listed.to_canonical() == ip => return true,
-                Ok(_) => {}
-                Err(_) => names.push(peer),
-            }
-        }
-        for peer in names {
-            let found = timeout(RESOLVE, self.outside.transport.resolve(&peer)).await;
-            if let Ok(Ok(found)) = found
-                && found
-                    .iter()
-                    .any(|address| address.ip().to_canonical() == ip)
-            {
-                return true;
-            }
-        }
-        false
-    }
-
     fn log_stranger(&self, remote: SocketAddr, error: &HandshakeError) {
         match error {
             // Both ends dialled, or this node dialled itself: nothing to worry about.
@@ -149,7 +124,6 @@ impl Node {
 /// How long the slot of a connection that proved nothing stays taken, so that strangers cost a
 /// bounded number of handshakes a second.
 const PENALTY: Duration = Duration::from_secs(1);
-const RESOLVE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

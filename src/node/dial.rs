@@ -114,7 +114,6 @@ impl Dialling {
             peer: &self.peer,
             remote,
         };
-        self.node.slots.know(remote.ip());
         let secured = self.node.guard.dial(io, &self.peer.host);
         let met = handshake::dial(secured, &self.node.hello, |theirs| {
             self.node.admit(theirs, origin)
@@ -122,6 +121,7 @@ impl Dialling {
         .await;
         match met {
             Ok((io, greeted)) => {
+                self.node.slots.know(remote.ip());
                 let since_ms = self.node.now().mono_ms;
                 // In a task of its own, so that no fault in handling a link ends the dialling.
                 let run = link::run(greeted.verdict, io, greeted.codec, greeted.unread);

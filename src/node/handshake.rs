@@ -14,7 +14,10 @@ use tokio::{
 };
 use tokio_util::codec::Decoder as _;
 
-use super::{secure::SecureError, transport::Io};
+use super::{
+    secure::{Accepted, SecureError},
+    transport::Io,
+};
 use crate::wire::{Confirm, FrameCodec, FrameError, Greeting, Hello, Refusal};
 
 /// A stream on which hello is done.
@@ -32,7 +35,7 @@ pub(super) struct Greeted<T> {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HandshakeError {
     #[error("{0}")]
-    Io(#[from] io::Error),
+    Io(#[source] io::Error),
     #[error("the connection was closed before hello was done; something else may listen there")]
     Closed,
     #[error("no hello within {} s; something else may be at that address", DEADLINE.as_secs())]
@@ -49,13 +52,27 @@ pub(super) enum HandshakeError {
     RefusedByPeer(Refusal),
 }
 
+impl From<io::Error> for HandshakeError {
+    /// In TLS 1.3 a dialler learns only after its own handshake what the listener made of it.
+    fn from(error: io::Error) -> Self {
+        if SecureError::is_behind(&error) {
+            Self::Secure(SecureError::explain(error))
+        } else if error.kind() == io::ErrorKind::UnexpectedEof {
+            Self::Closed
+        } else {
+            Self::Io(error)
+        }
+    }
+}
+
 impl HandshakeError {
     /// Whether a node of the cluster that is in order may be at the other end.
     pub(super) const fn is_of_a_node(&self) -> bool {
         match self {
-            Self::Refused(refusal) | Self::RefusedByPeer(refusal) => {
-                !matches!(refusal, Refusal::NotAHello | Refusal::NotListed)
-            }
+            Self::Refused(refusal) | Self::RefusedByPeer(refusal) => !matches!(
+                refusal,
+                Refusal::NotAHello | Refusal::NotListed | Refusal::NotNamed
+            ),
             Self::Io(_) | Self::Closed | Self::TimedOut | Self::Secure(_) | Self::Frame(_) => false,
         }
     }
@@ -105,18 +122,20 @@ pub(super) async fn dial<I: Io, T>(
 ///
 /// Dropping the future gives the handshake up.
 pub(super) async fn listen<I: Io, T>(
-    stream: impl Future<Output = Result<I, SecureError>>,
+    stream: impl Future<Output = Result<Accepted<I>, SecureError>>,
     ours: &Hello,
     judge: impl FnOnce(&Hello) -> Result<T, Refusal>,
 ) -> Result<(I, Greeted<T>), HandshakeError> {
     within_deadline(async {
-        let mut talk = Talk::new(stream.await?);
+        let Accepted { io, refusal } = stream.await?;
+        let mut talk = Talk::new(io);
         let heard = match talk.hear().await {
             Ok(bytes) => Hello::decode(&bytes),
             Err(HandshakeError::Frame(_)) => Err(Refusal::NotAHello),
             Err(error) => return Err(error),
         };
         let (theirs, verdict) = match heard.and_then(|theirs| {
+            refusal.map_or(Ok(()), Err)?;
             let verdict = judge(&theirs)?;
             Ok((theirs, verdict))
         }) {
@@ -209,7 +228,7 @@ const READ_AT_ONCE: usize = 2 * 1024;
 
 #[cfg(test)]
 mod tests {
-    use std::future::ready;
+    use std::{future::ready, pin::pin};
 
     use tokio::io::{DuplexStream, duplex};
 
@@ -242,7 +261,8 @@ mod tests {
         ours: &Hello,
         judge: impl FnOnce(&Hello) -> Result<T, Refusal>,
     ) -> Result<(DuplexStream, Greeted<T>), HandshakeError> {
-        super::listen(ready(Ok(io)), ours, judge).await
+        let accepted = Accepted { io, refusal: None };
+        super::listen(ready(Ok(accepted)), ours, judge).await
     }
 
     /// What both ends say, the dialler's first.
@@ -340,7 +360,11 @@ mod tests {
     async fn silence_ends_at_the_deadline() {
         let (one, other) = duplex(4096);
         let us = hello("shop", "b", 2);
-        let listener = listen(other, &us, |theirs| us.judge(theirs)).await;
+        let mut listening = pin!(listen(other, &us, |theirs| us.judge(theirs)));
+        let moment = Duration::from_millis(1);
+        assert!(timeout(DEADLINE - moment, &mut listening).await.is_err());
+        let listener = timeout(2 * moment, listening).await;
+        let listener = listener.expect("two seconds are over");
         assert!(matches!(listener, Err(HandshakeError::TimedOut)));
         let dialler = dial(one, &us, |theirs| us.judge(theirs)).await;
         assert!(matches!(

@@ -17,6 +17,7 @@ mod handshake;
 mod join;
 mod leave;
 mod link;
+mod listed;
 mod members;
 mod membership;
 mod outside;
@@ -57,6 +58,7 @@ use self::{
     fetch::FetchBoard,
     join::Join,
     leave::Leaving,
+    listed::Listed,
     members::Members,
     pause::Pauses,
     peer::PeerLink,
@@ -111,6 +113,7 @@ pub(crate) struct Node {
     /// Who may be a stranger at the door.
     slots: Arc<Slots>,
     guard: Guard,
+    listed: Listed,
     next_link: AtomicU64,
     local_addr: Option<SocketAddr>,
     outside: Outside,
@@ -147,6 +150,7 @@ impl Node {
             hello,
             guard,
             slots: Arc::default(),
+            listed: Listed::default(),
             replica: Replica::new(boot, settings.limits.clone(), &settings.shape, now),
             acks: Arc::default(),
             members: Mutex::new(members),

@@ -1,8 +1,8 @@
 //! How many strangers may be at the door at a time.
 
 use std::{
-    collections::{HashMap, HashSet},
-    net::IpAddr,
+    collections::{HashMap, VecDeque},
+    net::{IpAddr, Ipv6Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -13,18 +13,20 @@ pub(super) struct Slots(Mutex<Taken>);
 #[derive(Debug, Default)]
 struct Taken {
     by: HashMap<IpAddr, usize>,
-    /// Where peers on the list have answered. Strangers cannot take the slots of these.
-    known: HashSet<IpAddr>,
+    /// Where members have been met, the latest last. Strangers cannot take the slots of these.
+    known: VecDeque<IpAddr>,
 }
 
 impl Slots {
-    /// A peer on the list has answered at this address.
+    /// A member has been met at this address.
     pub(super) fn know(&self, ip: IpAddr) {
+        let place = place(ip);
         let mut taken = self.lock();
+        taken.known.retain(|known| *known != place);
         if taken.known.len() >= MAX_KNOWN {
-            taken.known.clear();
+            taken.known.pop_front();
         }
-        taken.known.insert(ip.to_canonical());
+        taken.known.push_back(place);
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {
@@ -48,6 +50,7 @@ pub(super) struct Slot {
 
 impl Slot {
     pub(super) fn take(slots: &Arc<Slots>, ip: IpAddr) -> Option<Self> {
+        let ip = place(ip);
         let mut taken = slots.lock();
         let here = taken.by.get(&ip).copied().unwrap_or(0);
         if here >= PER_ADDRESS {
@@ -73,6 +76,17 @@ impl Drop for Slot {
                 taken.by.remove(&self.ip);
             }
         }
+    }
+}
+
+/// What counts as one address. Of IPv6 that is the prefix that one host commonly has for itself.
+fn place(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) => {
+            let [a, b, c, d, ..] = ip.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -102,6 +116,18 @@ mod tests {
         assert!(Slot::take(&slots, ip(2)).is_some());
         held.pop();
         assert!(Slot::take(&slots, ip(1)).is_some());
+    }
+
+    #[test]
+    fn one_ipv6_host_is_one_address_however_many_it_has() {
+        let slots = Arc::default();
+        let host = |last: u16| Ipv6Addr::new(0x2001, 0xdb8, 0, 7, 0, 0, 0, last).into();
+        let held: Vec<_> = (0..100)
+            .filter_map(|last| Slot::take(&slots, host(last)))
+            .collect();
+        assert_eq!(held.len(), PER_ADDRESS);
+        let mapped = "::ffff:10.0.0.1".parse().expect("an address");
+        assert!(Slot::take(&slots, mapped).is_some());
     }
 
     #[test]

@@ -171,6 +171,11 @@ pub(crate) enum Refusal {
          not of its HTTP server, and that both nodes have the same `secret` or `tls`, or neither"
     )]
     NotAHello,
+    #[error(
+        "the dialler's certificate is for no host on the listener's list of peers; list it there \
+         by a name in its certificate, or set `tls_name` to the name in all certificates"
+    )]
+    NotNamed,
 }
 
 impl Refusal {
@@ -182,7 +187,8 @@ impl Refusal {
             | Self::Version { .. }
             | Self::Duplicate
             | Self::NotListed
-            | Self::NotAHello => true,
+            | Self::NotAHello
+            | Self::NotNamed => true,
         };
         if honest {
             Ok(self)
@@ -304,6 +310,7 @@ mod tests {
             (Greeting::Refused(Refusal::Duplicate), b"TwCS\x01\x04"),
             (Greeting::Refused(Refusal::NotListed), b"TwCS\x01\x05"),
             (Greeting::Refused(Refusal::NotAHello), b"TwCS\x01\x06"),
+            (Greeting::Refused(Refusal::NotNamed), b"TwCS\x01\x07"),
         ] {
             assert_eq!(&encoded(&greeting)[..], bytes, "{greeting:?}");
             assert_eq!(Greeting::decode(bytes), Ok(greeting));
@@ -432,6 +439,7 @@ mod tests {
             ),
             (version, &["1 and 2 to 3", "upgrade"]),
             (Refusal::NotListed, &["`peer`"]),
+            (Refusal::NotNamed, &["list of peers", "`tls_name`"]),
             (Refusal::NotAHello, &["HTTP server"]),
         ] {
             let text = refusal.to_string();

@@ -24,11 +24,15 @@ pub(crate) enum SecureError {
     RefusedByPeer(AlertDescription),
     #[error("one of the two nodes has a `secret` and the other `tls`; give both the same")]
     OtherKind,
+    #[error("its certificate comes from an authority that is not in the file given as `ca`")]
+    OtherAuthority,
     #[error(
-        "its certificate is not for `tls_name`, nor for a host on the list of peers; set \
-         `tls_name` to the name in it, or list the node by that name with `peer`"
+        "its certificate is not for the host it was dialled by; list it by a name in its \
+        certificate with `peer`, or set `tls_name` to the name in it ({0})"
     )]
-    NameNotListed,
+    OtherName(#[source] rustls::Error),
+    #[error("its certificate has expired; renew it")]
+    Expired,
     #[error("no certificate can be for the host `{0}`")]
     Host(String),
     #[error("{0}")]
@@ -36,8 +40,26 @@ pub(crate) enum SecureError {
 }
 
 impl SecureError {
+    /// Whether an error of a stream is one of TLS.
+    pub(in crate::node) fn is_behind(error: &io::Error) -> bool {
+        let inner = error.get_ref();
+        inner.is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
+    }
+
+    /// Whether the other end waits to be told why it is refused.
+    pub(super) const fn is_told(&self) -> bool {
+        matches!(
+            self,
+            Self::OtherSecret
+                | Self::OtherAuthority
+                | Self::Expired
+                | Self::OtherKind
+                | Self::Tls(_)
+        )
+    }
+
     /// What is behind an error of a TLS stream.
-    pub(super) fn explain(error: io::Error) -> Self {
+    pub(in crate::node) fn explain(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::UnexpectedEof {
             return Self::Closed;
         }
@@ -55,6 +77,15 @@ impl SecureError {
             E::InvalidCertificate(CertificateError::ApplicationVerificationFailure) => {
                 Self::OtherSecret
             }
+            E::InvalidCertificate(
+                CertificateError::UnknownIssuer | CertificateError::BadSignature,
+            ) => Self::OtherAuthority,
+            E::InvalidCertificate(
+                CertificateError::Expired | CertificateError::ExpiredContext { .. },
+            ) => Self::Expired,
+            E::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            ) => Self::OtherName(error),
             E::PeerIncompatible(
                 PeerIncompatible::IncorrectCertificateTypeExtension
                 | PeerIncompatible::UnsolicitedCertificateTypeExtension,

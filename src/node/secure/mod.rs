@@ -28,13 +28,17 @@ use rustls::{
     },
     version::TLS13,
 };
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 pub(crate) use self::error::SecureError;
 pub(super) use self::reload::watch;
 use self::{allowance::Allowance, certificates::Loaded};
 use super::transport::BoxIo;
-use crate::config::{Certificates, Security, Settings, StartError};
+use crate::{
+    config::{Certificates, Security, Settings, StartError},
+    wire::Refusal,
+};
 
 /// What protects the links of a node.
 pub(crate) struct Guard(Kind);
@@ -125,9 +129,9 @@ impl Guard {
         &self,
         io: BoxIo,
         hosts: impl FnOnce() -> Vec<String>,
-    ) -> Result<BoxIo, SecureError> {
+    ) -> Result<Accepted<BoxIo>, SecureError> {
         let (acceptor, names, bytes) = match &self.0 {
-            Kind::Plaintext => return Ok(io),
+            Kind::Plaintext => return Ok(Accepted { io, refusal: None }),
             Kind::Secret(tls) => (tls.acceptor.clone(), None, SECRET_BYTES),
             Kind::Certificates { current, .. } => {
                 let loaded = read(current);
@@ -138,24 +142,51 @@ impl Guard {
                 (loaded.tls.acceptor.clone(), Some(names), CERTIFICATE_BYTES)
             }
         };
-        let mut stream = acceptor
-            .accept(Allowance::new(io, bytes))
-            .await
-            .map_err(SecureError::explain)?;
-        let (io, connection) = stream.get_mut();
-        if let Some(names) = names {
-            let certificate = connection.peer_certificates().and_then(<[_]>::first);
-            let certificate = certificate.ok_or(SecureError::NameNotListed)?;
-            let parsed = ParsedCertificate::try_from(certificate).map_err(SecureError::Tls)?;
-            if !names
-                .iter()
-                .any(|name| verify_server_name(&parsed, name).is_ok())
-            {
-                return Err(SecureError::NameNotListed);
+        let accepting = acceptor.accept(Allowance::new(io, bytes)).into_fallible();
+        let mut stream = match accepting.await {
+            Ok(stream) => stream,
+            Err((error, io)) => {
+                let error = SecureError::explain(error);
+                if error.is_told() {
+                    linger(io).await;
+                }
+                return Err(error);
             }
+        };
+        let (io, connection) = stream.get_mut();
+        let certificate = connection.peer_certificates().and_then(<[_]>::first);
+        let is_named = match (names, certificate) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(names), Some(certificate)) => {
+                let parsed = ParsedCertificate::try_from(certificate).map_err(SecureError::Tls)?;
+                let mut names = names.iter();
+                names.any(|name| verify_server_name(&parsed, name).is_ok())
+            }
+        };
+        if is_named {
+            io.lift();
         }
-        io.lift();
-        Ok(Box::new(stream))
+        Ok(Accepted {
+            io: Box::new(stream),
+            refusal: (!is_named).then_some(Refusal::NotNamed),
+        })
+    }
+}
+
+/// A stream that was dialled to this node, and why there can be no link on it, if so. The reason is
+/// told in the words of hello.
+#[derive(Debug)]
+pub(crate) struct Accepted<I> {
+    pub(crate) io: I,
+    pub(crate) refusal: Option<Refusal>,
+}
+
+/// Lets the other end read the alert: closing a socket that has bytes unread would take it back.
+async fn linger(mut io: Allowance) {
+    let mut rest = [0; 512];
+    if io.shutdown().await.is_ok() {
+        while matches!(io.read(&mut rest).await, Ok(1..)) {}
     }
 }
 

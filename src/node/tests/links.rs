@@ -9,6 +9,7 @@ use crate::{
     config::ListenAddr,
     node::{
         handshake,
+        secure::Accepted,
         transport::{BoxIo, Transport as _},
     },
     session::BootId,
@@ -189,6 +190,7 @@ impl FakePeer {
 
     async fn meet(mut self) -> Met {
         let (io, _) = self.acceptor.accept().await;
+        let accepted = Accepted { io, refusal: None };
         let hello = Hello {
             min_version: 1,
             max_version: 1,
@@ -197,7 +199,7 @@ impl FakePeer {
             boot: BootId::from_random([3; 8]),
             advertise: None,
         };
-        let (io, _) = handshake::listen(ready(Ok(io)), &hello, |theirs| hello.judge(theirs))
+        let (io, _) = handshake::listen(ready(Ok(accepted)), &hello, |theirs| hello.judge(theirs))
             .await
             .expect("they meet");
         let limits = DecodeLimits {

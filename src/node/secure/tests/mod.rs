@@ -11,7 +11,13 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 use super::{Guard, SecureError};
 use crate::{
     config::{ClusterConfig, StartError},
-    node::{Outside, transport::BoxIo},
+    node::{
+        Outside,
+        handshake::{self, HandshakeError},
+        transport::BoxIo,
+    },
+    session::BootId,
+    wire::Hello,
 };
 
 const OLD: &str = "0e9d3fbd27f2b1f9a0f1c4677d9a1e5b88c6c1a25ddf7a4c903bfe6f2240d7e3";
@@ -35,25 +41,42 @@ fn now() -> UnixTime {
     Outside::default().unix_time()
 }
 
-type Secured = Result<BoxIo, SecureError>;
+type Secured = Result<BoxIo, HandshakeError>;
 
-/// What both ends make of a connection that was dialled to `node2.test`. The listener knows
-/// `hosts`.
+/// What both ends make of a connection that was dialled to `node2.test`, hello included. The
+/// listener knows `hosts`.
 async fn meet(dialler: &Guard, listener: &Guard, hosts: &[&str]) -> (Secured, Secured) {
     let (one, other) = duplex(64 * 1024);
+    tokio::join!(
+        dial(dialler, Box::new(one)),
+        accept(listener, Box::new(other), hosts),
+    )
+}
+
+async fn dial(guard: &Guard, io: BoxIo) -> Secured {
+    let ours = hello("one");
+    let secured = guard.dial(io, "node2.test");
+    let met = handshake::dial(secured, &ours, |theirs| ours.judge(theirs)).await;
+    met.map(|(io, _)| io)
+}
+
+async fn accept(guard: &Guard, io: BoxIo, hosts: &[&str]) -> Secured {
+    let ours = hello("two");
     let hosts = || hosts.iter().copied().map(str::to_owned).collect();
-    let (dialled, accepted) = tokio::join!(
-        dialler.dial(Box::new(one), "node2.test"),
-        listener.accept(Box::new(other), hosts),
-    );
-    // The listener decides last; what it decides the dialler learns when it reads.
-    let dialled = match (dialled, &accepted) {
-        (Ok(mut io), Err(_)) => Err(SecureError::explain(
-            io.read_u8().await.expect_err("the listener has refused"),
-        )),
-        (dialled, _) => dialled,
-    };
-    (dialled, accepted)
+    let secured = guard.accept(io, hosts);
+    let met = handshake::listen(secured, &ours, |theirs| ours.judge(theirs)).await;
+    met.map(|(io, _)| io)
+}
+
+fn hello(node: &str) -> Hello {
+    Hello {
+        min_version: 1,
+        max_version: 1,
+        cluster: "sessions".to_owned(),
+        node: node.to_owned(),
+        boot: BootId::from_random(Outside::default().random()),
+        advertise: None,
+    }
 }
 
 /// Both ends hear what the other says.
@@ -91,8 +114,8 @@ async fn recorded(dialler: &Guard, listener: &Guard) -> (Vec<u8>, Vec<u8>) {
         tokio::try_join!(record(near_read, far_write), record(far_read, near_write))
     });
     let secured = tokio::join!(
-        dialler.dial(Box::new(one), "node2.test"),
-        listener.accept(Box::new(other), Vec::new),
+        dial(dialler, Box::new(one)),
+        accept(listener, Box::new(other), &[]),
     );
     talk(secured).await;
     tap.await.expect("no panic").expect("no failure")

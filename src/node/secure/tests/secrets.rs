@@ -26,11 +26,25 @@ async fn a_node_with_another_secret_is_refused_and_both_sides_say_so() {
     assert!(accepted.contains("same `secret`"), "{accepted}");
 }
 
+/// As when a secret is presented first before all nodes have it.
+#[tokio::test]
+async fn a_node_whose_secret_is_not_taken_is_told_so() {
+    let (dialled, accepted) = meet(&of(&[NEW, OLD]), &of(&[OLD]), &[]).await;
+    let dialled = dialled.err().expect("not known").to_string();
+    assert!(dialled.contains("did not take"), "{dialled}");
+    assert!(dialled.contains("same `secret`"), "{dialled}");
+    let accepted = accepted.err().expect("not known").to_string();
+    assert!(accepted.contains("does not know a secret"), "{accepted}");
+}
+
 #[tokio::test]
 async fn the_same_secret_in_another_cluster_opens_nothing() {
     let other = guard(&config("n").secret(OLD).cluster("other"));
     let (dialled, accepted) = meet(&of(&[OLD]), &other, &[]).await;
-    assert!(matches!(dialled, Err(SecureError::OtherSecret)));
+    assert!(matches!(
+        dialled,
+        Err(HandshakeError::Secure(SecureError::OtherSecret))
+    ));
     assert!(accepted.is_err());
 }
 
@@ -52,10 +66,13 @@ async fn a_secret_is_changed_node_by_node_without_an_interruption() {
 async fn without_encryption_there_is_no_link_to_a_node_with_a_secret() {
     let with = of(&[OLD]);
     let hello = b"\0\0\0\x20\0TwCS\x01\x01\x08sessions\x02n1abcdefgh\0";
-    let (refused, alert) = answer_to(hello, async |io| with.accept(io, Vec::new).await).await;
-    assert!(matches!(refused, Err(SecureError::NotTls)));
+    let (refused, alert) = answer_to(hello, async |io| accept(&with, io, &[]).await).await;
+    assert!(matches!(
+        refused,
+        Err(HandshakeError::Secure(SecureError::NotTls))
+    ));
     assert!(alert.len() < 16, "{alert:?}");
-    let (refused, _) = answer_to(hello, async |io| with.dial(io, "n").await).await;
+    let (refused, _) = answer_to(hello, async |io| dial(&with, io).await).await;
     let text = refused.err().expect("no TLS").to_string();
     assert!(
         text.contains("not TLS") && text.contains("`secret`"),
@@ -71,7 +88,7 @@ async fn a_stranger_is_read_for_four_kibibytes_at_most() {
     endless.resize(100_000, 7);
     let (mut far, near) = duplex(256 * 1024);
     far.write_all(&endless).await.expect("room for it");
-    let refused = node.accept(Box::new(near), Vec::new).await;
+    let refused = accept(&node, Box::new(near), &[]).await;
     let text = refused.err().expect("too much").to_string();
     assert!(text.contains("4096 bytes"), "{text}");
 }
@@ -80,9 +97,9 @@ async fn a_stranger_is_read_for_four_kibibytes_at_most() {
 async fn a_replayed_handshake_proves_nothing() {
     let (dialler, listener) = (of(&[OLD]), of(&[OLD]));
     let (by_dialler, by_listener) = recorded(&dialler, &listener).await;
-    let (refused, _) = answer_to(&by_dialler, async |io| listener.accept(io, Vec::new).await).await;
+    let (refused, _) = answer_to(&by_dialler, async |io| accept(&listener, io, &[]).await).await;
     assert!(refused.is_err());
-    let (refused, _) = answer_to(&by_listener, async |io| dialler.dial(io, "n").await).await;
+    let (refused, _) = answer_to(&by_listener, async |io| dial(&dialler, io).await).await;
     assert!(refused.is_err());
 }
 
@@ -93,7 +110,7 @@ async fn a_reflected_handshake_proves_nothing() {
     let (far, near) = duplex(64 * 1024);
     let (mut read, mut write) = tokio::io::split(far);
     let (refused, _) = tokio::join!(
-        node.dial(Box::new(near), "node2.test"),
+        dial(&node, Box::new(near)),
         tokio::io::copy(&mut read, &mut write),
     );
     assert!(refused.is_err());
