@@ -6,6 +6,7 @@ use std::{io, sync::Arc, time::Duration};
 use bytes::BytesMut;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, split},
+    task::yield_now,
     time::{sleep, timeout},
 };
 use tokio_util::{codec::Decoder as _, task::AbortOnDropHandle};
@@ -173,6 +174,9 @@ async fn write(
         let goodbye = filled.map_err(|error| Ended::Broken(io::Error::other(error)))?;
         if out.is_empty() {
             link.has_something_to_send().await;
+            // Whatever else is ready comes first, so that all changes and acknowledgements of one
+            // turn of the scheduler leave in one write.
+            yield_now().await;
             continue;
         }
         sink.write_all(&out).await.map_err(Ended::Broken)?;
