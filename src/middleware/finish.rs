@@ -19,22 +19,23 @@ impl Visit {
     /// been written. Returns the log position the response must wait for, 0 for none.
     pub(super) fn close(&self) -> u64 {
         // Set before committing: a parallel write either is in the commit or sees the flag.
-        self.state().head_sent = true;
-        self.commit()
+        let closed_before = std::mem::replace(&mut self.state().head_sent, true);
+        match closed_before {
+            true => 0,
+            false => self.commit(),
+        }
     }
 
-    /// The wait for peers that the layer's options ask for.
-    pub(super) fn acknowledged(&self, position: u64) -> Option<AckWait> {
+    /// [Closes](Self::close), and returns the wait for peers that the layer's options ask for.
+    pub(super) fn end(&self) -> Option<AckWait> {
+        let position = self.close();
         (position != 0).then(|| self.node().acknowledged(position, self.app.ack))
     }
 
     /// Ships what has been written so far. Returns the log position to wait for, 0 for none.
     pub(super) fn commit(&self) -> u64 {
         let keys = self.state().keys();
-        keys.iter()
-            .map(|key| self.node().commit(key))
-            .max()
-            .unwrap_or(0)
+        keys.map(|key| self.node().commit(&key)).max().unwrap_or(0)
     }
 
     /// The `Set-Cookie` fields the client needs.
@@ -81,11 +82,13 @@ impl Visit {
     }
 }
 
-/// Ships what handles wrote since the head left, and ends the use of the sessions.
+/// Ends the use of the sessions. What was written has been shipped by [`Visit::close`], and behind
+/// that write by write, unless the inner service panicked before it returned its future.
 impl Drop for Visit {
     fn drop(&mut self) {
-        for key in self.state().keys() {
-            self.node().commit(&key);
+        self.close();
+        let keys = self.state().keys();
+        for key in keys {
             self.node().release(&key, self.shipping);
         }
     }

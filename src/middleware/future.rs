@@ -56,22 +56,27 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let mut this = self.project();
-        if let Some(inner) = this.inner.as_mut().as_pin_mut() {
+        let mut answer = if let Some(inner) = this.inner.as_mut().as_pin_mut() {
             let on_panic = this.request.as_ref().map(|request| ShipOnPanic(&request.0));
             let answer = ready!(inner.poll(cx));
             drop(on_panic);
             this.inner.set(None);
-            *this.answer = Some(answer);
-            *this.wait = this
-                .request
-                .as_ref()
-                .and_then(|request| request.0.acknowledged(request.0.close()));
-        }
-        if let Some(wait) = this.wait {
-            ready!(Pin::new(wait).poll(cx));
-            *this.wait = None;
-        }
-        let mut answer = this.answer.take().expect("polled after completion");
+            let request = this.request.as_ref();
+            if let Some(mut wait) = request.and_then(|request| request.0.end())
+                && Pin::new(&mut wait).poll(cx).is_pending()
+            {
+                *this.answer = Some(answer);
+                *this.wait = Some(wait);
+                return Poll::Pending;
+            }
+            answer
+        } else {
+            if let Some(wait) = this.wait {
+                ready!(Pin::new(wait).poll(cx));
+                *this.wait = None;
+            }
+            this.answer.take().expect("polled after completion")
+        };
         if let Some(request) = this.request.take()
             && let Ok(response) = &mut answer
         {

@@ -57,10 +57,10 @@ impl State {
         }
     }
 
-    pub(super) fn keys(&self) -> Vec<Locator> {
-        let mut keys = self.destroyed.clone();
-        keys.extend(self.key());
-        keys
+    /// All sessions that the request may have changed.
+    pub(super) fn keys(&self) -> impl Iterator<Item = Locator> + use<> {
+        // Without allocation unless something was destroyed.
+        self.destroyed.clone().into_iter().chain(self.key())
     }
 }
 

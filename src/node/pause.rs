@@ -80,8 +80,8 @@ impl Pauses {
 impl Node {
     /// Whether sessions held here may lack what peers no longer wait to be told. Then call
     /// [`Node::catch_up_on`] before using one.
-    pub(crate) fn may_be_behind(&self) -> bool {
-        self.notice_pause(self.now());
+    pub(crate) fn may_be_behind(&self, now: Now) -> bool {
+        self.notice_pause(now);
         self.pauses.is_behind.load(Ordering::Acquire)
     }
 

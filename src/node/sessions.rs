@@ -5,20 +5,20 @@ use std::sync::Arc;
 use super::Node;
 use crate::{
     replica::{Change, Opened, Shipping, What, Writer},
-    session::{Birth, CookieValue, Locator, Secret, SessionError, SessionState},
+    session::{Birth, CookieValue, Locator, Now, Secret, SessionError, SessionState},
 };
 
 impl Node {
     /// Looks a presented id up; `Alive` counts as in use until [`Node::release`].
-    pub(crate) fn open(&self, context: &str, cookie: &CookieValue, shipping: Shipping) -> Opened {
+    pub(crate) fn open(
+        &self,
+        context: &str,
+        CookieValue { locator, secret }: &CookieValue,
+        shipping: Shipping,
+        now: Now,
+    ) -> Opened {
         let store = self.replica().store();
-        store.open(
-            context,
-            &cookie.locator,
-            &cookie.secret,
-            shipping,
-            self.now(),
-        )
+        store.open(context, locator, secret, shipping, now)
     }
 
     /// Creates a session, in use until [`Node::release`], to be shipped by [`Node::commit`].
