@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use cookie::{Cookie, Expiration, time};
 use http::HeaderValue;
+use memchr::memchr;
 
 use super::{
     layer_error::LayerError,
@@ -173,10 +174,7 @@ impl SessionCookie {
 
     /// Whether a `Cookie` field may hold our cookie. Cheap; says yes too often rather than no.
     pub(super) fn may_be_in(&self, field: &HeaderValue) -> bool {
-        field
-            .as_bytes()
-            .windows(self.name.len())
-            .any(|window| window == self.name.as_bytes())
+        starts(field.as_bytes()).any(|rest| rest.starts_with(self.name.as_bytes()))
     }
 
     /// The values that a `Cookie` field has for our name, in the client's order.
@@ -256,13 +254,27 @@ impl SessionCookie {
 }
 
 fn values_of<'a>(name: &'a str, field: &'a HeaderValue) -> impl Iterator<Item = &'a str> {
-    field
-        .as_bytes()
-        .split(|byte| *byte == b';')
-        .filter_map(move |pair| {
-            let (found, value) = str::from_utf8(pair).ok()?.split_once('=')?;
-            (found.trim() == name).then(|| value.trim())
-        })
+    starts(field.as_bytes()).filter_map(move |rest| {
+        let behind = rest.strip_prefix(name.as_bytes())?;
+        let value = behind.trim_ascii_start().strip_prefix(b"=")?;
+        let end = memchr(b';', value).unwrap_or(value.len());
+        str::from_utf8(&value[..end]).ok().map(str::trim)
+    })
+}
+
+/// What a `Cookie` field holds from each of its cookies on.
+fn starts(field: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut last = None;
+    std::iter::from_fn(move || {
+        // The end of a cookie is looked for when another one is asked for: most have one, or ours
+        // is the first.
+        let rest = match last {
+            None => field,
+            Some(last) => &last[memchr(b';', last)? + 1..],
+        };
+        last = Some(rest.trim_ascii_start());
+        last
+    })
 }
 
 fn header(cookie: &Cookie<'_>) -> HeaderValue {
@@ -312,6 +324,12 @@ mod tests {
         assert_eq!(values("a=1; __Host-id=x;__Host-id=y; b=2"), ["x", "y"]);
         assert_eq!(values("__Host-id2=x; my__Host-id=y; __host-id=z"), [""; 0]);
         assert_eq!(values("__Host-id"), [""; 0]);
+    }
+
+    #[test]
+    fn spaces_around_names_and_values_do_not_matter() {
+        assert_eq!(values(" __Host-id = x ;\t__Host-id=y"), ["x", "y"]);
+        assert_eq!(values("; ;__Host-id;__Host-id=;"), [""]);
     }
 
     #[test]
