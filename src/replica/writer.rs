@@ -40,8 +40,7 @@ impl<'a> Writer<'a> {
 
     pub(super) fn finish(self) -> Written {
         if self.written.any {
-            let vector = self.live.state.vector().clone();
-            let lost = self.live.state.settle(&vector, self.live.own);
+            let lost = self.live.state.settle_alone(self.live.own);
             self.live.lost = self.live.lost.max(lost);
         }
         self.written

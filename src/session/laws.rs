@@ -285,7 +285,7 @@ fn write_days_later(session: &mut SessionState, days: u64) {
         origin: origin(0),
     };
     session.set("late", b"1".as_slice().into(), tag);
-    session.settle(&session.vector.clone(), origin(0));
+    session.settle_alone(origin(0));
 }
 
 #[test]
@@ -414,7 +414,7 @@ fn session_remembers_at_most_64_dead_secrets() {
             origin: origin(0),
         };
         session.cycle(Secret::from_random([step + 1; 16]).hash(), tag, now);
-        session.settle(&session.vector.clone(), origin(0));
+        session.settle_alone(origin(0));
     }
     assert_eq!(session.secrets().states().len(), 65);
     let newest = Secret::from_random([100; 16]).hash();

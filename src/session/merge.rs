@@ -77,7 +77,7 @@ impl SessionState {
             return None;
         }
         self.vector.raise(delta.origin, delta.upto);
-        let mut lost = self.settle(&self.vector.clone(), own);
+        let mut lost = self.settle_alone(own);
         if held < delta.upto {
             for (name, slot) in delta.slots {
                 lost = lost.max(self.merge_slot(name, slot, own));

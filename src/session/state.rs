@@ -251,7 +251,24 @@ impl SessionState {
     /// alike. Returns the latest of `own`'s stamps that no longer shows.
     pub(crate) fn settle(&mut self, joined: &Vector, own: Origin) -> Stamp {
         let memory_ms = self.birth.memory_ms();
-        if self.vector.prune(joined.floor(memory_ms)) {
+        let latest = joined.max_stamp();
+        self.forget(joined.floor(memory_ms), latest.earlier(memory_ms), own)
+    }
+
+    /// [Settles](Self::settle) a copy that is joined with no other.
+    pub(crate) fn settle_alone(&mut self, own: Origin) -> Stamp {
+        let memory_ms = self.birth.memory_ms();
+        let latest = self.vector.max_stamp();
+        self.forget(self.vector.floor(memory_ms), latest.earlier(memory_ms), own)
+    }
+
+    pub(super) fn position(&self, name: &str) -> Result<usize, usize> {
+        self.slots.binary_search_by(|(held, _)| (**held).cmp(name))
+    }
+
+    /// Forgets writers below `floor`, and what was removed or died before `before`.
+    fn forget(&mut self, floor: Stamp, before: Stamp, own: Origin) -> Stamp {
+        if self.vector.prune(floor) {
             let Self { vector, slots, .. } = self;
             for (_, slot) in slots {
                 if let Content::Counter(counter) = &mut slot.content {
@@ -259,7 +276,6 @@ impl SessionState {
                 }
             }
         }
-        let before = joined.max_stamp().earlier(memory_ms);
         let mut lost = self.secrets.forget(before, own);
         self.slots.retain(|(_, slot)| {
             let forgotten = slot.content == Content::Removed && slot.tag.stamp < before;
@@ -269,10 +285,6 @@ impl SessionState {
             !forgotten
         });
         lost
-    }
-
-    pub(super) fn position(&self, name: &str) -> Result<usize, usize> {
-        self.slots.binary_search_by(|(held, _)| (**held).cmp(name))
     }
 
     fn put(&mut self, name: &str, tag: Tag, content: Content) {
