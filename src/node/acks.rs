@@ -4,7 +4,7 @@
 //! link that closes is removed at once; both release whoever waits for it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
@@ -109,7 +109,7 @@ struct Inner {
     for_one: BTreeMap<(Position, u64), Waker>,
     /// Results that were not picked up yet, by number: kept, so that a link which comes up between
     /// the wake-up and the poll does not prolong the wait.
-    done: HashMap<u64, usize>,
+    done: BTreeMap<u64, usize>,
 }
 
 impl Inner {

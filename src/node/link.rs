@@ -103,20 +103,22 @@ async fn read(
     mut unread: BytesMut,
 ) -> Ended {
     let limits = node.decode_limits();
+    let mut now = node.now();
     loop {
-        let now = node.now();
-        let mut events = Vec::new();
+        let mut news = News::default();
         let taken = take_in(
             node,
             link,
             (&mut codec, &mut unread),
             &limits,
             now,
-            &mut events,
+            &mut news,
         );
         // Once for all messages of a read, so that their acknowledgements leave together.
-        link.wake_writer();
-        if node.note(link, events, now) {
+        if news.to_answer {
+            link.wake_writer();
+        }
+        if node.note(link, news.events, now) {
             return Ended::Left;
         }
         if let Err(offence) = taken {
@@ -125,10 +127,21 @@ async fn read(
         unread.reserve(BATCH_BYTES);
         match source.read_buf(&mut unread).await {
             Ok(0) => return Ended::Closed,
-            Ok(bytes) => link.note_received(bytes, node.now()),
+            Ok(bytes) => {
+                now = node.now();
+                link.note_received(bytes, now);
+            }
             Err(error) => return Ended::Broken(error),
         }
     }
+}
+
+/// What the messages of one read have brought.
+#[derive(Default)]
+struct News {
+    events: Vec<LinkEvent>,
+    /// Whether the link may have something to send now.
+    to_answer: bool,
 }
 
 /// Hands all complete messages to the link.
@@ -138,16 +151,17 @@ fn take_in(
     (codec, unread): (&mut FrameCodec, &mut BytesMut),
     limits: &DecodeLimits,
     now: Now,
-    events: &mut Vec<LinkEvent>,
+    news: &mut News,
 ) -> Result<(), Offence> {
     while let Some(bytes) = codec.decode(unread)? {
         let message = Message::decode(&bytes, now.mono_ms, limits)?;
         let keys = node.keys_to_tell(&message);
         let handled = link.drive(&node.acks, |machine| {
+            news.to_answer |= machine.may_answer(&message);
             machine.handle(&node.replica, message, bytes.len(), now)
         });
         match handled {
-            Some(news) => events.extend(news?),
+            Some(events) => news.events.extend(events?),
             None => break,
         }
         node.tell_merged(&keys);

@@ -201,6 +201,15 @@ impl Link {
         Ok(events)
     }
 
+    /// Whether a message may give this link something to say. An acknowledgement rarely does, and
+    /// to wake the writer for each would double its work.
+    pub(crate) const fn may_answer(&self, message: &Message) -> bool {
+        match message {
+            Message::Ack { .. } => self.outbound.is_full(),
+            _ => true,
+        }
+    }
+
     fn met(&self, replica: &Replica, now: Now) {
         if let Some(past) = self.peers_past {
             replica.memory.met(past.lineage_ms, now);
@@ -381,5 +390,33 @@ impl Merging<'_> {
                 Merged::Done
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Limits, Shape};
+
+    const NOW: Now = Now {
+        wall_ms: 1_700_000_000_000,
+        mono_ms: 1 << 41,
+    };
+
+    #[test]
+    fn acknowledgement_is_answered_only_when_the_window_was_full() {
+        let boot = |byte| BootId::from_random([byte; 8]);
+        let replica = Replica::new(boot(1), Limits::default(), &Shape::default(), NOW);
+        let options = LinkOptions {
+            heartbeat_ms: 500,
+            ack_timeout_ms: 2_000,
+            collect: false,
+        };
+        let mut link = Link::new(&replica, boot(2), options, NOW);
+        let ack = Message::Ack { to: 1 };
+        assert!(!link.may_answer(&ack));
+        assert!(link.may_answer(&Message::AskDigests));
+        link.outbound.set_in_flight(outbound::MAX_IN_FLIGHT);
+        assert!(link.may_answer(&ack));
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     replica::{
         Replica,
         log::{Record, Slice},
+        shard::ByLocator,
     },
     session::{Item, Locator, Mutant, Now, SLOT_OVERHEAD, Stamp},
     wire::{Message, message::Position},
@@ -104,6 +105,11 @@ impl Outbound {
         self.rounds_owed = self.rounds_owed.saturating_sub(1);
     }
 
+    /// Whether nothing is sent until the peer has acknowledged some of it.
+    pub(super) const fn is_full(&self) -> bool {
+        self.cursor - self.acked >= MAX_IN_FLIGHT
+    }
+
     pub(super) const fn is_lagging(&self) -> bool {
         self.lagging
     }
@@ -155,7 +161,7 @@ impl Outbound {
         if !self.asked.is_empty() {
             return Some(self.answer(replica, now));
         }
-        if self.cursor - self.acked >= MAX_IN_FLIGHT {
+        if self.is_full() {
             return None;
         }
         let just_opened = !std::mem::replace(&mut self.streaming, true);
@@ -198,7 +204,8 @@ impl Outbound {
     /// no-ops for this link.
     fn batch(&mut self, replica: &Replica, records: &[Record]) -> Message {
         let mut firsts: Vec<(usize, Locator, Stamp, bool)> = Vec::new();
-        let mut place: HashMap<Locator, usize> = HashMap::with_capacity(records.len());
+        let mut place: HashMap<Locator, usize, ByLocator> =
+            HashMap::with_capacity_and_hasher(records.len(), ByLocator);
         for (at, record) in records.iter().enumerate() {
             match place.get(&record.key) {
                 Some(&first) => firsts[first].3 |= record.touch,
@@ -252,6 +259,14 @@ impl Outbound {
             items.push((key, item));
         }
         Message::Answer { items }
+    }
+}
+
+#[cfg(test)]
+impl Outbound {
+    /// As if so much had been sent and only the beginning acknowledged.
+    pub(super) const fn set_in_flight(&mut self, records: u64) {
+        self.cursor = self.acked + records;
     }
 }
 
