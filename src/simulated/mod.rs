@@ -218,7 +218,7 @@ const MUTANTS: [Mutant; 5] = [
     Mutant::LiveBeatsDestroyed,
 ];
 /// The seeds of which one must show it.
-const HUNT: Range<u64> = 0..10;
+const HUNT: Range<u64> = 0..60;
 /// How long things go wrong.
 const STORM: Duration = Duration::from_secs(12);
 /// Within that all nodes are up, ready and equal once nothing goes wrong any more: a silent link is
