@@ -38,6 +38,7 @@ pub(crate) const CASES: &[Case] = &[
     case("request_read", 1, request_read),
     case("request_hit", 1, request_hit),
     case("http_bare", 1, |times| server::bare(times, "/plain")),
+    case("http_empty_layer", 1, server::empty_layer),
     case("http_plain", 1, |times| server::layered(times, "/plain")),
     case("http_bare_hit", 1, |times| server::bare(times, "/hit")),
     case("http_hit", 1, |times| server::layered(times, "/hit")),
@@ -145,7 +146,10 @@ fn pair(times: u64, sessions: usize, ack: Ack) {
                 service.oneshot(request(cookie))
             });
             for answer in join_all(asked).await {
-                assert_eq!(*answer.unwrap_or_else(|never| match never {}).body(), at + 2);
+                assert_eq!(
+                    *answer.unwrap_or_else(|never| match never {}).body(),
+                    at + 2
+                );
             }
             // With `Ack::None` nothing has waited for the links yet.
             for _ in 0..TURNS {

@@ -2,23 +2,39 @@
 
 use std::io;
 
-use axum::{Router, routing::get, serve::Listener};
+use axum::{
+    Router,
+    routing::{Route, get},
+    serve::Listener,
+};
 use http::HeaderValue;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
     sync::mpsc,
 };
-use tower_cluster_sessions::{
-    Cluster, ClusterConfig, ClusterSessionLayer, Session, SessionError,
-};
+use tower::layer::layer_fn;
+use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer, Session, SessionError};
 
 use crate::cases::runtime;
 
 /// The same answers without sessions.
 pub(crate) fn bare(times: u64, path: &str) {
-    let app = Router::new()
+    without_sessions(times, path, bare_app());
+}
+
+/// What axum itself takes for a layer, here one that does nothing.
+pub(crate) fn empty_layer(times: u64) {
+    let app = bare_app().layer(layer_fn(|inner: Route| inner));
+    without_sessions(times, "/plain", app);
+}
+
+fn bare_app() -> Router {
+    Router::new()
         .route("/plain", get(plain))
-        .route("/hit", get(async || sentence(1_000_000)));
+        .route("/hit", get(async || sentence(1_000_000)))
+}
+
+fn without_sessions(times: u64, path: &str, app: Router) {
     runtime().block_on(async {
         let mut client = Client::connect(app);
         let cookie = HeaderValue::from_static(COOKIE);
@@ -42,7 +58,9 @@ pub(crate) fn layered(times: u64, path: &str) {
 
 /// The cookie that an answer sets, as a client sends it back; none if it sets none.
 pub(crate) fn cookie_of(set: Option<&HeaderValue>) -> HeaderValue {
-    let text = set.and_then(|field| field.to_str().ok()).unwrap_or_default();
+    let text = set
+        .and_then(|field| field.to_str().ok())
+        .unwrap_or_default();
     let (pair, _attributes) = text.split_once(';').unwrap_or_default();
     HeaderValue::from_str(pair).expect("part of a valid field")
 }
@@ -98,7 +116,11 @@ fn set_cookie(answer: &[u8]) -> HeaderValue {
     };
     let rest = &answer[at + name.len()..];
     let line = rest.split(|byte| *byte == b'\r').next();
-    cookie_of(HeaderValue::from_bytes(line.unwrap_or_default()).ok().as_ref())
+    cookie_of(
+        HeaderValue::from_bytes(line.unwrap_or_default())
+            .ok()
+            .as_ref(),
+    )
 }
 
 struct OneConnection(mpsc::Receiver<DuplexStream>);
