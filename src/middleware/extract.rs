@@ -31,7 +31,7 @@ impl<S: Sync> FromRequestParts<S> for Session {
     type Rejection = MissingLayer;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, MissingLayer> {
-        let slot = parts.extensions.get::<SessionSlot>().cloned();
+        let slot = parts.extensions.get::<SessionSlot>();
         Ok(slot.ok_or(MissingLayer)?.load().await)
     }
 }

@@ -58,6 +58,33 @@ async fn changes_made_during_a_cut_arrive_after_it() {
     .await;
 }
 
+/// Not with the scheduler of one thread, which gives nobody precedence: on a worker thread, whoever
+/// is woken runs next.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn changes_of_one_turn_of_the_scheduler_leave_together() {
+    let on_the_worker = async {
+        let (one, _two) = pair(&MemoryNetwork::default()).await;
+        let key = create(one.node());
+        let sent = || one.node().live_links()[0].sent();
+        let change = |value: u64| {
+            let node = Arc::clone(one.node());
+            tokio::spawn(async move { set(&node, &key, "a", &value.into()) })
+        };
+        let mut bytes = Vec::new();
+        for changes in [1, 1, 4] {
+            let before = sent();
+            for change in (0..changes).map(change).collect::<Vec<_>>() {
+                let position = change.await.expect("it does not panic");
+                one.node().acknowledged(position, Ack::All).await;
+            }
+            bytes.push(sent() - before);
+        }
+        // Changes of one session that leave together are one; a heartbeat may be between.
+        assert!(bytes[2] < 2 * bytes[1], "{bytes:?}");
+    };
+    tokio::spawn(on_the_worker).await.expect("it holds");
+}
+
 #[tokio::test(start_paused = true)]
 async fn destroyed_sessions_are_gone_everywhere() {
     let network = MemoryNetwork::default();
