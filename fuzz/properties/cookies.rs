@@ -31,7 +31,7 @@ fn values<'a>(
         .filter(move |field| field.iter().all(is_visible))
         .flat_map(|field| field.split(|byte| *byte == b';'))
         .filter_map(|pair| str::from_utf8(pair).ok()?.split_once('='))
-        .filter(move |(found, _)| found.trim() == name)
+        .filter(move |(found, _)| found.trim_ascii() == name)
         .map(|(_, value)| value.trim())
         .take(8)
 }
