@@ -75,8 +75,7 @@ async fn joining_node_finds_its_visitors_sessions_while_made_up_ids_are_asked_fo
     let ms = began.elapsed().as_millis();
     println!("the peer was asked for {asked} ids in {ms} ms");
     assert!(asked > 0);
-    let steps = u64::try_from(ms).expect("soon") / 10 + 2;
-    assert!(asked <= steps * 2 * 1024, "{asked}");
+    assert!(asked <= bound(ms), "{asked}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -99,8 +98,13 @@ async fn node_that_stood_still_finds_its_visitors_sessions_in_a_flood() {
     let asked = lookups(&nodes[1].status().await);
     let ms = began.elapsed().as_millis();
     println!("{asked} ids were asked for in {ms} ms");
-    let steps = u64::try_from(ms).expect("soon") / 10 + 2;
-    assert!(asked <= steps * 2 * 1024, "{asked}");
+    assert!(asked <= bound(ms), "{asked}");
+}
+
+/// Questions for made-up ids in so many milliseconds, 100 in each ten, and as many again for those
+/// of visitors. On a machine that can make more than 10 000 requests a second this is what holds.
+fn bound(ms: u128) -> u64 {
+    2 * 100 * (u64::try_from(ms).expect("soon") / 10 + 2)
 }
 
 /// Clients that each present another made-up id with every request.

@@ -19,12 +19,12 @@ use super::{
     Node,
     owing::Owing,
     peer::{LinkId, PeerLink},
-    turns::Turns,
+    turns::{self, Turns},
 };
 use crate::session::Locator;
 
 /// Keys that requests wait for, and who has not answered yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct FetchBoard {
     /// Short lookups only; no lock but `owing` is taken inside, and nobody is woken.
     awaited: Mutex<BTreeMap<Locator, Awaited>>,
@@ -36,6 +36,19 @@ pub(super) struct FetchBoard {
     questions: AtomicU64,
     /// Whether requests may wait for merges, so that links have to tell of them.
     pub(super) watches_merges: AtomicBool,
+}
+
+impl Default for FetchBoard {
+    fn default() -> Self {
+        Self {
+            awaited: Mutex::default(),
+            owing: Owing::default(),
+            turns: Turns::new(turns::OF_KNOWN),
+            turns_of_made_up: Turns::new(turns::OF_OTHERS),
+            questions: AtomicU64::default(),
+            watches_merges: AtomicBool::default(),
+        }
+    }
 }
 
 /// One key. The entry goes with the last request that waits.

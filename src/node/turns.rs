@@ -7,20 +7,31 @@ use std::{
 
 use crate::session::Now;
 
-/// Gives out turns: [`PER_STEP`] in each [`STEP_MS`], in the order in which they are asked for.
-#[derive(Debug, Default)]
+/// Gives out so many turns in each [`STEP_MS`], in the order in which they are asked for.
+#[derive(Debug)]
 pub(super) struct Turns {
+    per_step: u32,
     /// The step whose turns are given out, in the future when there is a queue. Guards nothing else.
     step: Mutex<Step>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Step {
     begins_ms: u64,
     taken: u32,
 }
 
 impl Turns {
+    pub(super) const fn new(per_step: u32) -> Self {
+        Self {
+            per_step,
+            step: Mutex::new(Step {
+                begins_ms: 0,
+                taken: 0,
+            }),
+        }
+    }
+
     /// How long to wait for one's turn, `None` if it would come too late to be of use.
     pub(super) fn take(&self, now: Now) -> Option<Duration> {
         let mut step = self.step.lock().unwrap_or_else(PoisonError::into_inner);
@@ -30,7 +41,7 @@ impl Turns {
                 taken: 0,
             };
         }
-        if step.taken >= PER_STEP {
+        if step.taken >= self.per_step {
             let next_ms = step.begins_ms.saturating_add(STEP_MS);
             if next_ms > now.mono_ms.saturating_add(LONGEST_MS) {
                 return None;
@@ -46,8 +57,11 @@ impl Turns {
     }
 }
 
-/// More than a node serves requests, and a tenth of what a peer can look up.
-pub(super) const PER_STEP: u32 = 1024;
+/// Of ids that are held here or signed: more than a node serves requests.
+pub(super) const OF_KNOWN: u32 = 1024;
+/// Of all others, most of which are made up when there are many: 10 000 a second. A node whose
+/// sessions are still to come is not ready and gets few requests from a balancer.
+pub(super) const OF_OTHERS: u32 = 100;
 pub(super) const STEP_MS: u64 = 10;
 /// Behind it the answer would come too late.
 const LONGEST_MS: u64 = 400;
@@ -55,6 +69,8 @@ const LONGEST_MS: u64 = 400;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const PER_STEP: u32 = 7;
 
     const fn at(mono_ms: u64) -> Now {
         Now {
@@ -65,7 +81,7 @@ mod tests {
 
     #[test]
     fn turns_in_a_second_are_bounded_and_come_in_order() {
-        let turns = Turns::default();
+        let turns = Turns::new(PER_STEP);
         let first: Vec<_> = (0..PER_STEP).map(|_| turns.take(at(1000))).collect();
         assert!(first.iter().all(|wait| *wait == Some(Duration::ZERO)));
         assert_eq!(turns.take(at(1000)), Some(Duration::from_millis(10)));

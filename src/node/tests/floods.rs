@@ -16,7 +16,7 @@ fn made_up(number: u32) -> Locator {
 }
 
 /// Questions of one kind that a node asks its peers in half a second, and one step at each end.
-const IN_HALF_A_SECOND: u64 = (500 / turns::STEP_MS + 2) * turns::PER_STEP as u64;
+const IN_HALF_A_SECOND: u64 = (500 / turns::STEP_MS + 2) * turns::OF_OTHERS as u64;
 
 #[tokio::test(start_paused = true)]
 async fn made_up_ids_are_asked_for_at_a_bounded_rate_and_the_others_at_once() {
@@ -51,7 +51,7 @@ async fn made_up_ids_are_asked_for_at_a_bounded_rate_and_the_others_at_once() {
     let (_, (), most) = tokio::join!(flood, visitor, watcher);
     let lookups = two.stats().lookups - before;
     println!("{lookups} of {FLOOD} asked, {most} in a step");
-    let step = u64::from(turns::PER_STEP);
+    let step = u64::from(turns::OF_OTHERS);
     assert!(most <= 2 * step, "{most}");
     assert!(
         (10 * step..=IN_HALF_A_SECOND).contains(&lookups),
