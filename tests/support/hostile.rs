@@ -7,10 +7,13 @@ use tokio::{
     net::{TcpListener, TcpStream},
     time::timeout,
 };
-use tower_cluster_sessions::internals::{
-    hostile::{Heard, Words, boot_of},
-    secure,
-    untrusted::Stream,
+use tower_cluster_sessions::{
+    ClusterConfig,
+    internals::{
+        hostile::{Heard, Words, boot_of},
+        secure::Door,
+        untrusted::Stream,
+    },
 };
 
 use super::process::NodePlan;
@@ -30,6 +33,11 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 /// What it knows of the cluster besides its name.
 const SECRET: &str = "0e9d3fbd27f2b1f9a0f1c4677d9a1e5b88c6c1a25ddf7a4c903bfe6f2240d7e3";
+
+static DOOR: LazyLock<Door> = LazyLock::new(|| {
+    let knowing = ClusterConfig::standalone().secret(SECRET);
+    Door::new(&knowing).expect("a good secret")
+});
 
 /// Where nodes read it. It stays with what else the build leaves behind.
 static SECRET_FILE: LazyLock<String> = LazyLock::new(|| {
@@ -51,7 +59,7 @@ async fn connect(node: SocketAddr) -> impl AsyncRead + AsyncWrite + Send + Unpin
     let stream = TcpStream::connect(node).await;
     let stream = stream.expect("the node listens");
     stream.set_nodelay(true).expect("an open socket");
-    let protected = secure::dial(SECRET, stream).await;
+    let protected = DOOR.dial(stream).await;
     protected.expect("a node takes whoever knows the secret")
 }
 
@@ -76,7 +84,7 @@ impl Mallory {
     pub(crate) async fn accept(listener: &TcpListener, name: &str, boot: u8) -> Self {
         loop {
             let (stream, _) = listener.accept().await.expect("it listens");
-            let Ok(stream) = secure::accept(SECRET, stream).await else {
+            let Ok(stream) = DOOR.accept(stream).await else {
                 continue;
             };
             let mut peer = Self::of(stream);

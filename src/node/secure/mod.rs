@@ -251,4 +251,5 @@ fn server_name(host: &str) -> Result<ServerName<'static>, SecureError> {
 const PROTOCOL: &[u8] = b"tower-cluster-sessions";
 /// What is read of a stranger at most, until it has proven who it is.
 const SECRET_BYTES: u64 = 4 * 1024;
-const CERTIFICATE_BYTES: u64 = 32 * 1024;
+/// What is sent is kept twice at the worst, and 64 KiB is all that a stranger may cost.
+const CERTIFICATE_BYTES: u64 = 24 * 1024;

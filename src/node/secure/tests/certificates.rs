@@ -142,7 +142,7 @@ async fn one_name_for_all_nodes_is_enough() {
 }
 
 #[tokio::test]
-async fn a_stranger_is_read_for_32_kibibytes_at_most_with_certificates() {
+async fn a_stranger_is_read_for_24_kibibytes_at_most_with_certificates() {
     let (_files, node) = node(&authority(), "node1.test");
     // Heads of records of 16 000 bytes, and of a handshake message of 60 000.
     let mut endless = vec![0x16, 3, 1, 0x3e, 0x80, 1, 0, 0xea, 0x60];
@@ -152,7 +152,7 @@ async fn a_stranger_is_read_for_32_kibibytes_at_most_with_certificates() {
     far.write_all(&endless).await.expect("room for it");
     let refused = accept(&node, Box::new(near), &[]).await;
     let text = refused.err().expect("too much").to_string();
-    assert!(text.contains("32768 bytes"), "{text}");
+    assert!(text.contains("24576 bytes"), "{text}");
 }
 
 #[tokio::test]
