@@ -112,7 +112,13 @@ impl Node {
             | HandshakeError::RefusedByPeer(_) => {}
         }
         self.counters.refused.fetch_add(1, Ordering::Relaxed);
-        if self.refusals.may_log(self.now()) {
+        // A node that is set up wrongly is seen also while strangers make the other lines.
+        let throttle = if error.is_of_a_node() {
+            &self.misfits
+        } else {
+            &self.refusals
+        };
+        if throttle.may_log(self.now()) {
             warn!(
                 node = %self.settings.node, %remote,
                 "no link with [{remote}] that dialled us: {error}"

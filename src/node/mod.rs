@@ -108,7 +108,9 @@ pub(crate) struct Node {
     pauses: Pauses,
     cookies: CookieNames,
     counters: Counters,
+    /// Lines about strangers, and about nodes that do not fit.
     refusals: Throttle,
+    misfits: Throttle,
     over_limits: Throttle,
     /// Who may be a stranger at the door.
     slots: Arc<Slots>,
@@ -166,6 +168,7 @@ impl Node {
             cookies: CookieNames::default(),
             counters: Counters::default(),
             refusals: Throttle::default(),
+            misfits: Throttle::default(),
             over_limits: Throttle::default(),
             next_link: AtomicU64::new(0),
             local_addr,
