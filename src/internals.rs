@@ -6,6 +6,7 @@
 
 pub mod hostile;
 pub mod secure;
+pub mod transfer;
 pub mod untrusted;
 
 use std::sync::Arc;
