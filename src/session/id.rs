@@ -28,6 +28,11 @@ impl Locator {
         u32::from_be_bytes([self.0[0], self.0[1], self.0[2], self.0[3]])
     }
 
+    /// The first 64 bits.
+    pub(crate) const fn first_bits(&self) -> u64 {
+        (u128::from_be_bytes(self.0) >> 64) as u64
+    }
+
     /// What [`Session::id`](crate::Session::id) shows: the locator, and the route behind a dot.
     pub(crate) fn public_id(&self, route: Option<&Route>) -> String {
         Route::append(route, URL_SAFE_NO_PAD.encode(self.0))
@@ -81,11 +86,18 @@ impl fmt::Debug for Secret {
 }
 
 /// The first 16 bytes of a secret's SHA-256: all that nodes keep and send of it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SecretHash([u8; 16]);
 
 impl SecretHash {
+    pub(crate) const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) const fn bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
     /// Compares without telling by its duration where two hashes differ.
     pub(crate) fn is(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()

@@ -2,148 +2,136 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use super::{
-    message::{DecodeLimits, Malformed},
-    scale::{Scale, WireTag},
+    bytes::{Reader, UNKNOWN, Writer},
+    message::Malformed,
+    scale::{Author, Scale, WireTag, take_wire_tag},
 };
-use crate::session::{
-    Content, Count, Counter, MAX_NAME_LENGTH, Slot, Stamp, Tag, counts_are_sorted,
-};
+use crate::session::{Content, Count, Counter, MAX_NAME_LENGTH, Slot, Tag, counts_are_sorted};
 
-#[derive(Serialize, Deserialize)]
-pub(super) struct WireSlot<'a> {
-    name: &'a str,
-    tag: WireTag,
-    #[serde(borrow)]
-    content: WireContent<'a>,
-}
-
-#[derive(Serialize, Deserialize)]
-enum WireContent<'a> {
-    Json(#[serde(with = "serde_bytes")] &'a [u8]),
-    Counter(Box<WireCounter>),
-    Removed,
-}
-
-#[derive(Serialize, Deserialize)]
-struct WireCounter {
-    settled: i64,
-    counts: Vec<WireCount>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct WireCount {
-    by: u32,
-    stamp: u64,
-    sum: i64,
-}
-
-pub(super) fn slots_to_wire<'a>(
-    slots: &'a [(Arc<str>, Slot)],
-    scale: &Scale<'_>,
-) -> Vec<WireSlot<'a>> {
-    let wire = |(name, slot): &'a (Arc<str>, Slot)| WireSlot {
-        name,
-        tag: scale.to_wire(slot.tag),
-        content: match &slot.content {
-            Content::Json(bytes) => WireContent::Json(bytes),
-            Content::Removed => WireContent::Removed,
-            Content::Counter(counter) => WireContent::Counter(Box::new(WireCounter {
-                settled: counter.settled,
-                counts: counter
-                    .counts
-                    .iter()
-                    .filter_map(|count| count_to_wire(count, scale))
-                    .collect(),
-            })),
-        },
-    };
-    slots.iter().map(wire).collect()
+pub(super) fn put_slots(slots: &[(Arc<str>, Slot)], scale: &Scale<'_>, to: &mut Writer<'_>) {
+    to.count(slots.len());
+    for (name, slot) in slots {
+        to.bytes(name.as_bytes());
+        scale.put_tag(slot.tag, to);
+        match &slot.content {
+            Content::Json(bytes) => {
+                to.byte(JSON);
+                to.bytes(bytes);
+            }
+            Content::Counter(counter) => {
+                to.byte(COUNTER);
+                to.i64(counter.settled);
+                put_counts(&counter.counts, scale, to);
+            }
+            Content::Removed => to.byte(REMOVED),
+        }
+    }
 }
 
 /// Which slots may be tagged by a write outside the item.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Foreign {
     No,
     Counters,
 }
 
-pub(super) fn slots_from_wire(
-    wire: Vec<WireSlot<'_>>,
+pub(super) fn take_slots(
+    from: &mut Reader<'_>,
     scale: &Scale<'_>,
-    limits: &DecodeLimits,
+    max_names: usize,
     foreign: Foreign,
 ) -> Result<Vec<(Arc<str>, Slot)>, Malformed> {
-    if wire.len() > limits.max_names {
+    let count = from.count()?;
+    if count > max_names {
         return Err(Malformed("too many attributes"));
     }
-    let mut slots: Vec<(Arc<str>, Slot)> = Vec::with_capacity(wire.len());
-    for slot in wire {
-        if slot.name.is_empty() || slot.name.len() > MAX_NAME_LENGTH {
+    let mut slots: Vec<(Arc<str>, Slot)> = Vec::with_capacity(count);
+    for _ in 0..count {
+        let name = from.text()?;
+        if name.is_empty() || name.len() > MAX_NAME_LENGTH {
             return Err(Malformed("attribute name of a wrong length"));
         }
-        if slots
-            .last()
-            .is_some_and(|(before, _)| **before >= *slot.name)
-        {
+        if slots.last().is_some_and(|(before, _)| **before >= *name) {
             return Err(Malformed("attributes out of order"));
         }
-        let is_counter = matches!(slot.content, WireContent::Counter(_));
-        let tag = match (slot.tag, is_counter) {
-            (WireTag::Bottom, true) => Tag::BOTTOM,
-            (WireTag::Other(tag), true) if foreign == Foreign::Counters => {
-                let last = scale.origins.iter().find(|entry| entry.0 == tag.origin);
-                if tag.stamp > Stamp::MAX || last.is_some() && tag.stamp > scale.since {
-                    return Err(Malformed("a reset that the delta does not cover"));
-                }
-                *tag
-            }
-            (tag, _) => scale.tag(&tag)?,
-        };
-        let content = match slot.content {
-            WireContent::Json(bytes) => Content::Json(bytes.into()),
-            WireContent::Removed => Content::Removed,
-            WireContent::Counter(counter) => {
-                if foreign == Foreign::Counters && counter.settled != 0 {
-                    return Err(Malformed("a delta that settles a counter"));
-                }
-                Content::Counter(Counter {
-                    settled: counter.settled,
-                    counts: counts_from_wire(counter.counts, scale)?,
-                })
-            }
-        };
-        slots.push((slot.name.into(), Slot { tag, content }));
+        slots.push((name.into(), take_slot(from, scale, foreign)?));
     }
     Ok(slots)
 }
 
-fn counts_from_wire(wire: Vec<WireCount>, scale: &Scale<'_>) -> Result<Vec<Count>, Malformed> {
-    let counts = wire
-        .into_iter()
-        .map(|count| {
-            let tag = scale.tag(&WireTag::By(count.by, count.stamp))?;
-            Ok(Count {
-                origin: tag.origin,
-                stamp: tag.stamp,
-                sum: count.sum,
-            })
-        })
-        .collect::<Result<Vec<_>, Malformed>>()?;
-    if counts_are_sorted(&counts) {
+fn take_slot(
+    from: &mut Reader<'_>,
+    scale: &Scale<'_>,
+    foreign: Foreign,
+) -> Result<Slot, Malformed> {
+    let tag = take_wire_tag(from)?;
+    let content = match from.byte()? {
+        JSON => Content::Json(from.bytes()?.into()),
+        REMOVED => Content::Removed,
+        COUNTER => {
+            let settled = from.i64()?;
+            if foreign == Foreign::Counters && settled != 0 {
+                return Err(Malformed("a delta that settles a counter"));
+            }
+            let counts = take_counts(from, scale)?;
+            let tag = era(&tag, scale, foreign)?;
+            let content = Content::Counter(Counter { settled, counts });
+            return Ok(Slot { tag, content });
+        }
+        _ => return Err(UNKNOWN),
+    };
+    let tag = scale.tag(&tag)?;
+    Ok(Slot { tag, content })
+}
+
+/// The reset that a counter's increments follow.
+fn era(tag: &WireTag, scale: &Scale<'_>, foreign: Foreign) -> Result<Tag, Malformed> {
+    match tag {
+        WireTag::Bottom => Ok(Tag::BOTTOM),
+        WireTag::Other(tag) if foreign == Foreign::Counters => {
+            let is_ours = scale.origins.iter().any(|entry| entry.0 == tag.origin);
+            if is_ours && tag.stamp > scale.since {
+                return Err(Malformed("a reset that the delta does not cover"));
+            }
+            Ok(*tag)
+        }
+        tag => scale.tag(tag),
+    }
+}
+
+/// Honest vectors number every origin that has counted; another is not sent.
+fn put_counts(counts: &[Count], scale: &Scale<'_>, to: &mut Writer<'_>) {
+    let numbered = |count: &Count| Some((scale.number(count.origin)?, *count));
+    to.count(counts.iter().filter_map(numbered).count());
+    for (by, count) in counts.iter().filter_map(numbered) {
+        to.u64(by.into());
+        to.u64(count.stamp.get().saturating_sub(scale.since.get()));
+        to.i64(count.sum);
+    }
+}
+
+fn take_counts(from: &mut Reader<'_>, scale: &Scale<'_>) -> Result<Vec<Count>, Malformed> {
+    let count = from.count()?;
+    if count > scale.origins.len() {
+        return Err(Malformed("more counts than origins"));
+    }
+    let mut counts = Vec::with_capacity(count);
+    for _ in 0..count {
+        let tag = scale.tag(&WireTag::By(from.u32()?, from.u64()?))?;
+        counts.push(Count {
+            origin: tag.origin,
+            stamp: tag.stamp,
+            sum: from.i64()?,
+        });
+    }
+    if scale.author == Author::This || counts_are_sorted(&counts) {
         Ok(counts)
     } else {
         Err(Malformed("counter out of order"))
     }
 }
 
-/// Honest vectors number every origin that has counted; another is not sent.
-fn count_to_wire(count: &Count, scale: &Scale<'_>) -> Option<WireCount> {
-    Some(WireCount {
-        by: scale.number(count.origin)?,
-        stamp: count.stamp.get().saturating_sub(scale.since.get()),
-        sum: count.sum,
-    })
-}
+const JSON: u8 = 0;
+const COUNTER: u8 = 1;
+const REMOVED: u8 = 2;

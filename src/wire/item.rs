@@ -5,340 +5,187 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use super::{
-    attributes::{Foreign, WireSlot, slots_from_wire, slots_to_wire},
+    attributes::{Foreign, put_slots, take_slots},
+    bytes::{Reader, UNKNOWN, Writer},
     message::{DecodeLimits, Malformed},
-    scale::{Scale, TOO_LATE, WireTag, stamp},
-};
-use crate::{
-    config::Expiry,
-    session::{
-        Birth, CreatedMs, Delta, Item, MAX_CONTEXT_LENGTH, Origin, SecretHash, SecretState,
-        Secrets, SessionParts, SessionState, Slot, Stamp, Tag, Tombstone, Vector,
+    parts::{
+        MAX_ORIGINS, MAX_SECRETS, put_birth, put_expiry, put_secrets, put_vector, take_birth,
+        take_expiry, take_secrets, take_vector,
     },
+    scale::{Author, Scale, TOO_LATE, put_origin, stamp, take_origin},
+};
+use crate::session::{
+    Birth, CreatedMs, Delta, Item, SessionParts, SessionState, Slot, Stamp, Tag, Tombstone,
 };
 
-#[derive(Serialize, Deserialize)]
-pub(super) enum WireItem<'a> {
-    #[serde(borrow)]
-    Delta(Box<WireDelta<'a>>),
-    Full(Box<WireState<'a>>),
-    Destroyed {
-        age_ms: u64,
-        keep_ms: u64,
-    },
-    Absent,
-}
-
-#[derive(Serialize, Deserialize)]
-pub(super) struct WireDelta<'a> {
-    origin: Origin,
-    since: u64,
-    /// Beyond `since`.
-    upto: u64,
-    #[serde(borrow)]
-    birth: Option<WireBirth<'a>>,
-    access: Option<WireAccess>,
-    slots: Vec<WireSlot<'a>>,
-    secrets: Vec<WireSecret>,
-    expiry: Option<WireExpiry>,
-}
-
-#[derive(Serialize, Deserialize)]
-pub(super) struct WireState<'a> {
-    #[serde(borrow)]
-    birth: WireBirth<'a>,
-    access: WireAccess,
-    vector: Vec<(Origin, u64)>,
-    slots: Vec<WireSlot<'a>>,
-    secrets: Vec<WireSecret>,
-    expiry: Option<WireExpiry>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct WireBirth<'a> {
-    context: &'a str,
-    route: Option<&'a str>,
-    idle_ms: Option<u64>,
-    absolute_ms: Option<u64>,
-    age_ms: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-struct WireAccess {
-    stamp: u64,
-    age_ms: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-struct WireSecret {
-    hash: SecretHash,
-    tag: WireTag,
-    dead_age_ms: Option<u64>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct WireExpiry {
-    tag: WireTag,
-    idle_ms: Option<u64>,
-    absolute_ms: Option<u64>,
-}
-
-pub(super) fn to_wire(item: &Item, now_ms: u64) -> WireItem<'_> {
+pub(super) fn put_item(item: &Item, now_ms: u64, to: &mut Writer<'_>) {
     match item {
-        Item::Delta(delta) => WireItem::Delta(Box::new(delta_to_wire(delta, now_ms))),
-        Item::Full(state) => WireItem::Full(Box::new(state_to_wire(state, now_ms))),
-        Item::Destroyed(tombstone) => WireItem::Destroyed {
-            age_ms: now_ms.saturating_sub(tombstone.destroyed_ms),
-            keep_ms: tombstone.keep_ms,
-        },
-        Item::Absent => WireItem::Absent,
+        Item::Delta(delta) => {
+            to.byte(DELTA);
+            put_delta(delta, now_ms, to);
+        }
+        Item::Full(state) => {
+            to.byte(FULL);
+            put_state(state, now_ms, to);
+        }
+        Item::Destroyed(tombstone) => {
+            to.byte(DESTROYED);
+            to.u64(now_ms.saturating_sub(tombstone.destroyed_ms));
+            to.u64(tombstone.keep_ms);
+        }
+        Item::Absent => to.byte(ABSENT),
     }
 }
 
-pub(super) fn from_wire(
-    item: WireItem<'_>,
-    now_ms: u64,
-    limits: &DecodeLimits,
-) -> Result<Item, Malformed> {
-    Ok(match item {
-        WireItem::Delta(delta) => Item::Delta(Box::new(delta_from_wire(*delta, now_ms, limits)?)),
-        WireItem::Full(state) => Item::Full(Box::new(state_from_wire(*state, now_ms, limits)?)),
-        WireItem::Destroyed { keep_ms, .. } if keep_ms > Tombstone::MAX_KEEP_MS => {
-            return Err(Malformed("a tombstone that is kept for too long"));
-        }
-        WireItem::Destroyed { age_ms, keep_ms } => Item::Destroyed(Tombstone {
-            destroyed_ms: now_ms.saturating_sub(age_ms),
-            keep_ms,
-        }),
-        WireItem::Absent => Item::Absent,
-    })
+/// Reads the items of one message.
+pub(super) struct Items<'a> {
+    pub(super) now_ms: u64,
+    pub(super) limits: &'a DecodeLimits,
+    pub(super) last_birth: Option<Arc<Birth>>,
 }
 
-fn delta_to_wire(delta: &Delta, now_ms: u64) -> WireDelta<'_> {
+impl Items<'_> {
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<Item, Malformed> {
+        let from = &mut Reader::new(bytes);
+        Ok(match from.byte()? {
+            DELTA => Item::Delta(Box::new(self.take_delta(from)?)),
+            FULL => Item::Full(Box::new(self.take_state(from)?)),
+            DESTROYED => Item::Destroyed(self.take_tombstone(from)?),
+            ABSENT => Item::Absent,
+            _ => return Err(UNKNOWN),
+        })
+    }
+
+    fn take_delta(&mut self, from: &mut Reader<'_>) -> Result<Delta, Malformed> {
+        let origin = take_origin(from)?;
+        let since = stamp(from.u64()?)?;
+        let upto = stamp(since.get().checked_add(from.u64()?).ok_or(TOO_LATE)?)?;
+        let birth = from.option(|from| self.take_birth(from))?;
+        let access = from.option(|from| Ok((stamp(from.u64()?)?, self.instant(from.u64()?))))?;
+        if birth.is_some() && (since != Stamp::ZERO || access.is_none()) {
+            return Err(Malformed("a partial delta with a birth"));
+        }
+        let origins = [(origin, upto)];
+        let scale = Scale {
+            origins: &origins,
+            since,
+            floor: Stamp::ZERO,
+            author: Author::Peer,
+        };
+        // Only a counter may name a foreign write: the reset that its increments follow.
+        let slots = take_slots(from, &scale, self.limits.max_names, Foreign::Counters)?;
+        if birth.is_some() {
+            // It becomes a session as it is, which must be one that others take from here.
+            let foreign = |slot: &Slot| slot.tag != Tag::BOTTOM && slot.tag.origin != origin;
+            if upto == Stamp::ZERO || slots.iter().any(|(_, slot)| foreign(slot)) {
+                return Err(Malformed("a whole session that others wrote, or nobody"));
+            }
+        }
+        Ok(Delta {
+            origin,
+            since,
+            upto,
+            birth,
+            access,
+            slots,
+            secrets: take_secrets(from, &scale, self.now_ms, MAX_SECRETS)?,
+            expiry: take_expiry(from, &scale)?,
+        })
+    }
+
+    fn take_state(&mut self, from: &mut Reader<'_>) -> Result<SessionState, Malformed> {
+        let (birth, created) = self.take_birth(from)?;
+        let access = stamp(from.u64()?)?;
+        let accessed_ms = self.instant(from.u64()?);
+        let vector = take_vector(from, Stamp::ZERO, MAX_ORIGINS)?;
+        if vector.entries().is_empty() {
+            return Err(Malformed("a session nobody wrote"));
+        }
+        let scale = Scale {
+            origins: vector.entries(),
+            since: Stamp::ZERO,
+            floor: vector.floor(birth.memory_ms()),
+            author: Author::Peer,
+        };
+        let slots = take_slots(from, &scale, self.limits.max_names, Foreign::No)?;
+        let secrets = take_secrets(from, &scale, self.now_ms, MAX_SECRETS)?;
+        let expiry = take_expiry(from, &scale)?;
+        Ok(SessionState::from_parts(SessionParts {
+            birth,
+            created,
+            access,
+            accessed_ms,
+            slots,
+            secrets,
+            expiry,
+            vector,
+        }))
+    }
+
+    fn take_birth(&mut self, from: &mut Reader<'_>) -> Result<(Arc<Birth>, CreatedMs), Malformed> {
+        let (birth, age_ms) = take_birth(from, &mut self.last_birth)?;
+        Ok((birth, CreatedMs(self.instant(age_ms))))
+    }
+
+    fn take_tombstone(&self, from: &mut Reader<'_>) -> Result<Tombstone, Malformed> {
+        let destroyed_ms = self.instant(from.u64()?);
+        let keep_ms = from.u64()?;
+        if keep_ms > Tombstone::MAX_KEEP_MS {
+            return Err(Malformed("a tombstone that is kept for too long"));
+        }
+        Ok(Tombstone {
+            destroyed_ms,
+            keep_ms,
+        })
+    }
+
+    const fn instant(&self, age_ms: u64) -> u64 {
+        self.now_ms.saturating_sub(age_ms)
+    }
+}
+
+fn put_delta(delta: &Delta, now_ms: u64, to: &mut Writer<'_>) {
     let origins = [(delta.origin, delta.upto)];
     let scale = Scale {
         origins: &origins,
         since: delta.since,
         floor: Stamp::ZERO,
+        author: Author::This,
     };
-    WireDelta {
-        origin: delta.origin,
-        since: delta.since.get(),
-        upto: delta.upto.get().saturating_sub(delta.since.get()),
-        birth: delta
-            .birth
-            .as_ref()
-            .map(|(birth, created)| birth_to_wire(birth, now_ms.saturating_sub(created.0))),
-        access: delta.access.map(|(stamp, at_ms)| WireAccess {
-            stamp: stamp.get(),
-            age_ms: now_ms.saturating_sub(at_ms),
-        }),
-        slots: slots_to_wire(&delta.slots, &scale),
-        secrets: secrets_to_wire(&delta.secrets, &scale, now_ms),
-        expiry: delta.expiry.map(|expiry| expiry_to_wire(expiry, &scale)),
-    }
+    put_origin(delta.origin, to);
+    to.u64(delta.since.get());
+    to.u64(delta.upto.get().saturating_sub(delta.since.get()));
+    to.option(delta.birth.as_ref(), |to, (birth, created)| {
+        put_birth(birth, now_ms.saturating_sub(created.0), to);
+    });
+    to.option(delta.access, |to, (stamp, at_ms)| {
+        to.u64(stamp.get());
+        to.u64(now_ms.saturating_sub(at_ms));
+    });
+    put_slots(&delta.slots, &scale, to);
+    put_secrets(&delta.secrets, &scale, now_ms, to);
+    put_expiry(delta.expiry, &scale, to);
 }
 
-fn delta_from_wire(
-    wire: WireDelta<'_>,
-    now_ms: u64,
-    limits: &DecodeLimits,
-) -> Result<Delta, Malformed> {
-    let since = stamp(wire.since)?;
-    let upto = stamp(wire.since.checked_add(wire.upto).ok_or(TOO_LATE)?)?;
-    let origins = [(wire.origin, upto)];
-    let scale = Scale {
-        origins: &origins,
-        since,
-        floor: Stamp::ZERO,
-    };
-    // Only a counter may name a foreign write: the reset that its increments follow.
-    let slots = slots_from_wire(wire.slots, &scale, limits, Foreign::Counters)?;
-    if wire.birth.is_some() && (since != Stamp::ZERO || wire.access.is_none()) {
-        return Err(Malformed("a partial delta with a birth"));
-    }
-    if wire.birth.is_some() {
-        // It becomes a session as it is, which must be one that others take from here.
-        let foreign = |slot: &Slot| slot.tag != Tag::BOTTOM && slot.tag.origin != wire.origin;
-        if upto == Stamp::ZERO || slots.iter().any(|(_, slot)| foreign(slot)) {
-            return Err(Malformed("a whole session that others wrote, or nobody"));
-        }
-    }
-    Ok(Delta {
-        origin: wire.origin,
-        since,
-        upto,
-        birth: wire
-            .birth
-            .map(|birth| birth_from_wire(&birth, now_ms))
-            .transpose()?,
-        access: wire
-            .access
-            .map(|access| {
-                let at_ms = now_ms.saturating_sub(access.age_ms);
-                Ok((stamp(access.stamp)?, at_ms))
-            })
-            .transpose()?,
-        slots,
-        secrets: secrets_from_wire(wire.secrets, &scale, now_ms)?,
-        expiry: wire
-            .expiry
-            .map(|expiry| expiry_from_wire(&expiry, &scale))
-            .transpose()?,
-    })
-}
-
-fn state_to_wire(state: &SessionState, now_ms: u64) -> WireState<'_> {
+fn put_state(state: &SessionState, now_ms: u64, to: &mut Writer<'_>) {
     let scale = Scale {
         origins: state.vector().entries(),
         since: Stamp::ZERO,
         floor: state.floor(),
+        author: Author::This,
     };
-    WireState {
-        birth: birth_to_wire(state.birth(), now_ms.saturating_sub(state.created_ms())),
-        access: WireAccess {
-            stamp: state.access().get(),
-            age_ms: now_ms.saturating_sub(state.accessed_ms()),
-        },
-        vector: state
-            .vector()
-            .entries()
-            .iter()
-            .map(|(origin, stamp)| (*origin, stamp.get()))
-            .collect(),
-        slots: slots_to_wire(state.slots(), &scale),
-        secrets: secrets_to_wire(state.secrets(), &scale, now_ms),
-        expiry: state
-            .expiry_register()
-            .map(|expiry| expiry_to_wire(expiry, &scale)),
-    }
+    let age_ms = now_ms.saturating_sub(state.created_ms());
+    put_birth(state.birth(), age_ms, to);
+    to.u64(state.access().get());
+    to.u64(now_ms.saturating_sub(state.accessed_ms()));
+    put_vector(state.vector(), Stamp::ZERO, to);
+    put_slots(state.slots(), &scale, to);
+    put_secrets(state.secrets(), &scale, now_ms, to);
+    put_expiry(state.expiry_register(), &scale, to);
 }
 
-fn state_from_wire(
-    wire: WireState<'_>,
-    now_ms: u64,
-    limits: &DecodeLimits,
-) -> Result<SessionState, Malformed> {
-    if wire.vector.len() > MAX_ORIGINS {
-        return Err(Malformed("too many origins"));
-    }
-    let entries = wire
-        .vector
-        .into_iter()
-        .map(|(origin, raw)| Ok((origin, stamp(raw)?)))
-        .collect::<Result<Vec<_>, Malformed>>()?;
-    let vector = Vector::from_sorted(entries).ok_or(Malformed("vector out of order"))?;
-    if vector.entries().is_empty() {
-        return Err(Malformed("a session nobody wrote"));
-    }
-    let (birth, created) = birth_from_wire(&wire.birth, now_ms)?;
-    let scale = Scale {
-        origins: vector.entries(),
-        since: Stamp::ZERO,
-        floor: vector.floor(birth.memory_ms()),
-    };
-    let slots = slots_from_wire(wire.slots, &scale, limits, Foreign::No)?;
-    let secrets = secrets_from_wire(wire.secrets, &scale, now_ms)?;
-    let expiry = wire
-        .expiry
-        .map(|expiry| expiry_from_wire(&expiry, &scale))
-        .transpose()?;
-    Ok(SessionState::from_parts(SessionParts {
-        birth,
-        created,
-        access: stamp(wire.access.stamp)?,
-        accessed_ms: now_ms.saturating_sub(wire.access.age_ms),
-        slots,
-        secrets,
-        expiry,
-        vector,
-    }))
-}
-
-fn birth_to_wire(birth: &Birth, age_ms: u64) -> WireBirth<'_> {
-    WireBirth {
-        context: &birth.context,
-        route: birth.route.as_ref().map(|route| route.as_str()),
-        idle_ms: birth.expiry.idle_ms(),
-        absolute_ms: birth.expiry.absolute_ms(),
-        age_ms,
-    }
-}
-
-fn birth_from_wire(
-    wire: &WireBirth<'_>,
-    now_ms: u64,
-) -> Result<(Arc<Birth>, CreatedMs), Malformed> {
-    if wire.context.len() > MAX_CONTEXT_LENGTH {
-        return Err(Malformed("context too long"));
-    }
-    let birth = Birth {
-        context: wire.context.into(),
-        route: wire
-            .route
-            .map(|route| route.parse().map_err(|_| Malformed("invalid route")))
-            .transpose()?,
-        expiry: limits_from_wire(wire.idle_ms, wire.absolute_ms)?,
-    };
-    let created = CreatedMs(now_ms.saturating_sub(wire.age_ms));
-    Ok((Arc::new(birth), created))
-}
-
-fn secrets_to_wire(secrets: &Secrets, scale: &Scale<'_>, now_ms: u64) -> Vec<WireSecret> {
-    let wire = |state: &SecretState| WireSecret {
-        hash: state.hash,
-        tag: scale.to_wire(state.tag),
-        dead_age_ms: state.dead_at_ms.map(|at| now_ms.saturating_sub(at)),
-    };
-    secrets.states().iter().map(wire).collect()
-}
-
-fn secrets_from_wire(
-    wire: Vec<WireSecret>,
-    scale: &Scale<'_>,
-    now_ms: u64,
-) -> Result<Secrets, Malformed> {
-    if wire.len() > MAX_SECRETS {
-        return Err(Malformed("too many secrets"));
-    }
-    let states = wire
-        .into_iter()
-        .map(|secret| {
-            Ok(SecretState {
-                hash: secret.hash,
-                tag: scale.tag(&secret.tag)?,
-                dead_at_ms: secret.dead_age_ms.map(|age| now_ms.saturating_sub(age)),
-            })
-        })
-        .collect::<Result<Vec<_>, Malformed>>()?;
-    Secrets::from_sorted(states).ok_or(Malformed("secrets out of order"))
-}
-
-fn expiry_to_wire((tag, expiry): (Tag, Expiry), scale: &Scale<'_>) -> WireExpiry {
-    WireExpiry {
-        tag: scale.to_wire(tag),
-        idle_ms: expiry.idle_ms(),
-        absolute_ms: expiry.absolute_ms(),
-    }
-}
-
-fn expiry_from_wire(wire: &WireExpiry, scale: &Scale<'_>) -> Result<(Tag, Expiry), Malformed> {
-    let expiry = limits_from_wire(wire.idle_ms, wire.absolute_ms)?;
-    Ok((scale.tag(&wire.tag)?, expiry))
-}
-
-fn limits_from_wire(idle_ms: Option<u64>, absolute_ms: Option<u64>) -> Result<Expiry, Malformed> {
-    let too_long = |ms: Option<u64>| ms.is_some_and(|ms| ms > Expiry::MAX_MS);
-    if too_long(idle_ms) || too_long(absolute_ms) {
-        return Err(Malformed("limits of more than a century"));
-    }
-    Ok(Expiry::from_millis(idle_ms, absolute_ms))
-}
-
-/// Origins of one vector at most: one per boot and epoch that wrote.
-pub(crate) const MAX_ORIGINS: usize = 4096;
-/// Secrets of one session at most: the dead that are remembered, and one alive per node at once.
-pub(crate) const MAX_SECRETS: usize = 256;
+const DELTA: u8 = 0;
+const FULL: u8 = 1;
+const DESTROYED: u8 = 2;
+const ABSENT: u8 = 3;

@@ -4,7 +4,7 @@ use bytes::BytesMut;
 use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
 
-use super::packed::{WireItems, items_from_wire, items_to_wire};
+use super::packed::{WireItems, items_from_wire};
 use crate::session::{Item, Locator};
 
 /// A place in a node's change log. Positions start at 1 in each boot; 0 is "nothing".
@@ -164,7 +164,7 @@ impl Message {
     }
 
     fn to_wire(&self, now_ms: u64) -> Wire<'_> {
-        let items = |items| items_to_wire(items, now_ms);
+        let items = |items| WireItems::Plain(items, now_ms);
         match self {
             &Self::Live {
                 applied,

@@ -1,11 +1,13 @@
 //! The language between nodes: frames, the hello, messages and their limits.
 
 mod attributes;
+mod bytes;
 pub(crate) mod frame;
 pub(crate) mod hello;
 mod item;
 pub(crate) mod message;
 mod packed;
+mod parts;
 mod scale;
 #[cfg(test)]
 mod tests;
@@ -13,6 +15,6 @@ mod tests;
 pub(crate) use self::{
     frame::{FrameCodec, FrameError},
     hello::{Confirm, Greeting, Hello, PROTOCOL, Refusal},
-    item::{MAX_ORIGINS, MAX_SECRETS},
     message::{DecodeLimits, Malformed, Message},
+    parts::{MAX_ORIGINS, MAX_SECRETS},
 };

@@ -1,30 +1,45 @@
 //! The sessions of one message: each in a byte string of its own, decoded one at a time and counted.
 
-use std::borrow::Cow;
-
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer, de::Deserializer, ser::SerializeSeq as _};
+use serde_bytes::Bytes;
 
 use super::{
-    item::{self, WireItem},
+    bytes::Writer,
+    item::{Items, put_item},
     message::{DecodeLimits, Malformed},
 };
 use crate::session::{Item, Locator};
 
 /// Sessions of one message, each in a byte string of its own, so that no more than one is in its
 /// wire form at a time and what they take is counted before the next is decoded.
-pub(super) type WireItems<'a> = Vec<(Locator, Packed<'a>)>;
+pub(super) enum WireItems<'a> {
+    /// On the way out, with the instant that ages are reckoned at.
+    Plain(&'a [(Locator, Item)], u64),
+    /// As they came.
+    Packed(Vec<(Locator, &'a Bytes)>),
+}
 
-#[derive(Serialize, Deserialize)]
-#[serde(transparent)]
-pub(super) struct Packed<'a>(#[serde(borrow, with = "serde_bytes")] Cow<'a, [u8]>);
+impl Serialize for WireItems<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (items, now_ms) = match self {
+            Self::Plain(items, now_ms) => (*items, *now_ms),
+            Self::Packed(items) => return items.serialize(serializer),
+        };
+        let mut list = serializer.serialize_seq(Some(items.len()))?;
+        let mut bytes = Vec::new();
+        for (key, item) in items {
+            bytes.clear();
+            put_item(item, now_ms, &mut Writer(&mut bytes));
+            list.serialize_element(&(key, Bytes::new(&bytes)))?;
+        }
+        list.end()
+    }
+}
 
-pub(super) fn items_to_wire(items: &[(Locator, Item)], now_ms: u64) -> WireItems<'_> {
-    let pack = |item| {
-        let wire = item::to_wire(item, now_ms);
-        let bytes = postcard::to_stdvec(&wire).expect("an item is plain data");
-        Packed(Cow::Owned(bytes))
-    };
-    items.iter().map(|(key, item)| (*key, pack(item))).collect()
+impl<'de: 'a, 'a> Deserialize<'de> for WireItems<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::deserialize(deserializer).map(Self::Packed)
+    }
 }
 
 pub(super) fn items_from_wire(
@@ -32,18 +47,25 @@ pub(super) fn items_from_wire(
     now_ms: u64,
     limits: &DecodeLimits,
 ) -> Result<Vec<(Locator, Item)>, Malformed> {
-    let length: usize = items.iter().map(|(_, packed)| packed.0.len()).sum();
+    let packed = match items {
+        WireItems::Packed(packed) => packed,
+        WireItems::Plain(items, _) => return Ok(items.to_vec()),
+    };
+    let length: usize = packed.iter().map(|(_, bytes)| bytes.len()).sum();
     let mut room = length.saturating_mul(EXPANSION).saturating_add(ROOM);
-    let mut core = Vec::with_capacity(items.len());
-    for (key, packed) in items {
-        let wire = postcard::from_bytes::<WireItem<'_>>(&packed.0)
-            .map_err(|_| Malformed("no item of this protocol version"))?;
-        let item = item::from_wire(wire, now_ms, limits)?;
+    let mut reader = Items {
+        now_ms,
+        limits,
+        last_birth: None,
+    };
+    let mut items = Vec::with_capacity(packed.len());
+    for (key, bytes) in packed {
+        let item = reader.take(bytes)?;
         let left = room.checked_sub(item.memory());
         room = left.ok_or(Malformed("items that grow too much when decoded"))?;
-        core.push((key, item));
+        items.push((key, item));
     }
-    Ok(core)
+    Ok(items)
 }
 
 /// What is decoded takes at most so many times the bytes of its message, beyond [`ROOM`], which is

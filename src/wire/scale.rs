@@ -2,10 +2,11 @@
 //!
 //! Origins are written once per item. What the item's own vector does not cover is malformed.
 
-use serde::{Deserialize, Serialize};
-
-use super::message::Malformed;
-use crate::session::{Origin, Stamp, Tag};
+use super::{
+    bytes::{Reader, UNKNOWN, Writer},
+    message::Malformed,
+};
+use crate::session::{BootId, Origin, Stamp, Tag};
 
 /// How tags are written in one item: the origins it numbers and the stamp it counts from.
 pub(super) struct Scale<'a> {
@@ -13,29 +14,45 @@ pub(super) struct Scale<'a> {
     pub(super) since: Stamp,
     /// Writes from before may be of origins that are forgotten.
     pub(super) floor: Stamp,
+    pub(super) author: Author,
+}
+
+/// Whose bytes they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Author {
+    /// A peer's, which are looked at closely.
+    Peer,
+    /// This node's own, which never left it.
+    This,
 }
 
 /// Which write: by number of its origin within the item and by stamp, beyond `since` in a delta.
-#[derive(Serialize, Deserialize)]
 pub(super) enum WireTag {
     By(u32, u64),
-    Other(Box<Tag>),
+    Other(Tag),
     Bottom,
 }
 
 impl Scale<'_> {
-    pub(super) fn to_wire(&self, tag: Tag) -> WireTag {
-        if tag == Tag::BOTTOM {
-            return WireTag::Bottom;
+    pub(super) fn put_tag(&self, tag: Tag, to: &mut Writer<'_>) {
+        match self.to_wire(tag) {
+            WireTag::By(by, beyond) => {
+                to.byte(BY);
+                to.u64(by.into());
+                to.u64(beyond);
+            }
+            WireTag::Other(tag) => {
+                to.byte(OTHER);
+                to.u64(tag.stamp.get());
+                put_origin(tag.origin, to);
+            }
+            WireTag::Bottom => to.byte(BOTTOM),
         }
-        // A counter's increments may follow a reset that the receiver has for long.
-        if tag.stamp <= self.since {
-            return WireTag::Other(Box::new(tag));
-        }
-        self.number(tag.origin).map_or_else(
-            || WireTag::Other(Box::new(tag)),
-            |by| WireTag::By(by, tag.stamp.get().saturating_sub(self.since.get())),
-        )
+    }
+
+    /// The tag of a write that the item covers.
+    pub(super) fn take_tag(&self, from: &mut Reader<'_>) -> Result<Tag, Malformed> {
+        self.tag(&take_wire_tag(from)?)
     }
 
     pub(super) fn number(&self, origin: Origin) -> Option<u32> {
@@ -45,9 +62,11 @@ impl Scale<'_> {
 
     /// The tag, if the item covers it.
     pub(super) fn tag(&self, wire: &WireTag) -> Result<Tag, Malformed> {
+        let is_own = self.author == Author::This;
         let (by, beyond) = match wire {
             WireTag::By(by, beyond) => (by, beyond),
-            WireTag::Other(tag) if self.is_forgotten(**tag) => return Ok(**tag),
+            WireTag::Other(tag) if is_own || self.is_forgotten(*tag) => return Ok(*tag),
+            WireTag::Bottom if is_own => return Ok(Tag::BOTTOM),
             WireTag::Other(_) | WireTag::Bottom => {
                 return Err(Malformed("a write outside the item"));
             }
@@ -57,10 +76,23 @@ impl Scale<'_> {
             .and_then(|by| self.origins.get(by));
         let &(origin, last) = entry.ok_or(Malformed("unknown origin"))?;
         let stamp = stamp(self.since.get().checked_add(*beyond).ok_or(TOO_LATE)?)?;
-        if stamp > last || stamp <= self.since {
+        if !is_own && (stamp > last || stamp <= self.since) {
             return Err(Malformed("a write that the vector does not cover"));
         }
         Ok(Tag { stamp, origin })
+    }
+
+    fn to_wire(&self, tag: Tag) -> WireTag {
+        if tag == Tag::BOTTOM {
+            return WireTag::Bottom;
+        }
+        // A counter's increments may follow a reset that the receiver has for long.
+        if tag.stamp <= self.since {
+            return WireTag::Other(tag);
+        }
+        self.number(tag.origin).map_or(WireTag::Other(tag), |by| {
+            WireTag::By(by, tag.stamp.get().saturating_sub(self.since.get()))
+        })
     }
 
     /// Whether it is a write from before the floor, of an origin that has no number any more. One
@@ -71,8 +103,36 @@ impl Scale<'_> {
     }
 }
 
+pub(super) fn take_wire_tag(from: &mut Reader<'_>) -> Result<WireTag, Malformed> {
+    Ok(match from.byte()? {
+        BY => WireTag::By(from.u32()?, from.u64()?),
+        OTHER => WireTag::Other(Tag {
+            stamp: stamp(from.u64()?)?,
+            origin: take_origin(from)?,
+        }),
+        BOTTOM => WireTag::Bottom,
+        _ => return Err(UNKNOWN),
+    })
+}
+
+pub(super) fn put_origin(origin: Origin, to: &mut Writer<'_>) {
+    to.array(&origin.boot.bytes());
+    to.u64(origin.epoch.into());
+}
+
+pub(super) fn take_origin(from: &mut Reader<'_>) -> Result<Origin, Malformed> {
+    Ok(Origin {
+        boot: BootId::from_random(from.array()?),
+        epoch: from.u32()?,
+    })
+}
+
 pub(super) fn stamp(raw: u64) -> Result<Stamp, Malformed> {
     Stamp::new(raw).ok_or(TOO_LATE)
 }
 
 pub(super) const TOO_LATE: Malformed = Malformed("a stamp beyond the last one");
+
+const BY: u8 = 0;
+const OTHER: u8 = 1;
+const BOTTOM: u8 = 2;
