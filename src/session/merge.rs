@@ -24,28 +24,24 @@ impl SessionState {
         let before = self.vector.clone();
         let mut joined = before.clone();
         joined.join(&incoming.vector);
-        let floor = joined.floor(self.birth.memory_ms());
-        let mut lost = self.settle(&joined, own);
-        incoming.settle(&joined, own);
-        let ours = self.vector.clone();
+        let horizon = joined.horizon(self.birth.memory_ms());
+        let floor = horizon.floor;
+        let mut lost = self.settle(horizon, own);
+        incoming.settle(horizon, own);
+        let (ours, theirs) = (&self.vector, &incoming.vector);
         let seen_here = |tag: Tag| ours.covers(tag) || tag.stamp < floor;
-        let theirs = incoming.vector.clone();
         let seen_there = |tag: Tag| theirs.covers(tag) || tag.stamp < floor;
         // What we have seen and the other has not got any more was removed, and the removal
-        // forgotten; the reverse below.
-        self.slots.retain(|(name, slot)| {
-            let gone = incoming.position(name).is_err() && covered(slot, seen_there);
-            if gone {
-                lost = lost.max(slot.stamp_of(own));
-            }
-            !gone
-        });
-        for (name, slot) in incoming.slots {
-            if self.position(&name).is_err() && covered(&slot, seen_here) {
-                continue;
-            }
-            lost = lost.max(self.merge_slot(name, slot, own));
-        }
+        // forgotten; and the reverse.
+        let (slots, beaten) = join_slots(
+            std::mem::take(&mut self.slots),
+            std::mem::take(&mut incoming.slots),
+            |slot| covered(slot, seen_there),
+            |slot| covered(slot, seen_here),
+            own,
+        );
+        self.slots = slots;
+        lost = lost.max(beaten);
         let (kept, taken) = (&mut self.secrets, &mut incoming.secrets);
         lost = lost.max(kept.drop_forgotten(taken, seen_there, own));
         taken.drop_forgotten(kept, seen_here, own);
@@ -134,12 +130,7 @@ impl SessionState {
 
     fn merge_slot(&mut self, name: Arc<str>, incoming: Slot, own: Origin) -> Stamp {
         match self.position(&name) {
-            Ok(at) => {
-                let held = &mut self.slots[at].1;
-                let before = held.stamp_of(own);
-                held.merge(incoming);
-                beaten(before, held.stamp_of(own))
-            }
+            Ok(at) => merge_slots(&mut self.slots[at].1, incoming, own),
             Err(at) => {
                 self.slots.reserve_exact(1);
                 self.slots.insert(at, (name, incoming));
@@ -168,6 +159,44 @@ impl SessionState {
         }
         lost
     }
+}
+
+/// The slots of two copies, both sorted by name, in one pass. A slot that only one of them has stays
+/// unless the other one has had it and forgotten it. Returns the latest of `own`'s stamps that no
+/// longer shows, too.
+fn join_slots(
+    held: Vec<(Arc<str>, Slot)>,
+    incoming: Vec<(Arc<str>, Slot)>,
+    is_ours_forgotten: impl Fn(&Slot) -> bool,
+    is_theirs_forgotten: impl Fn(&Slot) -> bool,
+    own: Origin,
+) -> (Vec<(Arc<str>, Slot)>, Stamp) {
+    let mut joined = Vec::with_capacity(held.len().max(incoming.len()));
+    let mut lost = Stamp::ZERO;
+    let mut incoming = incoming.into_iter().peekable();
+    for (name, mut slot) in held {
+        while let Some(theirs) = incoming.next_if(|(other, _)| *other < name) {
+            if !is_theirs_forgotten(&theirs.1) {
+                joined.push(theirs);
+            }
+        }
+        if let Some((_, theirs)) = incoming.next_if(|(other, _)| *other == name) {
+            lost = lost.max(merge_slots(&mut slot, theirs, own));
+        } else if is_ours_forgotten(&slot) {
+            lost = lost.max(slot.stamp_of(own));
+            continue;
+        }
+        joined.push((name, slot));
+    }
+    joined.extend(incoming.filter(|(_, theirs)| !is_theirs_forgotten(theirs)));
+    (joined, lost)
+}
+
+/// Returns the latest of `own`'s stamps that the merge has beaten.
+fn merge_slots(held: &mut Slot, incoming: Slot, own: Origin) -> Stamp {
+    let before = held.stamp_of(own);
+    held.merge(incoming);
+    beaten(before, held.stamp_of(own))
 }
 
 /// Whether every write in the slot is among those `seen`.

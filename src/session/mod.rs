@@ -26,7 +26,7 @@ pub(crate) use self::{
     item::{CreatedMs, Delta, Item, Tombstone},
     mutant::Mutant,
     secrets::{Presented, SecretState, Secrets},
-    stamp::{BootId, Now, Origin, Stamp, Tag, Vector},
+    stamp::{BootId, Horizon, Now, Origin, Stamp, Tag, Vector},
     state::{Birth, MAX_CONTEXT_LENGTH, SLOT_OVERHEAD, SessionParts, SessionState},
     token::{Token, TokenKey},
     version::{destroyed_version, live_version},

@@ -159,6 +159,14 @@ impl Vector {
         stamps[0].earlier(memory_ms).min(stamps[KEPT_ORIGINS - 1])
     }
 
+    /// What a session with this vector may forget.
+    pub(crate) fn horizon(&self, memory_ms: u64) -> Horizon {
+        Horizon {
+            floor: self.floor(memory_ms),
+            before: self.max_stamp().earlier(memory_ms),
+        }
+    }
+
     /// Drops origins that have not written since `floor`. Whether there were any.
     pub(crate) fn prune(&mut self, floor: Stamp) -> bool {
         let before = self.0.len();
@@ -198,6 +206,15 @@ impl Vector {
             self.raise(origin, stamp);
         }
     }
+}
+
+/// How far back a session remembers what it keeps only to ward off older writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Horizon {
+    /// Writes from before are covered whoever made them.
+    pub(super) floor: Stamp,
+    /// Removals and deaths from before are forgotten.
+    pub(super) before: Stamp,
 }
 
 /// Origins that a vector names however long ago they wrote. Tests want few.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Content, Counter, CreatedMs, Locator, Now, Origin, Route, SecretHash, Secrets, Slot, Stamp,
-    Tag, Tombstone, Vector, WrongKind,
+    Content, Counter, CreatedMs, Horizon, Locator, Now, Origin, Route, SecretHash, Secrets, Slot,
+    Stamp, Tag, Tombstone, Vector, WrongKind,
 };
 use crate::config::Expiry;
 
@@ -240,6 +240,10 @@ impl SessionState {
         self.vector.covers(tag) || tag.stamp < self.floor()
     }
 
+    fn horizon(&self) -> Horizon {
+        self.vector.horizon(self.birth.memory_ms())
+    }
+
     /// Writes from before are covered whoever made them.
     pub(crate) fn floor(&self) -> Stamp {
         self.vector.floor(self.birth.memory_ms())
@@ -247,27 +251,10 @@ impl SessionState {
 
     /// Forgets what is remembered only to ward off older writes, once it is older than a tombstone
     /// would be: origins that are gone, whose counts are added up, removed names, and dead secrets.
-    /// Reckoned from the latest write of all, `latest`, so that nodes with equal vectors forget
-    /// alike. Returns the latest of `own`'s stamps that no longer shows.
-    pub(crate) fn settle(&mut self, joined: &Vector, own: Origin) -> Stamp {
-        let memory_ms = self.birth.memory_ms();
-        let latest = joined.max_stamp();
-        self.forget(joined.floor(memory_ms), latest.earlier(memory_ms), own)
-    }
-
-    /// [Settles](Self::settle) a copy that is joined with no other.
-    pub(crate) fn settle_alone(&mut self, own: Origin) -> Stamp {
-        let memory_ms = self.birth.memory_ms();
-        let latest = self.vector.max_stamp();
-        self.forget(self.vector.floor(memory_ms), latest.earlier(memory_ms), own)
-    }
-
-    pub(super) fn position(&self, name: &str) -> Result<usize, usize> {
-        self.slots.binary_search_by(|(held, _)| (**held).cmp(name))
-    }
-
-    /// Forgets writers below `floor`, and what was removed or died before `before`.
-    fn forget(&mut self, floor: Stamp, before: Stamp, own: Origin) -> Stamp {
+    /// Reckoned from the vector, so that nodes with equal vectors forget alike. Returns the latest
+    /// of `own`'s stamps that no longer shows.
+    pub(crate) fn settle(&mut self, horizon: Horizon, own: Origin) -> Stamp {
+        let Horizon { floor, before } = horizon;
         if self.vector.prune(floor) {
             let Self { vector, slots, .. } = self;
             for (_, slot) in slots {
@@ -285,6 +272,15 @@ impl SessionState {
             !forgotten
         });
         lost
+    }
+
+    /// [Settles](Self::settle) a copy that is joined with no other.
+    pub(crate) fn settle_alone(&mut self, own: Origin) -> Stamp {
+        self.settle(self.horizon(), own)
+    }
+
+    pub(super) fn position(&self, name: &str) -> Result<usize, usize> {
+        self.slots.binary_search_by(|(held, _)| (**held).cmp(name))
     }
 
     fn put(&mut self, name: &str, tag: Tag, content: Content) {
