@@ -155,7 +155,15 @@ impl FullStore {
             sessions,
         };
         let (session, value) = (new_session(), json(bytes));
-        for key in (0..sessions).map(locator) {
+        // Most sessions of a node have not been used for a while.
+        let later = |number| Now {
+            mono_ms: NOW.mono_ms + 10_000 + number,
+            ..NOW
+        };
+        for (number, key) in (0..sessions).map(|at| (at, locator(at))) {
+            if number % 10_000 == 0 {
+                store.replica.sweep(later(number), false);
+            }
             let birth = Arc::clone(session.birth());
             let created = store.replica.store().create(birth, key, secret(), NOW);
             created.expect("there is room for a session");
@@ -165,6 +173,7 @@ impl FullStore {
             store.replica.commit(&key, NOW);
             store.replica.store().release(&key, Shipping::Now, NOW);
         }
+        store.replica.sweep(later(sessions), false);
         store
     }
 

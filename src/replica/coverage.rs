@@ -16,10 +16,10 @@ pub(crate) enum Lack {
 impl Store {
     pub(crate) fn lack(&self, key: &Locator, token: &Token) -> Lack {
         let shard = self.shard(key);
-        if shard.graves.contains_key(key) {
+        if shard.grave(key).is_some() {
             return Lack::Nothing;
         }
-        let Some(live) = shard.live.get(key) else {
+        let Some(live) = shard.view(key) else {
             return Lack::Session;
         };
         let mut missing = Token::default();
@@ -37,7 +37,7 @@ impl Store {
     /// This node's last write of a session that has gone to its log.
     pub(crate) fn last_logged(&self, key: &Locator) -> Option<Tag> {
         let shard = self.shard(key);
-        let live = shard.live.get(key)?;
+        let live = shard.view(key)?;
         (live.logged > Stamp::ZERO).then_some(Tag {
             stamp: live.logged,
             origin: live.own,

@@ -11,10 +11,7 @@ use super::{
 };
 use crate::{
     config::Limits,
-    session::{
-        Content, Delta, Item, Locator, Mutant, Now, SessionState, Slot, Stamp, Tombstone,
-        destroyed_version,
-    },
+    session::{Content, Delta, Item, Locator, Mutant, Now, SessionState, Slot, Stamp, Tombstone},
 };
 
 /// What became of something a peer sent.
@@ -26,6 +23,13 @@ pub(super) enum Merged {
     Refused,
     /// The session was destroyed: the peer must hear of it.
     Buried(Tombstone),
+}
+
+/// Whether a session has just been created, and will soon be heard of again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fresh {
+    Yes,
+    No,
 }
 
 /// Replicated state beyond the hard limits; nothing was merged, and the store is as it was.
@@ -57,29 +61,29 @@ impl Store {
                 self.take_tombstone(&mut shard, key, tombstone, now, changes)
             }
             Item::Delta(delta) => {
-                if let Some(grave) = shard.graves.get(key) {
+                if let Some(grave) = shard.grave(key) {
                     return Ok(Merged::Buried(grave.tombstone));
                 }
-                if shard.live.contains_key(key) {
+                if shard.holds(key) {
                     return self.take_delta(&mut shard, key, *delta, now, changes);
                 }
                 match SessionState::from_delta(*delta) {
-                    Some(state) => self.take_new(&mut shard, key, state, now, changes),
+                    Some(state) => self.take_new(&mut shard, key, state, Fresh::Yes, now, changes),
                     None => Ok(Merged::Refused),
                 }
             }
             Item::Full(state) => {
-                if Mutant::LiveBeatsDestroyed.is_on() && shard.graves.contains_key(key) {
+                if Mutant::LiveBeatsDestroyed.is_on() && shard.grave(key).is_some() {
                     shard.drop_grave(key);
                     self.graves.fetch_sub(1, Ordering::Relaxed);
                 }
-                if let Some(grave) = shard.graves.get(key) {
+                if let Some(grave) = shard.grave(key) {
                     return Ok(Merged::Buried(grave.tombstone));
                 }
-                if shard.live.contains_key(key) {
+                if shard.holds(key) {
                     return self.take_state(&mut shard, key, *state, now, changes);
                 }
-                self.take_new(&mut shard, key, *state, now, changes)
+                self.take_new(&mut shard, key, *state, Fresh::No, now, changes)
             }
         }
     }
@@ -92,11 +96,11 @@ impl Store {
         now: Now,
         changes: Option<&mut Vec<Change>>,
     ) -> Result<Merged, OverLimit> {
-        let known = shard.graves.contains_key(key);
+        let known = shard.grave(key).is_some();
         let mut tombstone = tombstone;
         if Mutant::RejuvenateTombstones.is_on() {
             tombstone.destroyed_ms = now.mono_ms;
-            if let Some(grave) = shard.graves.get_mut(key) {
+            if let Some(grave) = shard.grave_mut(key) {
                 grave.tombstone.destroyed_ms = now.mono_ms;
             }
         }
@@ -108,13 +112,13 @@ impl Store {
         if !known && self.graves.load(Ordering::Relaxed) >= hard {
             return Err(OverLimit("tombstones"));
         }
-        if !known && !shard.live.contains_key(key) {
+        if !known && !shard.holds(key) {
             self.check_listing(shard, key)?;
         }
-        if let Some(live) = shard.bury(*key, tombstone) {
+        if let Some(birth) = shard.bury(*key, tombstone) {
             self.live.fetch_sub(1, Ordering::Relaxed);
             if let Some(changes) = changes {
-                changes.push(live.change(key, What::Destroyed));
+                changes.push(Change::of(key, &birth, What::Destroyed));
             }
         }
         if !known {
@@ -128,6 +132,7 @@ impl Store {
         shard: &mut Shard,
         key: &Locator,
         mut state: SessionState,
+        fresh: Fresh,
         now: Now,
         changes: Option<&mut Vec<Change>>,
     ) -> Result<Merged, OverLimit> {
@@ -142,14 +147,17 @@ impl Store {
         room::check(&self.limits, None, Incoming::of(&state))?;
         let birth = self.shared_birth(state.birth().clone());
         state.set_birth(birth);
-        shard.insert(self.boot, *key, state, now);
-        self.live.fetch_add(1, Ordering::Relaxed);
-        if let (Some(changes), Some(live)) = (changes, shard.live.get(key)) {
+        if let Some(changes) = changes {
             // A session seldom comes without attributes, and listeners must not miss the first ones.
-            let names = live.state.names().cloned().map(What::AttributeChanged);
+            let names = state.names().cloned().map(What::AttributeChanged);
             let news = std::iter::once(What::Created).chain(names);
-            changes.extend(news.map(|what| live.change(key, what)));
+            changes.extend(news.map(|what| Change::of(key, state.birth(), what)));
         }
+        match fresh {
+            Fresh::Yes => shard.insert(*key, state, now),
+            Fresh::No => shard.insert_resting(*key, state, now),
+        }
+        self.live.fetch_add(1, Ordering::Relaxed);
         Ok(Merged::Done)
     }
 
@@ -161,7 +169,7 @@ impl Store {
         now: Now,
         changes: Option<&mut Vec<Change>>,
     ) -> Result<Merged, OverLimit> {
-        let Some(live) = shard.live.get_mut(key) else {
+        let Some(live) = shard.live(key) else {
             return Ok(Merged::Refused);
         };
         let written = [(delta.origin, delta.upto)];
@@ -203,7 +211,7 @@ impl Store {
         now: Now,
         changes: Option<&mut Vec<Change>>,
     ) -> Result<Merged, OverLimit> {
-        let Some(live) = shard.live.get_mut(key) else {
+        let Some(live) = shard.live(key) else {
             return Ok(Merged::Refused);
         };
         room::check(&self.limits, Some(&live.state), Incoming::of(&state))?;
@@ -236,13 +244,13 @@ impl Store {
     /// by whatever request, or the full state when another origin has beaten a part of that.
     pub(super) fn outgoing(&self, key: &Locator, since: Stamp, touch: bool) -> Item {
         let shard = self.shard(key);
-        if let Some(grave) = shard.graves.get(key) {
+        if let Some(grave) = shard.grave(key) {
             return Item::Destroyed(grave.tombstone);
         }
-        match shard.live.get(key) {
+        match shard.view(key) {
             None => Item::Absent,
             Some(live) if live.lost > since && !Mutant::ClaimBeatenWrites.is_on() => {
-                Item::Full(Box::new(live.state.clone()))
+                Item::Full(Box::new(live.into_owned().state))
             }
             Some(live) => {
                 let mut delta = live.state.delta(live.own, since, touch);
@@ -259,11 +267,13 @@ impl Store {
     /// All there is of a session, for a peer that asks.
     pub(super) fn full(&self, key: &Locator, now: Now) -> Item {
         let shard = self.shard(key);
-        if let Some(grave) = shard.graves.get(key) {
+        if let Some(grave) = shard.grave(key) {
             return Item::Destroyed(grave.tombstone);
         }
-        match shard.live.get(key) {
-            Some(live) if !is_stale(&live.state, now) => Item::Full(Box::new(live.state.clone())),
+        match shard.view(key) {
+            Some(live) if !is_stale(&live.state, now) => {
+                Item::Full(Box::new(live.into_owned().state))
+            }
             _ => Item::Absent,
         }
     }
@@ -326,17 +336,11 @@ impl Store {
             return;
         };
         let digest = number % self.digests_per_shard;
-        let shard = lock(lock_shard);
-        for (key, live) in &shard.live {
-            if shard.digest_of(key) == digest && !is_stale(&live.state, now) {
-                each(key, live.version, live.changed_ms);
+        lock(lock_shard).list(digest, |key, version, changed_ms, stale_ms| {
+            if now.mono_ms < stale_ms {
+                each(key, version, changed_ms);
             }
-        }
-        for (key, grave) in &shard.graves {
-            if shard.digest_of(key) == digest && now.mono_ms < grave.tombstone.ends_ms() {
-                each(key, destroyed_version(key), grave.tombstone.destroyed_ms);
-            }
-        }
+        });
     }
 }
 

@@ -1,6 +1,6 @@
 //! When a session is looked at, told of, and dropped. Local and silent: no message, no tombstone.
 
-use super::shard::Live;
+use super::live::Live;
 use crate::{
     config::Expiry,
     session::{Now, SessionState},
@@ -96,11 +96,16 @@ impl Live {
 
 /// From its idle limit on a copy is neither offered to peers nor taken from them as new.
 pub(super) fn is_stale(state: &SessionState, now: Now) -> bool {
-    let idle_over = state
-        .expiry()
+    now.mono_ms >= stale_ms(state)
+}
+
+/// The instant of that limit.
+pub(super) fn stale_ms(state: &SessionState) -> u64 {
+    let expiry = state.expiry();
+    let idle = expiry
         .idle_ms()
-        .is_some_and(|idle| now.mono_ms >= state.accessed_ms().saturating_add(idle));
-    idle_over || is_too_old(state, now)
+        .map_or(u64::MAX, |idle| state.accessed_ms().saturating_add(idle));
+    idle.min(absolute_end(state, expiry))
 }
 
 fn is_too_old(state: &SessionState, now: Now) -> bool {

@@ -6,6 +6,7 @@
 //! peer's [`Link`] hands them to its store, merges, and acknowledges. What a peer misses all the
 //! same, digest repair finds.
 
+mod by_locator;
 mod change;
 mod coverage;
 mod exchange;
@@ -13,10 +14,13 @@ mod expiry;
 #[cfg(test)]
 mod hostile;
 mod link;
+mod live;
 mod log;
 mod past;
+mod rest;
 mod room;
 mod shard;
+mod shelf;
 #[cfg(test)]
 mod simulation;
 mod store;

@@ -11,7 +11,7 @@ use std::{
 use super::{
     change::{Change, What},
     log::{Log, Position},
-    shard::{Live, Shard},
+    shard::Shard,
     writer::Writer,
 };
 use crate::{
@@ -25,7 +25,6 @@ use crate::{
 /// Every session this node holds. Each method locks one shard for a moment; none hands a lock out.
 #[derive(Debug)]
 pub(crate) struct Store {
-    pub(super) boot: BootId,
     pub(super) limits: Limits,
     /// A shard's lock guards all it holds; a key's first bits choose the shard.
     pub(super) shards: Box<[Mutex<Shard>]>,
@@ -36,7 +35,7 @@ pub(crate) struct Store {
     pub(super) live: AtomicUsize,
     pub(super) graves: AtomicUsize,
     /// Guards the births that sessions share, few as layers are few.
-    births: Mutex<HashSet<Arc<Birth>>>,
+    births: Mutex<Births>,
 }
 
 /// What became of the session id a request presented.
@@ -66,11 +65,10 @@ impl Store {
         let digest_shift = lock_shift - digests.ilog2();
         let max_listed = limits.max_listed(locks * digests);
         Self {
-            boot,
             limits,
             max_listed,
             shards: (0..locks)
-                .map(|_| Mutex::new(Shard::new(digests, digest_shift)))
+                .map(|number| Mutex::new(Shard::new(boot, number, digests, digest_shift)))
                 .collect(),
             digests_per_shard: digests,
             lock_shift,
@@ -91,7 +89,7 @@ impl Store {
     ) -> Opened {
         let hash = secret.hash();
         let mut shard = self.shard(key);
-        let Some(live) = shard.live.get_mut(key) else {
+        let Some(live) = shard.live(key) else {
             return Opened::Unknown;
         };
         if *live.state.birth().context != *context || !live.is_open(now) {
@@ -114,7 +112,7 @@ impl Store {
     /// its use should be told to peers by a commit.
     pub(crate) fn release(&self, key: &Locator, shipping: Shipping, now: Now) -> bool {
         let mut shard = self.shard(key);
-        let Some(live) = shard.live.get_mut(key) else {
+        let Some(live) = shard.live(key) else {
             return false;
         };
         live.holders = live.holders.saturating_sub(1);
@@ -145,10 +143,10 @@ impl Store {
         counted.map_err(|_| SessionError::Full)?;
         let birth = self.shared_birth(birth);
         let mut shard = self.shard(&key);
-        let origin = shard.next_origin(self.boot);
+        let origin = shard.next_origin();
         let state = SessionState::new(birth, secret, Tag { stamp, origin }, now);
-        shard.insert(self.boot, key, state, now);
-        if let Some(live) = shard.live.get_mut(&key) {
+        shard.insert(key, state, now);
+        if let Some(live) = shard.live(&key) {
             live.holders = 1;
             live.dirty = true;
             live.written = stamp;
@@ -162,8 +160,8 @@ impl Store {
         key: &Locator,
         read: impl FnOnce(&SessionState) -> R,
     ) -> Result<R, SessionError> {
-        let shard = self.shard(key);
-        let live = shard.live.get(key).ok_or(SessionError::Destroyed)?;
+        let mut shard = self.shard(key);
+        let live = shard.live(key).ok_or(SessionError::Destroyed)?;
         Ok(read(&live.state))
     }
 
@@ -178,8 +176,9 @@ impl Store {
         write: impl FnOnce(&mut Writer<'_>) -> Result<R, SessionError>,
     ) -> Result<(R, Vec<Change>), SessionError> {
         let mut shard = self.shard(key);
-        shard.renew_origin(key, now);
-        let live = shard.live.get_mut(key).ok_or(SessionError::Destroyed)?;
+        let live = shard
+            .live_to_write(key, now)
+            .ok_or(SessionError::Destroyed)?;
         let mut writer = Writer::new(live, &self.limits, collect, now);
         let result = write(&mut writer);
         let written = writer.finish();
@@ -201,11 +200,11 @@ impl Store {
     /// Destroys a session for good. `None` when it is not there.
     pub(crate) fn destroy(&self, key: &Locator, now: Now) -> Option<Change> {
         let mut shard = self.shard(key);
-        let live = shard.live.get(key)?;
+        let live = shard.view(key)?;
         let tombstone = Tombstone::new(live.state.expiry(), now.mono_ms);
         let change = live.change(key, What::Destroyed);
         shard.bury(*key, tombstone);
-        if let Some(grave) = shard.graves.get_mut(key) {
+        if let Some(grave) = shard.grave_mut(key) {
             grave.dirty = true;
         }
         self.live.fetch_sub(1, Ordering::Relaxed);
@@ -217,14 +216,14 @@ impl Store {
     /// acknowledgement covers every change made here, 0 for none.
     pub(super) fn commit(&self, key: &Locator, log: &Log, now: Now) -> Position {
         let mut shard = self.shard(key);
-        if let Some(grave) = shard.graves.get_mut(key) {
+        if let Some(grave) = shard.grave_mut(key) {
             if grave.dirty {
                 grave.dirty = false;
                 grave.position = log.append(*key, Stamp::ZERO, false, now);
             }
             return grave.position;
         }
-        let Some(live) = shard.live.get_mut(key) else {
+        let Some(live) = shard.live(key) else {
             return 0;
         };
         if live.dirty || live.touched {
@@ -244,7 +243,7 @@ impl Store {
         let mut keys = Vec::new();
         for shard in &self.shards {
             let shard = lock(shard);
-            let picked = shard.live.iter().filter(|(_, live)| pick(&live.state));
+            let picked = shard.views().filter(|(_, live)| pick(&live.state));
             keys.extend(picked.map(|(key, _)| *key));
         }
         keys
@@ -280,7 +279,7 @@ impl Store {
     /// Whether the session is known to be destroyed.
     #[cfg(test)]
     pub(crate) fn is_buried(&self, key: &Locator) -> bool {
-        self.shard(key).graves.contains_key(key)
+        self.shard(key).grave(key).is_some()
     }
 
     /// Remembered destroyed sessions.
@@ -296,29 +295,46 @@ impl Store {
     /// The birth that equal ones share, so that a million sessions hold one.
     pub(super) fn shared_birth(&self, birth: Arc<Birth>) -> Arc<Birth> {
         let mut births = self.births.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(shared) = births.get(&birth) {
-            return Arc::clone(shared);
-        }
-        if births.len() >= MAX_SHARED_BIRTHS {
-            // Those of sessions that are gone, so that whoever sent many does not stay in the way.
-            births.retain(|birth| Arc::strong_count(birth) > 1);
-        }
-        if births.len() < MAX_SHARED_BIRTHS {
-            births.insert(Arc::clone(&birth));
-        }
-        birth
+        births.shared(birth)
+    }
+
+    /// Sessions that are not at rest.
+    #[cfg(test)]
+    pub(super) fn awake(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).awake()).sum()
     }
 }
 
-impl Live {
-    pub(super) fn change(&self, key: &Locator, what: What) -> Change {
-        let birth = self.state.birth();
-        Change {
-            key: *key,
-            context: Arc::clone(&birth.context),
-            route: birth.route.clone(),
-            what,
+/// Births, each of them once.
+#[derive(Debug, Default)]
+struct Births {
+    all: HashSet<Arc<Birth>>,
+    /// The one asked for last, which is nearly always asked for next.
+    last: Option<Arc<Birth>>,
+}
+
+impl Births {
+    fn shared(&mut self, birth: Arc<Birth>) -> Arc<Birth> {
+        if let Some(last) = self.last.as_ref().filter(|last| **last == birth) {
+            return Arc::clone(last);
         }
+        let shared = match self.all.get(&birth) {
+            Some(shared) => Arc::clone(shared),
+            None => {
+                if self.all.len() >= MAX_SHARED_BIRTHS {
+                    // Those of sessions that are gone, so that whoever sent many does not stay in
+                    // the way.
+                    self.all.retain(|birth| Arc::strong_count(birth) > 1);
+                }
+                if self.all.len() >= MAX_SHARED_BIRTHS {
+                    return birth;
+                }
+                self.all.insert(Arc::clone(&birth));
+                birth
+            }
+        };
+        self.last = Some(Arc::clone(&shared));
+        shared
     }
 }
 

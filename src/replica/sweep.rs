@@ -1,15 +1,15 @@
 //! Looking at what is due: expired sessions, tombstones past their time, sessions still in use. The
 //! cost is that of what is due, whatever is held and however often it is touched.
 
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, atomic::Ordering};
 
 use super::{
     change::{Change, What},
     expiry::Verdict,
-    shard::{Live, Shard},
+    shard::Shard,
     store::{Store, lock},
 };
-use crate::session::{Locator, Now};
+use crate::session::{Birth, Locator, Now};
 
 impl Store {
     /// Drops what has expired and tells of what is still in use. Returns the keys to commit and,
@@ -18,61 +18,50 @@ impl Store {
         let (mut touched, mut expired) = (Vec::new(), Vec::new());
         for shard in &self.shards {
             let mut shard = lock(shard);
-            for (at, key) in shard.take_due(now) {
-                self.look_at(&mut shard, at, key, now, |outcome| match outcome {
+            for key in shard.due(now) {
+                self.look_at(&mut shard, key, now, |outcome| match outcome {
                     Look::Touched => touched.push(key),
-                    Look::Dropped(live) if collect => {
-                        expired.push(live.change(&key, What::Expired));
+                    Look::Dropped(birth) if collect => {
+                        expired.push(Change::of(&key, &birth, What::Expired));
                     }
                     Look::Dropped(_) => {}
                 });
             }
-            shard.shrink();
+            shard.rest(now);
         }
         (touched, expired)
     }
 
-    fn look_at(
-        &self,
-        shard: &mut Shard,
-        at: u64,
-        key: Locator,
-        now: Now,
-        mut tell: impl FnMut(Look),
-    ) {
-        if let Some(grave) = shard.graves.get(&key) {
+    fn look_at(&self, shard: &mut Shard, key: Locator, now: Now, mut tell: impl FnMut(Look)) {
+        if let Some(grave) = shard.grave(&key) {
             let ends_ms = grave.tombstone.ends_ms();
-            if grave.due != at {
-                return;
-            }
             if now.mono_ms >= ends_ms {
                 shard.drop_grave(&key);
                 self.graves.fetch_sub(1, Ordering::Relaxed);
             } else {
-                shard.schedule(key, ends_ms);
+                shard.schedule(&key, ends_ms);
             }
             return;
         }
-        let Some(live) = shard.live.get_mut(&key).filter(|live| live.due == at) else {
+        let Some(verdict) = shard.view(&key).map(|live| live.verdict(now)) else {
             return;
         };
-        match live.verdict(now) {
+        match verdict {
             Verdict::Drop => {
-                if let Some(live) = shard.drop_live(&key) {
+                if let Some(birth) = shard.drop_live(&key) {
                     self.live.fetch_sub(1, Ordering::Relaxed);
-                    tell(Look::Dropped(live));
+                    tell(Look::Dropped(birth));
                 }
             }
             Verdict::Touch => {
-                live.due = u64::MAX;
-                live.use_at(now);
+                if let Some(live) = shard.live(&key) {
+                    live.use_at(now);
+                }
+                shard.schedule(&key, u64::MAX);
                 shard.settle(&key, now);
                 tell(Look::Touched);
             }
-            Verdict::Later(at_ms) => {
-                live.due = u64::MAX;
-                shard.schedule(key, at_ms);
-            }
+            Verdict::Later(at_ms) => shard.schedule(&key, at_ms),
         }
     }
 }
@@ -80,5 +69,5 @@ impl Store {
 /// What became of a session that was looked at.
 enum Look {
     Touched,
-    Dropped(Box<Live>),
+    Dropped(Arc<Birth>),
 }

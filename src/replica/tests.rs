@@ -96,6 +96,60 @@ fn session_lives_until_its_idle_limit_and_not_much_longer() {
 }
 
 #[test]
+fn session_that_nobody_uses_rests_and_is_found_again_as_it_was() {
+    let replica = replica(1, Limits::default());
+    create(&replica, 1, idle(10 * MINUTE)).expect("room");
+    set(&replica, 1, "cart", b"[7]").expect("room");
+    replica.sweep(after(5_000), false);
+    assert_eq!(replica.store().awake(), 1, "not committed yet");
+    let position = replica.commit(&key(1), START);
+    replica.sweep(after(10_000), false);
+    assert_eq!(replica.store().awake(), 0);
+
+    let full = replica.store().full(&key(1), after(10_000));
+    let cart = match &full {
+        Item::Full(state) => state
+            .json("cart")
+            .map(|value| value.map(|json| json.to_vec())),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(cart, Ok(Some(b"[7]".to_vec())));
+    assert_eq!(
+        replica.store().awake(),
+        0,
+        "giving it away does not wake it"
+    );
+
+    assert!(finds(&replica, 1, after(10_000)));
+    assert_eq!(replica.store().awake(), 1);
+    assert_eq!(
+        replica.commit(&key(1), after(10_000)),
+        position,
+        "nothing new"
+    );
+    replica.sweep(after(20_000), false);
+    assert_eq!(replica.store().awake(), 0);
+    assert_eq!(
+        replica.sweep(after(21 * MINUTE), true).len(),
+        1,
+        "expired at rest"
+    );
+}
+
+#[test]
+fn sessions_of_a_transfer_are_at_rest_when_they_come() {
+    let (donor, joiner) = (replica(1, Limits::default()), replica(2, Limits::default()));
+    for number in 0..50 {
+        create(&donor, number, idle(10 * MINUTE)).expect("room");
+        let full = donor.store().full(&key(number), START);
+        let taken = joiner.store().take(&key(number), full, START, None);
+        assert!(taken.is_ok(), "{taken:?}");
+    }
+    assert_eq!((joiner.store().sessions(), joiner.store().awake()), (50, 0));
+    assert!(joiner.holds_the_same_as(&donor));
+}
+
+#[test]
 fn sweep_drops_what_expired_and_nothing_else() {
     let replica = replica(1, Limits::default());
     for number in 0..50 {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{change::What, shard::Live};
+use super::{change::What, live::Live};
 use crate::{
     config::{Expiry, Limits},
     session::{Now, SLOT_OVERHEAD, SecretHash, SessionError, SessionState, Slot, Tag, WrongKind},

@@ -206,6 +206,22 @@ impl Slot {
         }
     }
 
+    /// The oldest stamp of the writes that this slot shows.
+    pub(super) fn oldest_stamp(&self) -> Stamp {
+        let register = if self.tag == Tag::BOTTOM {
+            Stamp::MAX
+        } else {
+            self.tag.stamp
+        };
+        match &self.content {
+            Content::Counter(counter) => {
+                let stamps = counter.counts.iter().map(|count| count.stamp);
+                stamps.fold(register, Stamp::min)
+            }
+            Content::Json(_) | Content::Removed => register,
+        }
+    }
+
     /// The part of this slot that `origin` wrote after `since`, if any.
     pub(super) fn written_by(&self, origin: Origin, since: Stamp) -> Option<Self> {
         if self.stamp_of(origin) <= since {

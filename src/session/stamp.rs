@@ -40,6 +40,11 @@ impl Stamp {
         self.0
     }
 
+    /// The stamp just below this one, if there is one.
+    pub(crate) const fn before(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
+
     /// The stamp of a write made so many milliseconds earlier.
     pub(crate) const fn earlier(self, ms: u64) -> Self {
         let shift = if ms > Self::MAX.0 >> 16 {

@@ -235,6 +235,16 @@ impl SessionState {
         self.accessed_ms = now.mono_ms;
     }
 
+    /// No write that shows in the session has an older stamp, nor has its last use.
+    pub(crate) fn oldest_stamp(&self) -> Stamp {
+        let entries = self.vector.entries().iter().map(|entry| entry.1);
+        let slots = self.slots.iter().map(|(_, slot)| slot.oldest_stamp());
+        let secrets = self.secrets.states().iter().map(|state| state.tag.stamp);
+        let expiry = self.expiry.map(|(tag, _)| tag.stamp);
+        let all = entries.chain(slots).chain(secrets).chain(expiry);
+        all.fold(self.access, Stamp::min)
+    }
+
     /// Whether this copy holds the write, or one that beats it.
     pub(crate) fn covers(&self, tag: Tag) -> bool {
         self.vector.covers(tag) || tag.stamp < self.floor()

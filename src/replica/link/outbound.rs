@@ -6,8 +6,8 @@ use super::{LinkAcks, LinkEvent, Violation};
 use crate::{
     replica::{
         Replica,
+        by_locator::ByLocator,
         log::{Record, Slice},
-        shard::ByLocator,
     },
     session::{Item, Locator, Mutant, Now, SLOT_OVERHEAD, Stamp},
     wire::{Message, message::Position},
