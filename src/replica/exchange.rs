@@ -4,14 +4,16 @@ use std::sync::atomic::Ordering;
 
 use super::{
     change::{Change, What},
-    expiry::is_stale,
+    expiry::{end_ms, is_stale},
     room::{self, Incoming},
     shard::Shard,
     store::{Store, lock},
 };
 use crate::{
     config::Limits,
-    session::{Content, Delta, Item, Locator, Mutant, Now, SessionState, Slot, Stamp, Tombstone},
+    session::{
+        AtRest, Content, Delta, Item, Locator, Mutant, Now, SessionState, Slot, Stamp, Tombstone,
+    },
 };
 
 /// What became of something a peer sent.
@@ -23,13 +25,6 @@ pub(super) enum Merged {
     Refused,
     /// The session was destroyed: the peer must hear of it.
     Buried(Tombstone),
-}
-
-/// Whether a session has just been created, and will soon be heard of again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fresh {
-    Yes,
-    No,
 }
 
 /// Replicated state beyond the hard limits; nothing was merged, and the store is as it was.
@@ -55,8 +50,18 @@ impl Store {
         changes: Option<&mut Vec<Change>>,
     ) -> Result<Merged, OverLimit> {
         let mut shard = self.shard(key);
+        let item = match item {
+            Item::AtRest(state) => {
+                let is_new = shard.grave(key).is_none() && !shard.holds(key);
+                if is_new && changes.is_none() {
+                    return self.take_at_rest(&mut shard, key, *state, now);
+                }
+                Item::Full(Box::new(state.wake()))
+            }
+            other => other,
+        };
         match item {
-            Item::Absent => Ok(Merged::Done),
+            Item::AtRest(_) | Item::Absent => Ok(Merged::Done),
             Item::Destroyed(tombstone) => {
                 self.take_tombstone(&mut shard, key, tombstone, now, changes)
             }
@@ -68,7 +73,7 @@ impl Store {
                     return self.take_delta(&mut shard, key, *delta, now, changes);
                 }
                 match SessionState::from_delta(*delta) {
-                    Some(state) => self.take_new(&mut shard, key, state, Fresh::Yes, now, changes),
+                    Some(state) => self.take_new(&mut shard, key, state, now, changes),
                     None => Ok(Merged::Refused),
                 }
             }
@@ -83,7 +88,7 @@ impl Store {
                 if shard.holds(key) {
                     return self.take_state(&mut shard, key, *state, now, changes);
                 }
-                self.take_new(&mut shard, key, *state, Fresh::No, now, changes)
+                self.take_new(&mut shard, key, *state, now, changes)
             }
         }
     }
@@ -132,18 +137,13 @@ impl Store {
         shard: &mut Shard,
         key: &Locator,
         mut state: SessionState,
-        fresh: Fresh,
         now: Now,
         changes: Option<&mut Vec<Change>>,
     ) -> Result<Merged, OverLimit> {
         if is_stale(&state, now) {
             return Ok(Merged::Done);
         }
-        let hard = self.limits.max_sessions.saturating_mul(Limits::HARD);
-        if self.live.load(Ordering::Relaxed) >= hard {
-            return Err(OverLimit("sessions"));
-        }
-        self.check_listing(shard, key)?;
+        self.check_room(shard, key)?;
         room::check(&self.limits, None, Incoming::of(&state))?;
         let birth = self.shared_birth(state.birth().clone());
         state.set_birth(birth);
@@ -153,10 +153,7 @@ impl Store {
             let news = std::iter::once(What::Created).chain(names);
             changes.extend(news.map(|what| Change::of(key, state.birth(), what)));
         }
-        match fresh {
-            Fresh::Yes => shard.insert(*key, state, now),
-            Fresh::No => shard.insert_resting(*key, state, now),
-        }
+        shard.insert(*key, state, now);
         self.live.fetch_add(1, Ordering::Relaxed);
         Ok(Merged::Done)
     }
@@ -232,6 +229,33 @@ impl Store {
         Ok(Merged::Done)
     }
 
+    fn take_at_rest(
+        &self,
+        shard: &mut Shard,
+        key: &Locator,
+        mut state: AtRest,
+        now: Now,
+    ) -> Result<Merged, OverLimit> {
+        if now.mono_ms >= end_ms(state.expiry, state.created_ms, state.accessed_ms) {
+            return Ok(Merged::Done);
+        }
+        self.check_room(shard, key)?;
+        room::check_whole(&self.limits, state.extent)?;
+        state.birth = self.shared_birth(state.birth);
+        shard.insert_at_rest(*key, &state, now);
+        self.live.fetch_add(1, Ordering::Relaxed);
+        Ok(Merged::Done)
+    }
+
+    /// Whether there is room for one more session.
+    fn check_room(&self, shard: &Shard, key: &Locator) -> Result<(), OverLimit> {
+        let hard = self.limits.max_sessions.saturating_mul(Limits::HARD);
+        if self.live.load(Ordering::Relaxed) >= hard {
+            return Err(OverLimit("sessions"));
+        }
+        self.check_listing(shard, key)
+    }
+
     /// Whether `key` can be taken in so that its digest shard still fits a listing.
     fn check_listing(&self, shard: &Shard, key: &Locator) -> Result<(), OverLimit> {
         if shard.entries_beside(key) >= self.max_listed() {
@@ -276,6 +300,15 @@ impl Store {
             }
             _ => Item::Absent,
         }
+    }
+
+    /// The same, in the cheapest form.
+    pub(super) fn whole(&self, key: &Locator, now: Now) -> Item {
+        let at_rest = self.shard(key).at_rest(key, now);
+        at_rest.map_or_else(
+            || self.full(key, now),
+            |state| Item::AtRest(Box::new(state)),
+        )
     }
 
     /// The digests of all shards, in the order of their keys.

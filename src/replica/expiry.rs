@@ -101,11 +101,16 @@ pub(super) fn is_stale(state: &SessionState, now: Now) -> bool {
 
 /// The instant of that limit.
 pub(super) fn stale_ms(state: &SessionState) -> u64 {
-    let expiry = state.expiry();
-    let idle = expiry
-        .idle_ms()
-        .map_or(u64::MAX, |idle| state.accessed_ms().saturating_add(idle));
-    idle.min(absolute_end(state, expiry))
+    end_ms(state.expiry(), state.created_ms(), state.accessed_ms())
+}
+
+/// The instant at which a session reaches one of its limits, if it is not used until then.
+pub(super) fn end_ms(expiry: Expiry, created_ms: u64, accessed_ms: u64) -> u64 {
+    let end = |limit: Option<u64>, from_ms: u64| {
+        limit.map_or(u64::MAX, |limit| from_ms.saturating_add(limit))
+    };
+    let idle = end(expiry.idle_ms(), accessed_ms);
+    idle.min(end(expiry.absolute_ms(), created_ms))
 }
 
 fn is_too_old(state: &SessionState, now: Now) -> bool {

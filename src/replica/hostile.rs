@@ -153,6 +153,38 @@ fn session_that_grows_by_every_merge_stays_one_that_can_be_sent() {
 }
 
 #[test]
+fn session_at_rest_beyond_the_limits_is_not_taken() {
+    let limits = DecodeLimits {
+        max_names: 1000,
+        ..decode_limits()
+    };
+    let parts = [
+        (session(1, 129, 1, 1, 1), "attribute names of a session"),
+        (session(1, 30, 100_000, 1, 1), "bytes of a session"),
+        (session(1, 1, 1, 2049, 1), "writers of a session"),
+        (session(1, 1, 1, 1, 129), "secrets of a session"),
+    ];
+    let supplied = |state| {
+        let items = vec![(KEY, full(state))];
+        let mut bytes = BytesMut::new();
+        Message::Supply { items }.encode(NOW.mono_ms, &mut bytes);
+        match Message::decode(&bytes, NOW.mono_ms, &limits) {
+            Ok(Message::Supply { mut items }) => items.remove(0).1,
+            other => panic!("{other:?}"),
+        }
+    };
+    let replica = replica();
+    for (state, what) in parts {
+        let item = supplied(state);
+        assert!(matches!(item, Item::AtRest(_)), "{item:?}");
+        assert_eq!(take(&replica, KEY, item), Err(OverLimit(what)));
+    }
+    assert!(replica.store().is_empty());
+    let small = supplied(session(1, 1, 1, 1, 1));
+    assert_eq!(take(&replica, KEY, small), Ok(Merged::Done));
+}
+
+#[test]
 fn session_that_grows_by_every_delta_stays_one_that_can_be_sent() {
     let replica = replica();
     take(&replica, KEY, full(session(1, 1, 1, 1, 1))).expect("room");

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::{expiry::stale_ms, live::Live};
 use crate::{
-    session::{Birth, BootId, Now, Origin},
-    wire::rest::{Reader, Writer, put_resting, take_resting},
+    session::{AtRest, Birth, BootId, Now, Origin},
+    wire::rest::{Reader, Writer, at_rest, put_resting, take_resting},
 };
 
 #[derive(Debug)]
@@ -26,15 +26,32 @@ impl Resting {
         }
         let mut bytes = Vec::with_capacity(USUAL_BYTES);
         let to = &mut Writer(&mut bytes);
-        to.u64(stale_ms(&live.state));
-        to.u64(live.own.epoch.into());
-        to.u64(live.position);
-        to.u64(live.used_ms.saturating_sub(live.state.accessed_ms()));
+        let used = live.used_ms.saturating_sub(live.state.accessed_ms());
+        let epoch = live.own.epoch.into();
+        put_head([stale_ms(&live.state), epoch, live.position, used], to);
         put_resting(&live.state, to);
         Some(Self {
             birth: Arc::clone(live.state.birth()),
             bytes: bytes.as_slice().into(),
         })
+    }
+
+    /// A session that this node takes in as `own`, and has not written.
+    pub(super) fn taken_in(state: &AtRest, stale_ms: u64, own: Origin) -> Self {
+        let mut bytes = Vec::with_capacity(USUAL_BYTES);
+        put_head([stale_ms, own.epoch.into(), 0, 0], &mut Writer(&mut bytes));
+        bytes.extend_from_slice(&state.bytes);
+        Self {
+            birth: Arc::clone(&state.birth),
+            bytes: bytes.as_slice().into(),
+        }
+    }
+
+    /// All that peers may have of the session.
+    pub(super) fn at_rest(&self) -> AtRest {
+        let from = &mut Reader::new(&self.bytes);
+        take_head(from);
+        at_rest(from.rest(), &self.birth).expect(OWN_BYTES)
     }
 
     pub(super) const fn birth(&self) -> &Arc<Birth> {
@@ -50,8 +67,7 @@ impl Resting {
     /// taken for beaten, and records of them that still wait bring the full state.
     pub(super) fn wake(&self, boot: BootId) -> Live {
         let from = &mut Reader::new(&self.bytes);
-        let mut number = || from.u64().expect(OWN_BYTES);
-        let (_stale_ms, epoch, position, used) = (number(), number(), number(), number());
+        let [_stale_ms, epoch, position, used] = take_head(from);
         let state = take_resting(from, Arc::clone(&self.birth)).expect(OWN_BYTES);
         let epoch = u32::try_from(epoch).expect(OWN_BYTES);
         let own = Origin { boot, epoch };
@@ -78,6 +94,16 @@ impl Live {
         let last_ms = self.last_use_ms().max(self.changed_ms);
         now.mono_ms.saturating_sub(last_ms) >= QUIET_MS
     }
+}
+
+/// Stale from when on, own epoch, position, and how long after the last use that peers know of it
+/// was used here.
+fn put_head(numbers: [u64; 4], to: &mut Writer<'_>) {
+    numbers.into_iter().for_each(|number| to.u64(number));
+}
+
+fn take_head(from: &mut Reader<'_>) -> [u64; 4] {
+    [(); 4].map(|()| from.u64().expect(OWN_BYTES))
 }
 
 /// How long a session is kept awake after its last use. Not below the second for which a change

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::exchange::OverLimit;
 use crate::{
     config::Limits,
-    session::{Content, Origin, SLOT_OVERHEAD, Secrets, SessionState, Slot, Stamp},
+    session::{Content, Extent, Origin, SLOT_OVERHEAD, Secrets, SessionState, Slot, Stamp},
     wire::{MAX_ORIGINS, MAX_SECRETS},
 };
 
@@ -52,13 +52,13 @@ pub(super) fn check(
     let max_names = limits.max_names().saturating_mul(Limits::HARD);
     let more_names = || slots.iter().filter(new_name).count();
     if names + slots.len() > max_names && names + more_names() > max_names {
-        return Err(OverLimit("attribute names of a session"));
+        return Err(NAMES_OVER);
     }
     let new_writer =
         |entry: &&(Origin, Stamp)| held.is_none_or(|held| held.vector().of(entry.0) == Stamp::ZERO);
     let more_writers = || origins.iter().filter(new_writer).count();
     if writers + origins.len() > WRITERS && writers + more_writers() > WRITERS {
-        return Err(OverLimit("writers of a session"));
+        return Err(WRITERS_OVER);
     }
     let is_held = |hash| {
         let mut states = held.iter().flat_map(|held| held.secrets().states());
@@ -66,15 +66,36 @@ pub(super) fn check(
     };
     let more_ids = || secrets.iter().filter(|one| !is_held(one.hash)).count();
     if ids + secrets.len() > IDS && ids + more_ids() > IDS {
-        return Err(OverLimit("secrets of a session"));
+        return Err(IDS_OVER);
     }
     let bytes = held.map_or(0, SessionState::weight);
     let max_bytes = limits.max_session_bytes.saturating_mul(Limits::HARD);
     let most: usize = slots.iter().map(|(name, slot)| weight(name, slot)).sum();
     if bytes + most > max_bytes && bytes + growth(held, slots) > max_bytes {
-        return Err(OverLimit("bytes of a session"));
+        return Err(BYTES_OVER);
     }
     Ok(())
+}
+
+/// Whether a session that is new here is within the hard limits.
+pub(super) fn check_whole(limits: &Limits, extent: Extent) -> Result<(), OverLimit> {
+    let Extent {
+        names,
+        writers,
+        secrets,
+        weight,
+    } = extent;
+    let hard = |limit: usize| limit.saturating_mul(Limits::HARD);
+    let over = [
+        (names > hard(limits.max_names()), NAMES_OVER),
+        (writers > WRITERS, WRITERS_OVER),
+        (secrets > IDS, IDS_OVER),
+        (weight > hard(limits.max_session_bytes), BYTES_OVER),
+    ];
+    match over.into_iter().find(|(is_over, _)| *is_over) {
+        Some((_, what)) => Err(what),
+        None => Ok(()),
+    }
 }
 
 /// How much heavier the session becomes at most.
@@ -96,6 +117,11 @@ fn growth(held: Option<&SessionState>, slots: &[(Arc<str>, Slot)]) -> usize {
 fn weight(name: &str, slot: &Slot) -> usize {
     name.len() + slot.weight() + SLOT_OVERHEAD
 }
+
+const NAMES_OVER: OverLimit = OverLimit("attribute names of a session");
+const WRITERS_OVER: OverLimit = OverLimit("writers of a session");
+const IDS_OVER: OverLimit = OverLimit("secrets of a session");
+const BYTES_OVER: OverLimit = OverLimit("bytes of a session");
 
 /// Half of what is decoded: this node's own writes come on top.
 const WRITERS: usize = MAX_ORIGINS / 2;

@@ -3,12 +3,14 @@
 use std::{borrow::Cow, sync::Arc};
 
 use super::{
+    expiry::{end_ms, stale_ms},
     live::{Grave, Live},
     rest::Resting,
     shelf::Shelf,
 };
 use crate::session::{
-    Birth, BootId, Locator, Mutant, Now, Origin, SessionState, Stamp, Tombstone, destroyed_version,
+    AtRest, Birth, BootId, Locator, Mutant, Now, Origin, SessionState, Stamp, Tombstone,
+    destroyed_version, live_version,
 };
 
 /// Sessions and tombstones of one range of keys. Guarded by one lock.
@@ -140,18 +142,30 @@ impl Shard {
     /// Takes in a session that is about to be used.
     pub(super) fn insert(&mut self, key: Locator, state: SessionState, now: Now) {
         let live = Live::new(state, self.next_origin(), now.mono_ms);
+        let (version, check_ms) = (live.version(&key), live.next_check());
         self.awake.push(key);
-        self.place(key, live, |live| Held::Awake(Box::new(live)));
+        self.place(key, version, check_ms, Held::Awake(Box::new(live)));
     }
 
     /// Takes in a session that nobody here has asked for.
-    pub(super) fn insert_resting(&mut self, key: Locator, state: SessionState, now: Now) {
-        let live = Live::new(state, self.next_origin(), now.mono_ms);
-        let Some(resting) = Resting::of(&live) else {
-            self.insert(key, live.state, now);
-            return;
-        };
-        self.place(key, live, |_| Held::Resting(resting));
+    pub(super) fn insert_at_rest(&mut self, key: Locator, state: &AtRest, now: Now) {
+        let own = self.next_origin();
+        if state.vector.of(own) != Stamp::ZERO {
+            // What this node is said to have written must not look as if its log had it.
+            return self.insert(key, state.wake(), now);
+        }
+        let end_ms = end_ms(state.expiry, state.created_ms, state.accessed_ms);
+        let held = Held::Resting(Resting::taken_in(state, end_ms, own));
+        let version = live_version(&key, &state.vector, state.access);
+        self.place(key, version, end_ms, held);
+    }
+
+    /// What peers may have of a session, if it rests.
+    pub(super) fn at_rest(&self, key: &Locator, now: Now) -> Option<AtRest> {
+        match &self.live[self.digest_of(key)].get(key)?.held {
+            Held::Resting(resting) if now.mono_ms < resting.stale_ms() => Some(resting.at_rest()),
+            Held::Resting(_) | Held::Awake(_) => None,
+        }
     }
 
     /// Brings version, digest and schedule up to date after a change of a live session.
@@ -282,7 +296,7 @@ impl Shard {
     pub(super) fn list(&self, digest: usize, mut each: impl FnMut(&Locator, u64, u64, u64)) {
         for (key, place) in self.live[digest].iter() {
             let (changed_ms, stale_ms) = match &place.held {
-                Held::Awake(live) => (live.changed_ms, super::expiry::stale_ms(&live.state)),
+                Held::Awake(live) => (live.changed_ms, stale_ms(&live.state)),
                 Held::Resting(resting) => (0, resting.stale_ms()),
             };
             each(key, place.version, changed_ms, stale_ms);
@@ -299,11 +313,8 @@ impl Shard {
         digest_number(key, self.digest_shift) & (self.digests.len() - 1)
     }
 
-    fn place(&mut self, key: Locator, live: Live, hold: impl FnOnce(Live) -> Held) {
-        let digest = self.digest_of(&key);
-        let version = live.version(&key);
-        let due = tick(live.next_check());
-        let held = hold(live);
+    fn place(&mut self, key: Locator, version: u64, check_ms: u64, held: Held) {
+        let (digest, due) = (self.digest_of(&key), tick(check_ms));
         self.digests[digest] ^= version;
         self.looks[digest] = self.looks[digest].min(due);
         self.live[digest].insert(key, Place { due, version, held });

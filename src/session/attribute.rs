@@ -42,6 +42,16 @@ pub(crate) struct Count {
     pub(crate) sum: i64,
 }
 
+impl Count {
+    /// The write that made it what it is.
+    pub(crate) const fn tag(&self) -> Tag {
+        Tag {
+            stamp: self.stamp,
+            origin: self.origin,
+        }
+    }
+}
+
 /// A name was used as counter and attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WrongKind {

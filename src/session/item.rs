@@ -1,8 +1,8 @@
 //! What travels between nodes about one session.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
-use super::{Birth, Locator, Origin, Secrets, SessionState, Slot, Stamp, Tag};
+use super::{Birth, Locator, Origin, Secrets, SessionState, Slot, Stamp, Tag, Vector};
 use crate::config::Expiry;
 
 /// One session's part of a message.
@@ -12,6 +12,8 @@ pub(crate) enum Item {
     Delta(Box<Delta>),
     /// Everything the sender holds.
     Full(Box<SessionState>),
+    /// The same of a session that is at rest, and will be.
+    AtRest(Box<AtRest>),
     /// It was destroyed.
     Destroyed(Tombstone),
     /// The sender does not hold it (any more): the answer to a question, never a change.
@@ -32,6 +34,42 @@ pub(crate) struct Delta {
     pub(crate) slots: Vec<(Arc<str>, Slot)>,
     pub(crate) secrets: Secrets,
     pub(crate) expiry: Option<(Tag, Expiry)>,
+}
+
+/// All of a session, in the bytes in which it is kept as long as nobody uses it, and what must be
+/// known of it meanwhile.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct AtRest {
+    pub(crate) birth: Arc<Birth>,
+    pub(crate) created_ms: u64,
+    pub(crate) access: Stamp,
+    pub(crate) accessed_ms: u64,
+    pub(crate) expiry: Expiry,
+    pub(crate) vector: Vector,
+    pub(crate) extent: Extent,
+    /// The language of them is that of `wire/rest.rs`.
+    pub(crate) bytes: Box<[u8]>,
+}
+
+/// How large a session is, for its limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Extent {
+    /// Names, removed ones included.
+    pub(crate) names: usize,
+    pub(crate) writers: usize,
+    pub(crate) secrets: usize,
+    /// Bytes of names and values.
+    pub(crate) weight: usize,
+}
+
+impl fmt::Debug for AtRest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("AtRest");
+        shown
+            .field("vector", &self.vector)
+            .field("access", &self.access);
+        shown.finish_non_exhaustive()
+    }
 }
 
 /// The local instant of creation, in monotonic milliseconds.
@@ -110,6 +148,10 @@ impl Item {
             Self::Full(state) => {
                 let vector = size_of_val(state.vector().entries());
                 size_of::<SessionState>() + vector + memory_of(&state.slots, &state.secrets)
+            }
+            Self::AtRest(state) => {
+                let vector = size_of_val(state.vector.entries());
+                size_of::<AtRest>() + vector + state.bytes.len()
             }
             Self::Destroyed(_) | Self::Absent => 0,
         };

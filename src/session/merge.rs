@@ -204,12 +204,7 @@ fn covered(slot: &Slot, seen: impl Fn(Tag) -> bool) -> bool {
     let register = slot.tag == Tag::BOTTOM || seen(slot.tag);
     register
         && match &slot.content {
-            Content::Counter(counter) => counter.counts.iter().all(|count| {
-                seen(Tag {
-                    stamp: count.stamp,
-                    origin: count.origin,
-                })
-            }),
+            Content::Counter(counter) => counter.counts.iter().all(|count| seen(count.tag())),
             Content::Json(_) | Content::Removed => true,
         }
 }

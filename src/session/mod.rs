@@ -23,7 +23,7 @@ pub(crate) use self::stamp::KEPT_ORIGINS;
 pub(crate) use self::{
     attribute::{Content, Count, Counter, MAX_NAME_LENGTH, Slot, WrongKind, counts_are_sorted},
     id::{CookieValue, Locator, Secret, SecretHash},
-    item::{CreatedMs, Delta, Item, Tombstone},
+    item::{AtRest, CreatedMs, Delta, Extent, Item, Tombstone},
     mutant::Mutant,
     secrets::{Presented, SecretState, Secrets},
     stamp::{BootId, Horizon, Now, Origin, Stamp, Tag, Vector},

@@ -42,47 +42,92 @@ pub(super) fn take_slots(
     max_names: usize,
     foreign: Foreign,
 ) -> Result<Vec<(Arc<str>, Slot)>, Malformed> {
+    let mut slots = Vec::with_capacity(from.clone().count()?.min(max_names));
+    each_slot(from, scale, max_names, foreign, |name, tag, value| {
+        let content = match value {
+            Value::Json(bytes) => Content::Json(bytes.into()),
+            Value::Counter(counter) => Content::Counter(counter),
+            Value::Removed => Content::Removed,
+        };
+        slots.push((name.into(), Slot { tag, content }));
+    })?;
+    Ok(slots)
+}
+
+/// What a slot holds, as far as it can be had without keeping anything.
+pub(super) enum Value<'a> {
+    Json(&'a [u8]),
+    Counter(Counter),
+    Removed,
+}
+
+impl Value<'_> {
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::Json(bytes) => bytes.len(),
+            Self::Counter(_) | Self::Removed => size_of_val(self.counts()),
+        }
+    }
+
+    pub(super) fn counts(&self) -> &[Count] {
+        match self {
+            Self::Counter(counter) => &counter.counts,
+            Self::Json(_) | Self::Removed => &[],
+        }
+    }
+}
+
+/// Calls `each` with name, tag and value of every slot.
+pub(super) fn each_slot<'a>(
+    from: &mut Reader<'a>,
+    scale: &Scale<'_>,
+    max_names: usize,
+    foreign: Foreign,
+    mut each: impl FnMut(&'a str, Tag, Value<'a>),
+) -> Result<(), Malformed> {
     let count = from.count()?;
     if count > max_names {
         return Err(Malformed("too many attributes"));
     }
-    let mut slots: Vec<(Arc<str>, Slot)> = Vec::with_capacity(count);
+    let mut before = "";
     for _ in 0..count {
         let name = from.text()?;
         if name.is_empty() || name.len() > MAX_NAME_LENGTH {
             return Err(Malformed("attribute name of a wrong length"));
         }
-        if slots.last().is_some_and(|(before, _)| **before >= *name) {
+        if name <= before {
             return Err(Malformed("attributes out of order"));
         }
-        slots.push((name.into(), take_slot(from, scale, foreign)?));
+        before = name;
+        let (tag, value) = take_slot(from, scale, foreign)?;
+        each(name, tag, value);
     }
-    Ok(slots)
+    Ok(())
 }
 
-fn take_slot(
-    from: &mut Reader<'_>,
+fn take_slot<'a>(
+    from: &mut Reader<'a>,
     scale: &Scale<'_>,
     foreign: Foreign,
-) -> Result<Slot, Malformed> {
+) -> Result<(Tag, Value<'a>), Malformed> {
     let tag = take_wire_tag(from)?;
-    let content = match from.byte()? {
-        JSON => Content::Json(from.bytes()?.into()),
-        REMOVED => Content::Removed,
+    match from.byte()? {
+        JSON => {
+            let value = Value::Json(from.bytes()?);
+            Ok((scale.tag(&tag)?, value))
+        }
+        REMOVED => Ok((scale.tag(&tag)?, Value::Removed)),
         COUNTER => {
             let settled = from.i64()?;
             if foreign == Foreign::Counters && settled != 0 {
                 return Err(Malformed("a delta that settles a counter"));
             }
             let counts = take_counts(from, scale)?;
-            let tag = era(&tag, scale, foreign)?;
-            let content = Content::Counter(Counter { settled, counts });
-            return Ok(Slot { tag, content });
+            let counter = Counter { settled, counts };
+            Ok((era(&tag, scale, foreign)?, Value::Counter(counter)))
         }
-        _ => return Err(UNKNOWN),
-    };
-    let tag = scale.tag(&tag)?;
-    Ok(Slot { tag, content })
+        _ => Err(UNKNOWN),
+    }
 }
 
 /// The reset that a counter's increments follow.
@@ -132,6 +177,6 @@ fn take_counts(from: &mut Reader<'_>, scale: &Scale<'_>) -> Result<Vec<Count>, M
     }
 }
 
-const JSON: u8 = 0;
-const COUNTER: u8 = 1;
-const REMOVED: u8 = 2;
+pub(super) const JSON: u8 = 0;
+pub(super) const COUNTER: u8 = 1;
+pub(super) const REMOVED: u8 = 2;

@@ -12,12 +12,16 @@
 use super::message::Malformed;
 
 /// What is left of an item. Nothing is kept for a length that the bytes do not bear out.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
     pub(crate) const fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
+    }
+
+    pub(crate) const fn rest(&self) -> &'a [u8] {
+        self.0
     }
 
     pub(crate) fn byte(&mut self) -> Result<u8, Malformed> {

@@ -13,10 +13,11 @@ use super::{
         MAX_ORIGINS, MAX_SECRETS, put_birth, put_expiry, put_secrets, put_vector, take_birth,
         take_expiry, take_secrets, take_vector,
     },
+    rest::{Head, put_body, take_body},
     scale::{Author, Scale, TOO_LATE, put_origin, stamp, take_origin},
 };
 use crate::session::{
-    Birth, CreatedMs, Delta, Item, SessionParts, SessionState, Slot, Stamp, Tag, Tombstone,
+    AtRest, Birth, CreatedMs, Delta, Item, SessionParts, SessionState, Slot, Stamp, Tag, Tombstone,
 };
 
 pub(super) fn put_item(item: &Item, now_ms: u64, to: &mut Writer<'_>) {
@@ -28,6 +29,13 @@ pub(super) fn put_item(item: &Item, now_ms: u64, to: &mut Writer<'_>) {
         Item::Full(state) => {
             to.byte(FULL);
             put_state(state, now_ms, to);
+        }
+        Item::AtRest(state) => {
+            to.byte(FULL);
+            put_birth(&state.birth, now_ms.saturating_sub(state.created_ms), to);
+            to.u64(state.access.get());
+            to.u64(now_ms.saturating_sub(state.accessed_ms));
+            put_body(state, now_ms, to).expect("the bytes are those of a state at rest");
         }
         Item::Destroyed(tombstone) => {
             to.byte(DESTROYED);
@@ -42,7 +50,18 @@ pub(super) fn put_item(item: &Item, now_ms: u64, to: &mut Writer<'_>) {
 pub(super) struct Items<'a> {
     pub(super) now_ms: u64,
     pub(super) limits: &'a DecodeLimits,
+    pub(super) form: Form,
     pub(super) last_birth: Option<Arc<Birth>>,
+    pub(super) scratch: Vec<u8>,
+}
+
+/// As what full states are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// To be merged or used.
+    Awake,
+    /// To be kept.
+    AtRest,
 }
 
 impl Items<'_> {
@@ -50,6 +69,7 @@ impl Items<'_> {
         let from = &mut Reader::new(bytes);
         Ok(match from.byte()? {
             DELTA => Item::Delta(Box::new(self.take_delta(from)?)),
+            FULL if self.form == Form::AtRest => Item::AtRest(Box::new(self.take_at_rest(from)?)),
             FULL => Item::Full(Box::new(self.take_state(from)?)),
             DESTROYED => Item::Destroyed(self.take_tombstone(from)?),
             ABSENT => Item::Absent,
@@ -121,6 +141,18 @@ impl Items<'_> {
             expiry,
             vector,
         }))
+    }
+
+    fn take_at_rest(&mut self, from: &mut Reader<'_>) -> Result<AtRest, Malformed> {
+        let (birth, created) = self.take_birth(from)?;
+        let head = Head {
+            since: Stamp::ZERO,
+            created_ms: created.0,
+            access: stamp(from.u64()?)?,
+            accessed_ms: self.instant(from.u64()?),
+        };
+        let limits = (self.now_ms, self.limits.max_names);
+        take_body(from, &birth, head, limits, &mut self.scratch)
     }
 
     fn take_birth(&mut self, from: &mut Reader<'_>) -> Result<(Arc<Birth>, CreatedMs), Malformed> {

@@ -4,7 +4,10 @@ use bytes::BytesMut;
 use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
 
-use super::packed::{WireItems, items_from_wire};
+use super::{
+    item::Form,
+    packed::{WireItems, items_from_wire},
+};
 use crate::session::{Item, Locator};
 
 /// A place in a node's change log. Positions start at 1 in each boot; 0 is "nothing".
@@ -306,7 +309,8 @@ impl Fixed {
 
 impl Wire<'_> {
     fn into_message(self, now_ms: u64, limits: &DecodeLimits) -> Result<Message, Malformed> {
-        let items = |items| items_from_wire(items, now_ms, limits);
+        let items = |items| items_from_wire(items, Form::Awake, now_ms, limits);
+        let kept = |items| items_from_wire(items, Form::AtRest, now_ms, limits);
         Ok(match self {
             Self::Live {
                 applied,
@@ -366,11 +370,11 @@ impl Wire<'_> {
                 round,
                 shard: shard_number(shard, limits)?,
                 last,
-                items: items(states)?,
+                items: kept(states)?,
                 wants,
             },
             Self::Supply { items: states } => Message::Supply {
-                items: items(states)?,
+                items: kept(states)?,
             },
             Self::Credit { bytes } => Message::Credit { bytes },
             Self::RoundDone => Message::RoundDone,

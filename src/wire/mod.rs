@@ -8,6 +8,7 @@ mod item;
 pub(crate) mod message;
 mod packed;
 mod parts;
+mod relay;
 pub(crate) mod rest;
 mod scale;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use serde_bytes::Bytes;
 
 use super::{
     bytes::Writer,
-    item::{Items, put_item},
+    item::{Form, Items, put_item},
     message::{DecodeLimits, Malformed},
 };
 use crate::session::{Item, Locator};
@@ -44,6 +44,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for WireItems<'a> {
 
 pub(super) fn items_from_wire(
     items: WireItems<'_>,
+    form: Form,
     now_ms: u64,
     limits: &DecodeLimits,
 ) -> Result<Vec<(Locator, Item)>, Malformed> {
@@ -56,7 +57,9 @@ pub(super) fn items_from_wire(
     let mut reader = Items {
         now_ms,
         limits,
+        form,
         last_birth: None,
+        scratch: Vec::new(),
     };
     let mut items = Vec::with_capacity(packed.len());
     for (key, bytes) in packed {

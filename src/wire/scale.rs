@@ -133,6 +133,6 @@ pub(super) fn stamp(raw: u64) -> Result<Stamp, Malformed> {
 
 pub(super) const TOO_LATE: Malformed = Malformed("a stamp beyond the last one");
 
-const BY: u8 = 0;
-const OTHER: u8 = 1;
-const BOTTOM: u8 = 2;
+pub(super) const BY: u8 = 0;
+pub(super) const OTHER: u8 = 1;
+pub(super) const BOTTOM: u8 = 2;

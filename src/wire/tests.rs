@@ -5,12 +5,16 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use proptest::prelude::*;
 
-use super::{DecodeLimits, Message, message::Past};
+use super::{
+    DecodeLimits, Message,
+    message::Past,
+    rest::{Writer, put_resting},
+};
 use crate::{
     config::Expiry,
     session::{
-        Birth, BootId, Content, Count, Counter, Delta, Item, Locator, Now, Origin, Secret, Secrets,
-        SessionState, Slot, Stamp, Tag, Tombstone,
+        Birth, BootId, Content, Count, Counter, Delta, Extent, Item, Locator, Now, Origin, Secret,
+        Secrets, SessionState, Slot, Stamp, Tag, Tombstone,
     },
 };
 
@@ -156,10 +160,42 @@ fn ages_survive_a_receiver_with_another_uptime() {
     let Ok(Message::Supply { items }) = Message::decode(&encode(&message), later, &LIMITS) else {
         panic!("own bytes");
     };
-    let Item::Full(state) = &items[0].1 else {
-        panic!("a full state");
+    let Item::AtRest(state) = &items[0].1 else {
+        panic!("a state at rest");
     };
-    assert_eq!(later - state.accessed_ms(), 5_000);
+    assert_eq!(later - state.accessed_ms, 5_000);
+    assert_eq!(later - state.wake().accessed_ms(), 5_000);
+}
+
+/// What is received at rest is what was sent, whoever looks at it: who wakes it or who gets it next.
+#[test]
+fn state_at_rest_is_the_state() {
+    let state = sample_state();
+    let full = |item| Message::Supply {
+        items: vec![(key(1), item)],
+    };
+    let sent = full(Item::Full(Box::new(state.clone())));
+    let received = Message::decode(&encode(&sent), NOW_MS, &LIMITS).expect("own bytes");
+    assert_eq!(encode(&received), encode(&sent));
+    let Message::Supply { items } = &received else {
+        panic!("{received:?}");
+    };
+    let Item::AtRest(at_rest) = &items[0].1 else {
+        panic!("{items:?}");
+    };
+    assert_eq!(at_rest.wake(), state);
+    assert_eq!(&at_rest.vector, state.vector());
+    let extent = Extent {
+        names: state.remembered_names(),
+        writers: state.vector().entries().len(),
+        secrets: state.secrets().states().len(),
+        weight: state.weight(),
+    };
+    assert_eq!(at_rest.extent, extent);
+    assert_eq!(at_rest.expiry, state.expiry());
+    let mut bytes = Vec::new();
+    put_resting(&state, &mut Writer(&mut bytes));
+    assert_eq!(*at_rest.bytes, bytes);
 }
 
 /// Nodes of two releases must agree on every byte. A changed message is a new variant.
@@ -223,11 +259,14 @@ fn dishonest_states_are_malformed() {
         ("long name", long_name),
         ("too many", too_many),
     ] {
-        let message = Message::Supply {
-            items: vec![(key(1), Item::Full(Box::new(state)))],
+        let items = vec![(key(1), Item::Full(Box::new(state)))];
+        let answer = Message::Answer {
+            items: items.clone(),
         };
-        let decoded = Message::decode(&encode(&message), NOW_MS, &LIMITS);
-        assert!(decoded.is_err(), "{defect}: {decoded:?}");
+        for message in [answer, Message::Supply { items }] {
+            let decoded = Message::decode(&encode(&message), NOW_MS, &LIMITS);
+            assert!(decoded.is_err(), "{defect}: {decoded:?}");
+        }
     }
 }
 
@@ -327,7 +366,7 @@ fn items_that_grow_too_much_when_decoded_are_malformed() {
             .map(|number| (name(number), slot.clone()))
             .collect();
         let state = SessionState::from_parts(parts);
-        Message::Supply {
+        Message::Answer {
             items: vec![(key(1), Item::Full(Box::new(state)))],
         }
     };
@@ -340,7 +379,7 @@ fn items_that_grow_too_much_when_decoded_are_malformed() {
             "{names} names, {} bytes",
             bytes.len()
         );
-        if let Ok(Message::Supply { items }) = decoded {
+        if let Ok(Message::Answer { items }) = decoded {
             let memory: usize = items.iter().map(|(_, item)| item.memory()).sum();
             assert!(memory <= 8 * bytes.len() + 1024 * 1024);
         }

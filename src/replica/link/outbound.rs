@@ -275,6 +275,7 @@ pub(super) fn weight(item: &Item) -> usize {
     ITEM_OVERHEAD
         + match item {
             Item::Full(state) => state.weight(),
+            Item::AtRest(state) => state.extent.weight,
             Item::Delta(delta) => delta
                 .slots
                 .iter()

@@ -382,7 +382,7 @@ fn states(replica: &Replica, keys: &mut VecDeque<Locator>, now: Now) -> Vec<(Loc
     while bytes <= CHUNK_BYTES
         && let Some(key) = keys.pop_front()
     {
-        let item = replica.store().full(&key, now);
+        let item = replica.store().whole(&key, now);
         if item != Item::Absent {
             bytes += weight(&item);
             items.push((key, item));
