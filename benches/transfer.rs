@@ -23,7 +23,15 @@ fn main() {
     let held = resident().saturating_sub(before);
     assert_eq!(received as u64, sessions);
     println!("a node that got them: {} bytes each", held / sessions);
+    let full = resident();
+    let start = processor_nanos();
+    transfer.idle(100);
+    let idle = (processor_nanos() - start) / 10;
+    assert_eq!(transfer.expire(), 0);
+    let given_back = full.saturating_sub(resident());
     println!("transfer: {nanos} ns of one processor each, for both nodes; {bytes} bytes");
+    println!("a node that idles: {idle} ns of a processor each second");
+    println!("when all have expired: {given_back} of {full} bytes are given back");
 }
 
 /// Bytes of this process in memory, zero where the system does not tell.

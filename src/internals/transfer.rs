@@ -8,6 +8,7 @@ use super::{FullStore, NOW, READER};
 use crate::{
     config::{Limits, Shape},
     replica::{Link, LinkOptions, Replica},
+    session::{BootId, Now},
     wire::{DecodeLimits, FrameCodec, Message},
 };
 
@@ -51,10 +52,33 @@ impl Transfer {
         }
         (self.joiner.replica.store().sessions(), sent)
     }
+
+    /// What an idle node does in so many tenths of a second.
+    pub fn idle(&self, ticks: u64) {
+        for tick in 0..ticks {
+            self.joiner.replica.sweep(later(60_000 + 100 * tick), false);
+        }
+    }
+
+    /// Lets the sessions of both nodes expire. Returns how many are left.
+    pub fn expire(&self) -> usize {
+        let ends = [&self.donor, &self.joiner].map(|end| {
+            end.replica.sweep(later(24 * 60 * 60 * 1000), false);
+            end.replica.store().sessions()
+        });
+        ends.iter().sum()
+    }
+}
+
+fn later(ms: u64) -> Now {
+    Now {
+        mono_ms: NOW.mono_ms + ms,
+        ..NOW
+    }
 }
 
 impl End {
-    fn new(replica: Replica, peer: crate::session::BootId) -> Self {
+    fn new(replica: Replica, peer: BootId) -> Self {
         let options = LinkOptions {
             heartbeat_ms: 500,
             ack_timeout_ms: 3_000,
