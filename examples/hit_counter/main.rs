@@ -33,10 +33,15 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
+use mimalloc::MiMalloc;
 use tokio::runtime::Builder;
 use tracing_subscriber::EnvFilter;
 
 use crate::{node::NodeArgs, scenario::ScenarioArgs};
+
+/// Gives memory back when sessions are gone, which not every system's own allocator does.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
