@@ -150,10 +150,10 @@ mod tests {
             let mut shelf = Shelf::new(4);
             let mut map = BTreeMap::new();
             for (number, (key, stays)) in steps.into_iter().enumerate() {
-                if !map.contains_key(&key) {
+                map.entry(key).or_insert_with(|| {
                     shelf.insert(key, number);
-                    map.insert(key, number);
-                }
+                    number
+                });
                 if !stays {
                     prop_assert_eq!(shelf.remove(&key), map.remove(&key));
                 }

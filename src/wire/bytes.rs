@@ -30,19 +30,21 @@ impl<'a> Reader<'a> {
         Ok(*byte)
     }
 
+    #[inline]
     pub(crate) fn u64(&mut self) -> Result<u64, Malformed> {
+        let mut rest = self.0.iter();
         let mut value = 0;
         for shift in (0..u64::BITS).step_by(7) {
-            let byte = self.byte()?;
+            let byte = *rest.next().ok_or(SHORT)?;
             let bits = u64::from(byte & 0x7f);
+            // The tenth byte has room for the highest bit alone.
+            if shift == 63 && bits > 1 {
+                return Err(LARGE);
+            }
             value |= bits.wrapping_shl(shift);
             if byte < 0x80 {
-                // The tenth byte has room for the highest bit alone.
-                return if shift == 63 && bits > 1 {
-                    Err(LARGE)
-                } else {
-                    Ok(value)
-                };
+                self.0 = rest.as_slice();
+                return Ok(value);
             }
         }
         Err(LARGE)
