@@ -95,34 +95,29 @@ impl Shard {
     pub(super) fn live(&mut self, key: &Locator) -> Option<&mut Live> {
         let digest = self.digest_of(key);
         let place = self.live[digest].get_mut(key)?;
-        if let Held::Resting(resting) = &place.held {
-            place.held = Held::Awake(Box::new(resting.wake(self.boot)));
-            self.awake.push(*key);
-        }
-        match &mut place.held {
-            Held::Awake(live) => Some(live),
-            Held::Resting(_) => None,
-        }
+        place.held.wake(key, self.boot, &mut self.awake)
     }
 
     /// The session, to be written. One that this node has not written for so long that its origin
     /// may be forgotten soon gets another; what the former one has not shipped goes with the next
     /// full state.
     pub(super) fn live_to_write(&mut self, key: &Locator, now: Now) -> Option<&mut Live> {
-        let epoch = self.drops.wrapping_add(1);
-        let live = self.live(key)?;
-        let next = live.state.next_stamp(now);
+        let digest = self.digest_of(key);
+        let place = self.live[digest].get_mut(key)?;
+        let live = place.held.wake(key, self.boot, &mut self.awake)?;
+        if live.written == Stamp::ZERO {
+            return Some(live);
+        }
         let half = live.state.birth().memory_ms() / 2;
-        let renewed =
-            next.filter(|next| live.written != Stamp::ZERO && live.written < next.earlier(half));
-        if let Some(next) = renewed {
-            live.own.epoch = epoch;
+        let next = live.state.next_stamp(now);
+        if let Some(next) = next.filter(|next| live.written < next.earlier(half)) {
+            self.drops = self.drops.wrapping_add(1);
+            live.own.epoch = self.drops;
             live.logged = Stamp::ZERO;
             live.written = Stamp::ZERO;
             live.lost = next;
-            self.drops = epoch;
         }
-        self.live(key)
+        Some(live)
     }
 
     /// Sessions and tombstones beside which `key` would be listed.
@@ -351,6 +346,18 @@ impl Shard {
 }
 
 impl Held {
+    /// What is held, awake; `awake` gets the key of what has just woken.
+    fn wake(&mut self, key: &Locator, boot: BootId, awake: &mut Vec<Locator>) -> Option<&mut Live> {
+        if let Self::Resting(resting) = self {
+            *self = Self::Awake(Box::new(resting.wake(boot)));
+            awake.push(*key);
+        }
+        match self {
+            Self::Awake(live) => Some(live),
+            Self::Resting(_) => None,
+        }
+    }
+
     fn view(&self, boot: BootId) -> Cow<'_, Live> {
         match self {
             Self::Awake(live) => Cow::Borrowed(live),
