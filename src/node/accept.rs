@@ -57,7 +57,7 @@ async fn receive(node: Arc<Node>, io: BoxIo, remote: SocketAddr, slot: Slot) {
             }
             Err(error) => {
                 node.log_stranger(remote, &error);
-                if !error.is_of_a_node() {
+                if !error.is_of_a_node() && !node.has_proven(&error) {
                     sleep(PENALTY).await;
                 }
             }
@@ -95,6 +95,13 @@ async fn greet(
 }
 
 impl Node {
+    /// Whether what is refused has proven that it belongs to the cluster.
+    fn has_proven(&self, refused: &HandshakeError) -> bool {
+        let judged =
+            matches!(refused, HandshakeError::Refused(refusal) if *refusal != Refusal::NotNamed);
+        judged && self.guard.authenticates()
+    }
+
     fn log_stranger(&self, remote: SocketAddr, error: &HandshakeError) {
         match error {
             // Both ends dialled, or this node dialled itself: nothing to worry about.
