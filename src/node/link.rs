@@ -241,7 +241,7 @@ fn fill(
 }
 
 /// About what leaves in one write, and what is read at once.
-const BATCH_BYTES: usize = 64 * 1024;
+const BATCH_BYTES: usize = 16 * 1024;
 /// A buffer that a long message has grown beyond this is given back.
 const KEEP_BYTES: usize = 1024 * 1024;
 /// How long the socket of a link that another has replaced stays open.

@@ -287,7 +287,7 @@ pub(super) fn weight(item: &Item) -> usize {
 
 const ITEM_OVERHEAD: usize = 64;
 /// Bytes of one message's items, about; a single session may be larger.
-pub(super) const CHUNK_BYTES: usize = if cfg!(test) { 1024 } else { 64 * 1024 };
+pub(super) const CHUNK_BYTES: usize = if cfg!(test) { 1024 } else { 16 * 1024 };
 /// Records of one batch. Tests want many batches.
 const BATCH_RECORDS: usize = if cfg!(test) { 4 } else { 512 };
 /// Records sent and not acknowledged at most; further ones wait in the log.

@@ -303,12 +303,7 @@ impl Repair {
 
     fn poll_states(&mut self, replica: &Replica, now: Now) -> Option<Message> {
         let complete = self.complete || self.answering.front().is_some_and(|front| front.complete);
-        let may_send = if complete {
-            self.in_flight < JOIN_WINDOW
-        } else {
-            self.in_flight < BACKGROUND_WINDOW && self.budget > 0
-        };
-        if !may_send {
+        if self.in_flight >= WINDOW || !(complete || self.budget > 0) {
             return None;
         }
         if !self.supply.is_empty() {
@@ -395,9 +390,7 @@ fn states(replica: &Replica, keys: &mut VecDeque<Locator>, now: Now) -> Vec<(Loc
 const LISTINGS: usize = 64;
 /// Keys of listings under way, beyond which no further shard is listed.
 const LISTED_KEYS: usize = 64 * 1024;
-/// Bytes of a complete round that the peer has not merged yet.
-const JOIN_WINDOW: u64 = 4 * 1024 * 1024;
-/// The same for background repair.
-const BACKGROUND_WINDOW: u64 = 256 * 1024;
+/// Bytes that the peer has not merged yet. What requests wait for stands behind them.
+const WINDOW: u64 = 256 * 1024;
 /// Background repair's share of a link per 100 ms: about 16 MB a second.
 const BACKGROUND_BYTES_PER_TICK: u64 = 1_600_000;
