@@ -308,7 +308,8 @@ impl Node {
     ///
     /// Beyond 65 536 keys at once nobody is asked: a flood of made-up ids must not grow queues.
     pub(crate) async fn fetch(&self, key: Locator) {
-        let nobody = || self.live_links().is_empty() && self.others() == Others::None;
+        // In this order: a peer that is met in between has left the one and is in the other.
+        let nobody = || self.others() == Others::None && self.live_links().is_empty();
         if !self.awaits_transfer() || nobody() {
             return;
         }
@@ -367,11 +368,13 @@ impl Node {
                     continue;
                 }
             }
+            // Before the links: a peer that is met in between is no longer expected, but linked.
+            let others = self.others();
             let links = self.live_links();
             let now = self.now();
             let expected = |link: &&Arc<PeerLink>| self.fetches.owing.ask(link.id, now);
             let ids = links.iter().filter(expected).map(|link| link.id);
-            match self.fetches.step(waiting, ids, self.others()) {
+            match self.fetches.step(waiting, ids, others) {
                 Step::Ask(question) => {
                     self.counters.lookups.fetch_add(1, Ordering::Relaxed);
                     for link in links.iter() {
