@@ -18,15 +18,13 @@ mod state;
 mod token;
 mod version;
 
-#[cfg(test)]
-pub(crate) use self::stamp::KEPT_ORIGINS;
 pub(crate) use self::{
     attribute::{Content, Count, Counter, MAX_NAME_LENGTH, Slot, WrongKind, counts_are_sorted},
     id::{CookieValue, Locator, Secret, SecretHash},
     item::{AtRest, CreatedMs, Delta, Extent, Item, Tombstone},
     mutant::Mutant,
     secrets::{Presented, SecretState, Secrets},
-    stamp::{BootId, Horizon, Now, Origin, Stamp, Tag, Vector},
+    stamp::{BootId, Horizon, KEPT_ORIGINS, Now, Origin, Stamp, Tag, Vector},
     state::{Birth, MAX_CONTEXT_LENGTH, SLOT_OVERHEAD, SessionParts, SessionState},
     token::{Token, TokenKey},
     version::{destroyed_version, live_version},

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Content, Counter, CreatedMs, Horizon, Locator, Now, Origin, Route, SecretHash, Secrets, Slot,
-    Stamp, Tag, Tombstone, Vector, WrongKind,
+    Content, Counter, CreatedMs, Horizon, KEPT_ORIGINS, Locator, Now, Origin, Route, SecretHash,
+    Secrets, Slot, Stamp, Tag, Tombstone, Vector, WrongKind,
 };
 use crate::config::Expiry;
 
@@ -286,7 +286,21 @@ impl SessionState {
 
     /// [Settles](Self::settle) a copy that is joined with no other.
     pub(crate) fn settle_alone(&mut self, own: Origin) -> Stamp {
+        if !self.remembers_the_past() {
+            return Stamp::ZERO;
+        }
         self.settle(self.horizon(), own)
+    }
+
+    /// Whether [`settle`](Self::settle) could find something to forget: nearly no session has it.
+    fn remembers_the_past(&self) -> bool {
+        self.vector.entries().len() >= KEPT_ORIGINS
+            || self
+                .secrets
+                .states()
+                .iter()
+                .any(|state| state.dead_at_ms.is_some())
+            || self.slots.iter().any(|(_, slot)| !slot.is_live())
     }
 
     pub(super) fn position(&self, name: &str) -> Result<usize, usize> {
