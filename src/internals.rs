@@ -170,8 +170,7 @@ impl FullStore {
             let value = Arc::from(&*value);
             assert!(store.write(&key, |writer| writer.set(ATTRIBUTE, value)));
             assert!(store.write(&key, |writer| writer.add(COUNTER, 1).map(drop)));
-            store.replica.commit(&key, NOW);
-            store.replica.store().release(&key, Shipping::Now, NOW);
+            store.replica.end(&key, Shipping::Now, NOW);
         }
         store.replica.sweep(later(sessions), false);
         store

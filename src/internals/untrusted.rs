@@ -287,8 +287,7 @@ fn create(replica: &Replica, key: Locator) {
         writer.add(COUNTER, 1).map(drop)
     });
     written.expect("it was just created, and is small");
-    replica.commit(&key, NOW);
-    store.release(&key, Shipping::Now, NOW);
+    replica.end(&key, Shipping::Now, NOW);
 }
 
 const LIVE: Locator = Locator::from_random([1; 16]);

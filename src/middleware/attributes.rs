@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Serialize, de::DeserializeOwned};
+use smallvec::SmallVec;
 
 use super::session::Session;
 use crate::{
@@ -236,12 +237,14 @@ fn decode<T: DeserializeOwned>(name: &str, seen: &Seen) -> Result<Option<T>, Ses
 }
 
 fn encode<T: Serialize>(name: &str, value: &T) -> Result<Arc<[u8]>, SessionError> {
-    serde_json::to_vec(value)
-        .map(Arc::from)
-        .map_err(|source| SessionError::Encode {
+    let mut bytes = SmallVec::<[u8; USUAL_BYTES]>::new();
+    match serde_json::to_writer(&mut bytes, value) {
+        Ok(()) => Ok(Arc::from(bytes.as_slice())),
+        Err(source) => Err(SessionError::Encode {
             name: name.into(),
             source,
-        })
+        }),
+    }
 }
 
 fn check_name(name: &str) -> Result<(), SessionError> {
@@ -257,3 +260,6 @@ fn wrong_kind(name: &str, kind: WrongKind) -> SessionError {
         is_counter: kind.is_counter,
     }
 }
+
+/// Most values are so short, and are written without a buffer from the heap.
+const USUAL_BYTES: usize = 256;

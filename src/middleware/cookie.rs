@@ -258,7 +258,7 @@ fn values_of<'a>(name: &'a str, field: &'a HeaderValue) -> impl Iterator<Item = 
         let behind = rest.strip_prefix(name.as_bytes())?;
         let value = behind.trim_ascii_start().strip_prefix(b"=")?;
         let end = memchr(b';', value).unwrap_or(value.len());
-        str::from_utf8(&value[..end]).ok().map(str::trim)
+        str::from_utf8(value[..end].trim_ascii()).ok()
     })
 }
 

@@ -1,6 +1,9 @@
 //! How a request ends: shipped, acknowledged, and told to the client.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use http::HeaderValue;
 
@@ -30,6 +33,27 @@ impl Visit {
     pub(super) fn end(&self) -> Option<AckWait> {
         let position = self.close();
         (position != 0).then(|| self.node().acknowledged(position, self.app.ack))
+    }
+
+    /// [Ends](Self::end) a request of which nobody has a handle any more, so that shipping and the
+    /// end of use are one step.
+    pub(super) fn end_alone(&mut self) -> Option<AckWait> {
+        let position = self.release_all();
+        (position != 0).then(|| self.node().acknowledged(position, self.app.ack))
+    }
+
+    /// Ships what has been written, and uses the sessions no more. Returns as [`Visit::commit`] does.
+    fn release_all(&mut self) -> u64 {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        state.head_sent = true;
+        if std::mem::replace(&mut state.released, true) {
+            return 0;
+        }
+        let keys = state.keys();
+        let (node, shipping) = (self.app.node(), self.shipping);
+        keys.map(|key| node.release(&key, shipping))
+            .max()
+            .unwrap_or(0)
     }
 
     /// Ships what has been written so far. Returns the log position to wait for, 0 for none.
@@ -86,10 +110,6 @@ impl Visit {
 /// that write by write, unless the inner service panicked before it returned its future.
 impl Drop for Visit {
     fn drop(&mut self) {
-        self.close();
-        let keys = self.state().keys();
-        for key in keys {
-            self.node().release(&key, self.shipping);
-        }
+        self.release_all();
     }
 }

@@ -61,8 +61,7 @@ where
             let answer = ready!(inner.poll(cx));
             drop(on_panic);
             this.inner.set(None);
-            let request = this.request.as_ref();
-            if let Some(mut wait) = request.and_then(|request| request.0.end())
+            if let Some(mut wait) = this.request.as_mut().and_then(ShipOnDrop::end)
                 && Pin::new(&mut wait).poll(cx).is_pending()
             {
                 *this.answer = Some(answer);
@@ -99,6 +98,16 @@ impl<F: Future> fmt::Debug for ResponseFuture<F> {
 
 /// A request under way. Whatever ends it, its writes are shipped.
 struct ShipOnDrop(Arc<Visit>);
+
+impl ShipOnDrop {
+    fn end(&mut self) -> Option<AckWait> {
+        match Arc::get_mut(&mut self.0) {
+            Some(visit) => visit.end_alone(),
+            // A streamed body or a task goes on using the session.
+            None => self.0.end(),
+        }
+    }
+}
 
 impl Drop for ShipOnDrop {
     fn drop(&mut self) {

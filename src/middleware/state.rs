@@ -10,6 +10,8 @@ pub(super) struct State {
     pub(super) phase: Phase,
     /// Whether it is too late for a cookie.
     pub(super) head_sent: bool,
+    /// Whether the sessions are used no more.
+    pub(super) released: bool,
     /// What `set_expiry` asked for before there was a session.
     pub(super) expiry: Option<Expiry>,
     pub(super) cookie: Outgoing,

@@ -31,7 +31,7 @@ pub(super) struct Visit {
     pub(super) loaded_ms: AtomicU64,
     /// Guards which session the request works on, so that its handles create and destroy it once.
     /// Taken before the store's locks, never across an await.
-    state: Mutex<State>,
+    pub(super) state: Mutex<State>,
 }
 
 impl Visit {

@@ -4,11 +4,13 @@
 //! link that closes is removed at once; both release whoever waits for it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
 };
+
+use slab::Slab;
 
 use super::peer::LinkId;
 use crate::{config::Ack, replica::LinkAcks, wire::message::Position};
@@ -94,22 +96,31 @@ enum State {
     },
 }
 
-/// Where a waiter stands: the queue of its kind, by position, then by number.
+/// Where a waiter stands: the queue of its kind, the position in it, and its slot on the board.
 #[derive(Clone, Copy, Debug)]
 struct Place {
     ack: Ack,
-    key: (Position, u64),
+    position: Position,
+    slot: usize,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     links: BTreeMap<LinkId, LinkAcks>,
-    next: u64,
-    for_all: BTreeMap<(Position, u64), Waker>,
-    for_one: BTreeMap<(Position, u64), Waker>,
-    /// Results that were not picked up yet, by number: kept, so that a link which comes up between
-    /// the wake-up and the poll does not prolong the wait.
-    done: BTreeMap<u64, usize>,
+    /// Positions that somebody waits for, ascending, with the waiter's slot. Nearly all come in that
+    /// order and go in it.
+    for_all: VecDeque<(Position, usize)>,
+    for_one: VecDeque<(Position, usize)>,
+    /// A slot for each future that has not got its result.
+    waiters: Slab<Waiter>,
+}
+
+#[derive(Debug)]
+enum Waiter {
+    Queued(Waker),
+    /// Kept until it is picked up, so that a link which comes up between the wake-up and the poll
+    /// does not prolong the wait.
+    Over(usize),
 }
 
 impl Inner {
@@ -132,35 +143,72 @@ impl Inner {
         position <= self.floor() || (ack == Ack::One && self.holders(position) > 0)
     }
 
-    fn queue(&mut self, ack: Ack) -> &mut BTreeMap<(Position, u64), Waker> {
+    fn queue(&mut self, ack: Ack) -> &mut VecDeque<(Position, usize)> {
         match ack {
             Ack::One => &mut self.for_one,
             Ack::None | Ack::All => &mut self.for_all,
         }
     }
 
+    fn enqueue(&mut self, position: Position, ack: Ack, waker: Waker) -> Place {
+        let slot = self.waiters.insert(Waiter::Queued(waker));
+        let queue = self.queue(ack);
+        let at = match queue.back() {
+            Some(last) if last.0 > position => queue.partition_point(|entry| entry.0 <= position),
+            _ => queue.len(),
+        };
+        queue.insert(at, (position, slot));
+        Place {
+            ack,
+            position,
+            slot,
+        }
+    }
+
+    fn forget(&mut self, place: Place) {
+        if let Waiter::Over(_) = self.waiters.remove(place.slot) {
+            return;
+        }
+        let queue = self.queue(place.ack);
+        let first = queue.partition_point(|entry| entry.0 < place.position);
+        let mut behind = queue.range(first..);
+        if let Some(at) = behind.position(|entry| entry.1 == place.slot) {
+            queue.remove(first + at);
+        }
+    }
+
     fn release(&mut self) -> Released {
         let mut wakers = Vec::new();
         let floor = self.floor();
-        while let Some(first) = self.for_all.first_entry()
-            && first.key().0 <= floor
+        while let Some(&(position, slot)) = self.for_all.front()
+            && position <= floor
         {
-            let ((position, number), waker) = first.remove_entry();
-            self.done.insert(number, self.holders(position));
-            wakers.push(waker);
+            self.for_all.pop_front();
+            wakers.extend(self.end(position, slot));
         }
         let held = self.links.values().map(|acks| acks.acked).max();
         let last = floor.max(held.unwrap_or(0));
-        let candidates = self.for_one.range(..=(last, u64::MAX));
-        let over: Vec<(Position, u64)> = candidates
-            .map(|(key, _)| *key)
-            .filter(|key| self.is_over(key.0, Ack::One))
-            .collect();
-        for key in over {
-            self.done.insert(key.1, self.holders(key.0));
-            wakers.extend(self.for_one.remove(&key));
+        let mut at = 0;
+        while let Some(&(position, slot)) = self.for_one.get(at)
+            && position <= last
+        {
+            if self.is_over(position, Ack::One) {
+                self.for_one.remove(at);
+                wakers.extend(self.end(position, slot));
+            } else {
+                at += 1;
+            }
         }
         Released(wakers)
+    }
+
+    /// Whom to wake, now that the wait is over.
+    fn end(&mut self, position: Position, slot: usize) -> Option<Waker> {
+        let over = Waiter::Over(self.holders(position));
+        match std::mem::replace(self.waiters.get_mut(slot)?, over) {
+            Waiter::Queued(waker) => Some(waker),
+            Waiter::Over(_) => None,
+        }
     }
 }
 
@@ -182,23 +230,26 @@ impl Future for AckWait {
                     self.0 = State::Done(holders);
                     return Poll::Ready(holders);
                 }
-                let key = (*position, inner.next);
-                inner.next = inner.next.wrapping_add(1);
-                inner.queue(*ack).insert(key, cx.waker().clone());
+                let place = inner.enqueue(*position, *ack, cx.waker().clone());
                 drop(inner);
-                (Arc::clone(board), Place { ack: *ack, key })
+                (Arc::clone(board), place)
             }
             State::Waiting { board, place } => {
                 let mut inner = board.lock();
-                if let Some(holders) = inner.done.remove(&place.key.1) {
-                    drop(inner);
-                    self.0 = State::Done(holders);
-                    return Poll::Ready(holders);
+                let slot = place.slot;
+                match &mut inner.waiters[slot] {
+                    Waiter::Queued(waker) => {
+                        waker.clone_from(cx.waker());
+                        return Poll::Pending;
+                    }
+                    Waiter::Over(holders) => {
+                        let holders = *holders;
+                        inner.waiters.remove(slot);
+                        drop(inner);
+                        self.0 = State::Done(holders);
+                        return Poll::Ready(holders);
+                    }
                 }
-                if let Some(waker) = inner.queue(place.ack).get_mut(&place.key) {
-                    waker.clone_from(cx.waker());
-                }
-                return Poll::Pending;
             }
         };
         self.0 = State::Waiting { board, place };
@@ -209,9 +260,7 @@ impl Future for AckWait {
 impl Drop for AckWait {
     fn drop(&mut self) {
         if let State::Waiting { board, place } = &self.0 {
-            let mut inner = board.lock();
-            inner.queue(place.ack).remove(&place.key);
-            inner.done.remove(&place.key.1);
+            board.lock().forget(*place);
         }
     }
 }
@@ -356,6 +405,6 @@ mod tests {
             board.set(LinkId(1), acks(0, 3)).wake();
         }
         let inner = board.lock();
-        assert!(inner.for_all.is_empty() && inner.for_one.is_empty() && inner.done.is_empty());
+        assert!(inner.for_all.is_empty() && inner.for_one.is_empty() && inner.waiters.is_empty());
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Node;
 use crate::{
-    replica::{Change, Opened, Shipping, What, Writer},
+    replica::{Change, Opened, Replica, Shipping, What, Writer},
     session::{Birth, CookieValue, Locator, Now, Secret, SessionError, SessionState},
 };
 
@@ -90,19 +90,21 @@ impl Node {
 
     /// Ships the session's changes. Returns the log position to wait for, 0 for none.
     pub(crate) fn commit(&self, key: &Locator) -> u64 {
+        self.ship(|replica, now| replica.commit(key, now))
+    }
+
+    /// [Ships](Self::commit) for one holder that is done. Use up to now is told to peers, unless the
+    /// request was filtered.
+    pub(crate) fn release(&self, key: &Locator, shipping: Shipping) -> u64 {
+        self.ship(|replica, now| replica.end(key, shipping, now))
+    }
+
+    fn ship(&self, commit: impl FnOnce(&Replica, Now) -> u64) -> u64 {
         let before = self.replica().head();
-        let position = self.replica().commit(key, self.now());
+        let position = commit(self.replica(), self.now());
         if self.replica().head() != before {
             self.wake_links();
         }
         position
-    }
-
-    /// One holder less. Use up to now is told to peers, unless the request was filtered.
-    pub(crate) fn release(&self, key: &Locator, shipping: Shipping) {
-        let store = self.replica().store();
-        if store.release(key, shipping, self.now()) {
-            self.commit(key);
-        }
     }
 }

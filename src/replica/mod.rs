@@ -35,7 +35,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use siphasher::sip::SipHasher13;
+use twox_hash::xxhash3_64;
 
 pub(crate) use self::{
     change::{Change, What},
@@ -107,6 +107,11 @@ impl Replica {
         self.store.commit(key, &self.log, now)
     }
 
+    /// [Commits](Self::commit) for a request or handle that uses the session no more.
+    pub(crate) fn end(&self, key: &Locator, shipping: Shipping, now: Now) -> Position {
+        self.store.end(key, shipping, &self.log, now)
+    }
+
     /// Drops what has expired and tells peers of what is still in use. Call it every 100 ms.
     /// Returns the sessions that expired here, when asked to `collect` them.
     pub(crate) fn sweep(&self, now: Now, collect: bool) -> Vec<Change> {
@@ -135,7 +140,7 @@ impl Replica {
         {
             return root;
         }
-        let mut hasher = SipHasher13::new();
+        let mut hasher = xxhash3_64::Hasher::new();
         for digest in self.store.digests() {
             hasher.write(&digest.to_le_bytes());
         }

@@ -98,26 +98,35 @@ impl Shard {
         place.held.wake(key, self.boot, &mut self.awake)
     }
 
-    /// The session, to be written. One that this node has not written for so long that its origin
-    /// may be forgotten soon gets another; what the former one has not shipped goes with the next
-    /// full state.
-    pub(super) fn live_to_write(&mut self, key: &Locator, now: Now) -> Option<&mut Live> {
+    /// Hands the session to `write`, which says whether it changed it. One that this node has not
+    /// written for so long that its origin may be forgotten soon gets another; what the former one
+    /// has not shipped goes with the next full state.
+    pub(super) fn write<R>(
+        &mut self,
+        key: &Locator,
+        now: Now,
+        write: impl FnOnce(&mut Live) -> (bool, R),
+    ) -> Option<R> {
         let digest = self.digest_of(key);
         let place = self.live[digest].get_mut(key)?;
         let live = place.held.wake(key, self.boot, &mut self.awake)?;
-        if live.written == Stamp::ZERO {
-            return Some(live);
+        if live.written != Stamp::ZERO {
+            let half = live.state.birth().memory_ms() / 2;
+            let next = live.state.next_stamp(now);
+            if let Some(next) = next.filter(|next| live.written < next.earlier(half)) {
+                self.drops = self.drops.wrapping_add(1);
+                live.own.epoch = self.drops;
+                live.logged = Stamp::ZERO;
+                live.written = Stamp::ZERO;
+                live.lost = next;
+            }
         }
-        let half = live.state.birth().memory_ms() / 2;
-        let next = live.state.next_stamp(now);
-        if let Some(next) = next.filter(|next| live.written < next.earlier(half)) {
-            self.drops = self.drops.wrapping_add(1);
-            live.own.epoch = self.drops;
-            live.logged = Stamp::ZERO;
-            live.written = Stamp::ZERO;
-            live.lost = next;
+        let (changed, result) = write(live);
+        if changed {
+            let (sum, look) = (&mut self.digests[digest], &mut self.looks[digest]);
+            place.settle(key, sum, look, now);
         }
-        Some(live)
+        Some(result)
     }
 
     /// Sessions and tombstones beside which `key` would be listed.
@@ -169,15 +178,8 @@ impl Shard {
         let Some(place) = self.live[digest].get_mut(key) else {
             return;
         };
-        let Held::Awake(live) = &mut place.held else {
-            return;
-        };
-        live.changed_ms = now.mono_ms;
-        let version = live.version(key);
-        self.digests[digest] ^= place.version ^ version;
-        place.version = version;
-        place.due = place.due.min(tick(live.next_check()));
-        self.looks[digest] = self.looks[digest].min(place.due);
+        let (sum, look) = (&mut self.digests[digest], &mut self.looks[digest]);
+        place.settle(key, sum, look, now);
     }
 
     /// Turns a live session into a tombstone, or adds what is known of one. Returns the birth of
@@ -342,6 +344,21 @@ impl Shard {
         };
         place.held = Held::Resting(resting);
         true
+    }
+}
+
+impl Place {
+    /// Brings version, digest and schedule up to date after a change of a session that is awake.
+    fn settle(&mut self, key: &Locator, digest: &mut u64, look: &mut u64, now: Now) {
+        let Held::Awake(live) = &mut self.held else {
+            return;
+        };
+        live.changed_ms = now.mono_ms;
+        let version = live.version(key);
+        *digest ^= self.version ^ version;
+        self.version = version;
+        self.due = self.due.min(tick(live.next_check()));
+        *look = (*look).min(self.due);
     }
 }
 

@@ -108,19 +108,18 @@ impl Store {
         }
     }
 
-    /// One holder less: a request or handle that opened or created the session is done. Whether
-    /// its use should be told to peers by a commit.
-    pub(crate) fn release(&self, key: &Locator, shipping: Shipping, now: Now) -> bool {
+    /// One holder less: a request or handle that opened or created the session is done. What it
+    /// has not shipped, use worth telling included, gets a record. Returns as `commit` does.
+    pub(super) fn end(&self, key: &Locator, shipping: Shipping, log: &Log, now: Now) -> Position {
         let mut shard = self.shard(key);
-        let Some(live) = shard.live(key) else {
-            return false;
-        };
-        live.holders = live.holders.saturating_sub(1);
-        let worth = shipping == Shipping::Now && live.use_at(now);
-        if worth {
-            shard.settle(key, now);
-        }
-        worth
+        release(&mut shard, key, shipping, now);
+        commit(&mut shard, key, log, now)
+    }
+
+    /// One holder less, and nothing shipped.
+    #[cfg(test)]
+    pub(crate) fn release(&self, key: &Locator, shipping: Shipping, now: Now) {
+        release(&mut self.shard(key), key, shipping, now);
     }
 
     /// Creates a session, in use until released.
@@ -176,24 +175,19 @@ impl Store {
         write: impl FnOnce(&mut Writer<'_>) -> Result<R, SessionError>,
     ) -> Result<(R, Vec<Change>), SessionError> {
         let mut shard = self.shard(key);
-        let live = shard
-            .live_to_write(key, now)
-            .ok_or(SessionError::Destroyed)?;
-        let mut writer = Writer::new(live, &self.limits, collect, now);
-        let result = write(&mut writer);
-        let written = writer.finish();
-        if written.any {
-            live.written = live.state.vector().of(live.own);
-            live.dirty |= shipping == Shipping::Now || written.must_ship;
-        }
-        let changes = written
-            .what
-            .into_iter()
-            .map(|what| live.change(key, what))
-            .collect();
-        if written.any {
-            shard.settle(key, now);
-        }
+        let done = shard.write(key, now, |live| {
+            let mut writer = Writer::new(live, &self.limits, collect, now);
+            let result = write(&mut writer);
+            let written = writer.finish();
+            if written.any {
+                live.written = live.state.vector().of(live.own);
+                live.dirty |= shipping == Shipping::Now || written.must_ship;
+            }
+            let changes = written.what.into_iter();
+            let changes = changes.map(|what| live.change(key, what)).collect();
+            (written.any, (result, changes))
+        });
+        let (result, changes) = done.ok_or(SessionError::Destroyed)?;
         Ok((result?, changes))
     }
 
@@ -215,27 +209,7 @@ impl Store {
     /// Appends a record of what this session has not shipped. Returns the position whose
     /// acknowledgement covers every change made here, 0 for none.
     pub(super) fn commit(&self, key: &Locator, log: &Log, now: Now) -> Position {
-        let mut shard = self.shard(key);
-        if let Some(grave) = shard.grave_mut(key) {
-            if grave.dirty {
-                grave.dirty = false;
-                grave.position = log.append(*key, Stamp::ZERO, false, now);
-            }
-            return grave.position;
-        }
-        let Some(live) = shard.live(key) else {
-            return 0;
-        };
-        if live.dirty || live.touched {
-            let position = log.append(*key, live.logged, live.touched, now);
-            live.logged = live.state.vector().of(live.own);
-            if live.dirty {
-                live.position = position;
-            }
-            live.dirty = false;
-            live.touched = false;
-        }
-        live.position
+        commit(&mut self.shard(key), key, log, now)
     }
 
     /// Keys of live sessions for which `pick` holds.
@@ -303,6 +277,38 @@ impl Store {
     pub(super) fn awake(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).awake()).sum()
     }
+}
+
+fn release(shard: &mut Shard, key: &Locator, shipping: Shipping, now: Now) {
+    if let Some(live) = shard.live(key) {
+        live.holders = live.holders.saturating_sub(1);
+        if shipping == Shipping::Now && live.use_at(now) {
+            shard.settle(key, now);
+        }
+    }
+}
+
+fn commit(shard: &mut Shard, key: &Locator, log: &Log, now: Now) -> Position {
+    if let Some(live) = shard.live(key) {
+        if live.dirty || live.touched {
+            let position = log.append(*key, live.logged, live.touched, now);
+            live.logged = live.state.vector().of(live.own);
+            if live.dirty {
+                live.position = position;
+            }
+            live.dirty = false;
+            live.touched = false;
+        }
+        return live.position;
+    }
+    let Some(grave) = shard.grave_mut(key) else {
+        return 0;
+    };
+    if grave.dirty {
+        grave.dirty = false;
+        grave.position = log.append(*key, Stamp::ZERO, false, now);
+    }
+    grave.position
 }
 
 /// Births, each of them once.

@@ -181,8 +181,7 @@ impl World {
         let replica = &self.nodes[node].replica;
         let store = replica.store();
         if store.open("", &known.key, &known.secret, Shipping::Now, now) == Opened::Alive {
-            store.release(&known.key, Shipping::Now, now);
-            replica.commit(&known.key, now);
+            replica.end(&known.key, Shipping::Now, now);
         }
     }
 
