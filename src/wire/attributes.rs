@@ -41,6 +41,7 @@ pub(super) fn take_slots(
     scale: &Scale<'_>,
     max_names: usize,
     foreign: Foreign,
+    mut named: impl FnMut(&str) -> Arc<str>,
 ) -> Result<Vec<(Arc<str>, Slot)>, Malformed> {
     let mut slots = Vec::with_capacity(from.clone().count()?.min(max_names));
     each_slot(from, scale, max_names, foreign, |name, tag, value| {
@@ -49,9 +50,33 @@ pub(super) fn take_slots(
             Value::Counter(counter) => Content::Counter(counter),
             Value::Removed => Content::Removed,
         };
-        slots.push((name.into(), Slot { tag, content }));
+        slots.push((named(name), Slot { tag, content }));
     })?;
     Ok(slots)
+}
+
+/// The last names of one reader. Sessions of an app have the same ones, and most arrive with writes
+/// of an attribute that the session here has already.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    last: Vec<Arc<str>>,
+    oldest: usize,
+}
+
+impl Names {
+    pub(super) fn shared(&mut self, name: &str) -> Arc<str> {
+        if let Some(known) = self.last.iter().find(|known| ***known == *name) {
+            return Arc::clone(known);
+        }
+        let new = Arc::<str>::from(name);
+        if self.last.len() < FEW {
+            self.last.push(Arc::clone(&new));
+        } else {
+            self.last[self.oldest] = Arc::clone(&new);
+            self.oldest = (self.oldest + 1) % FEW;
+        }
+        new
+    }
 }
 
 /// What a slot holds, as far as it can be had without keeping anything.
@@ -180,3 +205,5 @@ fn take_counts(from: &mut Reader<'_>, scale: &Scale<'_>) -> Result<Vec<Count>, M
 pub(super) const JSON: u8 = 0;
 pub(super) const COUNTER: u8 = 1;
 pub(super) const REMOVED: u8 = 2;
+/// Names that are looked through for each attribute.
+const FEW: usize = 4;

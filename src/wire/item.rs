@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::{
-    attributes::{Foreign, put_slots, take_slots},
+    attributes::{Foreign, Names, put_slots, take_slots},
     bytes::{Reader, UNKNOWN, Writer},
     message::{DecodeLimits, Malformed},
     parts::{
@@ -52,6 +52,7 @@ pub(super) struct Items<'a> {
     pub(super) limits: &'a DecodeLimits,
     pub(super) form: Form,
     pub(super) last_birth: Option<Arc<Birth>>,
+    pub(super) names: Names,
     pub(super) scratch: Vec<u8>,
 }
 
@@ -94,7 +95,10 @@ impl Items<'_> {
             author: Author::Peer,
         };
         // Only a counter may name a foreign write: the reset that its increments follow.
-        let slots = take_slots(from, &scale, self.limits.max_names, Foreign::Counters)?;
+        let (max_names, foreign) = (self.limits.max_names, Foreign::Counters);
+        let slots = take_slots(from, &scale, max_names, foreign, |name| {
+            self.names.shared(name)
+        })?;
         if birth.is_some() {
             // It becomes a session as it is, which must be one that others take from here.
             let foreign = |slot: &Slot| slot.tag != Tag::BOTTOM && slot.tag.origin != origin;
@@ -128,7 +132,10 @@ impl Items<'_> {
             floor: vector.floor(birth.memory_ms()),
             author: Author::Peer,
         };
-        let slots = take_slots(from, &scale, self.limits.max_names, Foreign::No)?;
+        let (max_names, foreign) = (self.limits.max_names, Foreign::No);
+        let slots = take_slots(from, &scale, max_names, foreign, |name| {
+            self.names.shared(name)
+        })?;
         let secrets = take_secrets(from, &scale, self.now_ms, MAX_SECRETS)?;
         let expiry = take_expiry(from, &scale)?;
         Ok(SessionState::from_parts(SessionParts {

@@ -4,19 +4,20 @@ use serde::{Deserialize, Serialize, Serializer, de::Deserializer, ser::Serialize
 use serde_bytes::Bytes;
 
 use super::{
+    attributes::Names,
     bytes::Writer,
     item::{Form, Items, put_item},
     message::{DecodeLimits, Malformed},
 };
 use crate::session::{Item, Locator};
 
-/// Sessions of one message, each in a byte string of its own, so that no more than one is in its
-/// wire form at a time and what they take is counted before the next is decoded.
+/// Sessions of one message, each with its key in a byte string of its own, so that no more than one
+/// is in its wire form at a time and what they take is counted before the next is decoded.
 pub(super) enum WireItems<'a> {
     /// On the way out, with the instant that ages are reckoned at.
     Plain(&'a [(Locator, Item)], u64),
     /// As they came.
-    Packed(Vec<(Locator, &'a Bytes)>),
+    Packed(Vec<&'a Bytes>),
 }
 
 impl Serialize for WireItems<'_> {
@@ -29,8 +30,9 @@ impl Serialize for WireItems<'_> {
         let mut bytes = Vec::new();
         for (key, item) in items {
             bytes.clear();
+            bytes.extend_from_slice(key.bytes());
             put_item(item, now_ms, &mut Writer(&mut bytes));
-            list.serialize_element(&(key, Bytes::new(&bytes)))?;
+            list.serialize_element(Bytes::new(&bytes))?;
         }
         list.end()
     }
@@ -52,21 +54,25 @@ pub(super) fn items_from_wire(
         WireItems::Packed(packed) => packed,
         WireItems::Plain(items, _) => return Ok(items.to_vec()),
     };
-    let length: usize = packed.iter().map(|(_, bytes)| bytes.len()).sum();
+    let length: usize = packed.iter().map(|bytes| bytes.len()).sum();
     let mut room = length.saturating_mul(EXPANSION).saturating_add(ROOM);
     let mut reader = Items {
         now_ms,
         limits,
         form,
         last_birth: None,
+        names: Names::default(),
         scratch: Vec::new(),
     };
     let mut items = Vec::with_capacity(packed.len());
-    for (key, bytes) in packed {
+    for bytes in packed {
+        let (key, bytes) = bytes
+            .split_first_chunk()
+            .ok_or(Malformed("an item without a key"))?;
         let item = reader.take(bytes)?;
         let left = room.checked_sub(item.memory());
         room = left.ok_or(Malformed("items that grow too much when decoded"))?;
-        items.push((key, item));
+        items.push((Locator::from_random(*key), item));
     }
     Ok(items)
 }

@@ -62,7 +62,9 @@ pub(crate) fn take_resting(
         floor: Stamp::ZERO,
         author: Author::This,
     };
-    let slots = take_slots(from, &scale, usize::MAX, Foreign::No)?;
+    let slots = take_slots(from, &scale, usize::MAX, Foreign::No, |name| {
+        Arc::from(name)
+    })?;
     let secrets = take_secrets(from, &scale, LAST_INSTANT, usize::MAX)?;
     let expiry = take_expiry(from, &scale)?;
     Ok(SessionState::from_parts(SessionParts {
