@@ -61,11 +61,11 @@ impl<'a> Writer<'a> {
     }
 
     pub(crate) fn set(&mut self, name: &str, value: Arc<[u8]>) -> Result<(), SessionError> {
-        self.live
-            .state
-            .json(name)
-            .map_err(|kind| wrong_kind(name, kind))?;
-        self.check_room(name, value.len())?;
+        let slot = self.live.state.slot(name);
+        if let Some(Err(kind)) = slot.map(Slot::json) {
+            return Err(wrong_kind(name, kind));
+        }
+        self.check_room(name, slot, value.len())?;
         let tag = self.next_tag()?;
         self.live.state.set(name, value, tag);
         self.changed(name);
@@ -85,10 +85,12 @@ impl<'a> Writer<'a> {
 
     /// The counter's new value.
     pub(crate) fn add(&mut self, name: &str, by: i64) -> Result<i64, SessionError> {
-        let state = &self.live.state;
-        state.count(name).map_err(|kind| wrong_kind(name, kind))?;
-        let held = state.slot(name).map_or(0, Slot::weight);
-        self.check_room(name, held + COUNT_WEIGHT)?;
+        let slot = self.live.state.slot(name);
+        if let Some(Err(kind)) = slot.map(Slot::count) {
+            return Err(wrong_kind(name, kind));
+        }
+        let held = slot.map_or(0, Slot::weight);
+        self.check_room(name, slot, held + COUNT_WEIGHT)?;
         let tag = self.next_tag()?;
         let state = &mut self.live.state;
         state.add(name, by, tag.origin, tag.stamp);
@@ -131,10 +133,14 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Whether `name` may weigh `weight`.
-    fn check_room(&self, name: &str, weight: usize) -> Result<(), SessionError> {
+    /// Whether `name`, which has this slot, may weigh `weight`.
+    fn check_room(
+        &self,
+        name: &str,
+        slot: Option<&Slot>,
+        weight: usize,
+    ) -> Result<(), SessionError> {
         let state = &self.live.state;
-        let slot = state.slot(name);
         if !slot.is_some_and(Slot::is_live) {
             within(
                 "attributes",
