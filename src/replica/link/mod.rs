@@ -3,6 +3,8 @@
 mod event;
 mod inbound;
 mod outbound;
+#[cfg(test)]
+mod pair;
 mod repair;
 
 pub(crate) use self::event::{LinkAcks, LinkEvent, LinkGauges, LinkOptions, Violation};
