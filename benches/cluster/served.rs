@@ -1,9 +1,14 @@
 //! How every server runs: one worker thread, and a line that says where it listens.
 
 use axum::Router;
+use mimalloc::MiMalloc;
 use tokio::{net::TcpListener, runtime::Builder};
 
 use crate::BoxError;
+
+/// That of the example, for all servers alike: it gives back what ended sessions took.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 pub(crate) fn run<F>(server: F) -> Result<(), BoxError>
 where
