@@ -308,9 +308,11 @@ impl Node {
     ///
     /// Beyond 65 536 keys at once nobody is asked: a flood of made-up ids must not grow queues.
     pub(crate) async fn fetch(&self, key: Locator) {
-        // In this order: a peer that is met in between has left the one and is in the other.
-        let nobody = || self.others() == Others::None && self.live_links().is_empty();
-        if !self.awaits_transfer() || nobody() {
+        if !self.awaits_transfer() {
+            return;
+        }
+        let (others, links) = self.whom_to_ask();
+        if others == Others::None && links.is_empty() {
             return;
         }
         let entered = self.fetches.enter(key, Evidence::None, Known::Perhaps);
@@ -368,9 +370,7 @@ impl Node {
                     continue;
                 }
             }
-            // Before the links: a peer that is met in between is no longer expected, but linked.
-            let others = self.others();
-            let links = self.live_links();
+            let (others, links) = self.whom_to_ask();
             let now = self.now();
             let expected = |link: &&Arc<PeerLink>| self.fetches.owing.ask(link.id, now);
             let ids = links.iter().filter(expected).map(|link| link.id);
@@ -419,6 +419,10 @@ impl Node {
         }
     }
 
+    fn whom_to_ask(&self) -> (Others, Arc<[Arc<PeerLink>]>) {
+        look(|| self.others(), || self.live_links())
+    }
+
     fn others(&self) -> Others {
         if self.awaits_transfer() && !self.members().all_tried() {
             Others::Expected
@@ -428,12 +432,21 @@ impl Node {
     }
 }
 
+/// Looks for expected peers before it looks for linked ones. One that is met in between is then
+/// both, and the other way round it would be neither.
+fn look<L>(others: impl FnOnce() -> Others, links: impl FnOnce() -> L) -> (Others, L) {
+    let others = others();
+    (others, links())
+}
+
 const DEADLINE: Duration = Duration::from_millis(500);
 /// Made-up keys at once. Each takes less memory than the request that waits for it.
 const MAX_KEYS: usize = 65_536;
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     const KEY: Locator = Locator::from_random([1; 16]);
@@ -441,6 +454,29 @@ mod tests {
 
     fn step(board: &FetchBoard, waiting: &Waiting<'_>) -> Step {
         board.step(waiting, [LINK].into_iter(), Others::None)
+    }
+
+    #[test]
+    fn peer_that_is_met_while_a_request_looks_whom_to_ask_is_asked() {
+        // After the first look, whichever that is.
+        let is_met = Cell::new(false);
+        let others = || match is_met.replace(true) {
+            false => Others::Expected,
+            true => Others::None,
+        };
+        let links = || match is_met.replace(true) {
+            false => None,
+            true => Some(LINK),
+        };
+        let (others, links) = look(others, links);
+
+        let board = FetchBoard::default();
+        let waiting = board
+            .enter(KEY, Evidence::None, Known::Perhaps)
+            .expect("room");
+        let step = |others| board.step(&waiting, links.into_iter(), others);
+        assert_eq!(step(others), Step::Ask(1));
+        assert_eq!(step(Others::None), Step::Wait, "for its answer");
     }
 
     #[test]
