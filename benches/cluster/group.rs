@@ -1,6 +1,8 @@
 //! Servers that belong together, as processes of their own.
 
-use std::{env::current_exe, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque, env::current_exe, net::SocketAddr, path::Path, sync::Arc, time::Duration,
+};
 
 use serde_json::Value;
 use tokio::process::Command;
@@ -125,6 +127,25 @@ impl Group {
         bytes.collect()
     }
 
+    /// The same once it hardly changes any more: sessions come to rest in the second after their last
+    /// use, and allocators give back what is free when it has been free for a while.
+    pub(crate) async fn settled_bytes(&self) -> Result<Vec<u64>, BoxError> {
+        let mut looks = VecDeque::from([self.resident_bytes()?]);
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let now = self.resident_bytes()?;
+            let is_near = |before: &Vec<u64>| {
+                let mut changes = before.iter().zip(&now);
+                changes.all(|(before, now)| before.abs_diff(*now) <= now / 1000)
+            };
+            if looks.len() == SETTLED_LOOKS && looks.iter().all(is_near) {
+                return Ok(now);
+            }
+            looks.truncate(SETTLED_LOOKS - 1);
+            looks.push_front(now);
+        }
+    }
+
     /// What its nodes have sent each other; `None` if they are no nodes of a cluster.
     pub(crate) async fn sent_bytes(&self) -> Result<Option<Vec<u64>>, BoxError> {
         if self.kind == Kind::Other || self.servers.len() < 2 {
@@ -225,3 +246,6 @@ pub(crate) fn process_id(process: &NodeProcess) -> Result<u32, BoxError> {
 const PAUSE: Duration = Duration::from_millis(100);
 /// Ten minutes.
 const TRIES: u32 = 6000;
+const LOOK: Duration = Duration::from_secs(1);
+/// So far apart are the looks between which memory must not change.
+const SETTLED_LOOKS: usize = 6;

@@ -35,7 +35,7 @@ pub(crate) async fn run(setup: &Setup) -> Result<(), BoxError> {
     let group = Group::cluster(2, setup.links(), &flags).await?;
     let empty = group.resident_bytes()?;
     let mut many = Full::filled(group, sessions).await?;
-    let full = many.group.resident_bytes()?;
+    let full = many.group.settled_bytes().await?;
     print_memory("two nodes", &empty, &full, sessions);
 
     for _ in 0..setup.rounds.get() {
@@ -62,7 +62,7 @@ pub(crate) async fn run(setup: &Setup) -> Result<(), BoxError> {
 
     println!("waiting for the sessions to end, {idle_timeout} s after their last use");
     many.group.until_all_hold(0).await?;
-    let after = many.group.resident_bytes()?;
+    let after = many.group.settled_bytes().await?;
     for ((empty, full), after) in empty.iter().zip(&full).zip(&after) {
         let returned = full.saturating_sub(*after) as f64 / (full - empty) as f64;
         let (full, after) = (full >> 20, after >> 20);
@@ -80,12 +80,17 @@ pub(crate) async fn memory(setup: &Setup, peers: Option<&Peers>) -> Result<(), B
     let cluster = Group::cluster(2, setup.links(), &[]).await?;
     let empty = cluster.resident_bytes()?;
     let full = Full::filled(cluster, sessions).await?;
-    print_memory("two nodes", &empty, &full.group.resident_bytes()?, sessions);
+    print_memory(
+        "two nodes",
+        &empty,
+        &full.group.settled_bytes().await?,
+        sessions,
+    );
     drop(full);
     for (name, group) in peers.iter().flat_map(|peers| peers.groups()) {
         let empty = group.resident_bytes()?;
         group.fill(sessions).await?;
-        print_memory(name, &empty, &group.resident_bytes()?, sessions);
+        print_memory(name, &empty, &group.settled_bytes().await?, sessions);
     }
     Ok(())
 }
