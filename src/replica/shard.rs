@@ -1,11 +1,11 @@
 //! One locked part of the store.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, collections::VecDeque, sync::Arc};
 
 use super::{
     expiry::{end_ms, stale_ms},
     live::{Grave, Live},
-    rest::Resting,
+    rest::{QUIET_MS, Resting},
     shelf::Shelf,
 };
 use crate::session::{
@@ -25,14 +25,20 @@ pub(super) struct Shard {
     drops: u32,
     /// Per digest shard the first tick at which something of it is due, or an earlier one.
     looks: Box<[u64]>,
-    /// Keys of all sessions that are awake, and of some that are not any more.
-    awake: Vec<Locator>,
-    /// When to look again which sessions may rest.
-    next_rest_ms: u64,
+    awake: Awake,
     digest_shift: u32,
 }
 
 /// Where a session is.
+/// Keys of all sessions that are awake, and of some that are not any more, each with the instant
+/// to look at it. The first is the earliest.
+#[derive(Debug, Default)]
+struct Awake {
+    keys: VecDeque<(u64, Locator)>,
+    /// Of the last sweep.
+    now_ms: u64,
+}
+
 #[derive(Debug)]
 struct Place {
     /// The tick at which the session is looked at again.
@@ -48,8 +54,7 @@ enum Held {
 }
 
 impl Shard {
-    /// Shards with a different `number` look for sessions that may rest at different times.
-    pub(super) fn new(boot: BootId, number: usize, digests: usize, digest_shift: u32) -> Self {
+    pub(super) fn new(boot: BootId, digests: usize, digest_shift: u32) -> Self {
         let shared_bits = u32::BITS - digest_shift;
         Self {
             boot,
@@ -58,8 +63,7 @@ impl Shard {
             digests: vec![0; digests].into(),
             drops: 0,
             looks: vec![u64::MAX; digests].into(),
-            awake: Vec::new(),
-            next_rest_ms: number as u64 * 97 % REST_INTERVAL_MS,
+            awake: Awake::default(),
             digest_shift,
         }
     }
@@ -227,7 +231,7 @@ impl Shard {
         self.graves.iter_mut().for_each(Shelf::clear);
         self.digests.fill(0);
         self.looks.fill(u64::MAX);
-        self.awake = Vec::new();
+        self.awake.keys = VecDeque::new();
         self.drops = self.drops.wrapping_add(1);
         (live, graves)
     }
@@ -276,14 +280,15 @@ impl Shard {
 
     /// Puts sessions that nobody has used for a moment to rest.
     pub(super) fn rest(&mut self, now: Now) {
-        if now.mono_ms < self.next_rest_ms {
-            return;
-        }
-        self.next_rest_ms = now.mono_ms + REST_INTERVAL_MS;
         let mut awake = std::mem::take(&mut self.awake);
-        awake.retain(|key| !self.rests(key, now));
-        if awake.capacity() / 4 > awake.len() {
-            awake.shrink_to_fit();
+        awake.now_ms = now.mono_ms;
+        while let Some(key) = awake.pop_due() {
+            if !self.rests(&key, now) {
+                awake.push(key);
+            }
+        }
+        if awake.keys.capacity() / 4 > awake.keys.len() {
+            awake.keys.shrink_to_fit();
         }
         self.awake = awake;
     }
@@ -364,7 +369,7 @@ impl Place {
 
 impl Held {
     /// What is held, awake; `awake` gets the key of what has just woken.
-    fn wake(&mut self, key: &Locator, boot: BootId, awake: &mut Vec<Locator>) -> Option<&mut Live> {
+    fn wake(&mut self, key: &Locator, boot: BootId, awake: &mut Awake) -> Option<&mut Live> {
         if let Self::Resting(resting) = self {
             *self = Self::Awake(Box::new(resting.wake(boot)));
             awake.push(*key);
@@ -380,6 +385,21 @@ impl Held {
             Self::Awake(live) => Cow::Borrowed(live),
             Self::Resting(resting) => Cow::Owned(resting.wake(boot)),
         }
+    }
+}
+
+impl Awake {
+    fn push(&mut self, key: Locator) {
+        self.keys.push_back((self.now_ms + LOOK_AFTER_MS, key));
+    }
+
+    fn pop_due(&mut self) -> Option<Locator> {
+        let (look_ms, key) = *self.keys.front()?;
+        if self.now_ms < look_ms {
+            return None;
+        }
+        self.keys.pop_front();
+        Some(key)
     }
 }
 
@@ -399,5 +419,6 @@ const fn tick(at_ms: u64) -> u64 {
     }
 }
 
-/// How often a shard looks which of its sessions may rest.
-const REST_INTERVAL_MS: u64 = 1000;
+/// When to look whether a session may rest: as soon as it may after one use, however long the last
+/// sweep is ago.
+const LOOK_AFTER_MS: u64 = QUIET_MS + QUIET_MS / 8;

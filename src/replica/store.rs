@@ -68,7 +68,7 @@ impl Store {
             limits,
             max_listed,
             shards: (0..locks)
-                .map(|number| Mutex::new(Shard::new(boot, number, digests, digest_shift)))
+                .map(|_| Mutex::new(Shard::new(boot, digests, digest_shift)))
                 .collect(),
             digests_per_shard: digests,
             lock_shift,
