@@ -1,7 +1,7 @@
 //! The two tasks of an established link: one carries bytes to the decisions, one carries decisions
 //! to bytes.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{future::poll_fn, io, sync::Arc, task::Poll, time::Duration};
 
 use bytes::BytesMut;
 use tokio::{
@@ -197,9 +197,7 @@ async fn write(
         let goodbye = filled.map_err(|error| Ended::Broken(io::Error::other(error)))?;
         if out.is_empty() {
             link.has_something_to_send().await;
-            // Whatever else is ready comes first, so that all changes and acknowledgements of one
-            // turn of the scheduler leave in one write.
-            yield_now().await;
+            gather(&link).await;
             continue;
         }
         sink.write_all(&out).await.map_err(Ended::Broken)?;
@@ -215,6 +213,37 @@ async fn write(
         }
         out.clear();
     }
+}
+
+/// Lets all that is ready come first, so that the changes and acknowledgements of one turn of the
+/// scheduler leave in one write. Where there are several, what sockets have brought meanwhile may
+/// join them; a lone one leaves at once.
+async fn gather(link: &PeerLink) {
+    after_what_is_ready().await;
+    for _ in 0..MOST_LOOKS {
+        if !link.has_more_to_send() {
+            break;
+        }
+        // The runtime looks at its sockets before it goes on with this task ..
+        yield_now().await;
+        // .. and before it goes on with those that these have woken.
+        after_what_is_ready().await;
+    }
+}
+
+/// Goes to the end of the runtime's queue, without a look at its sockets on the way, which would be
+/// a system call.
+async fn after_what_is_ready() {
+    let mut is_queued = false;
+    poll_fn(|cx| {
+        if is_queued {
+            return Poll::Ready(());
+        }
+        is_queued = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Fills one write with what is due, the most urgent first. Whether it ends with the goodbye.
@@ -242,6 +271,8 @@ fn fill(
 
 /// About what leaves in one write, and what is read at once.
 const BATCH_BYTES: usize = 16 * 1024;
+/// A write waits for so many looks at the sockets.
+const MOST_LOOKS: usize = 2;
 /// A buffer that a long message has grown beyond this is given back.
 const KEEP_BYTES: usize = 1024 * 1024;
 /// How long the socket of a link that another has replaced stays open.

@@ -2,6 +2,7 @@
 //! its tasks.
 
 use std::{
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -171,6 +172,11 @@ impl PeerLink {
 
     pub(super) async fn has_something_to_send(&self) {
         self.writer.notified().await;
+    }
+
+    /// Whether there has come more to send since this was asked, or waited for, last.
+    pub(super) fn has_more_to_send(&self) -> bool {
+        pin!(self.writer.notified()).enable()
     }
 
     pub(super) fn note_received(&self, bytes: usize, now: Now) {
