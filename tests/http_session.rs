@@ -139,6 +139,26 @@ async fn update_runs_again_when_the_attribute_changed_meanwhile() {
 }
 
 #[tokio::test]
+async fn update_whose_closure_destroys_the_session_begins_another() {
+    with_session(async |session| {
+        let id = session.id();
+        let mut seen = Vec::new();
+        let value = session.update("a", |held: Option<i32>| {
+            if held.is_some() {
+                session.destroy().unwrap();
+            }
+            seen.push(held);
+            held.unwrap_or(7)
+        });
+        assert_eq!(value.unwrap(), 7);
+        assert_eq!(seen, [Some(1), None]);
+        assert_eq!(session.get::<i32>("a").unwrap(), Some(7));
+        assert!(session.id().is_some_and(|new| Some(new) != id));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn panic_in_update_changes_nothing() {
     with_session(async |session| {
         let update = || session.update("a", |_: Option<u64>| panic!("as closures do"));

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::session::Session;
 use crate::{
     replica::Writer,
-    session::{MAX_NAME_LENGTH, SessionError, SessionState, Tag, WrongKind},
+    session::{Locator, MAX_NAME_LENGTH, SessionError, SessionState, Tag, WrongKind},
 };
 
 /// # Attributes
@@ -37,7 +37,7 @@ impl Session {
     /// methods.
     pub fn insert<T: Serialize>(&self, name: &str, value: T) -> Result<(), SessionError> {
         check_name(name)?;
-        self.visit.check_writable()?;
+        self.visit.writable()?;
         let bytes = encode(name, &value)?;
         self.visit
             .write(name.len() + bytes.len(), |writer| writer.set(name, bytes))
@@ -70,12 +70,15 @@ impl Session {
         name: &str,
         mut update: impl FnMut(Option<T>) -> T,
     ) -> Result<T, SessionError> {
+        check_name(name)?;
         loop {
-            let seen = self.look(name)?;
-            self.visit.check_writable()?;
-            let value = update(decode(name, &seen)?);
-            if self.replace(name, &seen, encode(name, &value)?)? {
-                return Ok(value);
+            let held = self.visit.writable()?;
+            match self.try_update(held, name, &mut update) {
+                // Another handle of this request, or the closure, has destroyed it meanwhile.
+                Err(SessionError::Destroyed) if held.is_some() && held != self.visit.key() => {}
+                Ok(None) => {}
+                Ok(Some(value)) => return Ok(value),
+                Err(error) => return Err(error),
             }
         }
     }
@@ -95,11 +98,11 @@ impl Session {
         if let Some(value) = decode(name, &seen)? {
             return Ok(value);
         }
-        self.visit.check_writable()?;
+        self.visit.writable()?;
         let made = make();
         let bytes = encode(name, &made)?;
         let mut seen = seen;
-        while !self.replace(name, &seen, Arc::clone(&bytes))? {
+        while !self.replace(None, name, &seen, Arc::clone(&bytes))? {
             seen = self.look(name)?;
             if let Some(value) = decode(name, &seen)? {
                 return Ok(value);
@@ -186,14 +189,43 @@ impl Session {
         }
     }
 
-    /// Sets the attribute unless it changed since it was `seen`; whether it did.
-    fn replace(&self, name: &str, seen: &Seen, bytes: Arc<[u8]>) -> Result<bool, SessionError> {
-        self.visit.write(name.len() + bytes.len(), |writer| {
+    /// Sets the attribute of the session that is `held`, or else of one that may be created, unless
+    /// it changed since it was `seen`; whether it did.
+    fn replace(
+        &self,
+        held: Option<Locator>,
+        name: &str,
+        seen: &Seen,
+        bytes: Arc<[u8]>,
+    ) -> Result<bool, SessionError> {
+        let weight = name.len() + bytes.len();
+        let write = |writer: &mut Writer<'_>| {
             if writer.tag(name) != seen.tag {
                 return Ok(false);
             }
             writer.set(name, bytes).map(|()| true)
-        })
+        };
+        match held {
+            Some(key) => self.visit.write_to(&key, write),
+            None => self.visit.write(weight, write),
+        }
+    }
+
+    /// One try of [`Session::update`], `None` if the attribute changed meanwhile.
+    fn try_update<T: Serialize + DeserializeOwned>(
+        &self,
+        held: Option<Locator>,
+        name: &str,
+        update: &mut impl FnMut(Option<T>) -> T,
+    ) -> Result<Option<T>, SessionError> {
+        let seen = match &held {
+            Some(key) => self.visit.node().read(key, |state| look(state, name))?,
+            None => Ok(Seen::default()),
+        };
+        let seen = seen.map_err(|kind| wrong_kind(name, kind))?;
+        let value = update(decode(name, &seen)?);
+        let bytes = encode(name, &value)?;
+        Ok(self.replace(held, name, &seen, bytes)?.then_some(value))
     }
 }
 

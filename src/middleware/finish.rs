@@ -1,7 +1,7 @@
 //! How a request ends: shipped, acknowledged, and told to the client.
 
 use std::{
-    sync::{Arc, PoisonError},
+    sync::{Arc, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -21,8 +21,13 @@ impl Visit {
     /// From now on no cookie can be sent, and each write is a commit of its own. Ships what has
     /// been written. Returns the log position the response must wait for, 0 for none.
     pub(super) fn close(&self) -> u64 {
+        if self.has_sent_head() {
+            return 0;
+        }
+        let state = self.state();
         // Set before committing: a parallel write either is in the commit or sees the flag.
-        let closed_before = std::mem::replace(&mut self.state().head_sent, true);
+        let closed_before = self.head_sent.swap(true, Ordering::AcqRel);
+        drop(state);
         match closed_before {
             true => 0,
             false => self.commit(),
@@ -45,7 +50,7 @@ impl Visit {
     /// Ships what has been written, and uses the sessions no more. Returns as [`Visit::commit`] does.
     fn release_all(&mut self) -> u64 {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        state.head_sent = true;
+        *self.head_sent.get_mut() = true;
         if std::mem::replace(&mut state.released, true) {
             return 0;
         }

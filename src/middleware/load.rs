@@ -17,7 +17,7 @@ impl Visit {
     /// a pause of this process, at a peer. Dropping this leaves the visit as it was.
     pub(super) async fn load(&self) {
         let mut now = self.node().now();
-        if matches!(self.state().phase, Phase::Unread) && self.may_have_to_wait(now) {
+        if self.may_have_to_wait(now) && matches!(self.state().phase, Phase::Unread) {
             // On the heap, because it is rare, and each request would have to carry its size.
             Box::pin(self.wait(now)).await;
             now = self.node().now();

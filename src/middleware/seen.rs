@@ -1,5 +1,7 @@
 //! Reading one's own writes: what the client says it has written, and what it is told to say.
 
+use std::sync::atomic::Ordering;
+
 use http::HeaderValue;
 
 use super::{
@@ -42,7 +44,7 @@ impl Visit {
                 .presented
                 .has_seen(&self.app.cookie)
                 .then(|| self.app.cookie.seen_removal()),
-            (_, Phase::Held { cookie, .. }) if state.changed => {
+            (_, Phase::Held { cookie, .. }) if self.changed.load(Ordering::Relaxed) => {
                 let key = &cookie.locator;
                 let token = self.presented_token(key).unwrap_or_default();
                 let mut token = self.node().without_lost_writes(key, token);

@@ -8,15 +8,11 @@ use crate::{
 #[derive(Default)]
 pub(super) struct State {
     pub(super) phase: Phase,
-    /// Whether it is too late for a cookie.
-    pub(super) head_sent: bool,
     /// Whether the sessions are used no more.
     pub(super) released: bool,
     /// What `set_expiry` asked for before there was a session.
     pub(super) expiry: Option<Expiry>,
     pub(super) cookie: Outgoing,
-    /// Whether this request has changed the session that is held, and ships it.
-    pub(super) changed: bool,
     /// Sessions this request destroyed, not yet released.
     pub(super) destroyed: Vec<Locator>,
 }
@@ -73,15 +69,4 @@ pub(super) enum Standing {
     Superseded,
     /// Absent, and the head has left.
     TooLate,
-}
-
-impl From<&State> for Standing {
-    fn from(state: &State) -> Self {
-        match &state.phase {
-            Phase::Held { cookie, .. } => Self::Held(cookie.locator),
-            Phase::Superseded => Self::Superseded,
-            Phase::Unread | Phase::Absent if state.head_sent => Self::TooLate,
-            Phase::Unread | Phase::Absent => Self::Absent,
-        }
-    }
 }

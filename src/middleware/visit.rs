@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -29,6 +29,11 @@ pub(super) struct Visit {
     /// When the session was loaded, in monotonic milliseconds: what the request writes may be based
     /// on what it saw then. Never, as long as it has seen nothing.
     pub(super) loaded_ms: AtomicU64,
+    /// Whether it is too late for a cookie. Set under the lock of `state`, so that whoever holds
+    /// that is done before the request commits; who writes without it looks here afterwards.
+    pub(super) head_sent: AtomicBool,
+    /// Whether this request has changed the session that is held, and ships it.
+    pub(super) changed: AtomicBool,
     /// Guards which session the request works on, so that its handles create and destroy it once.
     /// Taken before the store's locks, never across an await.
     pub(super) state: Mutex<State>,
@@ -41,6 +46,8 @@ impl Visit {
             presented,
             shipping,
             loaded_ms: AtomicU64::new(u64::MAX),
+            head_sent: AtomicBool::new(false),
+            changed: AtomicBool::new(false),
             state: Mutex::default(),
         }
     }
@@ -65,12 +72,13 @@ impl Visit {
         }
     }
 
-    /// Whether [`Visit::write`] has something to write to, or may create it.
-    pub(super) fn check_writable(&self) -> Result<(), SessionError> {
-        match (&*self.state()).into() {
+    /// What [`Visit::write`] has to write to, `None` if it may create it.
+    pub(super) fn writable(&self) -> Result<Option<Locator>, SessionError> {
+        match self.standing(&self.state()) {
             Standing::Superseded => Err(SessionError::Superseded),
             Standing::TooLate => Err(SessionError::HeadersSent),
-            Standing::Held(_) | Standing::Absent => Ok(()),
+            Standing::Held(key) => Ok(Some(key)),
+            Standing::Absent => Ok(None),
         }
     }
 
@@ -90,14 +98,11 @@ impl Visit {
         &self,
         write: impl FnOnce(&mut Writer<'_>) -> Result<R, SessionError>,
     ) -> Result<Option<R>, SessionError> {
-        match (&*self.state()).into() {
-            Standing::Superseded => return Err(SessionError::Superseded),
-            Standing::TooLate | Standing::Absent => return Ok(None),
-            Standing::Held(_) => {}
-        }
-        match self.key() {
-            Some(key) => self.write_to(&key, write).map(Some),
-            None => Ok(None),
+        let standing = self.standing(&self.state());
+        match standing {
+            Standing::Superseded => Err(SessionError::Superseded),
+            Standing::TooLate | Standing::Absent => Ok(None),
+            Standing::Held(key) => self.write_to(&key, write).map(Some),
         }
     }
 
@@ -122,7 +127,7 @@ impl Visit {
 
     pub(super) fn cycle_id(&self) -> Result<(), SessionError> {
         let mut state = self.state();
-        let head_sent = state.head_sent;
+        let head_sent = self.has_sent_head();
         match &mut state.phase {
             Phase::Superseded => return Err(SessionError::Superseded),
             _ if head_sent => return Err(SessionError::HeadersSent),
@@ -130,7 +135,7 @@ impl Visit {
             Phase::Held { cookie, .. } => cookie.secret = self.node().cycle(&cookie.locator)?,
         }
         state.cookie = Outgoing::Id;
-        state.changed = true;
+        self.changed.store(true, Ordering::Relaxed);
         Ok(())
     }
 
@@ -148,7 +153,7 @@ impl Visit {
                 Err(error) => return Err(error),
             }
             state.phase = Phase::Absent;
-            state.changed = false;
+            self.changed.store(false, Ordering::Relaxed);
             state.destroyed.push(key);
         }
         state.expiry = None;
@@ -156,7 +161,7 @@ impl Visit {
             true => Outgoing::Nothing,
             false => Outgoing::Removal,
         };
-        let commit = key.filter(|_| state.head_sent);
+        let commit = key.filter(|_| self.has_sent_head());
         drop(state);
         if let Some(key) = commit {
             self.node().commit(&key);
@@ -188,7 +193,7 @@ impl Visit {
 
     fn held_or_created(&self, weight: usize) -> Result<Locator, SessionError> {
         let mut state = self.state();
-        match (&*state).into() {
+        match self.standing(&state) {
             Standing::Held(key) => return Ok(key),
             Standing::Superseded => return Err(SessionError::Superseded),
             Standing::TooLate => return Err(SessionError::HeadersSent),
@@ -211,7 +216,7 @@ impl Visit {
             origin: Found::Created,
         };
         state.cookie = Outgoing::Id;
-        state.changed = true;
+        self.changed.store(true, Ordering::Relaxed);
         Ok(key)
     }
 
@@ -225,7 +230,8 @@ impl Visit {
         }
     }
 
-    fn write_to<R>(
+    /// Changes the session with this key.
+    pub(super) fn write_to<R>(
         &self,
         key: &Locator,
         write: impl FnOnce(&mut Writer<'_>) -> Result<R, SessionError>,
@@ -237,14 +243,26 @@ impl Visit {
             has_written = writer.has_written();
             result
         });
-        let mut state = self.state();
-        state.changed |= has_written && self.shipping == Shipping::Now;
-        let head_sent = state.head_sent;
-        drop(state);
-        if head_sent {
+        if has_written && self.shipping == Shipping::Now {
+            self.changed.store(true, Ordering::Relaxed);
+        }
+        if self.has_sent_head() {
             self.node().commit(key);
         }
         result
+    }
+
+    pub(super) fn has_sent_head(&self) -> bool {
+        self.head_sent.load(Ordering::Acquire)
+    }
+
+    fn standing(&self, state: &State) -> Standing {
+        match &state.phase {
+            Phase::Held { cookie, .. } => Standing::Held(cookie.locator),
+            Phase::Superseded => Standing::Superseded,
+            Phase::Unread | Phase::Absent if self.has_sent_head() => Standing::TooLate,
+            Phase::Unread | Phase::Absent => Standing::Absent,
+        }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
