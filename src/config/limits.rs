@@ -63,7 +63,7 @@ pub(crate) struct Shape {
     pub(crate) lock_shards: usize,
     /// Digest shards within each lock shard, a power of two.
     pub(crate) digests_per_lock: usize,
-    /// Records of the change log.
+    /// Records of the change log; with 0, changes are counted and none is kept.
     pub(crate) log_records: usize,
 }
 

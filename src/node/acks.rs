@@ -6,7 +6,10 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, Waker},
 };
 
@@ -21,37 +24,40 @@ pub(super) struct AckBoard {
     /// Guards links and waiters together, so that no acknowledgement falls between a waiter's look
     /// and its registration. Never held while waking.
     inner: Mutex<Inner>,
+    /// How many links are on the board, so that a node without any need not look.
+    links: AtomicUsize,
 }
 
 impl AckBoard {
     /// Takes note of what a link's acknowledgements mean now. Call it under the link's lock, so that
     /// an older view never overwrites a newer one, and wake what it returns after unlocking.
     pub(super) fn set(&self, link: LinkId, acks: LinkAcks) -> Released {
-        let mut inner = self.lock();
-        inner.links.insert(link, acks);
-        inner.release()
+        self.change(|links| {
+            links.insert(link, acks);
+        })
     }
 
     /// Another link to the same peer takes the place of one that works. Until it has something to say
     /// of its own, who waits for the peer goes on waiting as before.
     pub(super) fn hand_over(&self, from: LinkId, to: LinkId) -> Released {
-        let mut inner = self.lock();
-        if let Some(acks) = inner.links.remove(&from) {
-            inner.links.entry(to).or_insert(acks);
-        }
-        inner.release()
+        self.change(|links| {
+            if let Some(acks) = links.remove(&from) {
+                links.entry(to).or_insert(acks);
+            }
+        })
     }
 
     /// The link is closed: nobody waits for it any more.
     pub(super) fn remove(&self, link: LinkId) -> Released {
-        let mut inner = self.lock();
-        inner.links.remove(&link);
-        inner.release()
+        self.change(|links| {
+            links.remove(&link);
+        })
     }
 
     /// The output is the number of links that hold `position`; 0 when there is nothing to wait for.
     pub(super) fn wait(self: &Arc<Self>, position: Position, ack: Ack) -> AckWait {
-        if position == 0 || ack == Ack::None {
+        let is_lonely = || self.links.load(Ordering::Acquire) == 0;
+        if position == 0 || ack == Ack::None || is_lonely() {
             return AckWait(State::Done(0));
         }
         AckWait(State::New {
@@ -59,6 +65,13 @@ impl AckBoard {
             position,
             ack,
         })
+    }
+
+    fn change(&self, change: impl FnOnce(&mut BTreeMap<LinkId, LinkAcks>)) -> Released {
+        let mut inner = self.lock();
+        change(&mut inner.links);
+        self.links.store(inner.links.len(), Ordering::Release);
+        inner.release()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

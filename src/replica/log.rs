@@ -43,7 +43,7 @@ impl Log {
         Self {
             ring: Mutex::default(),
             head: AtomicU64::new(0),
-            capacity: capacity.max(1),
+            capacity,
         }
     }
 
@@ -54,6 +54,9 @@ impl Log {
 
     /// Appends, forgetting the oldest record when full: whoever has not read it must repair.
     pub(super) fn append(&self, key: Locator, prev: Stamp, touch: bool, now: Now) -> Position {
+        if self.capacity == 0 {
+            return self.head.fetch_add(1, Ordering::AcqRel) + 1;
+        }
         let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
         if ring.len() == self.capacity {
             ring.pop_front();
@@ -134,6 +137,17 @@ mod tests {
         assert_eq!(keys(log.after(2, 9)), [key(3)]);
         assert_eq!(keys(log.after(3, 9)), []);
         assert_eq!((log.time_after(2), log.time_after(3)), (Some(7), None));
+    }
+
+    #[test]
+    fn log_that_nobody_reads_counts_and_keeps_nothing() {
+        let log = Log::new(0);
+        for position in 1..=3 {
+            assert_eq!(log.append(key(1), Stamp::ZERO, false, NOW), position);
+        }
+        assert_eq!(log.head(), 3);
+        assert_eq!(log.after(0, 9), Slice::Overrun(3));
+        assert_eq!((log.before(9), log.time_after(0)), (3, None));
     }
 
     #[test]
