@@ -1,7 +1,7 @@
 //! Session ids: the locator that finds a session, the secret that opens it, the cookie that carries
 //! both, and the route that makes a balancer stick.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{cmp::Ordering, fmt, str::FromStr, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use subtle::ConstantTimeEq as _;
 
 /// A session's key for life, 16 random bytes. Uniform, so it is its own hash. It finds a session
 /// but opens nothing: no credential.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Locator([u8; 16]);
 
@@ -50,6 +50,19 @@ impl Locator {
 }
 
 /// Eight hex digits: enough to follow a session through a log, too few to name it.
+/// In the order of their bytes, compared as one number.
+impl Ord for Locator {
+    fn cmp(&self, other: &Self) -> Ordering {
+        u128::from_be_bytes(self.0).cmp(&u128::from_be_bytes(other.0))
+    }
+}
+
+impl PartialOrd for Locator {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
 impl fmt::Display for Locator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:08x}", self.prefix())
@@ -125,7 +138,11 @@ impl CookieValue {
 
     /// `None` for anything this crate did not write.
     pub(crate) fn parse(value: &str) -> Option<Self> {
-        let encoded = Route::strip(value);
+        // Without a route there is nothing to look for.
+        let encoded = match value.len() {
+            Self::LENGTH => value,
+            _ => Route::strip(value),
+        };
         if encoded.len() != Self::LENGTH {
             return None;
         }

@@ -1,6 +1,6 @@
 //! Stamps order writes, origins name writers, vectors say which writes a copy holds.
 
-use std::fmt;
+use std::{cmp::Ordering, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -68,7 +68,7 @@ impl Stamp {
 
 /// One run of one process. Random at each start and never reused: a node that came back empty must
 /// not claim the writes of its former self.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct BootId([u8; 8]);
 
@@ -79,6 +79,19 @@ impl BootId {
 
     pub(crate) const fn bytes(self) -> [u8; 8] {
         self.0
+    }
+}
+
+/// In the order of their bytes, compared as one number.
+impl Ord for BootId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        u64::from_be_bytes(self.0).cmp(&u64::from_be_bytes(other.0))
+    }
+}
+
+impl PartialOrd for BootId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
