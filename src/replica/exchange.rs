@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use super::{
     change::{Change, What},
     expiry::{end_ms, is_stale},
+    place::Entry,
     room::{self, Incoming},
     shard::Shard,
     store::{Store, lock},
@@ -66,11 +67,11 @@ impl Store {
                 self.take_tombstone(&mut shard, key, tombstone, now, changes)
             }
             Item::Delta(delta) => {
+                if let Some(entry) = shard.entry(key) {
+                    return self.take_delta(entry, key, *delta, now, changes);
+                }
                 if let Some(grave) = shard.grave(key) {
                     return Ok(Merged::Buried(grave.tombstone));
-                }
-                if shard.holds(key) {
-                    return self.take_delta(&mut shard, key, *delta, now, changes);
                 }
                 match SessionState::from_delta(*delta) {
                     Some(state) => self.take_new(&mut shard, key, state, now, changes),
@@ -82,11 +83,11 @@ impl Store {
                     shard.drop_grave(key);
                     self.graves.fetch_sub(1, Ordering::Relaxed);
                 }
+                if let Some(entry) = shard.entry(key) {
+                    return self.take_state(entry, key, *state, now, changes);
+                }
                 if let Some(grave) = shard.grave(key) {
                     return Ok(Merged::Buried(grave.tombstone));
-                }
-                if shard.holds(key) {
-                    return self.take_state(&mut shard, key, *state, now, changes);
                 }
                 self.take_new(&mut shard, key, *state, now, changes)
             }
@@ -160,15 +161,13 @@ impl Store {
 
     fn take_delta(
         &self,
-        shard: &mut Shard,
+        entry: Entry<'_>,
         key: &Locator,
         delta: Delta,
         now: Now,
         changes: Option<&mut Vec<Change>>,
     ) -> Result<Merged, OverLimit> {
-        let Some(live) = shard.live(key) else {
-            return Ok(Merged::Refused);
-        };
+        let live = &mut *entry.live;
         let written = [(delta.origin, delta.upto)];
         let incoming = Incoming {
             slots: &delta.slots,
@@ -192,7 +191,7 @@ impl Store {
         };
         live.lost = live.lost.max(taken.lost);
         if taken.changed {
-            shard.settle(key, now);
+            entry.settle(key, now);
             if let Some((changes, news)) = told {
                 changes.extend(news);
             }
@@ -202,15 +201,13 @@ impl Store {
 
     fn take_state(
         &self,
-        shard: &mut Shard,
+        entry: Entry<'_>,
         key: &Locator,
         state: SessionState,
         now: Now,
         changes: Option<&mut Vec<Change>>,
     ) -> Result<Merged, OverLimit> {
-        let Some(live) = shard.live(key) else {
-            return Ok(Merged::Refused);
-        };
+        let live = &mut *entry.live;
         room::check(&self.limits, Some(&live.state), Incoming::of(&state))?;
         let before = changes.is_some().then(|| live.state.clone());
         let taken = live.state.merge(state, live.own);
@@ -224,7 +221,7 @@ impl Store {
             changes.extend(news);
         }
         if taken.changed {
-            shard.settle(key, now);
+            entry.settle(key, now);
         }
         Ok(Merged::Done)
     }
@@ -268,11 +265,11 @@ impl Store {
     /// by whatever request, or the full state when another origin has beaten a part of that.
     pub(super) fn outgoing(&self, key: &Locator, since: Stamp, touch: bool) -> Item {
         let shard = self.shard(key);
-        if let Some(grave) = shard.grave(key) {
-            return Item::Destroyed(grave.tombstone);
-        }
         match shard.view(key) {
-            None => Item::Absent,
+            None => match shard.grave(key) {
+                Some(grave) => Item::Destroyed(grave.tombstone),
+                None => Item::Absent,
+            },
             Some(live) if live.lost > since && !Mutant::ClaimBeatenWrites.is_on() => {
                 Item::Full(Box::new(live.into_owned().state))
             }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::{
     change::{Change, What},
-    log::Position,
+    log::{Log, Position},
+    store::Shipping,
 };
 use crate::session::{
-    Birth, Locator, Mutant, Origin, SessionState, Stamp, Tombstone, live_version,
+    Birth, Locator, Mutant, Now, Origin, SessionState, Stamp, Tombstone, live_version,
 };
 
 /// A session and what only this node knows of it.
@@ -70,6 +71,27 @@ impl Live {
             return version ^ self.state.accessed_ms();
         }
         version
+    }
+
+    /// One holder less. Whether use worth telling was noted, which changes the session.
+    pub(super) fn release(&mut self, shipping: Shipping, now: Now) -> bool {
+        self.holders = self.holders.saturating_sub(1);
+        shipping == Shipping::Now && self.use_at(now)
+    }
+
+    /// Appends a record of what has not been shipped, if anything. Returns the position whose
+    /// acknowledgement covers every change made here, 0 for none.
+    pub(super) fn commit(&mut self, key: &Locator, log: &Log, now: Now) -> Position {
+        if self.dirty || self.touched {
+            let position = log.append(*key, self.logged, self.touched, now);
+            self.logged = self.state.vector().of(self.own);
+            if self.dirty {
+                self.position = position;
+            }
+            self.dirty = false;
+            self.touched = false;
+        }
+        self.position
     }
 
     pub(super) fn change(&self, key: &Locator, what: What) -> Change {

@@ -17,6 +17,7 @@ mod link;
 mod live;
 mod log;
 mod past;
+mod place;
 mod rest;
 mod room;
 mod shard;

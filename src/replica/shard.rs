@@ -1,11 +1,12 @@
 //! One locked part of the store.
 
-use std::{borrow::Cow, collections::VecDeque, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
 use super::{
     expiry::{end_ms, stale_ms},
     live::{Grave, Live},
-    rest::{QUIET_MS, Resting},
+    place::{Awake, Entry, Held, Place, tick},
+    rest::Resting,
     shelf::Shelf,
 };
 use crate::session::{
@@ -27,30 +28,6 @@ pub(super) struct Shard {
     looks: Box<[u64]>,
     awake: Awake,
     digest_shift: u32,
-}
-
-/// Where a session is.
-/// Keys of all sessions that are awake, and of some that are not any more, each with the instant
-/// to look at it. The first is the earliest.
-#[derive(Debug, Default)]
-struct Awake {
-    keys: VecDeque<(u64, Locator)>,
-    /// Of the last sweep.
-    now_ms: u64,
-}
-
-#[derive(Debug)]
-struct Place {
-    /// The tick at which the session is looked at again.
-    due: u64,
-    version: u64,
-    held: Held,
-}
-
-#[derive(Debug)]
-enum Held {
-    Awake(Box<Live>),
-    Resting(Resting),
 }
 
 impl Shard {
@@ -95,42 +72,23 @@ impl Shard {
         places.map(|(key, place)| (key, place.held.view(self.boot)))
     }
 
-    /// The session, awake from now on.
-    pub(super) fn live(&mut self, key: &Locator) -> Option<&mut Live> {
+    /// The session, awake from now on, to be changed.
+    pub(super) fn entry(&mut self, key: &Locator) -> Option<Entry<'_>> {
         let digest = self.digest_of(key);
-        let place = self.live[digest].get_mut(key)?;
-        place.held.wake(key, self.boot, &mut self.awake)
+        let Place { due, version, held } = self.live[digest].get_mut(key)?;
+        Some(Entry {
+            live: held.wake(key, self.boot, &mut self.awake)?,
+            due,
+            version,
+            digest: &mut self.digests[digest],
+            look: &mut self.looks[digest],
+            drops: &mut self.drops,
+        })
     }
 
-    /// Hands the session to `write`, which says whether it changed it. One that this node has not
-    /// written for so long that its origin may be forgotten soon gets another; what the former one
-    /// has not shipped goes with the next full state.
-    pub(super) fn write<R>(
-        &mut self,
-        key: &Locator,
-        now: Now,
-        write: impl FnOnce(&mut Live) -> (bool, R),
-    ) -> Option<R> {
-        let digest = self.digest_of(key);
-        let place = self.live[digest].get_mut(key)?;
-        let live = place.held.wake(key, self.boot, &mut self.awake)?;
-        if live.written != Stamp::ZERO {
-            let half = live.state.birth().memory_ms() / 2;
-            let next = live.state.next_stamp(now);
-            if let Some(next) = next.filter(|next| live.written < next.earlier(half)) {
-                self.drops = self.drops.wrapping_add(1);
-                live.own.epoch = self.drops;
-                live.logged = Stamp::ZERO;
-                live.written = Stamp::ZERO;
-                live.lost = next;
-            }
-        }
-        let (changed, result) = write(live);
-        if changed {
-            let (sum, look) = (&mut self.digests[digest], &mut self.looks[digest]);
-            place.settle(key, sum, look, now);
-        }
-        Some(result)
+    /// The session, awake from now on.
+    pub(super) fn live(&mut self, key: &Locator) -> Option<&mut Live> {
+        self.entry(key).map(|entry| entry.live)
     }
 
     /// Sessions and tombstones beside which `key` would be listed.
@@ -174,16 +132,6 @@ impl Shard {
             Held::Resting(resting) if now.mono_ms < resting.stale_ms() => Some(resting.at_rest()),
             Held::Resting(_) | Held::Awake(_) => None,
         }
-    }
-
-    /// Brings version, digest and schedule up to date after a change of a live session.
-    pub(super) fn settle(&mut self, key: &Locator, now: Now) {
-        let digest = self.digest_of(key);
-        let Some(place) = self.live[digest].get_mut(key) else {
-            return;
-        };
-        let (sum, look) = (&mut self.digests[digest], &mut self.looks[digest]);
-        place.settle(key, sum, look, now);
     }
 
     /// Turns a live session into a tombstone, or adds what is known of one. Returns the birth of
@@ -231,7 +179,7 @@ impl Shard {
         self.graves.iter_mut().for_each(Shelf::clear);
         self.digests.fill(0);
         self.looks.fill(u64::MAX);
-        self.awake.keys = VecDeque::new();
+        self.awake = Awake::default();
         self.drops = self.drops.wrapping_add(1);
         (live, graves)
     }
@@ -281,15 +229,13 @@ impl Shard {
     /// Puts sessions that nobody has used for a moment to rest.
     pub(super) fn rest(&mut self, now: Now) {
         let mut awake = std::mem::take(&mut self.awake);
-        awake.now_ms = now.mono_ms;
+        awake.start(now);
         while let Some(key) = awake.pop_due() {
             if !self.rests(&key, now) {
                 awake.push(key);
             }
         }
-        if awake.keys.capacity() / 4 > awake.keys.len() {
-            awake.keys.shrink_to_fit();
-        }
+        awake.shrink();
         self.awake = awake;
     }
 
@@ -352,73 +298,7 @@ impl Shard {
     }
 }
 
-impl Place {
-    /// Brings version, digest and schedule up to date after a change of a session that is awake.
-    fn settle(&mut self, key: &Locator, digest: &mut u64, look: &mut u64, now: Now) {
-        let Held::Awake(live) = &mut self.held else {
-            return;
-        };
-        live.changed_ms = now.mono_ms;
-        let version = live.version(key);
-        *digest ^= self.version ^ version;
-        self.version = version;
-        self.due = self.due.min(tick(live.next_check()));
-        *look = (*look).min(self.due);
-    }
-}
-
-impl Held {
-    /// What is held, awake; `awake` gets the key of what has just woken.
-    fn wake(&mut self, key: &Locator, boot: BootId, awake: &mut Awake) -> Option<&mut Live> {
-        if let Self::Resting(resting) = self {
-            *self = Self::Awake(Box::new(resting.wake(boot)));
-            awake.push(*key);
-        }
-        match self {
-            Self::Awake(live) => Some(live),
-            Self::Resting(_) => None,
-        }
-    }
-
-    fn view(&self, boot: BootId) -> Cow<'_, Live> {
-        match self {
-            Self::Awake(live) => Cow::Borrowed(live),
-            Self::Resting(resting) => Cow::Owned(resting.wake(boot)),
-        }
-    }
-}
-
-impl Awake {
-    fn push(&mut self, key: Locator) {
-        self.keys.push_back((self.now_ms + LOOK_AFTER_MS, key));
-    }
-
-    fn pop_due(&mut self) -> Option<Locator> {
-        let (look_ms, key) = *self.keys.front()?;
-        if self.now_ms < look_ms {
-            return None;
-        }
-        self.keys.pop_front();
-        Some(key)
-    }
-}
-
 /// The digest shard of a key, among all of the store's before masking.
 fn digest_number(key: &Locator, shift: u32) -> usize {
     key.prefix().checked_shr(shift).unwrap_or(0) as usize
 }
-
-/// A schedule tick is a quarter of a second: nodes drop a session at nearly the same moment.
-const TICK_SHIFT: u32 = 8;
-
-const fn tick(at_ms: u64) -> u64 {
-    if at_ms == u64::MAX {
-        u64::MAX
-    } else {
-        at_ms >> TICK_SHIFT
-    }
-}
-
-/// When to look whether a session may rest: as soon as it may after one use, however long the last
-/// sweep is ago.
-const LOOK_AFTER_MS: u64 = QUIET_MS + QUIET_MS / 8;

@@ -89,9 +89,10 @@ impl Store {
     ) -> Opened {
         let hash = secret.hash();
         let mut shard = self.shard(key);
-        let Some(live) = shard.live(key) else {
+        let Some(entry) = shard.entry(key) else {
             return Opened::Unknown;
         };
+        let live = &mut *entry.live;
         if *live.state.birth().context != *context || !live.is_open(now) {
             return Opened::Unknown;
         }
@@ -101,7 +102,7 @@ impl Store {
             Presented::Alive => {
                 live.holders = live.holders.saturating_add(1);
                 if shipping == Shipping::Now && live.use_at(now) {
-                    shard.settle(key, now);
+                    entry.settle(key, now);
                 }
                 Opened::Alive
             }
@@ -112,14 +113,25 @@ impl Store {
     /// has not shipped, use worth telling included, gets a record. Returns as `commit` does.
     pub(super) fn end(&self, key: &Locator, shipping: Shipping, log: &Log, now: Now) -> Position {
         let mut shard = self.shard(key);
-        release(&mut shard, key, shipping, now);
-        commit(&mut shard, key, log, now)
+        let Some(entry) = shard.entry(key) else {
+            return commit_grave(&mut shard, key, log, now);
+        };
+        let used = entry.live.release(shipping, now);
+        let position = entry.live.commit(key, log, now);
+        if used {
+            entry.settle(key, now);
+        }
+        position
     }
 
     /// One holder less, and nothing shipped.
     #[cfg(test)]
     pub(crate) fn release(&self, key: &Locator, shipping: Shipping, now: Now) {
-        release(&mut self.shard(key), key, shipping, now);
+        if let Some(entry) = self.shard(key).entry(key)
+            && entry.live.release(shipping, now)
+        {
+            entry.settle(key, now);
+        }
     }
 
     /// Creates a session, in use until released.
@@ -175,19 +187,22 @@ impl Store {
         write: impl FnOnce(&mut Writer<'_>) -> Result<R, SessionError>,
     ) -> Result<(R, Vec<Change>), SessionError> {
         let mut shard = self.shard(key);
-        let done = shard.write(key, now, |live| {
-            let mut writer = Writer::new(live, &self.limits, collect, now);
-            let result = write(&mut writer);
-            let written = writer.finish();
-            if written.any {
-                live.written = live.state.vector().of(live.own);
-                live.dirty |= shipping == Shipping::Now || written.must_ship;
-            }
-            let changes = written.what.into_iter();
-            let changes = changes.map(|what| live.change(key, what)).collect();
-            (written.any, (result, changes))
-        });
-        let (result, changes) = done.ok_or(SessionError::Destroyed)?;
+        let mut entry = shard.entry(key).ok_or(SessionError::Destroyed)?;
+        entry.renew_origin(now);
+        let live = &mut *entry.live;
+        let mut writer = Writer::new(live, &self.limits, collect, now);
+        let result = write(&mut writer);
+        let written = writer.finish();
+        let changed = |what| live.change(key, what);
+        let changes: Vec<Change> = match collect {
+            true => written.what.into_iter().map(changed).collect(),
+            false => Vec::new(),
+        };
+        if written.any {
+            live.written = live.state.vector().of(live.own);
+            live.dirty |= shipping == Shipping::Now || written.must_ship;
+            entry.settle(key, now);
+        }
         Ok((result?, changes))
     }
 
@@ -209,7 +224,11 @@ impl Store {
     /// Appends a record of what this session has not shipped. Returns the position whose
     /// acknowledgement covers every change made here, 0 for none.
     pub(super) fn commit(&self, key: &Locator, log: &Log, now: Now) -> Position {
-        commit(&mut self.shard(key), key, log, now)
+        let mut shard = self.shard(key);
+        match shard.entry(key) {
+            Some(entry) => entry.live.commit(key, log, now),
+            None => commit_grave(&mut shard, key, log, now),
+        }
     }
 
     /// Keys of live sessions for which `pick` holds.
@@ -279,28 +298,7 @@ impl Store {
     }
 }
 
-fn release(shard: &mut Shard, key: &Locator, shipping: Shipping, now: Now) {
-    if let Some(live) = shard.live(key) {
-        live.holders = live.holders.saturating_sub(1);
-        if shipping == Shipping::Now && live.use_at(now) {
-            shard.settle(key, now);
-        }
-    }
-}
-
-fn commit(shard: &mut Shard, key: &Locator, log: &Log, now: Now) -> Position {
-    if let Some(live) = shard.live(key) {
-        if live.dirty || live.touched {
-            let position = log.append(*key, live.logged, live.touched, now);
-            live.logged = live.state.vector().of(live.own);
-            if live.dirty {
-                live.position = position;
-            }
-            live.dirty = false;
-            live.touched = false;
-        }
-        return live.position;
-    }
+fn commit_grave(shard: &mut Shard, key: &Locator, log: &Log, now: Now) -> Position {
     let Some(grave) = shard.grave_mut(key) else {
         return 0;
     };

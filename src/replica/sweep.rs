@@ -54,11 +54,11 @@ impl Store {
                 }
             }
             Verdict::Touch => {
-                if let Some(live) = shard.live(&key) {
-                    live.use_at(now);
-                }
                 shard.schedule(&key, u64::MAX);
-                shard.settle(&key, now);
+                if let Some(entry) = shard.entry(&key) {
+                    entry.live.use_at(now);
+                    entry.settle(&key, now);
+                }
                 tell(Look::Touched);
             }
             Verdict::Later(at_ms) => shard.schedule(&key, at_ms),

@@ -1,6 +1,6 @@
 //! Our own stream to the peer: where it is, what is acknowledged, whether requests wait for it.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque, hash_map::Entry};
 
 use super::{LinkAcks, LinkEvent, Violation};
 use crate::{
@@ -203,18 +203,7 @@ impl Outbound {
     /// Coalesces early: a session goes out at its first unsent record, later ones of it are then
     /// no-ops for this link.
     fn batch(&mut self, replica: &Replica, records: &[Record]) -> Message {
-        let mut firsts: Vec<(usize, Locator, Stamp, bool)> = Vec::new();
-        let mut place: HashMap<Locator, usize, ByLocator> =
-            HashMap::with_capacity_and_hasher(records.len(), ByLocator);
-        for (at, record) in records.iter().enumerate() {
-            match place.get(&record.key) {
-                Some(&first) => firsts[first].3 |= record.touch,
-                None => {
-                    place.insert(record.key, firsts.len());
-                    firsts.push((at, record.key, record.prev, record.touch));
-                }
-            }
-        }
+        let mut firsts = firsts_of(records);
         let mut items = Vec::with_capacity(firsts.len());
         let mut bytes = 0;
         let mut covered = records.len();
@@ -262,6 +251,32 @@ impl Outbound {
     }
 }
 
+/// The first record of each session: where it stands, its key, `since`, and whether it or a later one
+/// tells of use.
+fn firsts_of(records: &[Record]) -> Vec<(usize, Locator, Stamp, bool)> {
+    let mut firsts: Vec<(usize, Locator, Stamp, bool)> = Vec::with_capacity(records.len());
+    // To look through a few is quicker than to keep a table of them.
+    let mut places = (records.len() > FEW_RECORDS)
+        .then(|| HashMap::with_capacity_and_hasher(records.len(), ByLocator));
+    for (at, record) in records.iter().enumerate() {
+        let known = match &mut places {
+            None => firsts.iter().position(|first| first.1 == record.key),
+            Some(places) => match places.entry(record.key) {
+                Entry::Occupied(place) => Some(*place.get()),
+                Entry::Vacant(place) => {
+                    place.insert(firsts.len());
+                    None
+                }
+            },
+        };
+        match known {
+            Some(first) => firsts[first].3 |= record.touch,
+            None => firsts.push((at, record.key, record.prev, record.touch)),
+        }
+    }
+    firsts
+}
+
 #[cfg(test)]
 impl Outbound {
     /// As if so much had been sent and only the beginning acknowledged.
@@ -286,6 +301,7 @@ pub(super) fn weight(item: &Item) -> usize {
 }
 
 const ITEM_OVERHEAD: usize = 64;
+const FEW_RECORDS: usize = if cfg!(test) { 2 } else { 16 };
 /// Bytes of one message's items, about; a single session may be larger.
 pub(super) const CHUNK_BYTES: usize = if cfg!(test) { 1024 } else { 16 * 1024 };
 /// Records of one batch. Tests want many batches.
