@@ -10,7 +10,7 @@ use crate::{
     group::{Group, Links, plans, process_id, start_node},
     load::{Load, Pace, Plan, Routing},
     options::Setup,
-    process::NodePlan,
+    process::{NodePlan, NodeProcess},
     sample::{Sample, watch},
     visitor::{Checks, Visitor},
 };
@@ -27,19 +27,20 @@ struct Pair {
 pub(crate) async fn run(setup: &Setup) -> Result<(), BoxError> {
     let mut pair = Pair::new(setup.links(), setup.many_sessions()).await?;
     let (mut quiet, mut busy) = (Vec::new(), Vec::new());
-    let (mut before, mut during) = (Vec::new(), Vec::new());
+    let mut p99s = WHEN.map(|_| Vec::new());
     for _ in 0..setup.rounds.get() {
         quiet.push(pair.transfer().await?);
         let (took, samples) = pair.transfer_under_load().await?;
         busy.push(took);
-        before.push(samples[0].p99_us);
-        during.push(samples[1].p99_us);
+        for (p99, sample) in p99s.iter_mut().zip(&samples) {
+            p99.push(sample.p99_us);
+        }
     }
     print(pair.sessions, &quiet, "a quiet donor");
     print(pair.sessions, &busy, &format!("a donor with {RATE} hits/s"));
-    for (what, p99) in [("before", before), ("during", during)] {
+    for (when, p99) in WHEN.into_iter().zip(p99s) {
         if let Some(p99) = Spread::of(p99) {
-            println!("p99 of these hits {what}: {p99:.0} us");
+            println!("p99 of these hits {when}: {p99:.0} us");
         }
     }
     Ok(())
@@ -81,6 +82,12 @@ impl Pair {
     }
 
     async fn transfer(&self) -> Result<Took, BoxError> {
+        let (took, node) = self.join().await?;
+        node.kill().await?;
+        Ok(took)
+    }
+
+    async fn join(&self) -> Result<(Took, NodeProcess), BoxError> {
         let donor = self.donor.cpu_times(1)?;
         let node = start_node(&self.joiner).await?;
         let ready = ask_json(node.http, "/ready").await?;
@@ -91,17 +98,17 @@ impl Pair {
         let since = donor.first().zip(self.donor.cpu_times(1)?.pop());
         let donor = since.map_or(Duration::ZERO, |(before, after)| after.since(before));
         let joiner = CpuTime::whole(process_id(&node)?)?;
-        node.kill().await?;
         let in_all = ready["ready_after_s"].as_f64();
-        Ok(Took {
+        let took = Took {
             in_all: in_all.ok_or("a node that does not say when it was ready")?,
             donor_cpu: donor.as_secs_f64(),
             joiner_cpu: joiner.as_secs_f64(),
-        })
+        };
+        Ok((took, node))
     }
 
-    /// The same, and the hits before and during the transfer.
-    async fn transfer_under_load(&mut self) -> Result<(Took, [Sample; 2]), BoxError> {
+    /// The same, and the hits before, during and after the transfer.
+    async fn transfer_under_load(&mut self) -> Result<(Took, [Sample; 3]), BoxError> {
         let plan = Plan {
             servers: self.donor.addresses(),
             path: "/hit",
@@ -111,17 +118,21 @@ impl Pair {
         };
         let visitors = std::mem::take(&mut self.visitors);
         let load = Load::start(plan, visitors, Pace::PerSecond(RATE)).await?;
-        let before = watch(&self.donor, 1, &load, tokio::time::sleep(BEFORE)).await?;
-        let mut took = None;
+        let before = watch(&self.donor, 1, &load, tokio::time::sleep(MOMENT)).await?;
+        let mut joined = None;
         let during = watch(&self.donor, 1, &load, async {
-            took = Some(self.transfer().await);
+            joined = Some(self.join().await);
         });
         let during = during.await?;
+        let (took, node) = joined.ok_or("the transfer was not waited for")??;
+        let after = watch(&self.donor, 1, &load, tokio::time::sleep(MOMENT)).await?;
+        node.kill().await?;
         self.visitors = load.stop().await?;
-        before.check("hits before the transfer")?;
-        during.check("hits during the transfer")?;
-        let took = took.ok_or("the transfer was not waited for")??;
-        Ok((took, [before, during]))
+        let samples = [before, during, after];
+        for (when, sample) in WHEN.iter().zip(&samples) {
+            sample.check(&format!("hits {when}"))?;
+        }
+        Ok((took, samples))
     }
 }
 
@@ -141,4 +152,10 @@ fn print(sessions: usize, transfers: &[Took], from: &str) {
 }
 
 const RATE: f64 = 2000.0;
-const BEFORE: Duration = Duration::from_secs(3);
+const MOMENT: Duration = Duration::from_secs(3);
+/// Only behind the transfer there is a peer to wait for, as there is during it.
+const WHEN: [&str; 3] = [
+    "before it, without a peer",
+    "during it",
+    "after it, with the peer",
+];
