@@ -189,14 +189,21 @@ async fn write(
     loop {
         let now = node.now();
         let filled = link.drive(&node.acks, |machine| {
-            fill(&node, machine, &mut codec, (&mut message, &mut out), now)
+            let filled = fill(&node, machine, &mut codec, (&mut message, &mut out), now);
+            (filled, machine.waits_for_time())
         });
-        let Some(filled) = filled else {
+        let Some((filled, waits_for_time)) = filled else {
             return Err(Ended::Stopped);
         };
         let goodbye = filled.map_err(|error| Ended::Broken(io::Error::other(error)))?;
         if out.is_empty() {
-            link.has_something_to_send().await;
+            let more = link.has_something_to_send();
+            if waits_for_time {
+                // Whichever comes first; time has passed in any case.
+                let _elapsed = timeout(MILLISECOND, more).await;
+            } else {
+                more.await;
+            }
             gather(&link).await;
             continue;
         }
@@ -255,7 +262,11 @@ fn fill(
     now: Now,
 ) -> Result<bool, FrameError> {
     while out.len() < BATCH_BYTES {
-        let Some(message) = machine.poll(&node.replica, now) else {
+        let message = match out.is_empty() {
+            true => machine.poll(&node.replica, now),
+            false => machine.poll_urgent(&node.replica, now),
+        };
+        let Some(message) = message else {
             break;
         };
         bytes.clear();
@@ -273,6 +284,7 @@ fn fill(
 const BATCH_BYTES: usize = 16 * 1024;
 /// A write waits for so many looks at the sockets.
 const MOST_LOOKS: usize = 2;
+const MILLISECOND: Duration = Duration::from_millis(1);
 /// A buffer that a long message has grown beyond this is given back.
 const KEEP_BYTES: usize = 1024 * 1024;
 /// How long the socket of a link that another has replaced stays open.

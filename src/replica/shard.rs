@@ -27,6 +27,8 @@ pub(super) struct Shard {
     /// Per digest shard the first tick at which something of it is due, or an earlier one.
     looks: Box<[u64]>,
     awake: Awake,
+    /// Whether a request has asked for a session here since the last sweep.
+    pub(super) in_use: bool,
     digest_shift: u32,
 }
 
@@ -41,6 +43,7 @@ impl Shard {
             drops: 0,
             looks: vec![u64::MAX; digests].into(),
             awake: Awake::default(),
+            in_use: false,
             digest_shift,
         }
     }

@@ -4,7 +4,7 @@ use std::{
     collections::HashSet,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -34,6 +34,8 @@ pub(crate) struct Store {
     lock_shift: u32,
     pub(super) live: AtomicUsize,
     pub(super) graves: AtomicUsize,
+    /// Whether requests have asked for sessions between the last two sweeps.
+    pub(super) in_use: AtomicBool,
     /// Guards the births that sessions share, few as layers are few.
     births: Mutex<Births>,
 }
@@ -74,6 +76,7 @@ impl Store {
             lock_shift,
             live: AtomicUsize::new(0),
             graves: AtomicUsize::new(0),
+            in_use: AtomicBool::new(false),
             births: Mutex::default(),
         }
     }
@@ -89,6 +92,7 @@ impl Store {
     ) -> Opened {
         let hash = secret.hash();
         let mut shard = self.shard(key);
+        shard.in_use = true;
         let Some(entry) = shard.entry(key) else {
             return Opened::Unknown;
         };
@@ -273,6 +277,11 @@ impl Store {
     #[cfg(test)]
     pub(crate) fn is_buried(&self, key: &Locator) -> bool {
         self.shard(key).grave(key).is_some()
+    }
+
+    /// Whether requests have asked for sessions between the last two sweeps.
+    pub(super) fn is_in_use(&self) -> bool {
+        self.in_use.load(Ordering::Relaxed)
     }
 
     /// Remembered destroyed sessions.

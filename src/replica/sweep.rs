@@ -16,6 +16,7 @@ impl Store {
     /// with `collect`, what was dropped.
     pub(super) fn sweep(&self, now: Now, collect: bool) -> (Vec<Locator>, Vec<Change>) {
         let (mut touched, mut expired) = (Vec::new(), Vec::new());
+        let mut in_use = false;
         for shard in &self.shards {
             let mut shard = lock(shard);
             for key in shard.due(now) {
@@ -28,7 +29,9 @@ impl Store {
                 });
             }
             shard.rest(now);
+            in_use |= std::mem::take(&mut shard.in_use);
         }
+        self.in_use.store(in_use, Ordering::Relaxed);
         (touched, expired)
     }
 

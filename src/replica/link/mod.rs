@@ -6,6 +6,7 @@ mod outbound;
 #[cfg(test)]
 mod pair;
 mod repair;
+mod window;
 
 pub(crate) use self::event::{LinkAcks, LinkEvent, LinkGauges, LinkOptions, Violation};
 use self::{inbound::Inbound, outbound::Outbound, repair::Repair};
@@ -231,7 +232,7 @@ impl Link {
     }
 
     pub(crate) fn tick(&mut self, replica: &Replica, now: Now) -> Vec<LinkEvent> {
-        self.repair.refill();
+        self.repair.set_in_use(replica.store().is_in_use());
         let mut events = std::mem::take(&mut self.events);
         self.outbound.tick(replica, now, &mut events);
         events
@@ -239,6 +240,24 @@ impl Link {
 
     /// The next message by priority: acks, heartbeats, questions and answers, deltas, repair.
     pub(crate) fn poll(&mut self, replica: &Replica, now: Now) -> Option<Message> {
+        let urgent = self.poll_urgent(replica, now);
+        if urgent.is_some() || self.leaving == Leaving::Said || !self.inbound.is_open() {
+            return urgent;
+        }
+        let states = self.repair.poll_states(replica, now);
+        if states.is_some() {
+            return states;
+        }
+        if self.leaving == Leaving::Due {
+            self.leaving = Leaving::Said;
+            return Some(Message::Leave);
+        }
+        None
+    }
+
+    /// The same without the states of repair, which take long to write and to merge: what leaves
+    /// together is acknowledged together.
+    pub(crate) fn poll_urgent(&mut self, replica: &Replica, now: Now) -> Option<Message> {
         if let Some(applied) = self.inbound.greet() {
             let head = replica.head();
             let past = self.past;
@@ -271,15 +290,13 @@ impl Link {
         if streamed.is_some() {
             return streamed;
         }
-        let repaired = self.repair.poll(replica, now);
-        if repaired.is_some() {
-            return repaired;
-        }
-        if self.leaving == Leaving::Due {
-            self.leaving = Leaving::Said;
-            return Some(Message::Leave);
-        }
-        None
+        self.repair.poll(replica, now)
+    }
+
+    /// Whether [`Link::poll`] has held something back, since this was asked last, that may leave in a
+    /// millisecond.
+    pub(crate) const fn waits_for_time(&mut self) -> bool {
+        self.repair.take_waits()
     }
 
     /// Tells the link how many bytes the message just polled took, for its windows.

@@ -10,6 +10,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use super::{
     Violation,
     outbound::{CHUNK_BYTES, weight},
+    window::Window,
 };
 use crate::{
     replica::{Replica, exchange::Difference},
@@ -42,10 +43,8 @@ pub(super) struct Repair {
     digests_asked: bool,
     answering: VecDeque<Answering>,
     supply: VecDeque<Locator>,
-    /// Bytes of repair sent and not merged by the peer yet.
-    in_flight: u64,
-    /// Bytes of background repair that may be sent before the next tick.
-    budget: u64,
+    /// What may be sent of answers and supplies.
+    window: Window,
     merged_bytes: u64,
 }
 
@@ -100,8 +99,7 @@ impl Repair {
             digests_asked: false,
             answering: VecDeque::new(),
             supply: VecDeque::new(),
-            in_flight: 0,
-            budget: BACKGROUND_BYTES_PER_TICK,
+            window: Window::new(),
             merged_bytes: 0,
         }
     }
@@ -230,9 +228,7 @@ impl Repair {
     }
 
     pub(super) fn credit(&mut self, bytes: u64) -> Result<(), Violation> {
-        let left = self.in_flight.checked_sub(bytes);
-        self.in_flight = left.ok_or(Violation::Protocol("credit for what was not sent"))?;
-        Ok(())
+        self.window.credit(bytes)
     }
 
     pub(super) fn credit_due(&mut self) -> Option<u64> {
@@ -241,16 +237,21 @@ impl Repair {
     }
 
     pub(super) const fn sent(&mut self, bytes: usize) {
-        self.in_flight += bytes as u64;
-        self.budget = self.budget.saturating_sub(bytes as u64);
+        self.window.sent(bytes);
     }
 
-    pub(super) const fn refill(&mut self) {
-        self.budget = BACKGROUND_BYTES_PER_TICK;
+    /// Whether requests are served here, which states on their way should not be in the way of.
+    pub(super) const fn set_in_use(&mut self, in_use: bool) {
+        self.window.set_in_use(in_use);
+    }
+
+    /// Whether states were held back that may leave in a millisecond.
+    pub(super) const fn take_waits(&mut self) -> bool {
+        self.window.take_waits()
     }
 
     pub(super) const fn in_flight(&self) -> u64 {
-        self.in_flight
+        self.window.in_flight()
     }
 
     /// The complete round that has just ended.
@@ -298,12 +299,16 @@ impl Repair {
                 entries,
             });
         }
-        self.poll_states(replica, now)
+        None
     }
 
-    fn poll_states(&mut self, replica: &Replica, now: Now) -> Option<Message> {
+    /// States that the peer lacks, as far as the window allows.
+    pub(super) fn poll_states(&mut self, replica: &Replica, now: Now) -> Option<Message> {
+        if self.supply.is_empty() && self.answering.is_empty() {
+            return None;
+        }
         let complete = self.complete || self.answering.front().is_some_and(|front| front.complete);
-        if self.in_flight >= WINDOW || !(complete || self.budget > 0) {
+        if !self.window.allows(complete, now) {
             return None;
         }
         if !self.supply.is_empty() {
@@ -333,7 +338,7 @@ impl Repair {
             && self.complete_due.is_none()
             && self.answering.is_empty()
             && self.supply.is_empty()
-            && self.in_flight == 0
+            && self.in_flight() == 0
     }
 
     fn begin_due(&mut self) {
@@ -390,7 +395,3 @@ fn states(replica: &Replica, keys: &mut VecDeque<Locator>, now: Now) -> Vec<(Loc
 const LISTINGS: usize = 64;
 /// Keys of listings under way, beyond which no further shard is listed.
 const LISTED_KEYS: usize = 64 * 1024;
-/// Bytes that the peer has not merged yet. What requests wait for stands behind them.
-const WINDOW: u64 = 256 * 1024;
-/// Background repair's share of a link per 100 ms: about 16 MB a second.
-const BACKGROUND_BYTES_PER_TICK: u64 = 1_600_000;

@@ -1,0 +1,182 @@
+//! How many states may be on their way to a peer, and how fast they go.
+//!
+//! Nobody waits for them but a node that joins, and the changes that requests wait for stand behind
+//! them: on their way, at the peer, and on the processors of both.
+
+use super::Violation;
+use crate::session::Now;
+
+#[derive(Debug)]
+pub(super) struct Window {
+    /// Bytes sent and not merged by the peer yet.
+    in_flight: u64,
+    background: Pace,
+    beside_requests: Pace,
+    /// Whether requests are served here.
+    in_use: bool,
+    /// Whether the last look found that only time must pass.
+    waits: bool,
+}
+
+impl Window {
+    pub(super) const fn new() -> Self {
+        Self {
+            in_flight: 0,
+            background: Pace::new(16_000, 100),
+            // About half of what a processor encodes and another one merges, in short bursts: what
+            // requests need finds one of them idle.
+            beside_requests: Pace::new(120_000, 2),
+            in_use: false,
+            waits: false,
+        }
+    }
+
+    /// Whether states may leave, those of a complete round or those of background repair.
+    pub(super) fn allows(&mut self, complete: bool, now: Now) -> bool {
+        let (bytes, pace) = match (complete, self.in_use) {
+            (true, false) => (BYTES, None),
+            (true, true) => (BYTES_BESIDE_REQUESTS, Some(&mut self.beside_requests)),
+            (false, _) => (BYTES_BESIDE_REQUESTS, Some(&mut self.background)),
+        };
+        if self.in_flight >= bytes {
+            return false;
+        }
+        self.waits = pace.is_some_and(|pace| !pace.allows(now));
+        !self.waits
+    }
+
+    pub(super) const fn sent(&mut self, bytes: usize) {
+        let bytes = bytes as u64;
+        self.in_flight += bytes;
+        self.background.spend(bytes);
+        self.beside_requests.spend(bytes);
+    }
+
+    /// The peer has merged so many bytes.
+    pub(super) fn credit(&mut self, bytes: u64) -> Result<(), Violation> {
+        let left = self.in_flight.checked_sub(bytes);
+        self.in_flight = left.ok_or(Violation::Protocol("credit for what was not sent"))?;
+        Ok(())
+    }
+
+    pub(super) const fn in_flight(&self) -> u64 {
+        self.in_flight
+    }
+
+    pub(super) const fn set_in_use(&mut self, in_use: bool) {
+        self.in_use = in_use;
+    }
+
+    /// Whether something has been held back since this was asked last that may leave in a
+    /// millisecond.
+    pub(super) const fn take_waits(&mut self) -> bool {
+        std::mem::replace(&mut self.waits, false)
+    }
+}
+
+/// Bytes that may leave by now: so many more with each millisecond, and never more than a while's
+/// worth at once.
+#[derive(Debug)]
+struct Pace {
+    bytes_per_ms: u64,
+    most: u64,
+    left: u64,
+    filled_ms: u64,
+}
+
+impl Pace {
+    const fn new(bytes_per_ms: u64, most_ms: u64) -> Self {
+        let most = bytes_per_ms * most_ms;
+        Self {
+            bytes_per_ms,
+            most,
+            left: most,
+            filled_ms: 0,
+        }
+    }
+
+    /// Whether something may leave. The last message may be larger than what is left.
+    fn allows(&mut self, now: Now) -> bool {
+        let passed_ms = now.mono_ms.saturating_sub(self.filled_ms);
+        if passed_ms > 0 {
+            let more = passed_ms.saturating_mul(self.bytes_per_ms);
+            self.left = self.left.saturating_add(more).min(self.most);
+            self.filled_ms = now.mono_ms;
+        }
+        self.left > 0
+    }
+
+    const fn spend(&mut self, bytes: u64) {
+        self.left = self.left.saturating_sub(bytes);
+    }
+}
+
+/// Bytes that the peer has not merged yet.
+const BYTES: u64 = 256 * 1024;
+/// The same while requests are served here.
+const BYTES_BESIDE_REQUESTS: u64 = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MANY: u64 = 2_000_000;
+
+    const fn at(mono_ms: u64) -> Now {
+        Now {
+            wall_ms: 0,
+            mono_ms,
+        }
+    }
+
+    /// Bytes that leave at `now` to a peer that merges at once, `MANY` if there is no end.
+    fn given(window: &mut Window, complete: bool, now: Now) -> u64 {
+        let mut bytes = 0;
+        while bytes < MANY && window.allows(complete, now) {
+            window.sent(1_000);
+            bytes += 1_000;
+            window.credit(1_000).expect("it was sent");
+        }
+        bytes
+    }
+
+    #[test]
+    fn transfer_goes_at_a_pace_while_requests_are_served_and_freely_otherwise() {
+        let mut window = Window::new();
+        assert_eq!(given(&mut window, true, at(1_000)), MANY);
+        assert!(!window.take_waits());
+        window.set_in_use(true);
+        given(&mut window, true, at(2_000));
+        assert!(window.take_waits());
+        assert_eq!(given(&mut window, true, at(2_000)), 0);
+        assert_eq!(given(&mut window, true, at(2_001)), 120_000);
+        // Time that went by unused is not saved up.
+        assert_eq!(given(&mut window, true, at(9_000)), 240_000);
+        window.set_in_use(false);
+        assert_eq!(given(&mut window, true, at(9_000)), MANY);
+    }
+
+    #[test]
+    fn background_repair_always_goes_at_its_pace() {
+        let mut window = Window::new();
+        given(&mut window, false, at(1_000));
+        assert_eq!(given(&mut window, false, at(1_010)), 160_000);
+        assert_eq!(given(&mut window, false, at(60_000)), 1_600_000);
+    }
+
+    #[test]
+    fn peer_that_merges_nothing_gets_no_more_than_the_window() {
+        for (in_use, bytes) in [(false, BYTES), (true, BYTES_BESIDE_REQUESTS)] {
+            let mut window = Window::new();
+            window.set_in_use(in_use);
+            let mut sent = 0;
+            while window.allows(true, at(1_000)) {
+                window.sent(1_024);
+                sent += 1_024;
+            }
+            assert_eq!((sent, window.in_flight()), (bytes, bytes));
+            assert!(!window.take_waits(), "it waits for the peer, not for time");
+            assert!(window.credit(bytes + 1).is_err());
+        }
+    }
+}
