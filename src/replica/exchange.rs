@@ -28,6 +28,15 @@ pub(super) enum Merged {
     Buried(Tombstone),
 }
 
+/// How a change leaves for a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// What this node has written since the last record, where that is all there is to tell.
+    Delta,
+    /// The session as it is.
+    Whole,
+}
+
 /// Replicated state beyond the hard limits; nothing was merged, and the store is as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct OverLimit(pub(super) &'static str);
@@ -263,14 +272,14 @@ impl Store {
 
     /// What leaves for a session whose record has come up: everything written here since `since`,
     /// by whatever request, or the full state when another origin has beaten a part of that.
-    pub(super) fn outgoing(&self, key: &Locator, since: Stamp, touch: bool) -> Item {
+    pub(super) fn outgoing(&self, key: &Locator, since: Stamp, touch: bool, form: Form) -> Item {
         let shard = self.shard(key);
         match shard.view(key) {
             None => match shard.grave(key) {
                 Some(grave) => Item::Destroyed(grave.tombstone),
                 None => Item::Absent,
             },
-            Some(live) if live.lost > since && !Mutant::ClaimBeatenWrites.is_on() => {
+            Some(live) if form == Form::Whole || live.claims_beaten_writes(since) => {
                 Item::Full(Box::new(live.into_owned().state))
             }
             Some(live) => {

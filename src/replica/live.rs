@@ -73,6 +73,12 @@ impl Live {
         version
     }
 
+    /// Whether another origin has beaten one of our writes after `since`, so that a delta from there
+    /// would claim what it does not hold.
+    pub(super) fn claims_beaten_writes(&self, since: Stamp) -> bool {
+        self.lost > since && !Mutant::ClaimBeatenWrites.is_on()
+    }
+
     /// One holder less. Whether use worth telling was noted, which changes the session.
     pub(super) fn release(&mut self, shipping: Shipping, now: Now) -> bool {
         self.holders = self.holders.saturating_sub(1);

@@ -286,7 +286,8 @@ impl Link {
         if !self.inbound.is_open() {
             return None;
         }
-        let streamed = self.outbound.poll(replica, now, &mut self.events);
+        let form = self.repair.form_of_changes();
+        let streamed = self.outbound.poll(replica, form, now, &mut self.events);
         if streamed.is_some() {
             return streamed;
         }

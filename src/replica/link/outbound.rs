@@ -7,6 +7,7 @@ use crate::{
     replica::{
         Replica,
         by_locator::ByLocator,
+        exchange::Form,
         log::{Record, Slice},
     },
     session::{Item, Locator, Mutant, Now, SLOT_OVERHEAD, Stamp},
@@ -155,6 +156,7 @@ impl Outbound {
     pub(super) fn poll(
         &mut self,
         replica: &Replica,
+        form: Form,
         now: Now,
         events: &mut Vec<LinkEvent>,
     ) -> Option<Message> {
@@ -169,7 +171,7 @@ impl Outbound {
         let fresh = self.cursor == 0 && self.opened_head > FRESH_RECORDS;
         match replica.log.after(self.cursor, BATCH_RECORDS) {
             Slice::Records(records) if records.is_empty() => None,
-            Slice::Records(records) if !fresh => Some(self.batch(replica, &records)),
+            Slice::Records(records) if !fresh => Some(self.batch(replica, &records, form)),
             Slice::Records(_) => Some(self.skip(self.opened_head, events)),
             Slice::Overrun(head) => {
                 let reached = replica.log.after(self.opened_head, 1);
@@ -202,7 +204,7 @@ impl Outbound {
 
     /// Coalesces early: a session goes out at its first unsent record, later ones of it are then
     /// no-ops for this link.
-    fn batch(&mut self, replica: &Replica, records: &[Record]) -> Message {
+    fn batch(&mut self, replica: &Replica, records: &[Record], form: Form) -> Message {
         let mut firsts = firsts_of(records);
         let mut items = Vec::with_capacity(firsts.len());
         let mut bytes = 0;
@@ -221,7 +223,7 @@ impl Outbound {
                 covered = at;
                 break;
             }
-            let item = replica.store().outgoing(&key, since, touch);
+            let item = replica.store().outgoing(&key, since, touch, form);
             if item != Item::Absent {
                 bytes += weight(&item);
                 items.push((key, item));

@@ -13,7 +13,10 @@ use super::{
     window::Window,
 };
 use crate::{
-    replica::{Replica, exchange::Difference},
+    replica::{
+        Replica,
+        exchange::{Difference, Form},
+    },
     session::{Item, Locator, Mutant, Now},
     wire::Message,
 };
@@ -330,6 +333,15 @@ impl Repair {
             self.answering.pop_front();
         }
         Some(message)
+    }
+
+    /// A peer that is being given all it lacks would refuse most changes, and a request would wait for
+    /// the question and the answer, too.
+    pub(super) fn form_of_changes(&self) -> Form {
+        match self.answering.iter().any(|shard| shard.complete) {
+            true => Form::Whole,
+            false => Form::Delta,
+        }
     }
 
     #[cfg(test)]
