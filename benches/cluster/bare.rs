@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::State,
     http::{HeaderName, HeaderValue, header::SET_COOKIE},
     routing::get,
@@ -30,8 +30,17 @@ pub(crate) async fn serve(args: BareArgs) -> Result<(), BoxError> {
         .route("/plain", get(|| async { PLAIN }))
         .route("/hit", get(hit))
         .route("/hit-cookie", get(hit_cookie))
-        .with_state(Arc::default());
+        .with_state(Arc::default())
+        .merge(extended());
     served::serve("bare", &args.http, app).await
+}
+
+/// Behind a layer that does nothing but put something into the request's extensions, which any layer
+/// of sessions must do.
+fn extended() -> Router {
+    Router::new()
+        .route("/plain-extension", get(|| async { PLAIN }))
+        .layer(Extension(Arc::<str>::from(ID)))
 }
 
 async fn hit(State(hits): State<Arc<AtomicU64>>) -> String {

@@ -44,6 +44,10 @@ impl Servers {
     pub(crate) fn rows<'a>(&'a self, peers: Option<&'a Peers>) -> Vec<Row<'a>> {
         let mut rows = vec![
             self.bare(PLAIN, 1, "/plain"),
+            Row {
+                baseline: PLAIN,
+                ..self.bare("/plain, axum's layer `Extension`", 1, "/plain-extension")
+            },
             row("/plain through the layer", &self.alone, "/plain", PLAIN),
             self.bare(HIT, 1, "/hit"),
             row("/hit, one node", &self.alone, "/hit", HIT),

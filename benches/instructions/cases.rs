@@ -39,6 +39,7 @@ pub(crate) const CASES: &[Case] = &[
     case("request_hit", 1, request_hit),
     case("http_bare", 1, |times| server::bare(times, "/plain")),
     case("http_empty_layer", 1, server::empty_layer),
+    case("http_extension_layer", 1, server::extension_layer),
     case("http_plain", 1, |times| server::layered(times, "/plain")),
     case("http_bare_hit", 1, |times| server::bare(times, "/hit")),
     case("http_hit", 1, |times| server::layered(times, "/hit")),

@@ -1,9 +1,9 @@
 //! Whole requests to an axum app over HTTP/1.1, through memory instead of sockets.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use axum::{
-    Router,
+    Extension, Router,
     routing::{Route, get},
     serve::Listener,
 };
@@ -25,6 +25,13 @@ pub(crate) fn bare(times: u64, path: &str) {
 /// What axum itself takes for a layer, here one that does nothing.
 pub(crate) fn empty_layer(times: u64) {
     let app = bare_app().layer(layer_fn(|inner: Route| inner));
+    without_sessions(times, "/plain", app);
+}
+
+/// The same for one that puts something into the request's extensions, and into a larger table with
+/// it, because axum has filled the first one.
+pub(crate) fn extension_layer(times: u64) {
+    let app = bare_app().layer(Extension(Arc::<str>::from(COOKIE)));
     without_sessions(times, "/plain", app);
 }
 
