@@ -52,6 +52,8 @@ pub(crate) async fn run(setup: &Setup) -> Result<(), BoxError> {
     print_cpu("ratio", Spread::of(ratio));
 
     drop(few);
+    // What was hit last has yet to be put to rest.
+    tokio::time::sleep(AFTER_LOAD).await;
     let before = many.group.cpu_times(2)?;
     tokio::time::sleep(IDLE).await;
     let idle = many.group.cpu_times(2)?;
@@ -147,4 +149,5 @@ fn print_memory(what: &str, empty: &[u64], full: &[u64], sessions: usize) {
 }
 
 const FEW: usize = 1_000;
+const AFTER_LOAD: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(10);
