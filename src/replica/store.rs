@@ -280,7 +280,7 @@ impl Store {
     }
 
     /// Whether requests have asked for sessions between the last two sweeps.
-    pub(super) fn is_in_use(&self) -> bool {
+    pub(crate) fn is_in_use(&self) -> bool {
         self.in_use.load(Ordering::Relaxed)
     }
 

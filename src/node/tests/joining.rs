@@ -3,6 +3,7 @@
 use super::*;
 use crate::config::ListenAddr;
 use crate::node::transport::Transport as _;
+use crate::session::{CookieValue, Secret};
 
 #[tokio::test(start_paused = true)]
 async fn node_is_alone_when_no_peer_answers() {
@@ -56,6 +57,54 @@ async fn joiner_gets_all_sessions_and_tells_so() {
     assert_eq!(two.ready().await, Readiness::Synced);
     assert!(keys.iter().all(|key| holds(&two, key)));
     assert_eq!(two.sessions(), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn transfer_beside_requests_takes_as_long_as_its_pace_says_and_waits_for_nothing_else() {
+    let network = MemoryNetwork::default();
+    let one = start(&network, "n1", 1, &[2]);
+    let large = serde_json::json!("x".repeat(200_000));
+    for _ in 0..30 {
+        create_in(one.node(), "", &large);
+    }
+    // A joiner would be told of fewer changes one by one.
+    let key = create(one.node());
+    for at in 0..5_000 {
+        set(one.node(), &key, "user", &serde_json::json!(at));
+    }
+    assert_eq!(one.ready().await, Readiness::Alone);
+    let node = Arc::clone(one.node());
+    let requests = tokio::spawn(async move {
+        let stranger = CookieValue {
+            locator: Locator::from_random([1; 16]),
+            secret: Secret::from_random([1; 16]),
+        };
+        loop {
+            node.open("", &stranger, Shipping::Now, node.now());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    wait_until("requests are noticed", || {
+        one.node().replica().store().is_in_use()
+    })
+    .await;
+
+    let two = start(&network, "n2", 2, &[1]);
+    let mut events = two.events();
+    until(&mut events, |event| {
+        matches!(event, Event::TransferStarted { .. })
+    })
+    .await;
+    let began_ms = one.node().now().mono_ms;
+    until(&mut events, |event| {
+        matches!(event, Event::TransferFinished { .. })
+    })
+    .await;
+    let took_ms = one.node().now().mono_ms - began_ms;
+    assert_eq!(two.sessions(), 31);
+    // Six megabytes at 120 kB in a millisecond. Only ticks would wake the link otherwise.
+    assert!((40..500).contains(&took_ms), "{took_ms} ms");
+    requests.abort();
 }
 
 #[tokio::test(start_paused = true)]

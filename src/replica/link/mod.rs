@@ -54,6 +54,7 @@ impl Link {
     pub(crate) fn new(replica: &Replica, peer: BootId, options: LinkOptions, now: Now) -> Self {
         let applied = replica.applied_of(peer);
         let mut repair = Repair::new(replica.boot() < peer);
+        repair.set_in_use(replica.store().is_in_use());
         if applied.owes_round {
             repair.begin_complete(1);
         }

@@ -44,11 +44,60 @@ impl Pair {
         Self { replicas, links }
     }
 
+    fn create(&self) {
+        let birth = Arc::new(Birth {
+            context: "".into(),
+            route: None,
+            expiry: Expiry::default(),
+        });
+        let secret = Secret::from_random([9; 16]).hash();
+        let created = self.replicas[0].store().create(birth, KEY, secret, NOW);
+        created.expect("room for a session");
+    }
+
     fn write(&self, write: impl FnOnce(&mut Writer<'_>) -> Result<(), SessionError>) {
         let store = self.replicas[0].store();
         let written = store.write(&KEY, Shipping::Now, false, NOW, write);
         written.expect("within the limits");
         self.replicas[0].commit(&KEY, NOW);
+    }
+
+    fn write_unshipped(&self, write: impl FnOnce(&mut Writer<'_>) -> Result<(), SessionError>) {
+        let store = self.replicas[0].store();
+        let written = store.write(&KEY, Shipping::Later, false, NOW, write);
+        written.expect("within the limits");
+    }
+
+    /// Lets both talk until the second one has said something of which `wanted` holds.
+    fn talk_until(&mut self, wanted: impl Fn(&Message) -> bool) {
+        let [one, other] = &mut self.links;
+        let [ours, theirs] = &self.replicas;
+        loop {
+            if let Some(message) = other.poll(theirs, NOW) {
+                let is_wanted = wanted(&message);
+                one.handle(ours, message, 0, NOW).expect("honest");
+                if is_wanted {
+                    return;
+                }
+            } else {
+                let message = one.poll(ours, NOW).expect("something is left to be said");
+                other.handle(theirs, message, 0, NOW).expect("honest");
+            }
+        }
+    }
+
+    /// What the first one says of a change of the session.
+    fn item_of_change(&mut self) -> Item {
+        self.write(|writer| writer.set(&name(1), b"1".as_slice().into()));
+        let said = self.talk();
+        let items = said.into_iter().find_map(|message| match message {
+            Message::Batch { items, .. } => Some(items),
+            _ => None,
+        });
+        let (KEY, item) = items.expect("a batch").remove(0) else {
+            panic!("there is one session only");
+        };
+        item
     }
 
     /// Lets both say all they have to say. Returns what the first one said.
@@ -90,14 +139,7 @@ fn length(message: &Message) -> usize {
 #[test]
 fn change_of_one_attribute_in_a_hundred_sends_and_merges_that_one() {
     let mut pair = Pair::new();
-    let birth = Arc::new(Birth {
-        context: "".into(),
-        route: None,
-        expiry: Expiry::default(),
-    });
-    let secret = Secret::from_random([9; 16]).hash();
-    let created = pair.replicas[0].store().create(birth, KEY, secret, NOW);
-    created.expect("room for a session");
+    pair.create();
     pair.write(|writer| {
         (0..100).try_for_each(|at| writer.set(&name(at), [b'1'; 200].as_slice().into()))
     });
@@ -126,4 +168,24 @@ fn change_of_one_attribute_in_a_hundred_sends_and_merges_that_one() {
             assert!(Arc::ptr_eq(before, &after), "{} was not touched", name(at));
         }
     }
+}
+
+#[test]
+fn change_of_a_session_goes_out_whole_while_the_peer_is_given_what_it_lacks() {
+    let mut pair = Pair::new();
+    pair.create();
+    pair.write(|writer| writer.set(&name(0), b"0".as_slice().into()));
+    pair.talk();
+    assert!(matches!(pair.item_of_change(), Item::Delta(_)));
+
+    // The second one finds that it differs, and asks for what it lacks.
+    pair.write_unshipped(|writer| writer.set(&name(2), b"2".as_slice().into()));
+    pair.links[1].begin_round();
+    pair.talk_until(|message| matches!(message, Message::Listing { complete: true, .. }));
+    assert!(matches!(pair.item_of_change(), Item::Full(_)));
+    assert!(
+        matches!(pair.item_of_change(), Item::Delta(_)),
+        "the round is over"
+    );
+    assert!(*pair.bytes_of_attribute(1, &name(2)) == *b"2");
 }

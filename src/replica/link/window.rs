@@ -81,6 +81,8 @@ struct Pace {
     bytes_per_ms: u64,
     most: u64,
     left: u64,
+    /// What left beyond what was allowed, since messages are not cut.
+    owed: u64,
     filled_ms: u64,
 }
 
@@ -91,22 +93,26 @@ impl Pace {
             bytes_per_ms,
             most,
             left: most,
+            owed: 0,
             filled_ms: 0,
         }
     }
 
-    /// Whether something may leave. The last message may be larger than what is left.
+    /// Whether something may leave, which may be more than what is left.
     fn allows(&mut self, now: Now) -> bool {
         let passed_ms = now.mono_ms.saturating_sub(self.filled_ms);
         if passed_ms > 0 {
             let more = passed_ms.saturating_mul(self.bytes_per_ms);
-            self.left = self.left.saturating_add(more).min(self.most);
+            let paid = more.min(self.owed);
+            self.owed -= paid;
+            self.left = self.left.saturating_add(more - paid).min(self.most);
             self.filled_ms = now.mono_ms;
         }
         self.left > 0
     }
 
     const fn spend(&mut self, bytes: u64) {
+        self.owed = self.owed.saturating_add(bytes.saturating_sub(self.left));
         self.left = self.left.saturating_sub(bytes);
     }
 }
@@ -154,6 +160,18 @@ mod tests {
         assert_eq!(given(&mut window, true, at(9_000)), 240_000);
         window.set_in_use(false);
         assert_eq!(given(&mut window, true, at(9_000)), MANY);
+    }
+
+    #[test]
+    fn message_of_more_than_is_left_is_paid_for() {
+        let mut window = Window::new();
+        window.set_in_use(true);
+        given(&mut window, true, at(1_000));
+        assert!(window.allows(true, at(1_001)));
+        window.sent(600_000);
+        window.credit(600_000).expect("it was sent");
+        assert!(!window.allows(true, at(1_005)));
+        assert!(window.allows(true, at(1_006)));
     }
 
     #[test]
