@@ -159,6 +159,21 @@ async fn update_whose_closure_destroys_the_session_begins_another() {
 }
 
 #[tokio::test]
+async fn update_whose_closure_always_begins_another_session_ends_in_the_last_one() {
+    with_session(async |session| {
+        let value = session.update("a", |_: Option<i32>| {
+            session.destroy().unwrap();
+            session.insert("other", true).unwrap();
+            7
+        });
+        assert_eq!(value.unwrap(), 7);
+        assert_eq!(session.get::<i32>("a").unwrap(), Some(7));
+        assert_eq!(session.keys().unwrap(), ["a", "other"]);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn panic_in_update_changes_nothing() {
     with_session(async |session| {
         let update = || session.update("a", |_: Option<u64>| panic!("as closures do"));

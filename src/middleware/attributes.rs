@@ -73,12 +73,14 @@ impl Session {
         check_name(name)?;
         loop {
             let held = self.visit.writable()?;
-            match self.try_update(held, name, &mut update) {
-                // Another handle of this request, or the closure, has destroyed it meanwhile.
-                Err(SessionError::Destroyed) if held.is_some() && held != self.visit.key() => {}
-                Ok(None) => {}
-                Ok(Some(value)) => return Ok(value),
-                Err(error) => return Err(error),
+            let seen = match &held {
+                Some(key) => self.visit.node().read(key, |state| look(state, name))?,
+                None => Ok(Seen::default()),
+            };
+            let seen = seen.map_err(|kind| wrong_kind(name, kind))?;
+            let value = update(decode(name, &seen)?);
+            if self.replace(held, name, &seen, &encode(name, &value)?)? {
+                return Ok(value);
             }
         }
     }
@@ -102,7 +104,7 @@ impl Session {
         let made = make();
         let bytes = encode(name, &made)?;
         let mut seen = seen;
-        while !self.replace(None, name, &seen, Arc::clone(&bytes))? {
+        while !self.replace(None, name, &seen, &bytes)? {
             seen = self.look(name)?;
             if let Some(value) = decode(name, &seen)? {
                 return Ok(value);
@@ -196,36 +198,22 @@ impl Session {
         held: Option<Locator>,
         name: &str,
         seen: &Seen,
-        bytes: Arc<[u8]>,
+        bytes: &Arc<[u8]>,
     ) -> Result<bool, SessionError> {
-        let weight = name.len() + bytes.len();
         let write = |writer: &mut Writer<'_>| {
             if writer.tag(name) != seen.tag {
                 return Ok(false);
             }
-            writer.set(name, bytes).map(|()| true)
+            writer.set(name, Arc::clone(bytes)).map(|()| true)
         };
-        match held {
-            Some(key) => self.visit.write_to(&key, write),
-            None => self.visit.write(weight, write),
+        if let Some(key) = held {
+            match self.visit.write_to(&key, write) {
+                // Another handle of this request, or a closure, has destroyed it meanwhile.
+                Err(SessionError::Destroyed) if self.visit.key() != held => {}
+                done => return done,
+            }
         }
-    }
-
-    /// One try of [`Session::update`], `None` if the attribute changed meanwhile.
-    fn try_update<T: Serialize + DeserializeOwned>(
-        &self,
-        held: Option<Locator>,
-        name: &str,
-        update: &mut impl FnMut(Option<T>) -> T,
-    ) -> Result<Option<T>, SessionError> {
-        let seen = match &held {
-            Some(key) => self.visit.node().read(key, |state| look(state, name))?,
-            None => Ok(Seen::default()),
-        };
-        let seen = seen.map_err(|kind| wrong_kind(name, kind))?;
-        let value = update(decode(name, &seen)?);
-        let bytes = encode(name, &value)?;
-        Ok(self.replace(held, name, &seen, bytes)?.then_some(value))
+        self.visit.write(name.len() + bytes.len(), write)
     }
 }
 
