@@ -200,7 +200,7 @@ async fn write(
             let more = link.has_something_to_send();
             if waits_for_time {
                 // Whichever comes first; time has passed in any case.
-                let _elapsed = timeout(MILLISECOND, more).await;
+                let _elapsed = timeout(PACE, more).await;
             } else {
                 more.await;
             }
@@ -253,7 +253,8 @@ async fn after_what_is_ready() {
     .await;
 }
 
-/// Fills one write with what is due, the most urgent first. Whether it ends with the goodbye.
+/// Fills one write with what is due, the most urgent first; states of repair and the goodbye leave
+/// by themselves or at the head. Whether it ends with the goodbye.
 fn fill(
     node: &Node,
     machine: &mut Link,
@@ -284,7 +285,8 @@ fn fill(
 const BATCH_BYTES: usize = 16 * 1024;
 /// A write waits for so many looks at the sockets.
 const MOST_LOOKS: usize = 2;
-const MILLISECOND: Duration = Duration::from_millis(1);
+/// How often what goes at a pace goes on: the step of the runtime's timer.
+const PACE: Duration = Duration::from_millis(1);
 /// A buffer that a long message has grown beyond this is given back.
 const KEEP_BYTES: usize = 1024 * 1024;
 /// How long the socket of a link that another has replaced stays open.

@@ -33,9 +33,12 @@ pub(super) enum Merged {
 pub(super) enum Form {
     /// What this node has written since the last record, where that is all there is to tell.
     Delta,
-    /// The session as it is.
+    /// The session as it is, unless it is large.
     Whole,
 }
+
+/// Bytes of a session that may go whole with each of its changes.
+const SMALL_WEIGHT: usize = 4096;
 
 /// Replicated state beyond the hard limits; nothing was merged, and the store is as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -279,7 +282,10 @@ impl Store {
                 Some(grave) => Item::Destroyed(grave.tombstone),
                 None => Item::Absent,
             },
-            Some(live) if form == Form::Whole || live.claims_beaten_writes(since) => {
+            Some(live)
+                if live.claims_beaten_writes(since)
+                    || (form == Form::Whole && live.state.weight() <= SMALL_WEIGHT) =>
+            {
                 Item::Full(Box::new(live.into_owned().state))
             }
             Some(live) => {

@@ -27,7 +27,7 @@ pub(super) struct Shard {
     /// Per digest shard the first tick at which something of it is due, or an earlier one.
     looks: Box<[u64]>,
     awake: Awake,
-    /// Whether a request has asked for a session here since the last sweep.
+    /// Whether a request has asked for a session here, or created one, since the last sweep.
     pub(super) in_use: bool,
     digest_shift: u32,
 }

@@ -34,7 +34,7 @@ pub(crate) struct Store {
     lock_shift: u32,
     pub(super) live: AtomicUsize,
     pub(super) graves: AtomicUsize,
-    /// Whether requests have asked for sessions between the last two sweeps.
+    /// Whether requests have asked for sessions, or created some, between the last two sweeps.
     pub(super) in_use: AtomicBool,
     /// Guards the births that sessions share, few as layers are few.
     births: Mutex<Births>,
@@ -158,6 +158,7 @@ impl Store {
         counted.map_err(|_| SessionError::Full)?;
         let birth = self.shared_birth(birth);
         let mut shard = self.shard(&key);
+        shard.in_use = true;
         let origin = shard.next_origin();
         let state = SessionState::new(birth, secret, Tag { stamp, origin }, now);
         shard.insert(key, state, now);
@@ -279,7 +280,7 @@ impl Store {
         self.shard(key).grave(key).is_some()
     }
 
-    /// Whether requests have asked for sessions between the last two sweeps.
+    /// Whether requests have asked for sessions, or created some, between the last two sweeps.
     pub(crate) fn is_in_use(&self) -> bool {
         self.in_use.load(Ordering::Relaxed)
     }

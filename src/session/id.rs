@@ -49,7 +49,6 @@ impl Locator {
     }
 }
 
-/// Eight hex digits: enough to follow a session through a log, too few to name it.
 /// In the order of their bytes, compared as one number.
 impl Ord for Locator {
     fn cmp(&self, other: &Self) -> Ordering {
@@ -63,6 +62,7 @@ impl PartialOrd for Locator {
     }
 }
 
+/// Eight hex digits: enough to follow a session through a log, too few to name it.
 impl fmt::Display for Locator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:08x}", self.prefix())

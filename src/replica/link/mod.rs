@@ -12,7 +12,7 @@ pub(crate) use self::event::{LinkAcks, LinkEvent, LinkGauges, LinkOptions, Viola
 use self::{inbound::Inbound, outbound::Outbound, repair::Repair};
 use super::{
     Change, Replica,
-    exchange::{Merged, OverLimit},
+    exchange::{Form, Merged, OverLimit},
     past,
 };
 use crate::{
@@ -22,8 +22,8 @@ use crate::{
 
 /// The decisions of one established link. Sans-I/O: after hello call [`Link::new`]; then
 /// [`Link::handle`] for every message that arrives, [`Link::tick`] every 100 ms, and
-/// [`Link::poll`] for messages to send, again after each of these and whenever the log grew, until
-/// it returns `None`. Time is monotonic.
+/// [`Link::poll`] for messages to send, again after each of these, whenever the log grew, and soon
+/// when it [waits for time](Link::waits_for_time), until it returns `None`. Time is monotonic.
 #[derive(Debug)]
 pub(crate) struct Link {
     peer: BootId,
@@ -38,6 +38,8 @@ pub(crate) struct Link {
     ready: bool,
     peer_ready: bool,
     leaving: Leaving,
+    /// Urgent messages since the last states, which must have their turn however many changes come.
+    overtaking: u32,
     collect: bool,
     /// What happened while messages were polled, until the next tick.
     events: Vec<LinkEvent>,
@@ -70,6 +72,7 @@ impl Link {
             ready: false,
             peer_ready: false,
             leaving: Leaving::No,
+            overtaking: 0,
             collect: options.collect,
             events: Vec::new(),
         }
@@ -241,11 +244,17 @@ impl Link {
 
     /// The next message by priority: acks, heartbeats, questions and answers, deltas, repair.
     pub(crate) fn poll(&mut self, replica: &Replica, now: Now) -> Option<Message> {
+        if self.overtaking >= MOST_OVERTAKING {
+            let states = self.poll_states(replica, now);
+            if states.is_some() {
+                return states;
+            }
+        }
         let urgent = self.poll_urgent(replica, now);
-        if urgent.is_some() || self.leaving == Leaving::Said || !self.inbound.is_open() {
+        if urgent.is_some() {
             return urgent;
         }
-        let states = self.repair.poll_states(replica, now);
+        let states = self.poll_states(replica, now);
         if states.is_some() {
             return states;
         }
@@ -256,9 +265,24 @@ impl Link {
         None
     }
 
-    /// The same without the states of repair, which take long to write and to merge: what leaves
-    /// together is acknowledged together.
+    fn poll_states(&mut self, replica: &Replica, now: Now) -> Option<Message> {
+        if self.leaving == Leaving::Said || !self.inbound.is_open() {
+            return None;
+        }
+        let states = self.repair.poll_states(replica, now)?;
+        self.overtaking = 0;
+        Some(states)
+    }
+
+    /// As [`Link::poll`] without the states of repair, which take long to write and to merge: what
+    /// leaves together is acknowledged together.
     pub(crate) fn poll_urgent(&mut self, replica: &Replica, now: Now) -> Option<Message> {
+        let urgent = self.next_urgent(replica, now)?;
+        self.overtaking = self.overtaking.saturating_add(1);
+        Some(urgent)
+    }
+
+    fn next_urgent(&mut self, replica: &Replica, now: Now) -> Option<Message> {
         if let Some(applied) = self.inbound.greet() {
             let head = replica.head();
             let past = self.past;
@@ -287,7 +311,11 @@ impl Link {
         if !self.inbound.is_open() {
             return None;
         }
-        let form = self.repair.form_of_changes();
+        // Nobody waits for a peer that lags, so it gets what takes least.
+        let form = match self.outbound.is_lagging() {
+            true => Form::Delta,
+            false => self.repair.form_of_changes(),
+        };
         let streamed = self.outbound.poll(replica, form, now, &mut self.events);
         if streamed.is_some() {
             return streamed;
@@ -295,8 +323,8 @@ impl Link {
         self.repair.poll(replica, now)
     }
 
-    /// Whether [`Link::poll`] has held something back, since this was asked last, that may leave in a
-    /// millisecond.
+    /// Whether [`Link::poll`] has held something back, since this was asked last, until some time has
+    /// passed. Poll again in a millisecond.
     pub(crate) const fn waits_for_time(&mut self) -> bool {
         self.repair.take_waits()
     }
@@ -389,6 +417,9 @@ impl Link {
         }
     }
 }
+
+/// So many urgent messages may leave before states that wait.
+const MOST_OVERTAKING: u32 = 16;
 
 /// What becomes of the items of one message.
 #[derive(Debug)]

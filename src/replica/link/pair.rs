@@ -189,3 +189,21 @@ fn change_of_a_session_goes_out_whole_while_the_peer_is_given_what_it_lacks() {
     );
     assert!(*pair.bytes_of_attribute(1, &name(2)) == *b"2");
 }
+
+#[test]
+fn states_have_their_turn_however_many_changes_come() {
+    let mut pair = Pair::new();
+    pair.create();
+    pair.write(|writer| writer.set(&name(0), b"0".as_slice().into()));
+    pair.talk();
+    pair.write_unshipped(|writer| writer.set(&name(2), b"2".as_slice().into()));
+    pair.links[1].begin_round();
+    pair.talk_until(|message| matches!(message, Message::Listing { complete: true, .. }));
+
+    let urgent = (0..100).take_while(|at| {
+        pair.write(|writer| writer.set(&name(1), at.to_string().into_bytes().into()));
+        let said = pair.links[0].poll(&pair.replicas[0], NOW);
+        !matches!(said, Some(Message::Differences { .. }))
+    });
+    assert!((1..50).contains(&urgent.count()));
+}

@@ -239,7 +239,7 @@ impl Repair {
         (bytes > 0).then_some(bytes)
     }
 
-    pub(super) const fn sent(&mut self, bytes: usize) {
+    pub(super) fn sent(&mut self, bytes: usize) {
         self.window.sent(bytes);
     }
 
@@ -335,7 +335,7 @@ impl Repair {
         Some(message)
     }
 
-    /// A peer that is being given all it lacks would refuse most changes, and a request would wait for
+    /// A peer that is being given all it lacks would refuse most changes, and requests would wait for
     /// the question and the answer, too.
     pub(super) fn form_of_changes(&self) -> Form {
         match self.answering.iter().any(|shard| shard.complete) {

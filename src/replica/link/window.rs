@@ -14,6 +14,8 @@ pub(super) struct Window {
     beside_requests: Pace,
     /// Whether requests are served here.
     in_use: bool,
+    /// How what was allowed last is to go.
+    speed: Speed,
     /// Whether the last look found that only time must pass.
     waits: bool,
 }
@@ -27,29 +29,35 @@ impl Window {
             // requests need finds one of them idle.
             beside_requests: Pace::new(120_000, 2),
             in_use: false,
+            speed: Speed::Free,
             waits: false,
         }
     }
 
     /// Whether states may leave, those of a complete round or those of background repair.
     pub(super) fn allows(&mut self, complete: bool, now: Now) -> bool {
-        let (bytes, pace) = match (complete, self.in_use) {
-            (true, false) => (BYTES, None),
-            (true, true) => (BYTES_BESIDE_REQUESTS, Some(&mut self.beside_requests)),
-            (false, _) => (BYTES_BESIDE_REQUESTS, Some(&mut self.background)),
+        self.speed = match (complete, self.in_use) {
+            (true, false) => Speed::Free,
+            (true, true) => Speed::BesideRequests,
+            (false, _) => Speed::Background,
+        };
+        let bytes = match self.speed {
+            Speed::Free => BYTES,
+            Speed::BesideRequests | Speed::Background => BYTES_AT_A_PACE,
         };
         if self.in_flight >= bytes {
             return false;
         }
-        self.waits = pace.is_some_and(|pace| !pace.allows(now));
+        self.waits = self.pace().is_some_and(|pace| !pace.allows(now));
         !self.waits
     }
 
-    pub(super) const fn sent(&mut self, bytes: usize) {
+    pub(super) fn sent(&mut self, bytes: usize) {
         let bytes = bytes as u64;
         self.in_flight += bytes;
-        self.background.spend(bytes);
-        self.beside_requests.spend(bytes);
+        if let Some(pace) = self.pace() {
+            pace.spend(bytes);
+        }
     }
 
     /// The peer has merged so many bytes.
@@ -67,11 +75,25 @@ impl Window {
         self.in_use = in_use;
     }
 
-    /// Whether something has been held back since this was asked last that may leave in a
-    /// millisecond.
+    /// Whether something has been held back, since this was asked last, until some time has passed.
     pub(super) const fn take_waits(&mut self) -> bool {
         std::mem::replace(&mut self.waits, false)
     }
+
+    const fn pace(&mut self) -> Option<&mut Pace> {
+        match self.speed {
+            Speed::Free => None,
+            Speed::BesideRequests => Some(&mut self.beside_requests),
+            Speed::Background => Some(&mut self.background),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Speed {
+    Free,
+    BesideRequests,
+    Background,
 }
 
 /// Bytes that may leave by now: so many more with each millisecond, and never more than a while's
@@ -119,8 +141,8 @@ impl Pace {
 
 /// Bytes that the peer has not merged yet.
 const BYTES: u64 = 256 * 1024;
-/// The same while requests are served here.
-const BYTES_BESIDE_REQUESTS: u64 = 64 * 1024;
+/// The same where it goes at a pace.
+const BYTES_AT_A_PACE: u64 = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -175,6 +197,16 @@ mod tests {
     }
 
     #[test]
+    fn what_goes_freely_is_owed_to_no_pace() {
+        let mut window = Window::new();
+        given(&mut window, false, at(1_000));
+        given(&mut window, true, at(1_000));
+        window.set_in_use(true);
+        assert_eq!(given(&mut window, true, at(1_001)), 240_000);
+        assert_eq!(given(&mut window, false, at(1_001)), 16_000);
+    }
+
+    #[test]
     fn background_repair_always_goes_at_its_pace() {
         let mut window = Window::new();
         given(&mut window, false, at(1_000));
@@ -184,7 +216,7 @@ mod tests {
 
     #[test]
     fn peer_that_merges_nothing_gets_no_more_than_the_window() {
-        for (in_use, bytes) in [(false, BYTES), (true, BYTES_BESIDE_REQUESTS)] {
+        for (in_use, bytes) in [(false, BYTES), (true, BYTES_AT_A_PACE)] {
             let mut window = Window::new();
             window.set_in_use(in_use);
             let mut sent = 0;
