@@ -27,7 +27,7 @@ impl Window {
             background: Pace::new(16_000, 100),
             // About half of what a processor encodes and another one merges, in short bursts: what
             // requests need finds one of them idle.
-            beside_requests: Pace::new(140_000, 2),
+            beside_requests: Pace::new(120_000, 2),
             in_use: false,
             speed: Speed::Free,
             waits: false,
@@ -177,9 +177,9 @@ mod tests {
         given(&mut window, true, at(2_000));
         assert!(window.take_waits());
         assert_eq!(given(&mut window, true, at(2_000)), 0);
-        assert_eq!(given(&mut window, true, at(2_001)), 140_000);
+        assert_eq!(given(&mut window, true, at(2_001)), 120_000);
         // Time that went by unused is not saved up.
-        assert_eq!(given(&mut window, true, at(9_000)), 280_000);
+        assert_eq!(given(&mut window, true, at(9_000)), 240_000);
         window.set_in_use(false);
         assert_eq!(given(&mut window, true, at(9_000)), MANY);
     }
@@ -190,10 +190,10 @@ mod tests {
         window.set_in_use(true);
         given(&mut window, true, at(1_000));
         assert!(window.allows(true, at(1_001)));
-        window.sent(900_000);
-        window.credit(900_000).expect("it was sent");
-        assert!(!window.allows(true, at(1_006)));
-        assert!(window.allows(true, at(1_007)));
+        window.sent(600_000);
+        window.credit(600_000).expect("it was sent");
+        assert!(!window.allows(true, at(1_005)));
+        assert!(window.allows(true, at(1_006)));
     }
 
     #[test]
@@ -202,7 +202,7 @@ mod tests {
         given(&mut window, false, at(1_000));
         given(&mut window, true, at(1_000));
         window.set_in_use(true);
-        assert_eq!(given(&mut window, true, at(1_001)), 280_000);
+        assert_eq!(given(&mut window, true, at(1_001)), 240_000);
         assert_eq!(given(&mut window, false, at(1_001)), 16_000);
     }
 
