@@ -37,9 +37,6 @@ pub(super) enum Form {
     Whole,
 }
 
-/// Bytes of a session that may go whole with each of its changes.
-const SMALL_WEIGHT: usize = 4096;
-
 /// Replicated state beyond the hard limits; nothing was merged, and the store is as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct OverLimit(pub(super) &'static str);
@@ -406,3 +403,6 @@ fn differing_names(before: &SessionState, after: &SessionState) -> Vec<std::sync
         .map(|(name, _)| name.clone())
         .collect()
 }
+
+/// Bytes of a session that may go whole with each of its changes.
+const SMALL_WEIGHT: usize = 4096;

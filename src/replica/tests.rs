@@ -453,3 +453,24 @@ fn every_digest_shard_is_listed_on_its_own() {
     keys.sort_unstable();
     assert_eq!(listed, keys);
 }
+
+#[test]
+fn store_is_in_use_from_a_request_until_the_sweep_after_the_next() {
+    let replica = replica(1, Limits::default());
+    let is_in_use_after_a_sweep = || {
+        replica.sweep(START, false);
+        replica.store().is_in_use()
+    };
+    assert!(!is_in_use_after_a_sweep());
+    create(&replica, 1, idle(10 * MINUTE)).expect("room");
+    assert!(is_in_use_after_a_sweep(), "a session was created");
+    assert!(!is_in_use_after_a_sweep());
+    assert!(finds(&replica, 1, START));
+    assert!(is_in_use_after_a_sweep(), "a session was asked for");
+    assert!(!finds(&replica, 2, START));
+    assert!(
+        is_in_use_after_a_sweep(),
+        "one that is not here was asked for"
+    );
+    assert!(!is_in_use_after_a_sweep());
+}

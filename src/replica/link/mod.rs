@@ -418,9 +418,6 @@ impl Link {
     }
 }
 
-/// So many urgent messages may leave before states that wait.
-const MOST_OVERTAKING: u32 = 16;
-
 /// What becomes of the items of one message.
 #[derive(Debug)]
 struct Merging<'a> {
@@ -444,6 +441,9 @@ impl Merging<'_> {
         }
     }
 }
+
+/// So many urgent messages may leave before states that wait.
+const MOST_OVERTAKING: u32 = 16;
 
 #[cfg(test)]
 mod tests {

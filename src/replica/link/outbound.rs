@@ -303,6 +303,7 @@ pub(super) fn weight(item: &Item) -> usize {
 }
 
 const ITEM_OVERHEAD: usize = 64;
+/// Records that are looked through one by one. Tests want both ways.
 const FEW_RECORDS: usize = if cfg!(test) { 2 } else { 16 };
 /// Bytes of one message's items, about; a single session may be larger.
 pub(super) const CHUNK_BYTES: usize = if cfg!(test) { 1024 } else { 16 * 1024 };

@@ -86,6 +86,29 @@ impl Pair {
         }
     }
 
+    /// Two that hold the session, with a difference that the second one has just listed.
+    fn in_a_complete_round(
+        write: impl FnOnce(&mut Writer<'_>) -> Result<(), SessionError>,
+    ) -> Self {
+        let mut pair = Self::new();
+        pair.create();
+        pair.write(write);
+        pair.talk();
+        pair.write_unshipped(|writer| writer.set(&name(2), b"2".as_slice().into()));
+        pair.links[1].begin_round();
+        pair.talk_until(|message| matches!(message, Message::Listing { complete: true, .. }));
+        pair
+    }
+
+    /// What the first one says next, which is a change of the session.
+    fn next_change(&mut self) -> Item {
+        self.write(|writer| writer.set(&name(1), b"1".as_slice().into()));
+        match self.links[0].poll(&self.replicas[0], NOW) {
+            Some(Message::Batch { mut items, .. }) => items.remove(0).1,
+            said => panic!("a batch, not {said:?}"),
+        }
+    }
+
     /// What the first one says of a change of the session.
     fn item_of_change(&mut self) -> Item {
         self.write(|writer| writer.set(&name(1), b"1".as_slice().into()));
@@ -174,14 +197,10 @@ fn change_of_one_attribute_in_a_hundred_sends_and_merges_that_one() {
 fn change_of_a_session_goes_out_whole_while_the_peer_is_given_what_it_lacks() {
     let mut pair = Pair::new();
     pair.create();
-    pair.write(|writer| writer.set(&name(0), b"0".as_slice().into()));
     pair.talk();
     assert!(matches!(pair.item_of_change(), Item::Delta(_)));
 
-    // The second one finds that it differs, and asks for what it lacks.
-    pair.write_unshipped(|writer| writer.set(&name(2), b"2".as_slice().into()));
-    pair.links[1].begin_round();
-    pair.talk_until(|message| matches!(message, Message::Listing { complete: true, .. }));
+    let mut pair = Pair::in_a_complete_round(|writer| writer.set(&name(0), b"0".as_slice().into()));
     assert!(matches!(pair.item_of_change(), Item::Full(_)));
     assert!(
         matches!(pair.item_of_change(), Item::Delta(_)),
@@ -192,18 +211,32 @@ fn change_of_a_session_goes_out_whole_while_the_peer_is_given_what_it_lacks() {
 
 #[test]
 fn states_have_their_turn_however_many_changes_come() {
-    let mut pair = Pair::new();
-    pair.create();
-    pair.write(|writer| writer.set(&name(0), b"0".as_slice().into()));
-    pair.talk();
-    pair.write_unshipped(|writer| writer.set(&name(2), b"2".as_slice().into()));
-    pair.links[1].begin_round();
-    pair.talk_until(|message| matches!(message, Message::Listing { complete: true, .. }));
-
+    let pair =
+        &mut Pair::in_a_complete_round(|writer| writer.set(&name(0), b"0".as_slice().into()));
     let urgent = (0..100).take_while(|at| {
         pair.write(|writer| writer.set(&name(1), at.to_string().into_bytes().into()));
         let said = pair.links[0].poll(&pair.replicas[0], NOW);
         !matches!(said, Some(Message::Differences { .. }))
     });
     assert!((1..50).contains(&urgent.count()));
+}
+
+#[test]
+fn change_of_a_large_session_goes_out_as_a_delta_all_the_same() {
+    let large = |writer: &mut Writer<'_>| writer.set(&name(0), [b'1'; 5000].as_slice().into());
+    let mut pair = Pair::in_a_complete_round(large);
+    assert!(matches!(pair.next_change(), Item::Delta(_)));
+}
+
+#[test]
+fn peer_that_lags_is_told_of_changes_by_deltas_all_the_same() {
+    let mut pair = Pair::in_a_complete_round(|writer| writer.set(&name(0), b"0".as_slice().into()));
+    assert!(matches!(pair.next_change(), Item::Full(_)));
+    let later = Now {
+        mono_ms: NOW.mono_ms + 1000,
+        ..NOW
+    };
+    pair.links[0].tick(&pair.replicas[0], later);
+    assert!(pair.links[0].is_lagging());
+    assert!(matches!(pair.next_change(), Item::Delta(_)));
 }

@@ -248,7 +248,7 @@ impl Repair {
         self.window.set_in_use(in_use);
     }
 
-    /// Whether states were held back that may leave in a millisecond.
+    /// Whether states were held back until some time has passed.
     pub(super) const fn take_waits(&mut self) -> bool {
         self.window.take_waits()
     }
