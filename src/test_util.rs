@@ -62,7 +62,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::{
     config::ClusterConfig,
-    node::{Cluster, Member, MemberState, Node, Readiness, transport::MemoryNetwork},
+    node::{Cluster, Member, MemberState, Node, Readiness, net::transport::MemoryNetwork},
 };
 
 /// Nodes that run in this process and have each other on their lists of peers.

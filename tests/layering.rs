@@ -74,7 +74,7 @@ fn root_is_no_way_around_the_ranks() {
 #[test]
 fn lower_ranks_and_the_own_folder_are_free() {
     for (path, text) in [
-        ("node/link.rs", "use crate::{replica::Link, wire::Message};"),
+        ("node/leave.rs", "use crate::{replica::Link, wire::Message};"),
         (
             "replica/link/mod.rs",
             "use super::Replica; use crate::replica::log::Log;",
@@ -118,14 +118,14 @@ fn runtime_outside_its_rank_is_found() {
 }
 
 #[test]
-fn clock_read_outside_the_driver_is_found() {
+fn clock_read_outside_the_clock_file_is_found() {
     for text in [
         "let now = Instant::now();",
         "let now = std::time::SystemTime::now();",
         "let age = start.elapsed();",
     ] {
-        assert_eq!(violations("node/link.rs", text).len(), 1, "{text}");
-        assert!(violations("node/driver.rs", text).is_empty(), "{text}");
+        assert_eq!(violations("node/leave.rs", text).len(), 1, "{text}");
+        assert!(violations("node/clock.rs", text).is_empty(), "{text}");
     }
 }
 

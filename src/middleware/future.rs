@@ -13,7 +13,7 @@ use http::{
 };
 use pin_project_lite::pin_project;
 
-use super::visit::Visit;
+use super::request::Visit;
 use crate::node::AckWait;
 
 pin_project! {

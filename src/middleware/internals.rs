@@ -3,9 +3,8 @@
 use http::{HeaderMap, HeaderValue, header::COOKIE};
 
 use super::{
-    cookie::{CookieRules, SessionCookie},
+    cookie::{CookieRules, SessionCookie, request_cookies::Presented},
     filter::{Filter, FilterError},
-    presented::Presented,
 };
 use crate::{
     config::Key,

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use tower_layer::Layer;
 
 #[cfg(any(feature = "signed", feature = "private"))]
-use super::seal::{CookieKeys, Sealer};
+use super::cookie::seal::{CookieKeys, Sealer};
 use super::{
-    app::App,
     cookie::{CookieRules, Persistence, SameSite},
     filter::{Filter, FilterError},
+    layer_config::App,
     layer_error::LayerError,
     service::ClusterSessionService,
 };

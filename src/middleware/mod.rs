@@ -11,7 +11,6 @@
 //! - A cookie that is not sealed as the layer says is an unknown id.
 //! - A dropped or panicking request ships what it wrote.
 
-mod app;
 mod attributes;
 mod cookie;
 #[cfg(feature = "axum")]
@@ -19,31 +18,25 @@ mod error;
 #[cfg(feature = "axum")]
 mod extract;
 mod filter;
-mod finish;
 mod future;
 #[cfg(feature = "__internals")]
 pub(crate) mod internals;
 mod layer;
+mod layer_config;
 mod layer_error;
-mod lifetime;
-mod load;
-mod presented;
-mod seal;
-mod seen;
+mod request;
 mod service;
 mod session;
 mod slot;
-mod state;
 mod typed;
-mod visit;
 
 #[cfg(test)]
 mod tests;
 
+#[cfg(any(feature = "signed", feature = "private"))]
+pub use self::cookie::seal::{CookieKey, CookieKeys};
 #[cfg(feature = "axum")]
 pub use self::extract::MissingLayer;
-#[cfg(any(feature = "signed", feature = "private"))]
-pub use self::seal::{CookieKey, CookieKeys};
 pub use self::{
     cookie::SameSite,
     filter::FilterError,

@@ -8,7 +8,7 @@ use std::{
 use http::{Request, Response};
 use tower_service::Service;
 
-use super::{app::App, future::ResponseFuture, slot::SessionSlot};
+use super::{future::ResponseFuture, layer_config::App, slot::SessionSlot};
 
 /// A service whose requests carry a [`SessionSlot`]: what
 /// [`ClusterSessionLayer`](crate::ClusterSessionLayer) makes of the service it wraps.

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::visit::Visit;
+use super::request::Visit;
 use crate::{config::Expiry, session::SessionError};
 
 /// The session of the client that sent a request.

@@ -4,7 +4,9 @@ use std::{fmt, sync::Arc};
 
 use http::{Extensions, Request};
 
-use super::{app::App, presented::Presented, session::Session, visit::Visit};
+use super::{
+    cookie::request_cookies::Presented, layer_config::App, request::Visit, session::Session,
+};
 use crate::replica::Shipping;
 
 /// The session a request may have, found in the request's extensions. Nothing is looked up before

@@ -16,7 +16,7 @@ use tower::{Layer as _, Service as _, service_fn};
 
 use crate::{
     Ack, Cluster, ClusterConfig, ClusterSessionLayer, Event, MemberState, Session, SessionError,
-    SessionEventKind, SessionSlot, node::transport::MemoryNetwork,
+    SessionEventKind, SessionSlot, node::net::transport::MemoryNetwork,
 };
 
 #[tokio::test(start_paused = true)]

@@ -15,7 +15,7 @@ use std::{
 
 use slab::Slab;
 
-use super::peer::LinkId;
+use super::peers::link::LinkId;
 use crate::{config::Ack, replica::LinkAcks, wire::message::Position};
 
 /// What each link has acknowledged, and who waits for that.

@@ -12,7 +12,10 @@ use tokio::runtime::Handle;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{info, warn};
 
-use super::{Events, Guard, Member, Node, Outside, Readiness, Stats, accept, dial, driver, secure};
+use super::{
+    Events, Guard, Member, Node, Outside, Readiness, Stats, clock,
+    net::{accept, dial, tls},
+};
 use crate::{
     config::{Ack, ClusterConfig, ConfigError, PeerAddr, Security, StartError},
     session::{BootId, Locator, SessionError, SessionState},
@@ -76,7 +79,7 @@ impl Cluster {
     #[cfg(any(test, feature = "test-util"))]
     pub(crate) fn start_with(
         config: &ClusterConfig,
-        transport: Arc<dyn super::transport::Transport>,
+        transport: Arc<dyn super::net::transport::Transport>,
     ) -> Result<Self, StartError> {
         Self::start_in(config, Outside::of(transport))
     }
@@ -108,9 +111,9 @@ impl Cluster {
             node.tasks
                 .spawn(accept::accept(Arc::clone(&node), acceptor));
         }
-        node.tasks.spawn(secure::watch(Arc::clone(&node)));
+        node.tasks.spawn(tls::watch(Arc::clone(&node)));
         node.advance_join(node.now());
-        let tick = tokio::spawn(driver::tick(Arc::clone(&node)));
+        let tick = tokio::spawn(clock::tick(Arc::clone(&node)));
         let cluster = Self(Arc::new(Running {
             node,
             dials: Mutex::default(),

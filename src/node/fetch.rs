@@ -17,9 +17,9 @@ use tokio::{
 
 use super::{
     Node,
-    owing::Owing,
-    peer::{LinkId, PeerLink},
-    turns::{self, Turns},
+    peers::link::{LinkId, PeerLink},
+    rate_limit::{self, Turns},
+    unresponsive::Owing,
 };
 use crate::session::Locator;
 
@@ -43,8 +43,8 @@ impl Default for FetchBoard {
         Self {
             awaited: Mutex::default(),
             owing: Owing::default(),
-            turns: Turns::new(turns::OF_KNOWN),
-            turns_of_made_up: Turns::new(turns::OF_OTHERS),
+            turns: Turns::new(rate_limit::OF_KNOWN),
+            turns_of_made_up: Turns::new(rate_limit::OF_OTHERS),
             questions: AtomicU64::default(),
             watches_merges: AtomicBool::default(),
         }

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
-use super::{Event, Node, driver::millis, peer::LinkId};
+use super::{Event, Node, clock::millis, peers::link::LinkId};
 use crate::session::Now;
 
 /// How the state transfer of a node that started has ended.

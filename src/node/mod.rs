@@ -4,33 +4,24 @@
 //! bytes and sessions is decided in `replica`, everything about who is linked to whom in `members`
 //! and `join`; the files around them carry bytes and time to these decisions.
 
-mod accept;
 mod acks;
-mod catch_up;
+mod clock;
 mod cluster;
-mod cookies;
-mod dial;
-mod driver;
+mod cookie_names;
+mod env;
 mod events;
 mod fetch;
-mod handshake;
 mod join;
 mod leave;
-mod link;
-mod listed;
+mod log_throttle;
 mod members;
-mod membership;
-mod outside;
-mod owing;
-mod pause;
-mod peer;
-mod secure;
-mod sessions;
-mod slots;
+pub(crate) mod net;
+mod peers;
+mod rate_limit;
+mod requests;
+mod stall;
 mod stats;
-mod throttle;
-pub(crate) mod transport;
-mod turns;
+mod unresponsive;
 
 #[cfg(test)]
 mod tests;
@@ -49,28 +40,27 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
 #[cfg(test)]
-pub(crate) use self::outside::{Random, TimeOfDay};
+pub(crate) use self::env::{Random, TimeOfDay};
 use self::{
     acks::AckBoard,
-    cookies::CookieNames,
-    driver::Clock,
+    clock::Clock,
+    cookie_names::CookieNames,
     events::{EventHub, SessionEvent as Told},
     fetch::FetchBoard,
     join::Join,
     leave::Leaving,
-    listed::Listed,
+    log_throttle::Throttle,
     members::Members,
-    pause::Pauses,
-    peer::PeerLink,
-    slots::Slots,
+    net::{admission::Slots, allowlist::Listed},
+    peers::link::PeerLink,
+    stall::Pauses,
     stats::Counters,
-    throttle::Throttle,
 };
 pub(crate) use self::{
     acks::AckWait,
-    cookies::{Claim, CookieUse},
-    outside::Outside,
-    secure::Guard,
+    cookie_names::{Claim, CookieUse},
+    env::Outside,
+    net::tls::Guard,
 };
 pub use self::{
     cluster::Cluster,

@@ -6,29 +6,16 @@
 //! peer's [`Link`] hands them to its store, merges, and acknowledges. What a peer misses all the
 //! same, digest repair finds.
 
-mod by_locator;
 mod change;
-mod coverage;
-mod exchange;
-mod expiry;
-#[cfg(test)]
-mod hostile;
+mod key_hasher;
+mod lineage;
 mod link;
-mod live;
 mod log;
-mod past;
-mod place;
-mod rest;
-mod room;
-mod shard;
-mod shelf;
 #[cfg(test)]
 mod simulation;
 mod store;
-mod sweep;
 #[cfg(test)]
 mod tests;
-mod writer;
 
 use std::{
     collections::HashMap,
@@ -40,12 +27,10 @@ use twox_hash::xxhash3_64;
 
 pub(crate) use self::{
     change::{Change, What},
-    coverage::Lack,
     link::{Link, LinkAcks, LinkEvent, LinkOptions, Violation},
-    store::{Opened, Shipping, Store},
-    writer::Writer,
+    store::{Opened, Shipping, Store, missing::Lack, writer::Writer},
 };
-use self::{log::Log, past::Memory};
+use self::{lineage::Memory, log::Log};
 use crate::{
     config::{Limits, Shape},
     session::{BootId, Locator, Now},

@@ -21,7 +21,7 @@ use crate::{
     config::{ListenAddr, PeerAddr, StartError},
     node::{
         Outside, Random, TimeOfDay,
-        transport::{Acceptor, BoxIo, Transport},
+        net::transport::{Acceptor, BoxIo, Transport},
     },
 };
 

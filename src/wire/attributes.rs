@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     bytes::{Reader, UNKNOWN, Writer},
     message::Malformed,
-    scale::{Author, Scale, WireTag, take_wire_tag},
+    tags::{Author, Scale, WireTag, take_wire_tag},
 };
 use crate::session::{Content, Count, Counter, MAX_NAME_LENGTH, Slot, Tag, counts_are_sorted};
 

@@ -9,12 +9,12 @@ use super::{
     attributes::{Foreign, Names, put_slots, take_slots},
     bytes::{Reader, UNKNOWN, Writer},
     message::{DecodeLimits, Malformed},
-    parts::{
+    metadata::{
         MAX_ORIGINS, MAX_SECRETS, put_birth, put_expiry, put_secrets, put_vector, take_birth,
         take_expiry, take_secrets, take_vector,
     },
-    rest::{Head, put_body, take_body},
-    scale::{Author, Scale, TOO_LATE, put_origin, stamp, take_origin},
+    packed_session::{Head, put_body, take_body},
+    tags::{Author, Scale, TOO_LATE, put_origin, stamp, take_origin},
 };
 use crate::session::{
     AtRest, Birth, CreatedMs, Delta, Item, SessionParts, SessionState, Slot, Stamp, Tag, Tombstone,

@@ -6,11 +6,11 @@ pub(crate) mod frame;
 pub(crate) mod hello;
 mod item;
 pub(crate) mod message;
+mod metadata;
 mod packed;
-mod parts;
+pub(crate) mod packed_session;
 mod relay;
-pub(crate) mod rest;
-mod scale;
+mod tags;
 #[cfg(test)]
 mod tests;
 
@@ -18,5 +18,5 @@ pub(crate) use self::{
     frame::{FrameCodec, FrameError},
     hello::{Confirm, Greeting, Hello, PROTOCOL, Refusal},
     message::{DecodeLimits, Malformed, Message},
-    parts::{MAX_ORIGINS, MAX_SECRETS},
+    metadata::{MAX_ORIGINS, MAX_SECRETS},
 };

@@ -5,7 +5,7 @@ use super::{
     attributes::{COUNTER, JSON, REMOVED},
     bytes::{Reader, UNKNOWN, Writer},
     message::Malformed,
-    scale::{BOTTOM, BY, OTHER, put_origin, take_origin},
+    tags::{BOTTOM, BY, OTHER, put_origin, take_origin},
 };
 
 /// What becomes of the stamps that count from a session's oldest, and of the ages of dead secrets.

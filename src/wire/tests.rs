@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::{
     DecodeLimits, Message,
     message::Past,
-    rest::{Writer, put_resting},
+    packed_session::{Writer, put_resting},
 };
 use crate::{
     config::Expiry,

@@ -251,5 +251,5 @@ const RANKS: [(&str, u8); 10] = [
 const TOKIO_IN: [&str; 3] = ["node", "test_util", "internals"];
 
 /// The one file that reads clocks; what simulates a network reads the network's.
-const CLOCK_IN: &str = "node/driver.rs";
+const CLOCK_IN: &str = "node/clock.rs";
 const OWN_CLOCK_IN: &str = "simulated";

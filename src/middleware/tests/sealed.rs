@@ -1,7 +1,7 @@
 //! What a forged cookie costs.
 
 use super::*;
-use crate::{CookieKey, config::ListenAddr, node::transport::Transport as _};
+use crate::{CookieKey, config::ListenAddr, node::net::transport::Transport as _};
 
 #[tokio::test(start_paused = true)]
 async fn forged_cookie_has_no_peer_asked_for_it() {

@@ -6,7 +6,7 @@ mod secret;
 use self::secret::Needle;
 use super::*;
 use crate::{
-    middleware::{cookie::CookieRules, presented::Presented},
+    middleware::cookie::{CookieRules, request_cookies::Presented},
     session::{CookieValue, Item},
     wire::Message,
 };

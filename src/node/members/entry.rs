@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     config::PeerAddr,
-    node::peer::{LinkId, PeerLink},
+    node::peers::link::{LinkId, PeerLink},
     session::BootId,
 };
 

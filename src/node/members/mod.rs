@@ -13,7 +13,7 @@ use std::{mem, net::SocketAddr, sync::Arc, time::Duration};
 
 pub(super) use self::entry::{Row, Standing, Who};
 use self::{entry::Entry, tie::stays};
-use super::peer::{LinkId, PeerLink};
+use super::peers::link::{LinkId, PeerLink};
 use crate::{
     config::PeerAddr,
     session::{BootId, Now},

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     config::{Limits, Shape},
-    node::peer::Dialler,
+    node::peers::link::Dialler,
     replica::{Link, LinkOptions, Replica},
 };
 

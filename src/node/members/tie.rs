@@ -1,6 +1,6 @@
 //! Which of two links stays.
 
-use crate::node::peer::Dialler;
+use crate::node::peers::link::Dialler;
 
 /// Which of two links between the same two boots stays. Both ends must come to the same answer when
 /// they dial each other at once, so the one dialled by the lower boot id stays. Otherwise the two

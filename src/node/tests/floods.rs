@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use super::*;
 use crate::{
     config::ListenAddr,
-    node::{transport::Transport as _, turns},
+    node::{net::transport::Transport as _, rate_limit},
 };
 
 fn made_up(number: u32) -> Locator {
@@ -16,7 +16,7 @@ fn made_up(number: u32) -> Locator {
 }
 
 /// Questions of one kind that a node asks its peers in half a second, and one step at each end.
-const IN_HALF_A_SECOND: u64 = (500 / turns::STEP_MS + 2) * turns::OF_OTHERS as u64;
+const IN_HALF_A_SECOND: u64 = (500 / rate_limit::STEP_MS + 2) * rate_limit::OF_OTHERS as u64;
 
 #[tokio::test(start_paused = true)]
 async fn made_up_ids_are_asked_for_at_a_bounded_rate_and_the_others_at_once() {
@@ -41,7 +41,7 @@ async fn made_up_ids_are_asked_for_at_a_bounded_rate_and_the_others_at_once() {
             "before any time has passed"
         );
         for _ in 0..10 {
-            tokio::time::sleep(Duration::from_millis(turns::STEP_MS)).await;
+            tokio::time::sleep(Duration::from_millis(rate_limit::STEP_MS)).await;
             let lookups = two.stats().lookups;
             most = most.max(lookups - last);
             last = lookups;
@@ -51,7 +51,7 @@ async fn made_up_ids_are_asked_for_at_a_bounded_rate_and_the_others_at_once() {
     let (_, (), most) = tokio::join!(flood, visitor, watcher);
     let lookups = two.stats().lookups - before;
     println!("{lookups} of {FLOOD} asked, {most} in a step");
-    let step = u64::from(turns::OF_OTHERS);
+    let step = u64::from(rate_limit::OF_OTHERS);
     assert!(most <= 2 * step, "{most}");
     assert!(
         (10 * step..=IN_HALF_A_SECOND).contains(&lookups),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::ListenAddr;
-use crate::node::transport::Transport as _;
+use crate::node::net::transport::Transport as _;
 use crate::session::{CookieValue, Secret};
 
 #[tokio::test(start_paused = true)]

@@ -7,9 +7,9 @@ use bytes::BytesMut;
 use super::*;
 use crate::{
     config::ListenAddr,
-    node::{
+    node::net::{
         handshake,
-        secure::Accepted,
+        tls::Accepted,
         transport::{BoxIo, Transport as _},
     },
     session::BootId,
@@ -200,7 +200,7 @@ async fn peer_that_breaks_the_protocol_is_cut_off() {
 }
 
 struct FakePeer {
-    acceptor: Box<dyn crate::node::transport::Acceptor>,
+    acceptor: Box<dyn crate::node::net::transport::Acceptor>,
 }
 
 struct Met {

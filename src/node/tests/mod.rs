@@ -7,15 +7,15 @@ mod joining;
 mod leaving;
 mod links;
 mod members;
-mod pauses;
 mod security;
+mod stalls;
 mod waiting;
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 
-use super::{Cluster, Event, Events, MemberState, Node, Readiness, transport::MemoryNetwork};
+use super::{Cluster, Event, Events, MemberState, Node, Readiness, net::transport::MemoryNetwork};
 use crate::{
     config::{Ack, ClusterConfig, Expiry},
     replica::Shipping,

@@ -5,7 +5,7 @@ use futures_util::FutureExt as _;
 use super::*;
 use crate::node::{
     Stats,
-    secure::tests::certificates::{Files, authority},
+    net::tls::tests::certificates::{Files, authority},
 };
 
 const SECRET: &str = "0e9d3fbd27f2b1f9a0f1c4677d9a1e5b88c6c1a25ddf7a4c903bfe6f2240d7e3";

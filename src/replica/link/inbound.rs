@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use super::Violation;
 use crate::{
-    replica::exchange::Merged,
+    replica::store::apply::Merged,
     session::{Item, Locator, Mutant, Tombstone},
     wire::{Message, message::Position},
 };

@@ -11,9 +11,8 @@ mod window;
 pub(crate) use self::event::{LinkAcks, LinkEvent, LinkGauges, LinkOptions, Violation};
 use self::{inbound::Inbound, outbound::Outbound, repair::Repair};
 use super::{
-    Change, Replica,
-    exchange::{Form, Merged, OverLimit},
-    past,
+    Change, Replica, lineage,
+    store::apply::{Form, Merged, OverLimit},
 };
 use crate::{
     session::{BootId, Item, Locator, Now},
@@ -109,7 +108,7 @@ impl Link {
                 self.outbound.open(replica, applied, now)?;
                 self.inbound.open(head);
                 events.push(LinkEvent::Acks);
-                if past::starts_empty((replica.boot(), self.past), (self.peer, past)) {
+                if lineage::starts_empty((replica.boot(), self.past), (self.peer, past)) {
                     let sessions = replica.store().clear();
                     events.push(LinkEvent::StartedEmpty { sessions });
                     self.repair.begin_complete(0);

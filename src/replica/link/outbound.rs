@@ -6,9 +6,9 @@ use super::{LinkAcks, LinkEvent, Violation};
 use crate::{
     replica::{
         Replica,
-        by_locator::ByLocator,
-        exchange::Form,
+        key_hasher::ByLocator,
         log::{Record, Slice},
+        store::apply::Form,
     },
     session::{Item, Locator, Mutant, Now, SLOT_OVERHEAD, Stamp},
     wire::{Message, message::Position},

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     replica::{
         Replica,
-        exchange::{Difference, Form},
+        store::apply::{Difference, Form},
     },
     session::{Item, Locator, Mutant, Now},
     wire::Message,

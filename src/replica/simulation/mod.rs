@@ -5,6 +5,7 @@
 //! `SIMULATION_HISTORIES=N` runs N histories of each plan instead of a few; a failure prints its
 //! plan and seed, and `SIMULATION_SEED=S` with the same test runs that history alone.
 
+mod adversary;
 mod checks;
 mod network;
 mod work;

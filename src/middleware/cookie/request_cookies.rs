@@ -1,0 +1,78 @@
+//! The session cookies a request came with, kept until somebody asks for the session.
+
+use std::fmt;
+
+use http::{HeaderMap, HeaderValue, header::COOKIE};
+
+use super::{SessionCookie, seal::Candidate};
+
+/// The `Cookie` fields that may hold our cookie. HTTP/2 clients send one field per cookie, and
+/// another site on a sibling domain may have planted cookies of our name.
+#[derive(Default)]
+pub(in crate::middleware) struct Presented {
+    // Apart, so that the usual single field needs no allocation.
+    first: Option<HeaderValue>,
+    more: Vec<HeaderValue>,
+}
+
+impl Presented {
+    pub(in crate::middleware) fn find(cookie: &SessionCookie, headers: &HeaderMap) -> Self {
+        let mut fields = headers
+            .get_all(COOKIE)
+            .iter()
+            .filter(|field| cookie.may_be_in(field))
+            .cloned();
+        Self {
+            first: fields.next(),
+            more: fields.collect(),
+        }
+    }
+
+    /// Whether the client sent no cookie of our name at all.
+    pub(in crate::middleware) fn is_empty(&self, cookie: &SessionCookie) -> bool {
+        self.values(cookie).next().is_none()
+    }
+
+    /// The first cookies of our name that this app's nodes may have written.
+    pub(in crate::middleware) fn candidates<'a>(
+        &'a self,
+        cookie: &'a SessionCookie,
+    ) -> impl Iterator<Item = Candidate> {
+        self.values(cookie)
+            .take(MAX_CANDIDATES)
+            .filter_map(|value| cookie.open(value))
+    }
+
+    /// The first cookies of the name that tells what the client has written.
+    pub(in crate::middleware) fn seen<'a>(
+        &'a self,
+        cookie: &'a SessionCookie,
+    ) -> impl Iterator<Item = &'a str> {
+        // That name begins with ours, so its fields are among those that were kept.
+        self.fields()
+            .flat_map(|field| cookie.seen_in(field))
+            .take(MAX_CANDIDATES)
+    }
+
+    pub(in crate::middleware) fn has_seen(&self, cookie: &SessionCookie) -> bool {
+        self.seen(cookie).next().is_some()
+    }
+
+    fn values<'a>(&'a self, cookie: &'a SessionCookie) -> impl Iterator<Item = &'a str> {
+        self.fields().flat_map(|field| cookie.values_in(field))
+    }
+
+    fn fields(&self) -> impl Iterator<Item = &HeaderValue> {
+        self.first.iter().chain(&self.more)
+    }
+}
+
+/// The fields hold what opens the session.
+impl fmt::Debug for Presented {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Presented({} fields)", self.fields().count())
+    }
+}
+
+/// Cookies of our name that are tried: more than an honest client has, few enough to cost nothing.
+const MAX_CANDIDATES: usize = 8;

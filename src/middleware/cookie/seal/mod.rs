@@ -1,0 +1,80 @@
+//! How a session cookie's value is sealed: not at all, signed, or encrypted.
+//!
+//! The route stays outside the seal, where balancers read it.
+
+#[cfg(any(feature = "signed", feature = "private"))]
+mod keys;
+#[cfg(any(feature = "signed", feature = "private"))]
+mod sealer;
+#[cfg(not(any(feature = "signed", feature = "private")))]
+#[path = "no_sealer.rs"]
+mod sealer;
+
+#[cfg(any(feature = "signed", feature = "private"))]
+pub use self::keys::{CookieKey, CookieKeys};
+pub(in crate::middleware) use self::sealer::Sealer;
+use crate::middleware::layer_error::LayerError;
+use crate::session::{CookieValue, Route};
+
+/// What the layer's setters say about the seal: one sealer for each kind that was asked for.
+#[derive(Clone, Debug, Default)]
+pub(in crate::middleware) struct SealRules(Vec<Sealer>);
+
+/// A seal that is checked. Without a sealer, values are sent as they are.
+#[derive(Clone, Debug)]
+pub(in crate::middleware) struct Seal(Option<Sealer>);
+
+/// A cookie that this app's nodes may have written.
+#[derive(Debug)]
+pub(in crate::middleware) struct Candidate {
+    pub(in crate::middleware) cookie: CookieValue,
+    /// Whether the key that sealed it is about to go, so that the client needs another cookie.
+    pub(in crate::middleware) is_outdated: bool,
+}
+
+impl SealRules {
+    /// Takes the place of an earlier choice of the same kind.
+    #[cfg(any(feature = "signed", feature = "private"))]
+    pub(in crate::middleware) fn choose(&mut self, sealer: Sealer) {
+        self.0.retain(|other| !other.is_like(&sealer));
+        self.0.push(sealer);
+    }
+
+    pub(in crate::middleware) fn check(&self) -> Result<Seal, LayerError> {
+        match self.0.as_slice() {
+            [_, _, ..] => Err(LayerError::SignedAndPrivate),
+            [sealer] if !sealer.has_key() => Err(LayerError::NoCookieKey),
+            chosen => Ok(Seal(chosen.first().cloned())),
+        }
+    }
+}
+
+impl Seal {
+    /// The value for the cookie of this name: sealed, and the route behind it.
+    pub(in crate::middleware) fn seal(
+        &self,
+        name: &str,
+        cookie: &CookieValue,
+        route: Option<&Route>,
+    ) -> String {
+        match &self.0 {
+            None => cookie.format(route),
+            Some(sealer) => Route::append(route, sealer.seal(name, cookie.format(None))),
+        }
+    }
+
+    /// `None` for what no key has sealed.
+    pub(in crate::middleware) fn open(&self, name: &str, value: &str) -> Option<Candidate> {
+        let Some(sealer) = &self.0 else {
+            return Some(Candidate {
+                cookie: CookieValue::parse(value)?,
+                is_outdated: false,
+            });
+        };
+        let (key, opened) = sealer.open(name, Route::strip(value))?;
+        Some(Candidate {
+            cookie: CookieValue::parse(&opened)?,
+            is_outdated: key > 0,
+        })
+    }
+}

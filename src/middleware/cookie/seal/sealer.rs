@@ -1,0 +1,210 @@
+//! Values that only the app's keys make, and with the private kind only they read, by the jars of
+//! the `cookie` crate.
+//!
+//! What is sealed is always as long as [`CookieValue::LENGTH`], so all sealed values of a kind are
+//! of one length, and any other is refused before a key is tried.
+
+use cookie::{Cookie, CookieJar};
+
+use super::keys::{CookieKey, CookieKeys};
+use crate::session::CookieValue;
+
+/// Keys and what to do with them.
+#[derive(Clone, Debug)]
+pub(in crate::middleware) struct Sealer {
+    kind: Kind,
+    keys: CookieKeys,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    #[cfg(feature = "signed")]
+    Signed,
+    #[cfg(feature = "private")]
+    Private,
+}
+
+impl Sealer {
+    #[cfg(feature = "signed")]
+    pub(in crate::middleware) const fn signed(keys: CookieKeys) -> Self {
+        let kind = Kind::Signed;
+        Self { kind, keys }
+    }
+
+    #[cfg(feature = "private")]
+    pub(in crate::middleware) const fn private(keys: CookieKeys) -> Self {
+        let kind = Kind::Private;
+        Self { kind, keys }
+    }
+
+    pub(in crate::middleware) fn is_like(&self, other: &Self) -> bool {
+        self.kind == other.kind
+    }
+
+    /// To be asked before anything is sealed.
+    pub(in crate::middleware) fn has_key(&self) -> bool {
+        !self.keys.as_slice().is_empty()
+    }
+
+    /// The first key's seal on a value of this name.
+    pub(in crate::middleware) fn seal(&self, name: &str, plain: String) -> String {
+        let key = self.keys.as_slice().first().expect("`has_key` was asked");
+        let plain = Cookie::new(name.to_owned(), plain);
+        let mut jar = CookieJar::new();
+        match self.kind {
+            #[cfg(feature = "signed")]
+            Kind::Signed => jar.signed_mut(key).add(plain),
+            #[cfg(feature = "private")]
+            Kind::Private => jar.private_mut(key).add(plain),
+        }
+        let sealed = jar.get(name).expect("it was added under this name");
+        sealed.value().to_owned()
+    }
+
+    /// What was sealed, and by which key: 0 is the first. A private value is that of one name alone.
+    pub(in crate::middleware) fn open(&self, name: &str, sealed: &str) -> Option<(usize, String)> {
+        if sealed.len() != self.kind.sealed_length() {
+            return None;
+        }
+        let sealed = Cookie::new(name.to_owned(), sealed.to_owned());
+        let mut keys = self.keys.as_slice().iter().enumerate();
+        keys.find_map(|(at, key)| {
+            let opened = self.kind.open(key, sealed.clone())?;
+            Some((at, opened.value().to_owned()))
+        })
+    }
+}
+
+impl Kind {
+    fn open(self, key: &CookieKey, sealed: Cookie<'static>) -> Option<Cookie<'static>> {
+        let jar = CookieJar::new();
+        match self {
+            #[cfg(feature = "signed")]
+            Self::Signed => jar.signed(key).verify(sealed),
+            #[cfg(feature = "private")]
+            Self::Private => jar.private(key).decrypt(sealed),
+        }
+    }
+
+    /// In characters, of which a seal has only ASCII ones.
+    const fn sealed_length(self) -> usize {
+        match self {
+            // An HMAC-SHA-256 in base64, and the value as it is.
+            #[cfg(feature = "signed")]
+            Self::Signed => base64_length(32) + CookieValue::LENGTH,
+            // A nonce, the value encrypted, and the tag of AES-GCM, all in base64.
+            #[cfg(feature = "private")]
+            Self::Private => base64_length(12 + CookieValue::LENGTH + 16),
+        }
+    }
+}
+
+const fn base64_length(bytes: usize) -> usize {
+    bytes.div_ceil(3) * 4
+}
+
+#[cfg(all(test, feature = "signed", feature = "private"))]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PLAIN: &str = "paWlpaWlpaWlpaWlpaWlpVpaWlpaWlpaWlpaWlpaWlo";
+    const NAME: &str = "__Host-id";
+    /// By another implementation: the HMAC of the value, and AES-256-GCM with the cookie's name.
+    const SIGNED: &str =
+        "rAZW1XJECJ9+QSpz1x8Vc44FpzxX4w0cM1rvaP6JD90=paWlpaWlpaWlpaWlpaWlpVpaWlpaWlpaWlpaWlpaWlo";
+    const PRIVATE: &str = "AAECAwQFBgcICQoLaOC+HG1ojiUH07Lwkjk7lpFd4eJoNAdQQaIT29m7HWSJAzaDwKNBnKOJrAx\
+                           +QF+vK5K3DfnAvNN9ROU=";
+
+    #[test]
+    fn seals_that_others_made_with_the_key_stay_good() {
+        for (sealer, sealed) in [(signed([7]), SIGNED), (private([7]), PRIVATE)] {
+            let opened = sealer.open(NAME, sealed).expect(sealed);
+            assert_eq!(opened, (0, PLAIN.to_owned()));
+        }
+        assert_eq!(signed([7]).seal(NAME, PLAIN.to_owned()), SIGNED);
+    }
+
+    #[test]
+    fn the_first_key_seals_and_all_open() {
+        for (new, old) in [
+            (signed([1, 2]), signed([2])),
+            (private([1, 2]), private([2])),
+        ] {
+            let sealed = old.seal(NAME, PLAIN.to_owned());
+            assert_eq!(new.open(NAME, &sealed), Some((1, PLAIN.to_owned())));
+            let sealed = new.seal(NAME, PLAIN.to_owned());
+            assert_eq!(new.open(NAME, &sealed), Some((0, PLAIN.to_owned())));
+            assert_eq!(old.open(NAME, &sealed), None);
+        }
+    }
+
+    #[test]
+    fn what_is_of_another_length_is_not_even_tried() {
+        for sealer in [signed([1]), private([1])] {
+            for plain in [&PLAIN[3..], &format!("{PLAIN}AAA"), ""] {
+                let sealed = sealer.seal(NAME, plain.to_owned());
+                assert_eq!(sealer.open(NAME, &sealed), None, "{sealed}");
+                let opened = sealer.kind.open(&key(1), Cookie::new(NAME, sealed));
+                assert_eq!(opened.expect("a good seal").value(), plain);
+            }
+        }
+    }
+
+    #[test]
+    fn a_change_of_any_character_breaks_the_seal() {
+        for sealer in [signed([1]), private([1])] {
+            let sealed = sealer.seal(NAME, PLAIN.to_owned());
+            for at in 0..sealed.len() {
+                for other in ['A', 'B', '=', '-', '.'] {
+                    let mut forged = sealed.clone();
+                    forged.replace_range(at..=at, other.encode_utf8(&mut [0; 4]));
+                    assert!(forged == sealed || sealer.open(NAME, &forged).is_none());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn keys_do_not_show() {
+        let shown = format!("{:?} {:?}", signed([65]), private([65, 66]));
+        let expected = "Sealer { kind: Signed, keys: CookieKeys(1) } \
+                        Sealer { kind: Private, keys: CookieKeys(2) }";
+        assert_eq!(shown, expected);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_opens_without_the_key(text in "[A-Za-z0-9+/=.é€]{0,96}") {
+            for sealer in [signed([1]), private([1])] {
+                // Characters of several bytes may lie across where the signature ends.
+                let text = of_bytes(text.clone(), sealer.kind.sealed_length());
+                prop_assert_eq!(sealer.open(NAME, &text), None);
+            }
+        }
+    }
+
+    fn of_bytes(mut text: String, length: usize) -> String {
+        while text.len() > length {
+            text.pop();
+        }
+        while text.len() < length {
+            text.push('A');
+        }
+        text
+    }
+
+    fn signed<const COUNT: usize>(keys: [u8; COUNT]) -> Sealer {
+        Sealer::signed(keys.map(key).into())
+    }
+
+    fn private<const COUNT: usize>(keys: [u8; COUNT]) -> Sealer {
+        Sealer::private(keys.map(key).into())
+    }
+
+    /// Its signing and its encrypting half are of this byte.
+    fn key(byte: u8) -> CookieKey {
+        CookieKey::from(&[byte; 64])
+    }
+}

@@ -1,0 +1,97 @@
+//! How a request comes to its session.
+
+use std::sync::atomic::Ordering;
+
+use super::{
+    Visit, lifetime,
+    state::{Found, Outgoing, Phase},
+};
+use crate::{
+    replica::Opened,
+    session::{CookieValue, Locator, Now},
+};
+
+impl Visit {
+    /// Finds the session the client presents, if it lives here or, during a state transfer or after
+    /// a pause of this process, at a peer. Dropping this leaves the visit as it was.
+    pub(in crate::middleware) async fn load(&self) {
+        let mut now = self.node().now();
+        if self.may_have_to_wait(now) && matches!(self.state().phase, Phase::Unread) {
+            // On the heap, because it is rare, and each request would have to carry its size.
+            Box::pin(self.wait(now)).await;
+            now = self.node().now();
+        }
+        self.loaded_ms.store(now.mono_ms, Ordering::Relaxed);
+        self.open_presented(now);
+    }
+
+    fn may_have_to_wait(&self, now: Now) -> bool {
+        self.lacks_peers(now) || self.app.tokens.is_some()
+    }
+
+    /// Waits for peers, within bounds.
+    async fn wait(&self, now: Now) {
+        if self.lacks_peers(now) {
+            self.node().catch_up_on(self.presented_keys()).await;
+        }
+        self.catch_up().await;
+    }
+
+    /// A session that one peer has sent already may lack what another one was told meanwhile.
+    fn lacks_peers(&self, now: Now) -> bool {
+        self.node().may_be_behind(now) || self.node().awaits_transfer()
+    }
+
+    /// Opens the first living session among those the client presents.
+    fn open_presented(&self, now: Now) {
+        let mut state = self.state();
+        if matches!(state.phase, Phase::Held { .. } | Phase::Absent) {
+            return;
+        }
+        for candidate in self.presented.candidates(&self.app.cookie) {
+            let cookie = candidate.cookie;
+            let renewal = match candidate.is_outdated {
+                true => Outgoing::Id,
+                false => self.renewal(&cookie, now),
+            };
+            match self.open(&cookie, now) {
+                Opened::Alive => {
+                    state.cookie = renewal;
+                    let origin = Found::Presented;
+                    state.phase = Phase::Held { cookie, origin };
+                    return;
+                }
+                Opened::Superseded => state.phase = Phase::Superseded,
+                Opened::Unknown => {}
+            }
+        }
+        if let Phase::Unread = state.phase {
+            state.phase = Phase::Absent;
+        }
+    }
+
+    fn presented_keys(&self) -> Vec<Locator> {
+        let candidates = self.presented.candidates(&self.app.cookie);
+        candidates
+            .map(|candidate| candidate.cookie.locator)
+            .collect()
+    }
+
+    fn open(&self, cookie: &CookieValue, now: Now) -> Opened {
+        let context = self.app.context();
+        self.node().open(context, cookie, self.shipping, now)
+    }
+
+    /// Whether a persistent cookie is due for renewal, from the session's use before this request.
+    fn renewal(&self, cookie: &CookieValue, now: Now) -> Outgoing {
+        if !self.app.cookie.is_persistent() {
+            return Outgoing::Nothing;
+        }
+        match self.node().read(&cookie.locator, |state| {
+            lifetime::needs_renewal(state, now.mono_ms)
+        }) {
+            Ok(true) => Outgoing::Id,
+            Ok(false) | Err(_) => Outgoing::Nothing,
+        }
+    }
+}

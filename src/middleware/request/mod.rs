@@ -1,0 +1,292 @@
+//! One request's business with one app's sessions: which session it works on, what the client must
+//! be told, what is still to be shipped. Shared by the slot, the handles and the response future.
+
+mod finish;
+mod lifetime;
+mod load;
+mod read_your_writes;
+mod state;
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use self::state::{Found, Outgoing, Phase, Standing, State};
+use super::{cookie::request_cookies::Presented, layer_config::App};
+use crate::{
+    config::{Ack, Expiry},
+    node::Node,
+    replica::{Shipping, Writer},
+    session::{Birth, Locator, SLOT_OVERHEAD, SessionError, SessionState},
+};
+
+pub(in crate::middleware) struct Visit {
+    pub(in crate::middleware) app: Arc<App>,
+    pub(in crate::middleware) presented: Presented,
+    /// Attribute writes of a filtered request wait for the session's next commit.
+    pub(in crate::middleware) shipping: Shipping,
+    /// When the session was loaded, in monotonic milliseconds: what the request writes may be based
+    /// on what it saw then. Never, as long as it has seen nothing.
+    pub(in crate::middleware) loaded_ms: AtomicU64,
+    /// Whether it is too late for a cookie. Set under the lock of `state`, so that whoever holds
+    /// that is done before the request commits; who writes without it looks here afterwards.
+    pub(in crate::middleware) head_sent: AtomicBool,
+    /// Whether this request has changed the session that is held, and ships it.
+    pub(in crate::middleware) changed: AtomicBool,
+    /// Guards which session the request works on, so that its handles create and destroy it once.
+    /// Taken before the store's locks, never across an await.
+    pub(in crate::middleware) state: Mutex<State>,
+}
+
+impl Visit {
+    pub(in crate::middleware) fn new(
+        app: Arc<App>,
+        presented: Presented,
+        shipping: Shipping,
+    ) -> Self {
+        Self {
+            app,
+            presented,
+            shipping,
+            loaded_ms: AtomicU64::new(u64::MAX),
+            head_sent: AtomicBool::new(false),
+            changed: AtomicBool::new(false),
+            state: Mutex::default(),
+        }
+    }
+
+    pub(in crate::middleware) fn app(&self) -> &App {
+        &self.app
+    }
+
+    /// The session that was alive when it was loaded or created.
+    pub(in crate::middleware) fn key(&self) -> Option<Locator> {
+        self.state().key()
+    }
+
+    /// What is told about the session; `None` when there is none.
+    pub(in crate::middleware) fn read<R>(
+        &self,
+        read: impl FnOnce(&SessionState) -> R,
+    ) -> Result<Option<R>, SessionError> {
+        match self.key() {
+            Some(key) => self.node().read(&key, read).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// What [`Visit::write`] has to write to, `None` if it may create it.
+    pub(in crate::middleware) fn writable(&self) -> Result<Option<Locator>, SessionError> {
+        match self.standing(&self.state()) {
+            Standing::Superseded => Err(SessionError::Superseded),
+            Standing::TooLate => Err(SessionError::HeadersSent),
+            Standing::Held(key) => Ok(Some(key)),
+            Standing::Absent => Ok(None),
+        }
+    }
+
+    /// Changes the session, which is created if need be. `weight` is what the change adds to the
+    /// size of a new session: one that would not take it is not created at all.
+    pub(in crate::middleware) fn write<R>(
+        &self,
+        weight: usize,
+        write: impl FnOnce(&mut Writer<'_>) -> Result<R, SessionError>,
+    ) -> Result<R, SessionError> {
+        let key = self.held_or_created(weight)?;
+        self.write_to(&key, write)
+    }
+
+    /// Changes the session if there is one.
+    pub(in crate::middleware) fn change<R>(
+        &self,
+        write: impl FnOnce(&mut Writer<'_>) -> Result<R, SessionError>,
+    ) -> Result<Option<R>, SessionError> {
+        let standing = self.standing(&self.state());
+        match standing {
+            Standing::Superseded => Err(SessionError::Superseded),
+            Standing::TooLate | Standing::Absent => Ok(None),
+            Standing::Held(key) => self.write_to(&key, write).map(Some),
+        }
+    }
+
+    pub(in crate::middleware) fn set_expiry(&self, expiry: Expiry) -> Result<(), SessionError> {
+        if self.change(|writer| writer.set_expiry(expiry))?.is_none() {
+            self.state().expiry = Some(expiry);
+            return Ok(());
+        }
+        let mut state = self.state();
+        if self.app.cookie.is_persistent() && state.cookie == Outgoing::Nothing {
+            // The cookie's Max-Age has changed with it.
+            state.cookie = Outgoing::Id;
+        }
+        Ok(())
+    }
+
+    /// The limits of the session, or those it would be created with.
+    pub(in crate::middleware) fn expiry(&self) -> Result<Expiry, SessionError> {
+        let held = self.read(SessionState::expiry)?;
+        Ok(held.unwrap_or_else(|| self.state().expiry.unwrap_or(self.app.birth.expiry)))
+    }
+
+    pub(in crate::middleware) fn cycle_id(&self) -> Result<(), SessionError> {
+        let mut state = self.state();
+        let head_sent = self.has_sent_head();
+        match &mut state.phase {
+            Phase::Superseded => return Err(SessionError::Superseded),
+            _ if head_sent => return Err(SessionError::HeadersSent),
+            Phase::Unread | Phase::Absent => return Ok(()),
+            Phase::Held { cookie, .. } => cookie.secret = self.node().cycle(&cookie.locator)?,
+        }
+        state.cookie = Outgoing::Id;
+        self.changed.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Succeeds also when another request was first: the session is gone, as wanted.
+    pub(in crate::middleware) fn destroy(&self) -> Result<(), SessionError> {
+        let mut state = self.state();
+        let key = match &state.phase {
+            Phase::Superseded => return Err(SessionError::Superseded),
+            Phase::Unread | Phase::Absent => None,
+            Phase::Held { cookie, .. } => Some(cookie.locator),
+        };
+        if let Some(key) = key {
+            match self.node().destroy(&key) {
+                Ok(()) | Err(SessionError::Destroyed) => {}
+                Err(error) => return Err(error),
+            }
+            state.phase = Phase::Absent;
+            self.changed.store(false, Ordering::Relaxed);
+            state.destroyed.push(key);
+        }
+        state.expiry = None;
+        state.cookie = match self.presented.is_empty(&self.app.cookie) {
+            true => Outgoing::Nothing,
+            false => Outgoing::Removal,
+        };
+        let commit = key.filter(|_| self.has_sent_head());
+        drop(state);
+        if let Some(key) = commit {
+            self.node().commit(&key);
+        }
+        Ok(())
+    }
+
+    pub(in crate::middleware) fn id(&self) -> Option<String> {
+        let key = self.key()?;
+        self.read(|state| state.public_id(&key)).ok().flatten()
+    }
+
+    /// Whether the client has yet to learn of the session.
+    pub(in crate::middleware) fn is_new(&self) -> bool {
+        match &self.state().phase {
+            Phase::Unread | Phase::Absent => true,
+            Phase::Superseded => false,
+            Phase::Held { origin, .. } => *origin == Found::Created,
+        }
+    }
+
+    /// Ships what is unshipped and waits until all live peers hold it.
+    pub(in crate::middleware) async fn replicated(&self) -> usize {
+        match self.commit() {
+            0 => 0,
+            position => self.node().acknowledged(position, Ack::All).await,
+        }
+    }
+
+    fn held_or_created(&self, weight: usize) -> Result<Locator, SessionError> {
+        let mut state = self.state();
+        match self.standing(&state) {
+            Standing::Held(key) => return Ok(key),
+            Standing::Superseded => return Err(SessionError::Superseded),
+            Standing::TooLate => return Err(SessionError::HeadersSent),
+            Standing::Absent => {}
+        }
+        let limit = self.node().settings().limits.max_session_bytes;
+        let would_be = weight.saturating_add(SLOT_OVERHEAD);
+        if would_be > limit {
+            let what = "bytes";
+            return Err(SessionError::TooLarge {
+                what,
+                would_be,
+                limit,
+            });
+        }
+        let cookie = self.node().create(self.birth(state.expiry))?;
+        let key = cookie.locator;
+        state.phase = Phase::Held {
+            cookie,
+            origin: Found::Created,
+        };
+        state.cookie = Outgoing::Id;
+        self.changed.store(true, Ordering::Relaxed);
+        Ok(key)
+    }
+
+    fn birth(&self, expiry: Option<Expiry>) -> Arc<Birth> {
+        match expiry {
+            None => Arc::clone(&self.app.birth),
+            Some(expiry) => Arc::new(Birth {
+                expiry,
+                ..(*self.app.birth).clone()
+            }),
+        }
+    }
+
+    /// Changes the session with this key.
+    pub(in crate::middleware) fn write_to<R>(
+        &self,
+        key: &Locator,
+        write: impl FnOnce(&mut Writer<'_>) -> Result<R, SessionError>,
+    ) -> Result<R, SessionError> {
+        let mut has_written = false;
+        let loaded_ms = self.loaded_ms.load(Ordering::Relaxed);
+        let result = self.node().write(key, self.shipping, loaded_ms, |writer| {
+            let result = write(writer);
+            has_written = writer.has_written();
+            result
+        });
+        if has_written && self.shipping == Shipping::Now {
+            self.changed.store(true, Ordering::Relaxed);
+        }
+        if self.has_sent_head() {
+            self.node().commit(key);
+        }
+        result
+    }
+
+    pub(in crate::middleware) fn has_sent_head(&self) -> bool {
+        self.head_sent.load(Ordering::Acquire)
+    }
+
+    fn standing(&self, state: &State) -> Standing {
+        match &state.phase {
+            Phase::Held { cookie, .. } => Standing::Held(cookie.locator),
+            Phase::Superseded => Standing::Superseded,
+            Phase::Unread | Phase::Absent if self.has_sent_head() => Standing::TooLate,
+            Phase::Unread | Phase::Absent => Standing::Absent,
+        }
+    }
+
+    pub(in crate::middleware) fn state(&self) -> MutexGuard<'_, State> {
+        // Whole after each statement that may panic, so a poisoned lock is as good as any.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(in crate::middleware) fn node(&self) -> &Arc<Node> {
+        self.app.node()
+    }
+}
+
+impl fmt::Debug for Visit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Visit")
+            .field("context", &self.app.context())
+            .field("session", &self.key())
+            .finish_non_exhaustive()
+    }
+}

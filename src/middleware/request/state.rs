@@ -1,0 +1,72 @@
+//! Which session a request works on, and what the client must be told of it.
+
+use crate::{
+    config::Expiry,
+    session::{CookieValue, Locator},
+};
+
+#[derive(Default)]
+pub(in crate::middleware) struct State {
+    pub(in crate::middleware) phase: Phase,
+    /// Whether the sessions are used no more.
+    pub(in crate::middleware) released: bool,
+    /// What `set_expiry` asked for before there was a session.
+    pub(in crate::middleware) expiry: Option<Expiry>,
+    pub(in crate::middleware) cookie: Outgoing,
+    /// Sessions this request destroyed, not yet released.
+    pub(in crate::middleware) destroyed: Vec<Locator>,
+}
+
+#[derive(Default)]
+pub(in crate::middleware) enum Phase {
+    /// Nobody has asked for the session.
+    #[default]
+    Unread,
+    /// The client has none that lives.
+    Absent,
+    /// The client is a straggler with a replaced secret.
+    Superseded,
+    /// Open, and counted as in use until this visit ends.
+    Held { cookie: CookieValue, origin: Found },
+}
+
+/// Where a session that is held came from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(in crate::middleware) enum Found {
+    Presented,
+    Created,
+}
+
+/// What the response tells the client.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::middleware) enum Outgoing {
+    #[default]
+    Nothing,
+    /// The id of the session that is held.
+    Id,
+    Removal,
+}
+
+impl State {
+    pub(in crate::middleware) fn key(&self) -> Option<Locator> {
+        match &self.phase {
+            Phase::Held { cookie, .. } => Some(cookie.locator),
+            Phase::Unread | Phase::Absent | Phase::Superseded => None,
+        }
+    }
+
+    /// All sessions that the request may have changed.
+    pub(in crate::middleware) fn keys(&self) -> impl Iterator<Item = Locator> + use<> {
+        // Without allocation unless something was destroyed.
+        self.destroyed.clone().into_iter().chain(self.key())
+    }
+}
+
+/// What a write may do.
+pub(in crate::middleware) enum Standing {
+    Held(Locator),
+    Absent,
+    Superseded,
+    /// Absent, and the head has left.
+    TooLate,
+}

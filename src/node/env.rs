@@ -1,0 +1,74 @@
+//! What a node takes from outside, in one place, so that a test can put all of it in: the network,
+//! the time of day, and bytes nobody can guess. With tokio's paused clock a run then repeats
+//! exactly.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use rustls::pki_types::UnixTime;
+
+use super::{
+    clock::SystemTimeOfDay,
+    net::transport::{TcpTransport, Transport},
+};
+
+/// The world around a node.
+#[derive(Clone, Debug)]
+pub(crate) struct Outside {
+    /// Where streams and addresses come from.
+    pub(crate) transport: Arc<dyn Transport>,
+    /// Only stamps are made of it; ages are tokio's time.
+    pub(crate) time_of_day: Arc<dyn TimeOfDay>,
+    /// Boot ids, locators, secrets and the jitter of pauses.
+    pub(crate) random: Arc<dyn Random>,
+}
+
+impl Outside {
+    /// The operating system's time and randomness around a network.
+    pub(crate) fn of(transport: Arc<dyn Transport>) -> Self {
+        Self {
+            transport,
+            time_of_day: Arc::new(SystemTimeOfDay),
+            random: Arc::new(SystemRandom),
+        }
+    }
+
+    /// What certificates are compared with.
+    pub(crate) fn unix_time(&self) -> UnixTime {
+        UnixTime::since_unix_epoch(Duration::from_millis(self.time_of_day.unix_ms()))
+    }
+
+    /// Fresh random bytes.
+    pub(super) fn random<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.random.fill(&mut bytes);
+        bytes
+    }
+}
+
+/// The operating system's network, time and randomness.
+impl Default for Outside {
+    fn default() -> Self {
+        Self::of(Arc::new(TcpTransport))
+    }
+}
+
+/// The time that people read off their clocks. It may jump either way.
+pub(crate) trait TimeOfDay: fmt::Debug + Send + Sync + 'static {
+    /// Milliseconds since 1970.
+    fn unix_ms(&self) -> u64;
+}
+
+/// Where randomness comes from.
+pub(crate) trait Random: fmt::Debug + Send + Sync + 'static {
+    /// Fills `bytes` with what nobody can guess.
+    fn fill(&self, bytes: &mut [u8]);
+}
+
+#[derive(Debug)]
+struct SystemRandom;
+
+impl Random for SystemRandom {
+    fn fill(&self, bytes: &mut [u8]) {
+        getrandom::fill(bytes).expect("the operating system gives random bytes");
+    }
+}

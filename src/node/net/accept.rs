@@ -1,0 +1,168 @@
+//! Connections that peers dial: a bounded number of strangers, each for two seconds.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::time::sleep;
+use tracing::{debug, warn};
+
+use super::{
+    admission::Slot,
+    handshake::{self, Greeted, HandshakeError},
+    transport::{Acceptor, BoxIo},
+};
+use crate::node::{
+    Node,
+    peers::{
+        lifecycle::{Origin, Registered},
+        link_task,
+    },
+};
+use crate::wire::Refusal;
+
+/// Takes connections until the node leaves or its handle is gone.
+pub(in crate::node) async fn accept(node: Arc<Node>, mut acceptor: Box<dyn Acceptor>) {
+    loop {
+        let (io, remote) = tokio::select! {
+            biased;
+            () = node.network.cancelled() => return,
+            accepted = acceptor.accept() => accepted,
+        };
+        if !node.may_create() {
+            continue;
+        }
+        match Slot::take(&node.slots, remote.ip().to_canonical()) {
+            Some(slot) => {
+                let task = receive(Arc::clone(&node), io, remote, slot);
+                node.tasks.spawn(task);
+            }
+            None => {
+                node.counters.refused.fetch_add(1, Ordering::Relaxed);
+                if node.refusals.may_log(node.now()) {
+                    warn!(
+                        node = %node.settings.node, %remote,
+                        "refused a connection from [{remote}]: too many connections without hello"
+                    );
+                }
+            }
+        }
+    }
+}
+
+async fn receive(node: Arc<Node>, io: BoxIo, remote: SocketAddr, slot: Slot) {
+    let served = async {
+        match greet(&node, io, remote).await {
+            Ok((registered, greeted, io)) => {
+                drop(slot);
+                link_task::run(registered, io, greeted.codec, greeted.unread).await;
+            }
+            Err(error) => {
+                node.log_stranger(remote, &error);
+                if !error.is_of_a_node() && !node.has_proven(&error) {
+                    sleep(PENALTY).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        () = node.network.cancelled() => {}
+        () = served => {}
+    }
+}
+
+async fn greet(
+    node: &Arc<Node>,
+    io: BoxIo,
+    remote: SocketAddr,
+) -> Result<(Registered, Greeted<()>, BoxIo), HandshakeError> {
+    let hosts = || node.members().peers().into_iter().map(|peer| peer.host);
+    let secured = async {
+        let mut accepted = node.guard.accept(io, || hosts().collect()).await?;
+        if !node.guard.authenticates() && !node.is_listed(remote.ip().to_canonical()).await {
+            accepted.refusal = Some(Refusal::NotListed);
+        }
+        Ok(accepted)
+    };
+    let judge = |theirs: &_| node.judge(theirs);
+    let (io, greeted) = handshake::listen(secured, &node.hello, judge).await?;
+    if node.guard.authenticates() {
+        node.slots.know(remote.ip());
+    }
+    let registered = node
+        .admit(&greeted.theirs, Origin::Accepted { remote })
+        .map_err(HandshakeError::Refused)?;
+    Ok((registered, greeted, io))
+}
+
+impl Node {
+    /// Whether what is refused has proven that it belongs to the cluster.
+    fn has_proven(&self, refused: &HandshakeError) -> bool {
+        let judged =
+            matches!(refused, HandshakeError::Refused(refusal) if *refusal != Refusal::NotNamed);
+        judged && self.guard.authenticates()
+    }
+
+    fn log_stranger(&self, remote: SocketAddr, error: &HandshakeError) {
+        match error {
+            // Both ends dialled, or this node dialled itself: nothing to worry about.
+            HandshakeError::Refused(Refusal::Duplicate | Refusal::SameBoot)
+            | HandshakeError::RefusedByPeer(Refusal::Duplicate | Refusal::SameBoot) => {
+                debug!(%remote, "connection not used: {error}");
+                return;
+            }
+            HandshakeError::Io(_)
+            | HandshakeError::Secure(_)
+            | HandshakeError::Closed
+            | HandshakeError::TimedOut
+            | HandshakeError::Frame(_)
+            | HandshakeError::Refused(_)
+            | HandshakeError::RefusedByPeer(_) => {}
+        }
+        self.counters.refused.fetch_add(1, Ordering::Relaxed);
+        // A node that is set up wrongly is seen also while strangers make the other lines.
+        let throttle = if error.is_of_a_node() {
+            &self.misfits
+        } else {
+            &self.refusals
+        };
+        if throttle.may_log(self.now()) {
+            warn!(
+                node = %self.settings.node, %remote,
+                "no link with [{remote}] that dialled us: {error}"
+            );
+        }
+    }
+}
+
+/// How long the slot of a connection that proved nothing stays taken, so that strangers cost a
+/// bounded number of handshakes a second.
+const PENALTY: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::ClusterConfig,
+        node::{Cluster, net::transport::MemoryNetwork},
+    };
+
+    #[tokio::test]
+    async fn without_encryption_only_this_machine_and_listed_addresses_may_enter() {
+        let network = MemoryNetwork::default();
+        let config = ClusterConfig::new("n1")
+            .peers(["10.0.0.5:1", "[::ffff:10.0.0.6]:1", "localhost:1"])
+            .insecure_plaintext();
+        let transport = Arc::new(network.transport(1));
+        let cluster = Cluster::start_with(&config, transport).expect("valid");
+        for inside in ["127.0.0.1", "::1", "10.0.0.5", "10.0.0.6"] {
+            let ip = inside.parse().expect(inside);
+            assert!(cluster.node().is_listed(ip).await, "{inside}");
+        }
+        let stranger = "10.0.0.7".parse().expect("valid");
+        assert!(!cluster.node().is_listed(stranger).await);
+    }
+}

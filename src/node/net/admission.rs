@@ -1,0 +1,159 @@
+//! How many strangers may be at the door at a time.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    net::{IpAddr, Ipv6Addr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// Who is connected without having completed hello. Its lock is never held while another is taken.
+#[derive(Debug, Default)]
+pub(in crate::node) struct Slots(Mutex<Taken>);
+
+#[derive(Debug, Default)]
+struct Taken {
+    by: HashMap<IpAddr, usize>,
+    /// Where members have been met, the latest last. Strangers cannot take the slots of these.
+    known: VecDeque<IpAddr>,
+}
+
+impl Slots {
+    /// A member has been met at this address.
+    pub(in crate::node) fn know(&self, ip: IpAddr) {
+        let place = place(ip);
+        let mut taken = self.lock();
+        taken.known.retain(|known| *known != place);
+        if taken.known.len() >= MAX_KNOWN {
+            taken.known.pop_front();
+        }
+        taken.known.push_back(place);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Taken> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Taken {
+    fn by_strangers(&self) -> usize {
+        let strangers = self.by.iter().filter(|(ip, _)| !self.known.contains(ip));
+        strangers.map(|(_, slots)| slots).sum()
+    }
+}
+
+/// The right to be connected without having completed hello, until it is dropped.
+#[derive(Debug)]
+pub(in crate::node) struct Slot {
+    slots: Arc<Slots>,
+    ip: IpAddr,
+}
+
+impl Slot {
+    pub(in crate::node) fn take(slots: &Arc<Slots>, ip: IpAddr) -> Option<Self> {
+        let ip = place(ip);
+        let mut taken = slots.lock();
+        let here = taken.by.get(&ip).copied().unwrap_or(0);
+        if here >= PER_ADDRESS {
+            return None;
+        }
+        if !taken.known.contains(&ip) && taken.by_strangers() >= IN_ALL {
+            return None;
+        }
+        taken.by.insert(ip, here + 1);
+        Some(Self {
+            slots: Arc::clone(slots),
+            ip,
+        })
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut taken = self.slots.lock();
+        if let Some(here) = taken.by.get_mut(&self.ip) {
+            *here -= 1;
+            if *here == 0 {
+                taken.by.remove(&self.ip);
+            }
+        }
+    }
+}
+
+/// What counts as one address. Of IPv6 that is the prefix that one host commonly has for itself.
+fn place(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) => {
+            let [a, b, c, d, ..] = ip.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+/// Connections without hello, from one address, and from all that are not known.
+const PER_ADDRESS: usize = 8;
+const IN_ALL: usize = 64;
+/// Peers that move about leave addresses behind.
+const MAX_KNOWN: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    fn ip(last: u8) -> IpAddr {
+        Ipv4Addr::new(10, 0, 0, last).into()
+    }
+
+    #[test]
+    fn one_address_cannot_take_all_slots() {
+        let slots = Arc::default();
+        let mut held: Vec<_> = (0..PER_ADDRESS)
+            .map(|_| Slot::take(&slots, ip(1)).expect("free"))
+            .collect();
+        assert!(Slot::take(&slots, ip(1)).is_none());
+        assert!(Slot::take(&slots, ip(2)).is_some());
+        held.pop();
+        assert!(Slot::take(&slots, ip(1)).is_some());
+    }
+
+    #[test]
+    fn one_ipv6_host_is_one_address_however_many_it_has() {
+        let slots = Arc::default();
+        let host = |last: u16| Ipv6Addr::new(0x2001, 0xdb8, 0, 7, 0, 0, 0, last).into();
+        let held: Vec<_> = (0..100)
+            .filter_map(|last| Slot::take(&slots, host(last)))
+            .collect();
+        assert_eq!(held.len(), PER_ADDRESS);
+        let mapped = "::ffff:10.0.0.1".parse().expect("an address");
+        assert!(Slot::take(&slots, mapped).is_some());
+    }
+
+    #[test]
+    fn all_addresses_together_are_bounded() {
+        let slots = Arc::default();
+        let held: Vec<_> = (0..=u8::MAX)
+            .filter_map(|last| Slot::take(&slots, ip(last)))
+            .collect();
+        assert_eq!(held.len(), IN_ALL);
+        drop(held);
+        assert!(slots.lock().by.is_empty());
+    }
+
+    #[test]
+    fn strangers_cannot_keep_known_peers_out() {
+        let slots: Arc<Slots> = Arc::default();
+        let strangers: Vec<_> = (0..=u8::MAX)
+            .filter_map(|last| Slot::take(&slots, ip(last)))
+            .collect();
+        let peer = Ipv4Addr::new(10, 1, 0, 1).into();
+        assert!(Slot::take(&slots, peer).is_none());
+        slots.know(peer);
+        let known: Vec<_> = (0..=PER_ADDRESS)
+            .filter_map(|_| Slot::take(&slots, peer))
+            .collect();
+        assert_eq!((strangers.len(), known.len()), (IN_ALL, PER_ADDRESS));
+        assert!(Slot::take(&slots, ip(200)).is_none());
+    }
+}

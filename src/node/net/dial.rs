@@ -1,0 +1,245 @@
+//! Dialling the configured peers, for ever.
+
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::time::{sleep, timeout};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tracing::{debug, error, info, warn};
+
+use super::handshake::{self, HandshakeError};
+use crate::node::{
+    Node,
+    clock::millis,
+    log_throttle::Throttle,
+    peers::{lifecycle::Origin, link_task},
+};
+use crate::{config::PeerAddr, wire::Refusal};
+
+/// Keeps one peer linked until `stop`. A link that the peer dialled is as good as an own one.
+pub(in crate::node) async fn keep(node: Arc<Node>, peer: PeerAddr, stop: CancellationToken) {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => {}
+        () = Dialling::new(node, peer).run() => {}
+    }
+}
+
+struct Dialling {
+    node: Arc<Node>,
+    peer: PeerAddr,
+    backoff: Backoff,
+    since_ms: u64,
+    log: Throttle,
+}
+
+/// What came of one dial.
+enum Dialled {
+    /// A link was up for this long.
+    Linked(Duration),
+    /// There is a link already.
+    Superfluous,
+    Myself,
+    Failed(DialError),
+}
+
+/// A peer could not be linked. It is dialled again.
+#[derive(Debug, thiserror::Error)]
+enum DialError {
+    #[error("cannot connect: {0}")]
+    Connect(#[source] io::Error),
+    #[error("cannot connect: no answer within {} s", CONNECT.as_secs())]
+    NoAnswer,
+    #[error(transparent)]
+    Handshake(HandshakeError),
+}
+
+impl Dialling {
+    fn new(node: Arc<Node>, peer: PeerAddr) -> Self {
+        Self {
+            since_ms: node.now().mono_ms,
+            node,
+            peer,
+            backoff: Backoff::default(),
+            log: Throttle::default(),
+        }
+    }
+
+    async fn run(mut self) {
+        while self.node.may_create() {
+            let existing = self.node.members().link_to(&self.peer);
+            if let Some(link) = existing {
+                link.closed().await;
+                // The link's own task needs a moment to take it off the table, and of two nodes
+                // that lost each other one may be quicker to dial.
+                sleep(self.jittered(SHORTEST)).await;
+                continue;
+            }
+            let pause = match self.dial().await {
+                Dialled::Linked(life) if life >= STABLE => {
+                    self.backoff = Backoff::default();
+                    continue;
+                }
+                Dialled::Linked(_) | Dialled::Superfluous => self.backoff.next(),
+                Dialled::Myself => {
+                    self.note_myself();
+                    REST
+                }
+                Dialled::Failed(error) => {
+                    self.note_failed(&error);
+                    self.backoff.next()
+                }
+            };
+            sleep(self.jittered(pause)).await;
+        }
+    }
+
+    fn jittered(&self, pause: Duration) -> Duration {
+        let [random] = self.node.outside.random();
+        jittered(pause, random)
+    }
+
+    async fn dial(&self) -> Dialled {
+        let (io, remote) =
+            match timeout(CONNECT, self.node.outside.transport.connect(&self.peer)).await {
+                Ok(Ok(connected)) => connected,
+                Ok(Err(error)) => return Dialled::Failed(DialError::Connect(error)),
+                Err(_) => return Dialled::Failed(DialError::NoAnswer),
+            };
+        let origin = Origin::Dialled {
+            peer: &self.peer,
+            remote,
+        };
+        let secured = self.node.guard.dial(io, &self.peer.host);
+        let met = handshake::dial(secured, &self.node.hello, |theirs| {
+            self.node.admit(theirs, origin)
+        })
+        .await;
+        match met {
+            Ok((io, greeted)) => {
+                self.node.slots.know(remote.ip());
+                let since_ms = self.node.now().mono_ms;
+                // In a task of its own, so that no fault in handling a link ends the dialling.
+                let run = link_task::run(greeted.verdict, io, greeted.codec, greeted.unread);
+                if let Err(fault) = AbortOnDropHandle::new(tokio::spawn(run)).await {
+                    error!(
+                        node = %self.node.settings.node, address = %self.peer,
+                        "the link to [{}] failed: {fault}", self.peer
+                    );
+                }
+                let life_ms = self.node.now().mono_ms.saturating_sub(since_ms);
+                Dialled::Linked(Duration::from_millis(life_ms))
+            }
+            Err(
+                HandshakeError::Refused(Refusal::SameBoot)
+                | HandshakeError::RefusedByPeer(Refusal::SameBoot),
+            ) => Dialled::Myself,
+            Err(
+                HandshakeError::Refused(Refusal::Duplicate)
+                | HandshakeError::RefusedByPeer(Refusal::Duplicate),
+            ) => Dialled::Superfluous,
+            Err(error) => Dialled::Failed(DialError::Handshake(error)),
+        }
+    }
+
+    fn note_myself(&self) {
+        let node = &self.node;
+        let first = node.members().is_myself(&self.peer);
+        if first {
+            info!(
+                node = %node.settings.node, address = %self.peer,
+                "peer [{}] is this node itself", self.peer
+            );
+        }
+        node.advance_join(node.now());
+    }
+
+    fn note_failed(&self, error: &DialError) {
+        let node = &self.node;
+        let now = node.now();
+        // A node that comes back at once may find its former self still listed at the peer. That
+        // passes, and the peer has the sessions: it is not "nobody to ask".
+        let may_pass = matches!(
+            error,
+            DialError::Handshake(HandshakeError::RefusedByPeer(Refusal::DuplicateName { .. }))
+        ) && now.mono_ms.saturating_sub(self.since_ms)
+            < millis(node.settings.down_after);
+        if !may_pass {
+            node.members().dial_failed(&self.peer);
+        }
+        if let DialError::Handshake(_) = error {
+            node.counters.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        if !self.log.may_log(now) {
+            debug!(address = %self.peer, "no link to [{}]: {error}", self.peer);
+        } else if let DialError::Handshake(_) = error {
+            warn!(
+                node = %node.settings.node, address = %self.peer,
+                "no link to [{}], dialling on: {error}", self.peer
+            );
+        } else {
+            info!(
+                node = %node.settings.node, address = %self.peer,
+                "no link to [{}], dialling on: {error}", self.peer
+            );
+        }
+        node.advance_join(now);
+    }
+}
+
+/// Twice as long each time.
+#[derive(Debug)]
+struct Backoff(Duration);
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self(SHORTEST)
+    }
+}
+
+impl Backoff {
+    fn next(&mut self) -> Duration {
+        let pause = self.0;
+        self.0 = LONGEST.min(pause * 2);
+        pause
+    }
+}
+
+/// Between half and all of `pause`: nodes that lost each other at once do not meet in step.
+fn jittered(pause: Duration, random: u8) -> Duration {
+    pause / 2 + pause / 2 * u32::from(random) / u32::from(u8::MAX)
+}
+
+const SHORTEST: Duration = Duration::from_millis(50);
+const LONGEST: Duration = Duration::from_secs(2);
+/// A link that lived so long is dialled again at once when it breaks.
+const STABLE: Duration = Duration::from_secs(1);
+/// How often an address that was this node's own is tried again.
+const REST: Duration = Duration::from_secs(60);
+/// Connecting tries each record of a name for one second; this bounds them all.
+const CONNECT: Duration = Duration::from_secs(4);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_and_end_at_two_seconds() {
+        let mut backoff = Backoff::default();
+        let pauses: Vec<_> = (0..8).map(|_| backoff.next().as_millis()).collect();
+        assert_eq!(pauses, [50, 100, 200, 400, 800, 1600, 2000, 2000]);
+    }
+
+    #[test]
+    fn jitter_takes_at_most_half() {
+        assert_eq!(jittered(LONGEST, 0), LONGEST / 2);
+        assert_eq!(jittered(LONGEST, u8::MAX), LONGEST);
+        for random in 1..u8::MAX {
+            let pause = jittered(LONGEST, random);
+            assert!(LONGEST / 2 <= pause && pause <= LONGEST, "{pause:?}");
+        }
+    }
+}

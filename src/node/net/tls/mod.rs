@@ -1,0 +1,255 @@
+//! Who may talk to this node, and that nobody listens in: TLS 1.3 below every link, both ends
+//! proven, before a word of the protocol is said.
+//!
+//! There are two ways to prove who one is: a secret that all nodes share (`identity`), and
+//! certificates (`certificates`). Everything else is the same for both.
+
+mod allowance;
+mod certificates;
+mod error;
+mod identity;
+mod reload;
+
+#[cfg(test)]
+pub(in crate::node) mod tests;
+
+use std::{
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use rustls::{
+    ClientConfig, RootCertStore, ServerConfig,
+    client::{ResolvesClientCert, Resumption, danger::ServerCertVerifier, verify_server_name},
+    crypto::{CryptoProvider, ring},
+    pki_types::{ServerName, UnixTime},
+    server::{
+        NoServerSessionStorage, ParsedCertificate, ResolvesServerCert, danger::ClientCertVerifier,
+    },
+    version::TLS13,
+};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+pub(crate) use self::error::SecureError;
+pub(in crate::node) use self::reload::watch;
+use self::{allowance::Allowance, certificates::Loaded};
+use super::transport::BoxIo;
+use crate::{
+    config::{Certificates, Security, Settings, StartError},
+    wire::Refusal,
+};
+
+/// What protects the links of a node.
+pub(crate) struct Guard(Kind);
+
+enum Kind {
+    Plaintext,
+    Secret(Tls),
+    Certificates {
+        given: Certificates,
+        /// Replaced as a whole when the files have changed.
+        current: RwLock<Arc<Loaded>>,
+    },
+}
+
+/// What is needed to prove and to check, as dialler and as listener.
+struct Tls {
+    connector: TlsConnector,
+    acceptor: TlsAcceptor,
+}
+
+/// What proves who a node is, and what checks who the other one is.
+struct Proof {
+    own_as_client: Arc<dyn ResolvesClientCert>,
+    own_as_server: Arc<dyn ResolvesServerCert>,
+    of_servers: Arc<dyn ServerCertVerifier>,
+    of_clients: Arc<dyn ClientCertVerifier>,
+}
+
+impl Guard {
+    /// # Errors
+    ///
+    /// [`StartError::Tls`] if certificates cannot be used.
+    pub(crate) fn new(settings: &Settings, now: UnixTime) -> Result<Self, StartError> {
+        Ok(Self(match &settings.security {
+            Security::Plaintext { .. } => Kind::Plaintext,
+            Security::Secrets(secrets) => {
+                let proof = identity::proof(secrets, &settings.cluster);
+                let tls = proof.and_then(Tls::new);
+                Kind::Secret(tls.expect("derived keys suit every configuration"))
+            }
+            Security::Certificates(given) => {
+                let loaded = Loaded::read(given, now)?;
+                Kind::Certificates {
+                    given: given.clone(),
+                    current: RwLock::new(Arc::new(loaded)),
+                }
+            }
+        }))
+    }
+
+    /// Whether a link proves who is at its other end.
+    pub(in crate::node) const fn authenticates(&self) -> bool {
+        !matches!(self.0, Kind::Plaintext)
+    }
+
+    /// Protects a stream that this node has dialled to `host`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the stream up.
+    pub(crate) async fn dial(&self, io: BoxIo, host: &str) -> Result<BoxIo, SecureError> {
+        let (connector, name, bytes) = match &self.0 {
+            Kind::Plaintext => return Ok(io),
+            Kind::Secret(tls) => (tls.connector.clone(), any_name(), SECRET_BYTES),
+            Kind::Certificates { current, .. } => {
+                let loaded = read(current);
+                let name = match &loaded.name {
+                    Some(name) => name.clone(),
+                    None => server_name(host)?,
+                };
+                (loaded.tls.connector.clone(), name, CERTIFICATE_BYTES)
+            }
+        };
+        let mut stream = connector
+            .connect(name, Allowance::new(io, bytes))
+            .await
+            .map_err(SecureError::explain)?;
+        stream.get_mut().0.lift();
+        Ok(Box::new(stream))
+    }
+
+    /// Protects a stream that was dialled to this node. `hosts` are those of the peers it knows.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the stream up.
+    pub(crate) async fn accept(
+        &self,
+        io: BoxIo,
+        hosts: impl FnOnce() -> Vec<String>,
+    ) -> Result<Accepted<BoxIo>, SecureError> {
+        let (acceptor, names, bytes) = match &self.0 {
+            Kind::Plaintext => return Ok(Accepted { io, refusal: None }),
+            Kind::Secret(tls) => (tls.acceptor.clone(), None, SECRET_BYTES),
+            Kind::Certificates { current, .. } => {
+                let loaded = read(current);
+                let names = match &loaded.name {
+                    Some(name) => vec![name.clone()],
+                    None => hosts().iter().flat_map(|host| server_name(host)).collect(),
+                };
+                (loaded.tls.acceptor.clone(), Some(names), CERTIFICATE_BYTES)
+            }
+        };
+        let accepting = acceptor.accept(Allowance::new(io, bytes)).into_fallible();
+        let mut stream = match accepting.await {
+            Ok(stream) => stream,
+            Err((error, io)) => {
+                let error = SecureError::explain(error);
+                if error.is_told() {
+                    linger(io).await;
+                }
+                return Err(error);
+            }
+        };
+        let (io, connection) = stream.get_mut();
+        let certificate = connection.peer_certificates().and_then(<[_]>::first);
+        let is_named = match (names, certificate) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(names), Some(certificate)) => {
+                let parsed = ParsedCertificate::try_from(certificate).map_err(SecureError::Tls)?;
+                let mut names = names.iter();
+                names.any(|name| verify_server_name(&parsed, name).is_ok())
+            }
+        };
+        if is_named {
+            io.lift();
+        }
+        Ok(Accepted {
+            io: Box::new(stream),
+            refusal: (!is_named).then_some(Refusal::NotNamed),
+        })
+    }
+}
+
+/// A stream that was dialled to this node, and why there can be no link on it, if so. The reason is
+/// told in the words of hello.
+#[derive(Debug)]
+pub(crate) struct Accepted<I> {
+    pub(crate) io: I,
+    pub(crate) refusal: Option<Refusal>,
+}
+
+/// Lets the other end read the alert: closing a socket that has bytes unread would take it back.
+async fn linger(mut io: Allowance) {
+    let mut rest = [0; 512];
+    if io.shutdown().await.is_ok() {
+        while matches!(io.read(&mut rest).await, Ok(1..)) {}
+    }
+}
+
+/// Shows the kind of protection and nothing of what it is made of.
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Kind::Plaintext => "Guard(plaintext)",
+            Kind::Secret(_) => "Guard(secret)",
+            Kind::Certificates { .. } => "Guard(tls)",
+        })
+    }
+}
+
+impl Tls {
+    fn new(proof: Proof) -> Result<Self, rustls::Error> {
+        let mut client = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&TLS13])?
+            .dangerous()
+            .with_custom_certificate_verifier(proof.of_servers)
+            .with_client_cert_resolver(proof.own_as_client);
+        // Each link is proven anew, and needs no name to find a certificate by.
+        client.resumption = Resumption::disabled();
+        client.enable_sni = false;
+        client.alpn_protocols = vec![PROTOCOL.to_vec()];
+        let mut server = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&TLS13])?
+            .with_client_cert_verifier(proof.of_clients)
+            .with_cert_resolver(proof.own_as_server);
+        server.session_storage = Arc::new(NoServerSessionStorage {});
+        server.send_tls13_tickets = 0;
+        server.alpn_protocols = vec![PROTOCOL.to_vec()];
+        Ok(Self {
+            connector: TlsConnector::from(Arc::new(client)),
+            acceptor: TlsAcceptor::from(Arc::new(server)),
+        })
+    }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+fn read(current: &RwLock<Arc<Loaded>>) -> Arc<Loaded> {
+    Arc::clone(&current.read().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Keys are pinned, so the name says nothing.
+fn any_name() -> ServerName<'static> {
+    ServerName::try_from("cluster").expect("a DNS name")
+}
+
+/// A link-local address is in a certificate without its scope.
+fn server_name(host: &str) -> Result<ServerName<'static>, SecureError> {
+    let host = host
+        .split_once('%')
+        .map_or(host, |(address, _scope)| address);
+    ServerName::try_from(host.to_owned()).map_err(|_| SecureError::Host(host.to_owned()))
+}
+
+/// So that no other protocol under the same certificates can be mistaken for this one (RFC 7301).
+const PROTOCOL: &[u8] = b"tower-cluster-sessions";
+/// What is read of a stranger at most, until it has proven who it is.
+const SECRET_BYTES: u64 = 4 * 1024;
+/// What is sent is kept twice at the worst, and 64 KiB is all that a stranger may cost.
+const CERTIFICATE_BYTES: u64 = 24 * 1024;

@@ -1,0 +1,100 @@
+//! Files that are replaced while the node runs.
+
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use rustls::pki_types::UnixTime;
+use tokio::{task::spawn_blocking, time::sleep};
+use tracing::{info, warn};
+
+use super::{
+    Guard, Kind, Loaded,
+    certificates::{Contents, End},
+    read,
+};
+use crate::{
+    config::StartError,
+    node::{Node, log_throttle::Throttle},
+};
+
+/// Looks at the files of certificates every ten seconds, until the node leaves or its handle is
+/// gone. Returns at once if there are none.
+pub(in crate::node) async fn watch(node: Arc<Node>) {
+    if matches!(node.guard.0, Kind::Certificates { .. }) {
+        tokio::select! {
+            biased;
+            () = node.network.cancelled() => {}
+            () = keep(&node) => {}
+        }
+    }
+}
+
+async fn keep(node: &Arc<Node>) {
+    let nearly_over = Throttle::every(DAY);
+    let over = Throttle::every(HOUR);
+    let unusable = Throttle::every(HOUR);
+    loop {
+        note_end(node, &nearly_over, &over);
+        sleep(INTERVAL).await;
+        let reading = {
+            let node = Arc::clone(node);
+            // Files may lie on a network.
+            spawn_blocking(move || node.guard.reload(node.outside.unix_time()))
+        };
+        match reading.await {
+            Ok(Ok(true)) => info!(
+                node = %node.settings.node,
+                "certificates have changed: new links use the new ones"
+            ),
+            Ok(Err(error)) if unusable.may_log(node.now()) => warn!(
+                node = %node.settings.node,
+                "certificates have changed but cannot be used; the old ones stay in use: {error}"
+            ),
+            Ok(Ok(false) | Err(_)) => {}
+            // The runtime shuts down.
+            Err(_) => return,
+        }
+    }
+}
+
+fn note_end(node: &Node, nearly_over: &Throttle, over: &Throttle) {
+    let Kind::Certificates { given, current } = &node.guard.0 else {
+        return;
+    };
+    let (name, cert) = (&node.settings.node, given.files.cert.display());
+    match read(current).end(node.outside.unix_time()) {
+        End::Over if over.may_log(node.now()) => warn!(
+            node = %name,
+            "the certificate in {cert} has expired, so there are no new links: renew it, the file \
+             is read again"
+        ),
+        End::Near { days } if nearly_over.may_log(node.now()) => warn!(
+            node = %name,
+            days,
+            "the certificate in {cert} ends in less than {} days: renew it, the file is read again",
+            days + 1
+        ),
+        End::Far | End::Near { .. } | End::Over => {}
+    }
+}
+
+impl Guard {
+    /// Takes changed files in if they are usable. Whether there were any.
+    pub(super) fn reload(&self, now: UnixTime) -> Result<bool, StartError> {
+        let Kind::Certificates { given, current } = &self.0 else {
+            return Ok(false);
+        };
+        if Contents::read(&given.files)?.digests() == read(current).digests {
+            return Ok(false);
+        }
+        let loaded = Arc::new(Loaded::read(given, now)?);
+        *current.write().unwrap_or_else(PoisonError::into_inner) = loaded;
+        Ok(true)
+    }
+}
+
+const INTERVAL: Duration = Duration::from_secs(10);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);

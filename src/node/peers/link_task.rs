@@ -1,0 +1,296 @@
+//! The two tasks of an established link: one carries bytes to the decisions, one carries decisions
+//! to bytes.
+
+use std::{future::poll_fn, io, sync::Arc, task::Poll, time::Duration};
+
+use bytes::BytesMut;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, split},
+    task::yield_now,
+    time::{sleep, timeout},
+};
+use tokio_util::{codec::Decoder as _, task::AbortOnDropHandle};
+
+use super::{lifecycle::Registered, link::PeerLink};
+use crate::node::{Node, net::transport::BoxIo};
+use crate::{
+    replica::{Link, LinkEvent, Violation},
+    session::Now,
+    wire::{DecodeLimits, FrameCodec, FrameError, Malformed, Message},
+};
+
+/// Why a link is over.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::node) enum Ended {
+    #[error("the other side closed the connection")]
+    Closed,
+    #[error("the connection broke: {0}")]
+    Broken(#[source] io::Error),
+    #[error("nothing was heard of it for too long")]
+    Silent,
+    #[error("it left")]
+    Left,
+    #[error("{0}")]
+    Violation(#[source] Offence),
+    /// By us: another link took its place, its peer was removed, or the node leaves.
+    #[error("the link was ended here")]
+    Stopped,
+}
+
+/// What a peer must not send.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::node) enum Offence {
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    #[error(transparent)]
+    Violation(#[from] Violation),
+}
+
+/// Carries the link until it is over.
+///
+/// # Cancel safety
+///
+/// Dropping the future closes the link.
+pub(in crate::node) async fn run(
+    mut registered: Registered,
+    io: BoxIo,
+    mut codec: FrameCodec,
+    unread: BytesMut,
+) {
+    let node = Arc::clone(&registered.node);
+    let link = Arc::clone(&registered.link);
+    let max_message = Message::max_length(&node.decode_limits());
+    codec.establish(max_message);
+    let (source, sink) = split(io);
+    let write = write(
+        Arc::clone(&node),
+        Arc::clone(&link),
+        sink,
+        FrameCodec::established(max_message),
+    );
+    let mut writer = AbortOnDropHandle::new(tokio::spawn(write));
+    let read = read(&node, &link, source, codec, unread);
+    tokio::pin!(read);
+    registered.ended = tokio::select! {
+        biased;
+        () = link.closed() => {
+            if link.gave_way() {
+                // The peer must not take the end of this link for ours before it knows the other.
+                sleep(GIVING_WAY).await;
+            }
+            if link.is_silent_for(node.settings.down_after, node.now()) {
+                Ended::Silent
+            } else {
+                Ended::Stopped
+            }
+        }
+        ended = &mut read => ended,
+        written = &mut writer => match written {
+            // We said goodbye. Closing at once could throw it away on its way; the peer closes.
+            Ok(Ok(())) => timeout(GOODBYE, read).await.unwrap_or(Ended::Stopped),
+            Ok(Err(ended)) => ended,
+            Err(error) => Ended::Broken(io::Error::other(error)),
+        },
+    };
+}
+
+async fn read(
+    node: &Node,
+    link: &PeerLink,
+    mut source: ReadHalf<BoxIo>,
+    mut codec: FrameCodec,
+    mut unread: BytesMut,
+) -> Ended {
+    let limits = node.decode_limits();
+    let mut now = node.now();
+    loop {
+        let mut news = News::default();
+        let taken = take_in(
+            node,
+            link,
+            (&mut codec, &mut unread),
+            &limits,
+            now,
+            &mut news,
+        );
+        // Once for all messages of a read, so that their acknowledgements leave together.
+        if news.to_answer {
+            link.wake_writer();
+        }
+        if node.note(link, news.events, now) {
+            return Ended::Left;
+        }
+        if let Err(offence) = taken {
+            return Ended::Violation(offence);
+        }
+        unread.reserve(BATCH_BYTES);
+        match source.read_buf(&mut unread).await {
+            Ok(0) => return Ended::Closed,
+            Ok(bytes) => {
+                give_way(bytes).await;
+                now = node.now();
+                link.note_received(bytes, now);
+            }
+            Err(error) => return Ended::Broken(error),
+        }
+    }
+}
+
+/// Lets requests of this thread go first after much work. Sockets that are always ready would keep
+/// a transfer going for a hundred times as long.
+async fn give_way(bytes: usize) {
+    if bytes >= BATCH_BYTES / 4 {
+        yield_now().await;
+    }
+}
+
+/// What the messages of one read have brought.
+#[derive(Default)]
+struct News {
+    events: Vec<LinkEvent>,
+    /// Whether the link may have something to send now.
+    to_answer: bool,
+}
+
+/// Hands all complete messages to the link.
+fn take_in(
+    node: &Node,
+    link: &PeerLink,
+    (codec, unread): (&mut FrameCodec, &mut BytesMut),
+    limits: &DecodeLimits,
+    now: Now,
+    news: &mut News,
+) -> Result<(), Offence> {
+    while let Some(bytes) = codec.decode(unread)? {
+        let message = Message::decode(&bytes, now.mono_ms, limits)?;
+        let keys = node.keys_to_tell(&message);
+        let handled = link.drive(&node.acks, |machine| {
+            news.to_answer |= machine.may_answer(&message);
+            machine.handle(&node.replica, message, bytes.len(), now)
+        });
+        match handled {
+            Some(events) => news.events.extend(events?),
+            None => break,
+        }
+        node.tell_merged(&keys);
+    }
+    Ok(())
+}
+
+async fn write(
+    node: Arc<Node>,
+    link: Arc<PeerLink>,
+    mut sink: WriteHalf<BoxIo>,
+    mut codec: FrameCodec,
+) -> Result<(), Ended> {
+    let mut out = BytesMut::with_capacity(BATCH_BYTES);
+    let mut message = BytesMut::new();
+    loop {
+        let now = node.now();
+        let filled = link.drive(&node.acks, |machine| {
+            let filled = fill(&node, machine, &mut codec, (&mut message, &mut out), now);
+            (filled, machine.waits_for_time())
+        });
+        let Some((filled, waits_for_time)) = filled else {
+            return Err(Ended::Stopped);
+        };
+        let goodbye = filled.map_err(|error| Ended::Broken(io::Error::other(error)))?;
+        if out.is_empty() {
+            let more = link.has_something_to_send();
+            if waits_for_time {
+                // Whichever comes first; time has passed in any case.
+                let _elapsed = timeout(PACE, more).await;
+            } else {
+                more.await;
+            }
+            gather(&link).await;
+            continue;
+        }
+        sink.write_all(&out).await.map_err(Ended::Broken)?;
+        sink.flush().await.map_err(Ended::Broken)?;
+        link.note_sent(out.len());
+        if goodbye {
+            return sink.shutdown().await.map_err(Ended::Broken);
+        }
+        give_way(out.len()).await;
+        if out.capacity() > KEEP_BYTES {
+            out = BytesMut::with_capacity(BATCH_BYTES);
+            message = BytesMut::new();
+        }
+        out.clear();
+    }
+}
+
+/// Lets all that is ready come first, so that the changes and acknowledgements of one turn of the
+/// scheduler leave in one write. Where there are several, what sockets have brought meanwhile may
+/// join them; a lone one leaves at once.
+async fn gather(link: &PeerLink) {
+    after_what_is_ready().await;
+    for _ in 0..MOST_LOOKS {
+        if !link.has_more_to_send() {
+            break;
+        }
+        // The runtime looks at its sockets before it goes on with this task ..
+        yield_now().await;
+        // .. and before it goes on with those that these have woken.
+        after_what_is_ready().await;
+    }
+}
+
+/// Goes to the end of the runtime's queue, without a look at its sockets on the way, which would be
+/// a system call.
+async fn after_what_is_ready() {
+    let mut is_queued = false;
+    poll_fn(|cx| {
+        if is_queued {
+            return Poll::Ready(());
+        }
+        is_queued = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Fills one write with what is due, the most urgent first; states of repair and the goodbye leave
+/// by themselves or at the head. Whether it ends with the goodbye.
+fn fill(
+    node: &Node,
+    machine: &mut Link,
+    codec: &mut FrameCodec,
+    (bytes, out): (&mut BytesMut, &mut BytesMut),
+    now: Now,
+) -> Result<bool, FrameError> {
+    while out.len() < BATCH_BYTES {
+        let message = match out.is_empty() {
+            true => machine.poll(&node.replica, now),
+            false => machine.poll_urgent(&node.replica, now),
+        };
+        let Some(message) = message else {
+            break;
+        };
+        bytes.clear();
+        message.encode(now.mono_ms, bytes);
+        codec.encode_message(bytes, out)?;
+        machine.sent(&message, bytes.len());
+        if matches!(message, Message::Leave) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// About what leaves in one write, and what is read at once.
+const BATCH_BYTES: usize = 16 * 1024;
+/// A write waits for so many looks at the sockets.
+const MOST_LOOKS: usize = 2;
+/// How often what goes at a pace goes on: the step of the runtime's timer.
+const PACE: Duration = Duration::from_millis(1);
+/// A buffer that a long message has grown beyond this is given back.
+const KEEP_BYTES: usize = 1024 * 1024;
+/// How long the socket of a link that another has replaced stays open.
+const GIVING_WAY: Duration = Duration::from_millis(500);
+/// How long the peer has to close after our goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);

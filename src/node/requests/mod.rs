@@ -1,0 +1,4 @@
+//! What requests do to sessions, and what they wait for.
+
+mod read_your_writes;
+mod sessions;

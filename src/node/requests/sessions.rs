@@ -1,0 +1,110 @@
+//! What requests do to sessions: the store's operations with clock, randomness, log and events.
+
+use std::sync::Arc;
+
+use crate::node::Node;
+use crate::{
+    replica::{Change, Opened, Replica, Shipping, What, Writer},
+    session::{Birth, CookieValue, Locator, Now, Secret, SessionError, SessionState},
+};
+
+impl Node {
+    /// Looks a presented id up; `Alive` counts as in use until [`Node::release`].
+    pub(crate) fn open(
+        &self,
+        context: &str,
+        CookieValue { locator, secret }: &CookieValue,
+        shipping: Shipping,
+        now: Now,
+    ) -> Opened {
+        let store = self.replica().store();
+        store.open(context, locator, secret, shipping, now)
+    }
+
+    /// Creates a session, in use until [`Node::release`], to be shipped by [`Node::commit`].
+    pub(crate) fn create(&self, birth: Arc<Birth>) -> Result<CookieValue, SessionError> {
+        if !self.may_create() {
+            return Err(SessionError::Leaving);
+        }
+        let locator = Locator::from_random(self.outside.random());
+        let secret = Secret::from_random(self.outside.random());
+        let context = Arc::clone(&birth.context);
+        let route = birth.route.clone();
+        let store = self.replica().store();
+        store.create(birth, locator, secret.hash(), self.now())?;
+        if self.wants_session_events() {
+            self.publish(Change {
+                key: locator,
+                context,
+                route,
+                what: What::Created,
+            });
+        }
+        Ok(CookieValue { locator, secret })
+    }
+
+    pub(crate) fn read<R>(
+        &self,
+        key: &Locator,
+        read: impl FnOnce(&SessionState) -> R,
+    ) -> Result<R, SessionError> {
+        self.replica().store().read(key, read)
+    }
+
+    /// A write by a request that loaded its session at `loaded_ms`, monotonic.
+    pub(crate) fn write<R>(
+        &self,
+        key: &Locator,
+        shipping: Shipping,
+        loaded_ms: u64,
+        write: impl FnOnce(&mut Writer<'_>) -> Result<R, SessionError>,
+    ) -> Result<R, SessionError> {
+        let collect = self.wants_session_events();
+        let store = self.replica().store();
+        let (result, changes) =
+            store.write(key, shipping, collect, self.time_of_write(loaded_ms), write)?;
+        for change in changes {
+            self.publish(change);
+        }
+        Ok(result)
+    }
+
+    /// Replaces the secret; the old one is dead at once, here, and everywhere once committed.
+    pub(crate) fn cycle(&self, key: &Locator) -> Result<Secret, SessionError> {
+        let secret = Secret::from_random(self.outside.random());
+        let hash = secret.hash();
+        let now_ms = self.now().mono_ms;
+        self.write(key, Shipping::Now, now_ms, |writer| writer.cycle(hash))?;
+        Ok(secret)
+    }
+
+    /// `Err(Destroyed)` when somebody else was first.
+    pub(crate) fn destroy(&self, key: &Locator) -> Result<(), SessionError> {
+        let destroyed = self.replica().store().destroy(key, self.now());
+        let change = destroyed.ok_or(SessionError::Destroyed)?;
+        if self.wants_session_events() {
+            self.publish(change);
+        }
+        Ok(())
+    }
+
+    /// Ships the session's changes. Returns the log position to wait for, 0 for none.
+    pub(crate) fn commit(&self, key: &Locator) -> u64 {
+        self.ship(|replica, now| replica.commit(key, now))
+    }
+
+    /// [Ships](Self::commit) for one holder that is done. Use up to now is told to peers, unless the
+    /// request was filtered.
+    pub(crate) fn release(&self, key: &Locator, shipping: Shipping) -> u64 {
+        self.ship(|replica, now| replica.end(key, shipping, now))
+    }
+
+    fn ship(&self, commit: impl FnOnce(&Replica, Now) -> u64) -> u64 {
+        let before = self.replica().head();
+        let position = commit(self.replica(), self.now());
+        if self.replica().head() != before {
+            self.wake_links();
+        }
+        position
+    }
+}

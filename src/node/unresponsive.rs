@@ -1,0 +1,58 @@
+//! Peers that are asked and do not answer: after a while nobody waits for them.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use super::peers::link::LinkId;
+use crate::session::Now;
+
+/// Since when links owe answers and have brought none.
+#[derive(Debug, Default)]
+pub(super) struct Owing {
+    /// In monotonic milliseconds. Guards nothing else.
+    since: Mutex<BTreeMap<LinkId, u64>>,
+}
+
+impl Owing {
+    /// Notes that a link is asked. Whether to wait for its answer: not if it has been asked for
+    /// long and has answered nothing.
+    pub(super) fn ask(&self, link: LinkId, now: Now) -> bool {
+        let since_ms = *self.lock().entry(link).or_insert(now.mono_ms);
+        now.mono_ms.saturating_sub(since_ms) < MUTE_MS
+    }
+
+    /// The link has answered something, or is closed.
+    pub(super) fn forget(&self, link: LinkId) {
+        self.lock().remove(&link);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<LinkId, u64>> {
+        self.since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Four times the wait of one request.
+const MUTE_MS: u64 = 2000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peer_that_answers_nothing_is_not_waited_for_until_it_does() {
+        const LINK: LinkId = LinkId(1);
+        let owing = Owing::default();
+        let at = |mono_ms| Now {
+            wall_ms: 0,
+            mono_ms,
+        };
+        assert!(owing.ask(LINK, at(5)));
+        assert!(owing.ask(LINK, at(4 + MUTE_MS)));
+        assert!(!owing.ask(LINK, at(5 + MUTE_MS)));
+        owing.forget(LINK);
+        assert!(owing.ask(LINK, at(6 + MUTE_MS)));
+        assert!(!owing.ask(LINK, at(6 + 2 * MUTE_MS)));
+    }
+}

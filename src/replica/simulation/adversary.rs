@@ -1,0 +1,468 @@
+//! What a peer that is malicious sends: memory stays bounded, and what this node holds it can
+//! still send to honest peers.
+
+use std::{hash::BuildHasher as _, sync::Arc};
+
+use bytes::BytesMut;
+
+use crate::replica::{
+    Link, LinkEvent, LinkOptions, Replica, Violation,
+    key_hasher::ByLocator,
+    store::{
+        apply::{Merged, OverLimit},
+        shard::Shard,
+    },
+};
+use crate::{
+    config::{Expiry, Limits, Shape},
+    session::{
+        Birth, BootId, Content, CreatedMs, Delta, Item, Locator, Now, Origin, Secret, SecretState,
+        Secrets, SessionParts, SessionState, Slot, Stamp, Tag, Tombstone, Vector,
+    },
+    wire::{
+        DecodeLimits, Message,
+        message::{Past, Position},
+    },
+};
+
+const NOW: Now = Now {
+    wall_ms: 1_700_000_000_000,
+    mono_ms: 1 << 41,
+};
+const KEY: Locator = Locator::from_random([5; 16]);
+const SHAPE: Shape = Shape {
+    lock_shards: 4,
+    digests_per_lock: 4,
+    log_records: 64,
+};
+
+fn limits() -> Limits {
+    Limits {
+        max_sessions: 1000,
+        max_session_bytes: 1 << 20,
+        max_attributes: 16,
+    }
+}
+
+fn decode_limits() -> DecodeLimits {
+    DecodeLimits {
+        max_session_bytes: limits().max_session_bytes,
+        max_names: limits().max_names() * Limits::HARD,
+        max_entries: limits().max_entries(),
+        digest_shards: SHAPE.lock_shards * SHAPE.digests_per_lock,
+    }
+}
+
+fn replica() -> Replica {
+    Replica::new(BootId::from_random([1; 8]), limits(), &SHAPE, NOW)
+}
+
+fn tag(number: u32) -> Tag {
+    Tag {
+        stamp: Stamp::ZERO.next(NOW).expect("far from the end"),
+        origin: Origin {
+            boot: BootId::from_random([9; 8]),
+            epoch: number,
+        },
+    }
+}
+
+/// A session with so many attributes of so many bytes, writers and secrets, whose names begin with
+/// `prefix`.
+fn session(prefix: u8, names: u32, bytes: usize, writers: u32, secrets: u32) -> SessionState {
+    let first = u32::from(prefix) << 24;
+    let name = |at| format!("{prefix}-{at:05}").as_str().into();
+    let content = Content::Json(vec![b'1'; bytes].into());
+    let slot = |at| Slot {
+        tag: tag(first + at % writers),
+        content: content.clone(),
+    };
+    let origins = (0..writers).map(|at| tag(first + at));
+    let mut ids: Vec<SecretState> = (0..secrets)
+        .map(|at| {
+            let mut bytes = [prefix; 16];
+            bytes[..4].copy_from_slice(&at.to_le_bytes());
+            SecretState {
+                hash: Secret::from_random(bytes).hash(),
+                tag: tag(first),
+                dead_at_ms: None,
+            }
+        })
+        .collect();
+    ids.sort_by_key(|id| id.hash);
+    SessionState::from_parts(SessionParts {
+        birth: birth(Expiry::default()),
+        created: CreatedMs(NOW.mono_ms),
+        vector: Vector::from_sorted(origins.map(|tag| (tag.origin, tag.stamp)).collect())
+            .expect("sorted"),
+        access: tag(0).stamp,
+        accessed_ms: NOW.mono_ms,
+        slots: (0..names).map(|at| (name(at), slot(at))).collect(),
+        secrets: Secrets::from_sorted(ids).expect("sorted"),
+        expiry: None,
+    })
+}
+
+fn birth(expiry: Expiry) -> Arc<Birth> {
+    Arc::new(Birth {
+        context: "".into(),
+        route: None,
+        expiry,
+    })
+}
+
+fn take(replica: &Replica, key: Locator, item: Item) -> Result<Merged, OverLimit> {
+    replica.store().take(&key, item, NOW, None)
+}
+
+fn full(state: SessionState) -> Item {
+    Item::Full(Box::new(state))
+}
+
+fn tombstone(keep_ms: u64) -> Item {
+    Item::Destroyed(Tombstone {
+        destroyed_ms: NOW.mono_ms,
+        keep_ms,
+    })
+}
+
+/// Whether an honest peer takes in what is held of the session.
+fn can_be_sent(replica: &Replica) -> bool {
+    let items = vec![(KEY, replica.store().full(&KEY, NOW))];
+    let mut bytes = BytesMut::new();
+    Message::Supply { items }.encode(NOW.mono_ms, &mut bytes);
+    bytes.len() <= Message::max_length(&decode_limits())
+        && Message::decode(&bytes, NOW.mono_ms, &decode_limits()).is_ok()
+}
+
+#[test]
+fn session_that_grows_by_every_merge_stays_one_that_can_be_sent() {
+    let parts: [fn(u8) -> SessionState; 4] = [
+        |prefix| session(prefix, 100, 1, 1, 1),
+        |prefix| session(prefix, 10, 100_000, 1, 1),
+        |prefix| session(prefix, 1, 1, 1500, 1),
+        |prefix| session(prefix, 1, 1, 1, 100),
+    ];
+    for part in parts {
+        let replica = replica();
+        take(&replica, KEY, full(part(1))).expect("the first fits");
+        let held = replica.store().full(&KEY, NOW);
+        assert_eq!(take(&replica, KEY, full(part(1))), Ok(Merged::Done));
+        let refused = (2..=20).filter(|at| take(&replica, KEY, full(part(*at))).is_err());
+        assert!(refused.count() >= 17, "{held:?}");
+        assert!(can_be_sent(&replica));
+    }
+}
+
+#[test]
+fn session_at_rest_beyond_the_limits_is_not_taken() {
+    let limits = DecodeLimits {
+        max_names: 1000,
+        ..decode_limits()
+    };
+    let parts = [
+        (session(1, 129, 1, 1, 1), "attribute names of a session"),
+        (session(1, 30, 100_000, 1, 1), "bytes of a session"),
+        (session(1, 1, 1, 2049, 1), "writers of a session"),
+        (session(1, 1, 1, 1, 129), "secrets of a session"),
+    ];
+    let supplied = |state| {
+        let items = vec![(KEY, full(state))];
+        let mut bytes = BytesMut::new();
+        Message::Supply { items }.encode(NOW.mono_ms, &mut bytes);
+        match Message::decode(&bytes, NOW.mono_ms, &limits) {
+            Ok(Message::Supply { mut items }) => items.remove(0).1,
+            other => panic!("{other:?}"),
+        }
+    };
+    let replica = replica();
+    for (state, what) in parts {
+        let item = supplied(state);
+        assert!(matches!(item, Item::AtRest(_)), "{item:?}");
+        assert_eq!(take(&replica, KEY, item), Err(OverLimit(what)));
+    }
+    assert!(replica.store().is_empty());
+    let small = supplied(session(1, 1, 1, 1, 1));
+    assert_eq!(take(&replica, KEY, small), Ok(Merged::Done));
+}
+
+#[test]
+fn session_that_grows_by_every_delta_stays_one_that_can_be_sent() {
+    let replica = replica();
+    take(&replica, KEY, full(session(1, 1, 1, 1, 1))).expect("room");
+    let delta = |at: u8| {
+        let whole = session(at, 10, 100_000, 1, 0).into_parts();
+        let (origin, upto) = whole.vector.entries()[0];
+        Item::Delta(Box::new(Delta {
+            origin,
+            since: Stamp::ZERO,
+            upto,
+            birth: None,
+            access: None,
+            slots: whole.slots,
+            secrets: whole.secrets,
+            expiry: None,
+        }))
+    };
+    let taken = (2..=20).filter(|at| take(&replica, KEY, delta(*at)).is_ok());
+    assert_eq!(taken.count(), 2, "twice the limit");
+    assert!(can_be_sent(&replica));
+}
+
+/// Otherwise a listing would be too long, which ends the link to an honest peer.
+#[test]
+fn ids_that_are_all_alike_are_taken_as_long_as_they_can_be_listed() {
+    let replica = Replica::new(
+        BootId::from_random([1; 8]),
+        Limits::default(),
+        &Shape::default(),
+        NOW,
+    );
+    let limits = DecodeLimits {
+        max_session_bytes: Limits::default().max_session_bytes,
+        max_names: 1,
+        max_entries: Limits::default().max_entries(),
+        digest_shards: 4096,
+    };
+    let mut taken = 0;
+    for at in 0..70_000u32 {
+        let mut bytes = [0; 16];
+        bytes[12..].copy_from_slice(&at.to_le_bytes());
+        let key = Locator::from_random(bytes);
+        taken += usize::from(take(&replica, key, tombstone(Tombstone::MIN_KEEP_MS)).is_ok());
+    }
+    let entries = replica.store().listing(0, true, NOW);
+    assert_eq!(entries.len(), taken);
+    assert!(taken < 70_000, "{taken}");
+    let mut bytes = BytesMut::new();
+    let listing = Message::Listing {
+        round: u32::MAX,
+        shard: 0,
+        complete: true,
+        entries,
+    };
+    listing.encode(NOW.mono_ms, &mut bytes);
+    assert!(bytes.len() <= Message::max_length(&limits));
+    let elsewhere = Locator::from_random([9; 16]);
+    assert!(take(&replica, elsewhere, tombstone(Tombstone::MIN_KEEP_MS)).is_ok());
+}
+
+#[test]
+fn ids_chosen_by_a_peer_do_not_share_a_hash() {
+    let hash = |first: u64, last: u64| {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&first.to_be_bytes());
+        bytes[8..].copy_from_slice(&last.to_be_bytes());
+        ByLocator.hash_one(Locator::from_random(bytes))
+    };
+    let mut hashes: Vec<u64> = (0..1000)
+        .flat_map(|at| [hash(at, 7), hash(7, at + 1000)])
+        .collect();
+    hashes.sort_unstable();
+    hashes.dedup();
+    assert_eq!(hashes.len(), 2000);
+}
+
+#[test]
+fn keys_to_be_looked_at_do_not_pile_up() {
+    let mut shard = Shard::new(BootId::from_random([1; 8]), 1, 0);
+    let far = 1 << 45;
+    shard.insert(KEY, session(1, 1, 1, 1, 1), NOW);
+    for at in 0..1000 {
+        shard.schedule(&KEY, NOW.mono_ms + far - at * 1000);
+    }
+    let last = NOW.mono_ms + far - 999 * 1000;
+    let due = |shard: &mut Shard, mono_ms| shard.due(Now { mono_ms, ..NOW });
+    assert_eq!(due(&mut shard, last - 1000), []);
+    assert_eq!(due(&mut shard, NOW.mono_ms + far), [KEY], "once");
+}
+
+#[test]
+fn contexts_of_sessions_that_are_gone_make_room() {
+    let replica = replica();
+    let birth = |at: u32| Birth {
+        context: at.to_string().as_str().into(),
+        ..(*birth(Expiry::default())).clone()
+    };
+    for at in 0..10_000 {
+        drop(replica.store().shared_birth(Arc::new(birth(at))));
+    }
+    let first = replica.store().shared_birth(Arc::new(birth(1_000_000)));
+    let second = replica.store().shared_birth(Arc::new(birth(1_000_000)));
+    assert!(Arc::ptr_eq(&first, &second));
+}
+
+/// A link on which the peer has said its first word.
+fn link(replica: &Replica) -> Link {
+    let options = LinkOptions {
+        ack_timeout_ms: 1000,
+        heartbeat_ms: 500,
+        collect: false,
+    };
+    let mut link = Link::new(replica, BootId::from_random([9; 8]), options, NOW);
+    let past = Past {
+        holds: false,
+        away: false,
+        lineage_ms: 0,
+    };
+    let live = Message::Live {
+        applied: 0,
+        head: 0,
+        past,
+    };
+    hear(&mut link, replica, live).expect("the first word");
+    link
+}
+
+fn hear(link: &mut Link, replica: &Replica, message: Message) -> Result<Vec<LinkEvent>, Violation> {
+    link.handle(replica, message, 0, NOW)
+}
+
+/// Until the link is closed, as long as the peer reads nothing.
+fn until_closed(replica: &Replica, mut next: impl FnMut(u32) -> Message) -> u32 {
+    let mut link = link(replica);
+    let heard = |at: &u32| hear(&mut link, replica, next(*at)).is_ok();
+    u32::try_from((0..200).take_while(heard).count()).expect("few")
+}
+
+fn locator(at: u32) -> Locator {
+    let mut bytes = [7; 16];
+    bytes[..4].copy_from_slice(&at.wrapping_mul(0x9E37_79B9).to_be_bytes());
+    bytes[12..].copy_from_slice(&at.to_be_bytes());
+    Locator::from_random(bytes)
+}
+
+#[test]
+fn one_destroyed_session_sent_for_ever_is_answered_once() {
+    let replica = replica();
+    take(&replica, KEY, tombstone(Tombstone::MIN_KEEP_MS)).expect("room");
+    let mut link = link(&replica);
+    for at in 0..1000 {
+        let batch = Message::Batch {
+            from: at,
+            to: at + 1,
+            items: vec![(KEY, full(session(1, 1, 1, 1, 1)))],
+        };
+        hear(&mut link, &replica, batch).expect("in order");
+    }
+    let mut buried = 0;
+    while let Some(message) = link.poll(&replica, NOW) {
+        buried += message.keys().count();
+    }
+    assert_eq!(buried, 1);
+}
+
+#[test]
+fn peer_that_does_not_read_that_sessions_are_destroyed_is_cut_off() {
+    let replica = Replica::new(BootId::from_random([1; 8]), Limits::default(), &SHAPE, NOW);
+    let mut buried = Vec::new();
+    for at in 0..300_000 {
+        take(&replica, locator(at), tombstone(Tombstone::MIN_KEEP_MS)).expect("room");
+        buried.push((locator(at), full(session(1, 1, 1, 1, 1))));
+    }
+    let mut link = link(&replica);
+    let mut closed = None;
+    for (position, chunk) in (0..).zip(buried.chunks(1000)) {
+        let heard = hear(&mut link, &replica, batch(position, chunk.to_vec()));
+        closed = closed.or_else(|| heard.err());
+    }
+    let why = Violation::Protocol("too many changes of destroyed sessions");
+    assert_eq!(closed, Some(why));
+}
+
+fn batch(from: Position, items: Vec<(Locator, Item)>) -> Message {
+    Message::Batch {
+        from,
+        to: from + 1,
+        items,
+    }
+}
+
+#[test]
+fn empty_batches_behind_an_unanswered_question_take_no_room() {
+    let replica = replica();
+    let mut link = link(&replica);
+    let unknown = Delta {
+        origin: tag(1).origin,
+        since: Stamp::ZERO,
+        upto: tag(1).stamp,
+        birth: None,
+        access: None,
+        slots: Vec::new(),
+        secrets: Secrets::default(),
+        expiry: None,
+    };
+    let first = batch(0, vec![(KEY, Item::Delta(Box::new(unknown)))]);
+    hear(&mut link, &replica, first).expect("in order");
+    for at in 1..10_000 {
+        hear(&mut link, &replica, batch(at, Vec::new())).expect("in order");
+    }
+    assert_eq!(link.batches_waiting(), 1);
+    let said =
+        |link: &mut Link| std::iter::from_fn(|| link.poll(&replica, NOW)).collect::<Vec<_>>();
+    assert!(said(&mut link).contains(&Message::Want { keys: vec![KEY] }));
+    let answer = Message::Answer {
+        items: vec![(KEY, Item::Absent)],
+    };
+    hear(&mut link, &replica, answer).expect("asked for");
+    assert!(said(&mut link).contains(&Message::Ack { to: 10_000 }));
+}
+
+#[test]
+fn listings_beyond_those_of_an_honest_peer_end_the_link() {
+    let replica = replica();
+    let listing = |shard, keys: u32| Message::Listing {
+        round: 1,
+        shard,
+        complete: true,
+        entries: (0..keys).map(|at| (locator(at), 1)).collect(),
+    };
+    let twice = until_closed(&replica, |_| listing(3, 1));
+    assert_eq!(twice, 1, "a shard is listed once");
+    let large = until_closed(&replica, |at| listing(at, 60_000));
+    assert!((2..8).contains(&large), "{large}");
+    let small = until_closed(&replica, |at| listing(at, 1));
+    assert_eq!(small, 128);
+}
+
+#[test]
+fn nothing_is_wanted_that_was_not_listed() {
+    let replica = replica();
+    for at in 0..3 {
+        take(&replica, locator(at), full(session(1, 1, 1, 1, 1))).expect("room");
+    }
+    let mut link = link(&replica);
+    link.begin_round();
+    let digests = Message::Digests {
+        shards: vec![1; 16],
+    };
+    while link.poll(&replica, NOW).is_some() {}
+    hear(&mut link, &replica, digests).expect("asked for");
+    let mut listed = None;
+    while let Some(message) = link.poll(&replica, NOW) {
+        match message {
+            Message::Listing {
+                round,
+                shard,
+                entries,
+                ..
+            } if !entries.is_empty() => listed = Some((round, shard, entries)),
+            _ => {}
+        }
+    }
+    let (round, shard, entries) = listed.expect("three sessions are listed");
+    let wants: Vec<Locator> = entries.iter().map(|entry| entry.0).collect();
+    let answer = |wants| Message::Differences {
+        round,
+        shard,
+        last: false,
+        items: Vec::new(),
+        wants,
+    };
+    hear(&mut link, &replica, answer(wants.clone())).expect("it was listed");
+    let again = hear(&mut link, &replica, answer(wants));
+    assert_eq!(
+        again,
+        Err(Violation::Protocol("more wanted than was listed"))
+    );
+}

@@ -1,0 +1,420 @@
+//! What the store gives to peers and takes from them.
+
+use std::sync::atomic::Ordering;
+
+use super::{
+    Store,
+    expiry::{end_ms, is_stale},
+    lock,
+    quota::{self, Incoming},
+    residency::Entry,
+    shard::Shard,
+};
+use crate::replica::change::{Change, What};
+use crate::{
+    config::Limits,
+    session::{
+        AtRest, Content, Delta, Item, Locator, Mutant, Now, SessionState, Slot, Stamp, Tombstone,
+    },
+};
+
+/// What became of something a peer sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::replica) enum Merged {
+    /// It is part of this replica now, or nothing new.
+    Done,
+    /// It builds on writes that are not here: ask for the full state.
+    Refused,
+    /// The session was destroyed: the peer must hear of it.
+    Buried(Tombstone),
+}
+
+/// How a change leaves for a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::replica) enum Form {
+    /// What this node has written since the last record, where that is all there is to tell.
+    Delta,
+    /// The session as it is, unless it is large.
+    Whole,
+}
+
+/// Replicated state beyond the hard limits; nothing was merged, and the store is as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::replica) struct OverLimit(pub(in crate::replica) &'static str);
+
+/// How two nodes' listings of one digest shard differ, from the answerer's side.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(in crate::replica) struct Difference {
+    /// What the lister lacks or has otherwise.
+    pub(in crate::replica) send: Vec<Locator>,
+    /// What we lack or have otherwise.
+    pub(in crate::replica) want: Vec<Locator>,
+}
+
+impl Store {
+    /// Takes in what a peer sent. What happened is added to `changes` when there are any asked for.
+    pub(in crate::replica) fn take(
+        &self,
+        key: &Locator,
+        item: Item,
+        now: Now,
+        changes: Option<&mut Vec<Change>>,
+    ) -> Result<Merged, OverLimit> {
+        let mut shard = self.shard(key);
+        let item = match item {
+            Item::AtRest(state) => {
+                let is_new = shard.grave(key).is_none() && !shard.holds(key);
+                if is_new && changes.is_none() {
+                    return self.take_at_rest(&mut shard, key, *state, now);
+                }
+                Item::Full(Box::new(state.wake()))
+            }
+            other => other,
+        };
+        match item {
+            Item::AtRest(_) | Item::Absent => Ok(Merged::Done),
+            Item::Destroyed(tombstone) => {
+                self.take_tombstone(&mut shard, key, tombstone, now, changes)
+            }
+            Item::Delta(delta) => {
+                if let Some(entry) = shard.entry(key) {
+                    return self.take_delta(entry, key, *delta, now, changes);
+                }
+                if let Some(grave) = shard.grave(key) {
+                    return Ok(Merged::Buried(grave.tombstone));
+                }
+                match SessionState::from_delta(*delta) {
+                    Some(state) => self.take_new(&mut shard, key, state, now, changes),
+                    None => Ok(Merged::Refused),
+                }
+            }
+            Item::Full(state) => {
+                if Mutant::LiveBeatsDestroyed.is_on() && shard.grave(key).is_some() {
+                    shard.drop_grave(key);
+                    self.graves.fetch_sub(1, Ordering::Relaxed);
+                }
+                if let Some(entry) = shard.entry(key) {
+                    return self.take_state(entry, key, *state, now, changes);
+                }
+                if let Some(grave) = shard.grave(key) {
+                    return Ok(Merged::Buried(grave.tombstone));
+                }
+                self.take_new(&mut shard, key, *state, now, changes)
+            }
+        }
+    }
+
+    fn take_tombstone(
+        &self,
+        shard: &mut Shard,
+        key: &Locator,
+        tombstone: Tombstone,
+        now: Now,
+        changes: Option<&mut Vec<Change>>,
+    ) -> Result<Merged, OverLimit> {
+        let known = shard.grave(key).is_some();
+        let mut tombstone = tombstone;
+        if Mutant::RejuvenateTombstones.is_on() {
+            tombstone.destroyed_ms = now.mono_ms;
+            if let Some(grave) = shard.grave_mut(key) {
+                grave.tombstone.destroyed_ms = now.mono_ms;
+            }
+        }
+        // One past its time would live for ever if nodes handed it to each other.
+        if !known && now.mono_ms >= tombstone.ends_ms() {
+            return Ok(Merged::Done);
+        }
+        let hard = self.limits.max_tombstones().saturating_mul(Limits::HARD);
+        if !known && self.graves.load(Ordering::Relaxed) >= hard {
+            return Err(OverLimit("tombstones"));
+        }
+        if !known && !shard.holds(key) {
+            self.check_listing(shard, key)?;
+        }
+        if let Some(birth) = shard.bury(*key, tombstone) {
+            self.live.fetch_sub(1, Ordering::Relaxed);
+            if let Some(changes) = changes {
+                changes.push(Change::of(key, &birth, What::Destroyed));
+            }
+        }
+        if !known {
+            self.graves.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(Merged::Done)
+    }
+
+    fn take_new(
+        &self,
+        shard: &mut Shard,
+        key: &Locator,
+        mut state: SessionState,
+        now: Now,
+        changes: Option<&mut Vec<Change>>,
+    ) -> Result<Merged, OverLimit> {
+        if is_stale(&state, now) {
+            return Ok(Merged::Done);
+        }
+        self.check_room(shard, key)?;
+        quota::check(&self.limits, None, Incoming::of(&state))?;
+        let birth = self.shared_birth(state.birth().clone());
+        state.set_birth(birth);
+        if let Some(changes) = changes {
+            // A session seldom comes without attributes, and listeners must not miss the first ones.
+            let names = state.names().cloned().map(What::AttributeChanged);
+            let news = std::iter::once(What::Created).chain(names);
+            changes.extend(news.map(|what| Change::of(key, state.birth(), what)));
+        }
+        shard.insert(*key, state, now);
+        self.live.fetch_add(1, Ordering::Relaxed);
+        Ok(Merged::Done)
+    }
+
+    fn take_delta(
+        &self,
+        entry: Entry<'_>,
+        key: &Locator,
+        delta: Delta,
+        now: Now,
+        changes: Option<&mut Vec<Change>>,
+    ) -> Result<Merged, OverLimit> {
+        let live = &mut *entry.live;
+        let written = [(delta.origin, delta.upto)];
+        let incoming = Incoming {
+            slots: &delta.slots,
+            origins: &written,
+            secrets: &delta.secrets,
+        };
+        quota::check(&self.limits, Some(&live.state), incoming)?;
+        let told = changes.map(|changes| {
+            let news = delta
+                .slots
+                .iter()
+                .filter(|(name, slot)| live.state.slot(name) != Some(slot))
+                .map(|(name, _)| What::AttributeChanged(name.clone()))
+                .chain((!delta.secrets.states().is_empty()).then_some(What::IdChanged))
+                .map(|what| live.change(key, what))
+                .collect::<Vec<_>>();
+            (changes, news)
+        });
+        let Some(taken) = live.state.apply(delta, live.own) else {
+            return Ok(Merged::Refused);
+        };
+        live.lost = live.lost.max(taken.lost);
+        if taken.changed {
+            entry.settle(key, now);
+            if let Some((changes, news)) = told {
+                changes.extend(news);
+            }
+        }
+        Ok(Merged::Done)
+    }
+
+    fn take_state(
+        &self,
+        entry: Entry<'_>,
+        key: &Locator,
+        state: SessionState,
+        now: Now,
+        changes: Option<&mut Vec<Change>>,
+    ) -> Result<Merged, OverLimit> {
+        let live = &mut *entry.live;
+        quota::check(&self.limits, Some(&live.state), Incoming::of(&state))?;
+        let before = changes.is_some().then(|| live.state.clone());
+        let taken = live.state.merge(state, live.own);
+        live.lost = live.lost.max(taken.lost);
+        if let (Some(changes), Some(before)) = (changes, before) {
+            let news = differing_names(&before, &live.state)
+                .into_iter()
+                .map(What::AttributeChanged)
+                .chain((before.secrets() != live.state.secrets()).then_some(What::IdChanged))
+                .map(|what| live.change(key, what));
+            changes.extend(news);
+        }
+        if taken.changed {
+            entry.settle(key, now);
+        }
+        Ok(Merged::Done)
+    }
+
+    fn take_at_rest(
+        &self,
+        shard: &mut Shard,
+        key: &Locator,
+        mut state: AtRest,
+        now: Now,
+    ) -> Result<Merged, OverLimit> {
+        if now.mono_ms >= end_ms(state.expiry, state.created_ms, state.accessed_ms) {
+            return Ok(Merged::Done);
+        }
+        self.check_room(shard, key)?;
+        quota::check_whole(&self.limits, state.extent)?;
+        state.birth = self.shared_birth(state.birth);
+        shard.insert_at_rest(*key, &state, now);
+        self.live.fetch_add(1, Ordering::Relaxed);
+        Ok(Merged::Done)
+    }
+
+    /// Whether there is room for one more session.
+    fn check_room(&self, shard: &Shard, key: &Locator) -> Result<(), OverLimit> {
+        let hard = self.limits.max_sessions.saturating_mul(Limits::HARD);
+        if self.live.load(Ordering::Relaxed) >= hard {
+            return Err(OverLimit("sessions"));
+        }
+        self.check_listing(shard, key)
+    }
+
+    /// Whether `key` can be taken in so that its digest shard still fits a listing.
+    fn check_listing(&self, shard: &Shard, key: &Locator) -> Result<(), OverLimit> {
+        if shard.entries_beside(key) >= self.max_listed() {
+            return Err(OverLimit("sessions whose ids are alike"));
+        }
+        Ok(())
+    }
+
+    /// What leaves for a session whose record has come up: everything written here since `since`,
+    /// by whatever request, or the full state when another origin has beaten a part of that.
+    pub(in crate::replica) fn outgoing(
+        &self,
+        key: &Locator,
+        since: Stamp,
+        touch: bool,
+        form: Form,
+    ) -> Item {
+        let shard = self.shard(key);
+        match shard.view(key) {
+            None => match shard.grave(key) {
+                Some(grave) => Item::Destroyed(grave.tombstone),
+                None => Item::Absent,
+            },
+            Some(live)
+                if live.claims_beaten_writes(since)
+                    || (form == Form::Whole && live.state.weight() <= SMALL_WEIGHT) =>
+            {
+                Item::Full(Box::new(live.into_owned().state))
+            }
+            Some(live) => {
+                let mut delta = live.state.delta(live.own, since, touch);
+                if Mutant::CarryCommittedOnly.is_on() {
+                    delta
+                        .slots
+                        .retain(|(_, slot)| slot.tag.stamp <= live.logged);
+                }
+                Item::Delta(Box::new(delta))
+            }
+        }
+    }
+
+    /// All there is of a session, for a peer that asks.
+    pub(in crate::replica) fn full(&self, key: &Locator, now: Now) -> Item {
+        let shard = self.shard(key);
+        if let Some(grave) = shard.grave(key) {
+            return Item::Destroyed(grave.tombstone);
+        }
+        match shard.view(key) {
+            Some(live) if !is_stale(&live.state, now) => {
+                Item::Full(Box::new(live.into_owned().state))
+            }
+            _ => Item::Absent,
+        }
+    }
+
+    /// The same, in the cheapest form.
+    pub(in crate::replica) fn whole(&self, key: &Locator, now: Now) -> Item {
+        let at_rest = self.shard(key).at_rest(key, now);
+        at_rest.map_or_else(
+            || self.full(key, now),
+            |state| Item::AtRest(Box::new(state)),
+        )
+    }
+
+    /// The digests of all shards, in the order of their keys.
+    pub(in crate::replica) fn digests(&self) -> Vec<u64> {
+        let mut digests = Vec::with_capacity(self.shards.len() * self.digests_per_shard);
+        for shard in &self.shards {
+            digests.extend_from_slice(&lock(shard).digests);
+        }
+        digests
+    }
+
+    /// Keys and versions of one digest shard, without what is past its time and, unless
+    /// `complete`, without what changed within the last second.
+    pub(in crate::replica) fn listing(
+        &self,
+        shard: u32,
+        complete: bool,
+        now: Now,
+    ) -> Vec<(Locator, u64)> {
+        let mut entries = Vec::new();
+        self.visit(shard, now, |key, version, changed_ms| {
+            if complete || settled(changed_ms, now) {
+                entries.push((*key, version));
+            }
+        });
+        entries
+    }
+
+    /// How our sessions of one digest shard differ from a peer's listing of it.
+    pub(in crate::replica) fn difference(
+        &self,
+        shard: u32,
+        complete: bool,
+        mut listed: Vec<(Locator, u64)>,
+        now: Now,
+    ) -> Difference {
+        listed.sort_unstable();
+        let mut met = vec![false; listed.len()];
+        let mut difference = Difference::default();
+        self.visit(shard, now, |key, version, changed_ms| {
+            let theirs = listed.binary_search_by_key(key, |entry| entry.0).ok();
+            if let Some(at) = theirs {
+                met[at] = true;
+            }
+            let same = theirs.is_some_and(|at| listed[at].1 == version);
+            if same || !(complete || settled(changed_ms, now)) {
+                return;
+            }
+            difference.send.push(*key);
+            if theirs.is_some() {
+                difference.want.push(*key);
+            }
+        });
+        let unmet = listed.iter().zip(met).filter(|(_, met)| !met);
+        difference.want.extend(unmet.map(|((key, _), _)| *key));
+        difference
+    }
+
+    /// Calls `each` with key, version and instant of the last change.
+    fn visit(&self, shard: u32, now: Now, mut each: impl FnMut(&Locator, u64, u64)) {
+        let number = shard as usize;
+        let Some(lock_shard) = self.shards.get(number / self.digests_per_shard) else {
+            return;
+        };
+        let digest = number % self.digests_per_shard;
+        lock(lock_shard).list(digest, |key, version, changed_ms, stale_ms| {
+            if now.mono_ms < stale_ms {
+                each(key, version, changed_ms);
+            }
+        });
+    }
+}
+
+/// Whether a change is old enough that its delta must have arrived.
+const fn settled(changed_ms: u64, now: Now) -> bool {
+    now.mono_ms.saturating_sub(changed_ms) >= 1000
+}
+
+fn differing_names(before: &SessionState, after: &SessionState) -> Vec<std::sync::Arc<str>> {
+    let visible = |slot: &Slot| match &slot.content {
+        Content::Removed => None,
+        content => Some(content.clone()),
+    };
+    after
+        .slots()
+        .iter()
+        .filter(|(name, slot)| before.slot(name).and_then(visible) != visible(slot))
+        .map(|(name, _)| name.clone())
+        .collect()
+}
+
+/// Bytes of a session that may go whole with each of its changes.
+const SMALL_WEIGHT: usize = 4096;

@@ -1,0 +1,194 @@
+//! Sessions at rest: those that nobody has used for a moment, which are nearly all. Each is one
+//! short piece of memory, a third of what it takes while in use.
+
+use std::sync::Arc;
+
+use super::{expiry::stale_ms, hot::Live};
+use crate::{
+    session::{AtRest, Birth, BootId, Now, Origin},
+    wire::packed_session::{Reader, Writer, at_rest, put_resting, take_resting},
+};
+
+#[derive(Debug)]
+pub(in crate::replica) struct Resting {
+    birth: Arc<Birth>,
+    /// What `of` writes: what only this node knows of the session, and then its state.
+    bytes: Box<[u8]>,
+}
+
+impl Resting {
+    /// `None` while a request uses the session, or peers are still to be told of it.
+    pub(in crate::replica) fn of(live: &Live) -> Option<Self> {
+        let own = live.state.vector().of(live.own);
+        let is_told = !live.dirty && !live.touched && live.logged == own && live.written == own;
+        if !is_told || live.holders > 0 || live.lost > own {
+            return None;
+        }
+        let mut bytes = Vec::with_capacity(USUAL_BYTES);
+        let to = &mut Writer(&mut bytes);
+        let used = live.used_ms.saturating_sub(live.state.accessed_ms());
+        let epoch = live.own.epoch.into();
+        put_head([stale_ms(&live.state), epoch, live.position, used], to);
+        put_resting(&live.state, to);
+        Some(Self {
+            birth: Arc::clone(live.state.birth()),
+            bytes: bytes.as_slice().into(),
+        })
+    }
+
+    /// A session that this node takes in as `own`, and has not written.
+    pub(in crate::replica) fn taken_in(state: &AtRest, stale_ms: u64, own: Origin) -> Self {
+        let mut bytes = Vec::with_capacity(USUAL_BYTES);
+        put_head([stale_ms, own.epoch.into(), 0, 0], &mut Writer(&mut bytes));
+        bytes.extend_from_slice(&state.bytes);
+        Self {
+            birth: Arc::clone(&state.birth),
+            bytes: bytes.as_slice().into(),
+        }
+    }
+
+    /// All that peers may have of the session.
+    pub(in crate::replica) fn at_rest(&self) -> AtRest {
+        let from = &mut Reader::new(&self.bytes);
+        take_head(from);
+        at_rest(from.rest(), &self.birth).expect(OWN_BYTES)
+    }
+
+    pub(in crate::replica) const fn birth(&self) -> &Arc<Birth> {
+        &self.birth
+    }
+
+    /// From when on the session is no longer offered to peers.
+    pub(in crate::replica) fn stale_ms(&self) -> u64 {
+        Reader::new(&self.bytes).u64().expect(OWN_BYTES)
+    }
+
+    /// The session as it was. That some write of this node has been beaten is forgotten; so all are
+    /// taken for beaten, and records of them that still wait bring the full state.
+    pub(in crate::replica) fn wake(&self, boot: BootId) -> Live {
+        let from = &mut Reader::new(&self.bytes);
+        let [_stale_ms, epoch, position, used] = take_head(from);
+        let state = take_resting(from, Arc::clone(&self.birth)).expect(OWN_BYTES);
+        let epoch = u32::try_from(epoch).expect(OWN_BYTES);
+        let own = Origin { boot, epoch };
+        let logged = state.vector().of(own);
+        Live {
+            own,
+            logged,
+            lost: logged,
+            written: logged,
+            position,
+            dirty: false,
+            touched: false,
+            holders: 0,
+            used_ms: state.accessed_ms().saturating_add(used),
+            changed_ms: LONG_AGO,
+            state,
+        }
+    }
+}
+
+impl Live {
+    /// Whether nothing has happened to the session for so long that it had better rest.
+    pub(in crate::replica) fn is_quiet(&self, now: Now) -> bool {
+        let last_ms = self.last_use_ms().max(self.changed_ms);
+        now.mono_ms.saturating_sub(last_ms) >= QUIET_MS
+    }
+}
+
+/// Stale from when on, own epoch, position, and how long after the last use that peers know of it
+/// was used here.
+fn put_head(numbers: [u64; 4], to: &mut Writer<'_>) {
+    numbers.into_iter().for_each(|number| to.u64(number));
+}
+
+fn take_head(from: &mut Reader<'_>) -> [u64; 4] {
+    [(); 4].map(|()| from.u64().expect(OWN_BYTES))
+}
+
+/// How long a session is kept awake after its last use. Not below the second for which a change
+/// counts as under way.
+pub(in crate::replica) const QUIET_MS: u64 = 1000;
+const LONG_AGO: u64 = 0;
+const USUAL_BYTES: usize = 512;
+const OWN_BYTES: &str = "the bytes were written by this node and never left it";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::Expiry,
+        session::{Secret, SessionState, Stamp, Tag},
+    };
+
+    const NOW: Now = Now {
+        wall_ms: 1_700_000_000_000,
+        mono_ms: 1 << 41,
+    };
+
+    fn origin(byte: u8, epoch: u32) -> Origin {
+        let boot = BootId::from_random([byte; 8]);
+        Origin { boot, epoch }
+    }
+
+    fn tag(state: &SessionState, origin: Origin) -> Tag {
+        let stamp = state.next_stamp(NOW).expect("far from the end");
+        Tag { stamp, origin }
+    }
+
+    fn live() -> Live {
+        let (own, other) = (origin(1, 3), origin(2, 0));
+        let birth = Arc::new(Birth {
+            context: "shop".into(),
+            route: None,
+            expiry: Expiry::default(),
+        });
+        let stamp = Stamp::ZERO.next(NOW).expect("far from the end");
+        let secret = Secret::from_random([1; 16]).hash();
+        let mut state = SessionState::new(birth, secret, Tag { stamp, origin: own }, NOW);
+        state.set("cart", b"[1]".as_slice().into(), tag(&state, other));
+        state.add("hits", -7, own, tag(&state, own).stamp);
+        state.remove("gone", tag(&state, own));
+        state.cycle(Secret::from_random([2; 16]).hash(), tag(&state, other), NOW);
+        state.set_expiry(Expiry::from_millis(Some(5), None), tag(&state, own));
+        let written = state.vector().of(own);
+        Live {
+            own,
+            logged: written,
+            lost: written,
+            written,
+            position: 77,
+            dirty: false,
+            touched: false,
+            holders: 0,
+            used_ms: NOW.mono_ms + 500,
+            changed_ms: LONG_AGO,
+            state,
+        }
+    }
+
+    #[test]
+    fn session_wakes_as_what_it_was() {
+        let live = live();
+        let resting = Resting::of(&live).expect("nothing is under way");
+        assert_eq!(resting.wake(live.own.boot), live);
+        assert_eq!(resting.stale_ms(), NOW.mono_ms + 5);
+    }
+
+    #[test]
+    fn session_that_is_used_or_has_something_to_tell_does_not_rest() {
+        let changes: [fn(&mut Live); 6] = [
+            |live| live.holders = 1,
+            |live| live.dirty = true,
+            |live| live.touched = true,
+            |live| live.logged = Stamp::ZERO,
+            |live| live.written = Stamp::ZERO,
+            |live| live.lost = Stamp::MAX,
+        ];
+        for change in changes {
+            let mut live = live();
+            change(&mut live);
+            assert!(Resting::of(&live).is_none(), "{live:?}");
+        }
+    }
+}

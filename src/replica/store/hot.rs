@@ -1,0 +1,117 @@
+//! A session in use, and what is left of a destroyed one.
+
+use std::sync::Arc;
+
+use super::Shipping;
+use crate::replica::{
+    change::{Change, What},
+    log::{Log, Position},
+};
+use crate::session::{
+    Birth, Locator, Mutant, Now, Origin, SessionState, Stamp, Tombstone, live_version,
+};
+
+/// A session and what only this node knows of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::replica) struct Live {
+    pub(in crate::replica) state: SessionState,
+    /// Who this node is when it writes this session.
+    pub(in crate::replica) own: Origin,
+    /// Our stamp in the session at the last record appended for it.
+    pub(in crate::replica) logged: Stamp,
+    /// The latest of our stamps that another origin has beaten, or that we forgot.
+    pub(in crate::replica) lost: Stamp,
+    /// Our last write in the session.
+    pub(in crate::replica) written: Stamp,
+    /// The last record of a write, for those who wait.
+    pub(in crate::replica) position: Position,
+    /// Writes since the last record that go out with the next commit.
+    pub(in crate::replica) dirty: bool,
+    /// Use since the last record that peers should hear of.
+    pub(in crate::replica) touched: bool,
+    /// Requests and handles that use the session now.
+    pub(in crate::replica) holders: u32,
+    /// Monotonic milliseconds of the last use here, told to peers coalesced.
+    pub(in crate::replica) used_ms: u64,
+    /// Monotonic milliseconds of the last change here, by us or by a peer.
+    pub(in crate::replica) changed_ms: u64,
+}
+
+/// A destroyed session.
+#[derive(Debug)]
+pub(in crate::replica) struct Grave {
+    pub(in crate::replica) tombstone: Tombstone,
+    pub(in crate::replica) position: Position,
+    pub(in crate::replica) dirty: bool,
+    /// The tick at which it is looked at again.
+    pub(in crate::replica) due: u64,
+}
+
+impl Live {
+    /// A session that this node takes in as `own` and has not written yet.
+    pub(in crate::replica) const fn new(state: SessionState, own: Origin, now_ms: u64) -> Self {
+        Self {
+            own,
+            logged: Stamp::ZERO,
+            lost: Stamp::ZERO,
+            written: Stamp::ZERO,
+            position: 0,
+            dirty: false,
+            touched: false,
+            holders: 0,
+            used_ms: state.accessed_ms(),
+            changed_ms: now_ms,
+            state,
+        }
+    }
+
+    pub(in crate::replica) fn version(&self, key: &Locator) -> u64 {
+        let version = live_version(key, self.state.vector(), self.state.access());
+        if Mutant::InstantInVersion.is_on() {
+            return version ^ self.state.accessed_ms();
+        }
+        version
+    }
+
+    /// Whether another origin has beaten one of our writes after `since`, so that a delta from there
+    /// would claim what it does not hold.
+    pub(in crate::replica) fn claims_beaten_writes(&self, since: Stamp) -> bool {
+        self.lost > since && !Mutant::ClaimBeatenWrites.is_on()
+    }
+
+    /// One holder less. Whether use worth telling was noted, which changes the session.
+    pub(in crate::replica) fn release(&mut self, shipping: Shipping, now: Now) -> bool {
+        self.holders = self.holders.saturating_sub(1);
+        shipping == Shipping::Now && self.use_at(now)
+    }
+
+    /// Appends a record of what has not been shipped, if anything. Returns the position whose
+    /// acknowledgement covers every change made here, 0 for none.
+    pub(in crate::replica) fn commit(&mut self, key: &Locator, log: &Log, now: Now) -> Position {
+        if self.dirty || self.touched {
+            let position = log.append(*key, self.logged, self.touched, now);
+            self.logged = self.state.vector().of(self.own);
+            if self.dirty {
+                self.position = position;
+            }
+            self.dirty = false;
+            self.touched = false;
+        }
+        self.position
+    }
+
+    pub(in crate::replica) fn change(&self, key: &Locator, what: What) -> Change {
+        Change::of(key, self.state.birth(), what)
+    }
+}
+
+impl Change {
+    pub(in crate::replica) fn of(key: &Locator, birth: &Birth, what: What) -> Self {
+        Self {
+            key: *key,
+            context: Arc::clone(&birth.context),
+            route: birth.route.clone(),
+            what,
+        }
+    }
+}

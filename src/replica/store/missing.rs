@@ -1,0 +1,144 @@
+//! What a client's token means for the copy held here.
+
+use super::Store;
+use crate::session::{Locator, Stamp, Tag, Token};
+
+/// What a copy lacks of the writes that a client knows of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Lack {
+    /// Nothing; or the session was destroyed, and there is nothing to wait for.
+    Nothing,
+    Writes(Token),
+    /// The session is not held here.
+    Session,
+}
+
+impl Store {
+    pub(crate) fn lack(&self, key: &Locator, token: &Token) -> Lack {
+        let shard = self.shard(key);
+        if shard.grave(key).is_some() {
+            return Lack::Nothing;
+        }
+        let Some(live) = shard.view(key) else {
+            return Lack::Session;
+        };
+        let mut missing = Token::default();
+        let is_missing = |tag: &&Tag| !live.state.covers(**tag);
+        for tag in token.tags().iter().filter(is_missing) {
+            missing.add(*tag);
+        }
+        if missing.tags().is_empty() {
+            Lack::Nothing
+        } else {
+            Lack::Writes(missing)
+        }
+    }
+
+    /// This node's last write of a session that has gone to its log.
+    pub(crate) fn last_logged(&self, key: &Locator) -> Option<Tag> {
+        let shard = self.shard(key);
+        let live = shard.view(key)?;
+        (live.logged > Stamp::ZERO).then_some(Tag {
+            stamp: live.logged,
+            origin: live.own,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        config::{Expiry, Limits, Shape},
+        session::{
+            Birth, BootId, Item, KEPT_ORIGINS, Now, Origin, Secret, SecretHash, SessionState,
+        },
+    };
+
+    const KEY: Locator = Locator::from_random([1; 16]);
+    const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+    const NOW: Now = Now {
+        wall_ms: 10 * DAY_MS,
+        mono_ms: DAY_MS,
+    };
+
+    fn empty() -> Store {
+        let boot = BootId::from_random([1; 8]);
+        Store::new(boot, Limits::default(), &Shape::default())
+    }
+
+    fn store() -> Store {
+        let store = empty();
+        store.create(birth(), KEY, secret(), NOW).expect("room");
+        store
+    }
+
+    fn birth() -> Arc<Birth> {
+        Arc::new(Birth {
+            context: "".into(),
+            route: None,
+            expiry: Expiry::default(),
+        })
+    }
+
+    fn secret() -> SecretHash {
+        Secret::from_random([2; 16]).hash()
+    }
+
+    /// A token with one write of another node.
+    fn foreign(wall_ms: u64) -> Token {
+        let origin = Origin {
+            boot: BootId::from_random([9; 8]),
+            epoch: 0,
+        };
+        let stamp = Stamp::new(wall_ms << 16).expect("small");
+        let mut token = Token::default();
+        token.add(Tag { stamp, origin });
+        token
+    }
+
+    #[test]
+    fn writes_of_another_node_are_lacking_until_their_origin_is_forgotten() {
+        let store = empty();
+        let stamp = Stamp::ZERO.next(NOW).expect("far from the end");
+        let tag = |number: usize| Tag {
+            stamp,
+            origin: Origin {
+                boot: BootId::from_random(number.to_le_bytes()),
+                epoch: 1,
+            },
+        };
+        // Origins are forgotten once there are many.
+        let mut state = SessionState::new(birth(), secret(), tag(0), NOW);
+        for number in 1..=KEPT_ORIGINS {
+            state.set("a", b"1".as_slice().into(), tag(number));
+        }
+        let taken = store.take(&KEY, Item::Full(Box::new(state)), NOW, None);
+        taken.expect("within the limits");
+        let recent = foreign(NOW.wall_ms - DAY_MS / 2);
+        assert_eq!(store.lack(&KEY, &recent), Lack::Writes(recent));
+        assert_eq!(store.lack(&KEY, &foreign(DAY_MS)), Lack::Nothing);
+    }
+
+    #[test]
+    fn own_writes_count_once_they_are_logged() {
+        let store = store();
+        assert_eq!(store.last_logged(&KEY), None);
+        store.commit(&KEY, &crate::replica::log::Log::new(8), NOW);
+        let mut token = Token::default();
+        token.add(store.last_logged(&KEY).expect("logged"));
+        assert_eq!(store.lack(&KEY, &token), Lack::Nothing);
+    }
+
+    #[test]
+    fn nothing_is_lacking_of_a_destroyed_session() {
+        let store = store();
+        let token = foreign(NOW.wall_ms);
+        store.destroy(&KEY, NOW).expect("there");
+        assert_eq!(store.lack(&KEY, &token), Lack::Nothing);
+        let unknown = Locator::from_random([3; 16]);
+        assert_eq!(store.lack(&unknown, &token), Lack::Session);
+    }
+}

@@ -1,0 +1,378 @@
+//! The sessions of a node in locked shards.
+
+pub(super) mod apply;
+pub(super) mod cold;
+mod expiry;
+pub(super) mod hot;
+pub(super) mod missing;
+mod quota;
+mod residency;
+pub(super) mod shard;
+mod sorted_map;
+mod sweep;
+pub(super) mod writer;
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use self::{shard::Shard, writer::Writer};
+use super::{
+    change::{Change, What},
+    log::{Log, Position},
+};
+use crate::{
+    config::{Limits, Shape},
+    session::{
+        Birth, BootId, Locator, Now, Presented, Secret, SecretHash, SessionError, SessionState,
+        Stamp, Tag, Tombstone,
+    },
+};
+
+/// Every session this node holds. Each method locks one shard for a moment; none hands a lock out.
+#[derive(Debug)]
+pub(crate) struct Store {
+    pub(in crate::replica) limits: Limits,
+    /// A shard's lock guards all it holds; a key's first bits choose the shard.
+    pub(in crate::replica) shards: Box<[Mutex<Shard>]>,
+    pub(in crate::replica) digests_per_shard: usize,
+    /// Sessions and tombstones of one digest shard that are taken in at most.
+    max_listed: usize,
+    lock_shift: u32,
+    pub(in crate::replica) live: AtomicUsize,
+    pub(in crate::replica) graves: AtomicUsize,
+    /// Whether requests have asked for sessions, or created some, between the last two sweeps.
+    pub(in crate::replica) in_use: AtomicBool,
+    /// Guards the births that sessions share, few as layers are few.
+    births: Mutex<Births>,
+}
+
+/// What became of the session id a request presented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Opened {
+    /// Alive, and from now on counted as in use until [`Store::release`].
+    Alive,
+    /// The secret was replaced less than a minute ago.
+    Superseded,
+    /// Not held here, destroyed, of another context, or with a wrong secret.
+    Unknown,
+}
+
+/// Whether a request's writes and use go out with it, or wait for the session's next commit
+/// (filtered requests).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shipping {
+    Now,
+    Later,
+}
+
+impl Store {
+    pub(in crate::replica) fn new(boot: BootId, limits: Limits, shape: &Shape) -> Self {
+        let locks = shape.lock_shards.next_power_of_two();
+        let digests = shape.digests_per_lock.next_power_of_two();
+        let lock_shift = 32 - locks.ilog2();
+        let digest_shift = lock_shift - digests.ilog2();
+        let max_listed = limits.max_listed(locks * digests);
+        Self {
+            limits,
+            max_listed,
+            shards: (0..locks)
+                .map(|_| Mutex::new(Shard::new(boot, digests, digest_shift)))
+                .collect(),
+            digests_per_shard: digests,
+            lock_shift,
+            live: AtomicUsize::new(0),
+            graves: AtomicUsize::new(0),
+            in_use: AtomicBool::new(false),
+            births: Mutex::default(),
+        }
+    }
+
+    /// Looks up what a request presents; use is recorded unless its shipping is `Later`.
+    pub(crate) fn open(
+        &self,
+        context: &str,
+        key: &Locator,
+        secret: &Secret,
+        shipping: Shipping,
+        now: Now,
+    ) -> Opened {
+        let hash = secret.hash();
+        let mut shard = self.shard(key);
+        shard.in_use = true;
+        let Some(entry) = shard.entry(key) else {
+            return Opened::Unknown;
+        };
+        let live = &mut *entry.live;
+        if *live.state.birth().context != *context || !live.is_open(now) {
+            return Opened::Unknown;
+        }
+        match live.state.secrets().presented(&hash, now) {
+            Presented::Unknown => Opened::Unknown,
+            Presented::Superseded => Opened::Superseded,
+            Presented::Alive => {
+                live.holders = live.holders.saturating_add(1);
+                if shipping == Shipping::Now && live.use_at(now) {
+                    entry.settle(key, now);
+                }
+                Opened::Alive
+            }
+        }
+    }
+
+    /// One holder less: a request or handle that opened or created the session is done. What it
+    /// has not shipped, use worth telling included, gets a record. Returns as `commit` does.
+    pub(in crate::replica) fn end(
+        &self,
+        key: &Locator,
+        shipping: Shipping,
+        log: &Log,
+        now: Now,
+    ) -> Position {
+        let mut shard = self.shard(key);
+        let Some(entry) = shard.entry(key) else {
+            return commit_grave(&mut shard, key, log, now);
+        };
+        let used = entry.live.release(shipping, now);
+        let position = entry.live.commit(key, log, now);
+        if used {
+            entry.settle(key, now);
+        }
+        position
+    }
+
+    /// One holder less, and nothing shipped.
+    #[cfg(test)]
+    pub(crate) fn release(&self, key: &Locator, shipping: Shipping, now: Now) {
+        if let Some(entry) = self.shard(key).entry(key)
+            && entry.live.release(shipping, now)
+        {
+            entry.settle(key, now);
+        }
+    }
+
+    /// Creates a session, in use until released.
+    pub(crate) fn create(
+        &self,
+        birth: Arc<Birth>,
+        key: Locator,
+        secret: SecretHash,
+        now: Now,
+    ) -> Result<(), SessionError> {
+        if self.graves.load(Ordering::Relaxed) >= self.limits.max_tombstones() {
+            return Err(SessionError::Full);
+        }
+        let stamp = Stamp::ZERO.next(now).ok_or(SessionError::Exhausted)?;
+        let counted = self
+            .live
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
+                (held < self.limits.max_sessions).then_some(held + 1)
+            });
+        counted.map_err(|_| SessionError::Full)?;
+        let birth = self.shared_birth(birth);
+        let mut shard = self.shard(&key);
+        shard.in_use = true;
+        let origin = shard.next_origin();
+        let state = SessionState::new(birth, secret, Tag { stamp, origin }, now);
+        shard.insert(key, state, now);
+        if let Some(live) = shard.live(&key) {
+            live.holders = 1;
+            live.dirty = true;
+            live.written = stamp;
+        }
+        Ok(())
+    }
+
+    /// `Err(Destroyed)` when the session is no longer there.
+    pub(crate) fn read<R>(
+        &self,
+        key: &Locator,
+        read: impl FnOnce(&SessionState) -> R,
+    ) -> Result<R, SessionError> {
+        let mut shard = self.shard(key);
+        let live = shard.live(key).ok_or(SessionError::Destroyed)?;
+        Ok(read(&live.state))
+    }
+
+    /// Runs `write` under the shard's lock: keep it short and do not use the store inside. With
+    /// `collect`, the second part of the result says what changed.
+    pub(crate) fn write<R>(
+        &self,
+        key: &Locator,
+        shipping: Shipping,
+        collect: bool,
+        now: Now,
+        write: impl FnOnce(&mut Writer<'_>) -> Result<R, SessionError>,
+    ) -> Result<(R, Vec<Change>), SessionError> {
+        let mut shard = self.shard(key);
+        let mut entry = shard.entry(key).ok_or(SessionError::Destroyed)?;
+        entry.renew_origin(now);
+        let live = &mut *entry.live;
+        let mut writer = Writer::new(live, &self.limits, collect, now);
+        let result = write(&mut writer);
+        let written = writer.finish();
+        let changed = |what| live.change(key, what);
+        let changes: Vec<Change> = match collect {
+            true => written.what.into_iter().map(changed).collect(),
+            false => Vec::new(),
+        };
+        if written.any {
+            live.written = live.state.vector().of(live.own);
+            live.dirty |= shipping == Shipping::Now || written.must_ship;
+            entry.settle(key, now);
+        }
+        Ok((result?, changes))
+    }
+
+    /// Destroys a session for good. `None` when it is not there.
+    pub(crate) fn destroy(&self, key: &Locator, now: Now) -> Option<Change> {
+        let mut shard = self.shard(key);
+        let live = shard.view(key)?;
+        let tombstone = Tombstone::new(live.state.expiry(), now.mono_ms);
+        let change = live.change(key, What::Destroyed);
+        shard.bury(*key, tombstone);
+        if let Some(grave) = shard.grave_mut(key) {
+            grave.dirty = true;
+        }
+        self.live.fetch_sub(1, Ordering::Relaxed);
+        self.graves.fetch_add(1, Ordering::Relaxed);
+        Some(change)
+    }
+
+    /// Appends a record of what this session has not shipped. Returns the position whose
+    /// acknowledgement covers every change made here, 0 for none.
+    pub(in crate::replica) fn commit(&self, key: &Locator, log: &Log, now: Now) -> Position {
+        let mut shard = self.shard(key);
+        match shard.entry(key) {
+            Some(entry) => entry.live.commit(key, log, now),
+            None => commit_grave(&mut shard, key, log, now),
+        }
+    }
+
+    /// Keys of live sessions for which `pick` holds.
+    pub(crate) fn select(&self, mut pick: impl FnMut(&SessionState) -> bool) -> Vec<Locator> {
+        let mut keys = Vec::new();
+        for shard in &self.shards {
+            let shard = lock(shard);
+            let picked = shard.views().filter(|(_, live)| pick(&live.state));
+            keys.extend(picked.map(|(key, _)| *key));
+        }
+        keys
+    }
+
+    pub(in crate::replica) fn is_empty(&self) -> bool {
+        self.sessions() == 0 && self.tombstones() == 0
+    }
+
+    /// Drops everything without a trace. Returns how many sessions there were.
+    pub(in crate::replica) fn clear(&self) -> usize {
+        let mut dropped = 0;
+        for shard in &self.shards {
+            let mut shard = lock(shard);
+            let (live, graves) = shard.clear();
+            self.live.fetch_sub(live, Ordering::Relaxed);
+            self.graves.fetch_sub(graves, Ordering::Relaxed);
+            dropped += live;
+        }
+        dropped
+    }
+
+    /// Sessions and tombstones of one digest shard that are taken in at most.
+    pub(in crate::replica) const fn max_listed(&self) -> usize {
+        self.max_listed
+    }
+
+    /// Live sessions held.
+    pub(crate) fn sessions(&self) -> usize {
+        self.live.load(Ordering::Relaxed)
+    }
+
+    /// Whether the session is known to be destroyed.
+    #[cfg(test)]
+    pub(crate) fn is_buried(&self, key: &Locator) -> bool {
+        self.shard(key).grave(key).is_some()
+    }
+
+    /// Whether requests have asked for sessions, or created some, between the last two sweeps.
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.in_use.load(Ordering::Relaxed)
+    }
+
+    /// Remembered destroyed sessions.
+    pub(crate) fn tombstones(&self) -> usize {
+        self.graves.load(Ordering::Relaxed)
+    }
+
+    pub(in crate::replica) fn shard(&self, key: &Locator) -> MutexGuard<'_, Shard> {
+        let at = key.prefix().checked_shr(self.lock_shift).unwrap_or(0);
+        lock(&self.shards[at as usize])
+    }
+
+    /// The birth that equal ones share, so that a million sessions hold one.
+    pub(in crate::replica) fn shared_birth(&self, birth: Arc<Birth>) -> Arc<Birth> {
+        let mut births = self.births.lock().unwrap_or_else(PoisonError::into_inner);
+        births.shared(birth)
+    }
+
+    /// Sessions that are not at rest.
+    #[cfg(test)]
+    pub(in crate::replica) fn awake(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).awake()).sum()
+    }
+}
+
+fn commit_grave(shard: &mut Shard, key: &Locator, log: &Log, now: Now) -> Position {
+    let Some(grave) = shard.grave_mut(key) else {
+        return 0;
+    };
+    if grave.dirty {
+        grave.dirty = false;
+        grave.position = log.append(*key, Stamp::ZERO, false, now);
+    }
+    grave.position
+}
+
+/// Births, each of them once.
+#[derive(Debug, Default)]
+struct Births {
+    all: HashSet<Arc<Birth>>,
+    /// The one asked for last, which is nearly always asked for next.
+    last: Option<Arc<Birth>>,
+}
+
+impl Births {
+    fn shared(&mut self, birth: Arc<Birth>) -> Arc<Birth> {
+        if let Some(last) = self.last.as_ref().filter(|last| **last == birth) {
+            return Arc::clone(last);
+        }
+        let shared = match self.all.get(&birth) {
+            Some(shared) => Arc::clone(shared),
+            None => {
+                if self.all.len() >= MAX_SHARED_BIRTHS {
+                    // Those of sessions that are gone, so that whoever sent many does not stay in
+                    // the way.
+                    self.all.retain(|birth| Arc::strong_count(birth) > 1);
+                }
+                if self.all.len() >= MAX_SHARED_BIRTHS {
+                    return birth;
+                }
+                self.all.insert(Arc::clone(&birth));
+                birth
+            }
+        };
+        self.last = Some(Arc::clone(&shared));
+        shared
+    }
+}
+
+/// A panic inside the lock can only be a defect of this crate; the state stays mergeable.
+pub(in crate::replica) fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Births beyond this many are not shared, only correct.
+const MAX_SHARED_BIRTHS: usize = 4096;

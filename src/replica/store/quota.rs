@@ -1,0 +1,128 @@
+//! How large a session may become by what peers send.
+//!
+//! What a node holds it must be able to send, or an honest peer would end the link. So what is
+//! merged stays within what every decoder takes, with room left for what this node writes itself.
+
+use std::sync::Arc;
+
+use super::apply::OverLimit;
+use crate::{
+    config::Limits,
+    session::{Content, Extent, Origin, SLOT_OVERHEAD, Secrets, SessionState, Slot, Stamp},
+    wire::{MAX_ORIGINS, MAX_SECRETS},
+};
+
+/// The parts of a session that may grow.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::replica) struct Incoming<'a> {
+    pub(in crate::replica) slots: &'a [(Arc<str>, Slot)],
+    pub(in crate::replica) origins: &'a [(Origin, Stamp)],
+    pub(in crate::replica) secrets: &'a Secrets,
+}
+
+impl<'a> Incoming<'a> {
+    pub(in crate::replica) fn of(state: &'a SessionState) -> Self {
+        Self {
+            slots: state.slots(),
+            origins: state.vector().entries(),
+            secrets: state.secrets(),
+        }
+    }
+}
+
+/// Whether a session stays within the hard limits with `incoming` merged into `held`. The sums are
+/// looked at first, since they are nearly always small enough.
+pub(in crate::replica) fn check(
+    limits: &Limits,
+    held: Option<&SessionState>,
+    incoming: Incoming<'_>,
+) -> Result<(), OverLimit> {
+    let Incoming {
+        slots,
+        origins,
+        secrets,
+    } = incoming;
+    let secrets = secrets.states();
+    let (names, writers, ids) = held.map_or((0, 0, 0), |held| {
+        let writers = held.vector().entries().len();
+        let ids = held.secrets().states().len();
+        (held.remembered_names(), writers, ids)
+    });
+    let new_name = |slot: &&(Arc<str>, Slot)| held.is_none_or(|held| held.slot(&slot.0).is_none());
+    let max_names = limits.max_names().saturating_mul(Limits::HARD);
+    let more_names = || slots.iter().filter(new_name).count();
+    if names + slots.len() > max_names && names + more_names() > max_names {
+        return Err(NAMES_OVER);
+    }
+    let new_writer =
+        |entry: &&(Origin, Stamp)| held.is_none_or(|held| held.vector().of(entry.0) == Stamp::ZERO);
+    let more_writers = || origins.iter().filter(new_writer).count();
+    if writers + origins.len() > WRITERS && writers + more_writers() > WRITERS {
+        return Err(WRITERS_OVER);
+    }
+    let is_held = |hash| {
+        let mut states = held.iter().flat_map(|held| held.secrets().states());
+        states.any(|state| state.hash == hash)
+    };
+    let more_ids = || secrets.iter().filter(|one| !is_held(one.hash)).count();
+    if ids + secrets.len() > IDS && ids + more_ids() > IDS {
+        return Err(IDS_OVER);
+    }
+    let bytes = held.map_or(0, SessionState::weight);
+    let max_bytes = limits.max_session_bytes.saturating_mul(Limits::HARD);
+    let most: usize = slots.iter().map(|(name, slot)| weight(name, slot)).sum();
+    if bytes + most > max_bytes && bytes + growth(held, slots) > max_bytes {
+        return Err(BYTES_OVER);
+    }
+    Ok(())
+}
+
+/// Whether a session that is new here is within the hard limits.
+pub(in crate::replica) fn check_whole(limits: &Limits, extent: Extent) -> Result<(), OverLimit> {
+    let Extent {
+        names,
+        writers,
+        secrets,
+        weight,
+    } = extent;
+    let hard = |limit: usize| limit.saturating_mul(Limits::HARD);
+    let over = [
+        (names > hard(limits.max_names()), NAMES_OVER),
+        (writers > WRITERS, WRITERS_OVER),
+        (secrets > IDS, IDS_OVER),
+        (weight > hard(limits.max_session_bytes), BYTES_OVER),
+    ];
+    match over.into_iter().find(|(is_over, _)| *is_over) {
+        Some((_, what)) => Err(what),
+        None => Ok(()),
+    }
+}
+
+/// How much heavier the session becomes at most.
+fn growth(held: Option<&SessionState>, slots: &[(Arc<str>, Slot)]) -> usize {
+    let of = |(name, slot): &(Arc<str>, Slot)| {
+        let before = held.and_then(|held| held.slot(name));
+        match before.map(|before| (&before.content, before.weight())) {
+            // What origins added is kept apart, so two counters may add up.
+            Some((Content::Counter(_), _)) => slot.weight(),
+            Some((Content::Json(_) | Content::Removed, weight)) => {
+                slot.weight().saturating_sub(weight)
+            }
+            None => weight(name, slot),
+        }
+    };
+    slots.iter().map(of).sum()
+}
+
+fn weight(name: &str, slot: &Slot) -> usize {
+    name.len() + slot.weight() + SLOT_OVERHEAD
+}
+
+const NAMES_OVER: OverLimit = OverLimit("attribute names of a session");
+const WRITERS_OVER: OverLimit = OverLimit("writers of a session");
+const IDS_OVER: OverLimit = OverLimit("secrets of a session");
+const BYTES_OVER: OverLimit = OverLimit("bytes of a session");
+
+/// Half of what is decoded: this node's own writes come on top.
+const WRITERS: usize = MAX_ORIGINS / 2;
+const IDS: usize = MAX_SECRETS / 2;

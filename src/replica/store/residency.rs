@@ -1,0 +1,145 @@
+//! Where a session is kept, awake or at rest, and what goes with it when it changes.
+
+use std::{borrow::Cow, collections::VecDeque};
+
+use super::{
+    cold::{QUIET_MS, Resting},
+    hot::Live,
+};
+use crate::session::{BootId, Locator, Now, Stamp};
+
+#[derive(Debug)]
+pub(in crate::replica) struct Place {
+    /// The tick at which the session is looked at again.
+    pub(in crate::replica) due: u64,
+    pub(in crate::replica) version: u64,
+    pub(in crate::replica) held: Held,
+}
+
+#[derive(Debug)]
+pub(in crate::replica) enum Held {
+    Awake(Box<Live>),
+    Resting(Resting),
+}
+
+/// A session that is awake, found once to be looked at and changed.
+#[derive(Debug)]
+pub(in crate::replica) struct Entry<'a> {
+    pub(in crate::replica) live: &'a mut Live,
+    /// Of its place.
+    pub(in crate::replica) due: &'a mut u64,
+    pub(in crate::replica) version: &'a mut u64,
+    /// Of its digest shard.
+    pub(in crate::replica) digest: &'a mut u64,
+    pub(in crate::replica) look: &'a mut u64,
+    /// Of its shard.
+    pub(in crate::replica) drops: &'a mut u32,
+}
+
+/// Keys of all sessions that are awake, and of some that are not any more, each with the instant
+/// to look at it. The first is the earliest.
+#[derive(Debug, Default)]
+pub(in crate::replica) struct Awake {
+    keys: VecDeque<(u64, Locator)>,
+    /// Of the last sweep.
+    now_ms: u64,
+}
+
+impl Held {
+    /// What is held, awake; `awake` gets the key of what has just woken.
+    pub(in crate::replica) fn wake(
+        &mut self,
+        key: &Locator,
+        boot: BootId,
+        awake: &mut Awake,
+    ) -> Option<&mut Live> {
+        if let Self::Resting(resting) = self {
+            *self = Self::Awake(Box::new(resting.wake(boot)));
+            awake.push(*key);
+        }
+        match self {
+            Self::Awake(live) => Some(live),
+            Self::Resting(_) => None,
+        }
+    }
+
+    pub(in crate::replica) fn view(&self, boot: BootId) -> Cow<'_, Live> {
+        match self {
+            Self::Awake(live) => Cow::Borrowed(live),
+            Self::Resting(resting) => Cow::Owned(resting.wake(boot)),
+        }
+    }
+}
+
+impl Entry<'_> {
+    /// Call it before this node writes. One that has not written the session for so long that its
+    /// origin may be forgotten soon gets another; what the former one has not shipped goes with the
+    /// next full state.
+    pub(in crate::replica) fn renew_origin(&mut self, now: Now) {
+        let live = &mut *self.live;
+        if live.written == Stamp::ZERO {
+            return;
+        }
+        let half = live.state.birth().memory_ms() / 2;
+        let next = live.state.next_stamp(now);
+        if let Some(next) = next.filter(|next| live.written < next.earlier(half)) {
+            *self.drops = self.drops.wrapping_add(1);
+            live.own.epoch = *self.drops;
+            live.logged = Stamp::ZERO;
+            live.written = Stamp::ZERO;
+            live.lost = next;
+        }
+    }
+
+    /// Brings version, digest and schedule up to date after a change.
+    pub(in crate::replica) fn settle(self, key: &Locator, now: Now) {
+        let live = self.live;
+        live.changed_ms = now.mono_ms;
+        let version = live.version(key);
+        *self.digest ^= *self.version ^ version;
+        *self.version = version;
+        *self.due = (*self.due).min(tick(live.next_check()));
+        *self.look = (*self.look).min(*self.due);
+    }
+}
+
+impl Awake {
+    /// The sweep of this instant begins.
+    pub(in crate::replica) const fn start(&mut self, now: Now) {
+        self.now_ms = now.mono_ms;
+    }
+
+    pub(in crate::replica) fn push(&mut self, key: Locator) {
+        self.keys.push_back((self.now_ms + LOOK_AFTER_MS, key));
+    }
+
+    pub(in crate::replica) fn pop_due(&mut self) -> Option<Locator> {
+        let (look_ms, key) = *self.keys.front()?;
+        if self.now_ms < look_ms {
+            return None;
+        }
+        self.keys.pop_front();
+        Some(key)
+    }
+
+    pub(in crate::replica) fn shrink(&mut self) {
+        if self.keys.capacity() / 4 > self.keys.len() {
+            self.keys.shrink_to_fit();
+        }
+    }
+}
+
+/// A schedule tick is a quarter of a second: nodes drop a session at nearly the same moment.
+const TICK_SHIFT: u32 = 8;
+
+pub(in crate::replica) const fn tick(at_ms: u64) -> u64 {
+    if at_ms == u64::MAX {
+        u64::MAX
+    } else {
+        at_ms >> TICK_SHIFT
+    }
+}
+
+/// When to look whether a session may rest: as soon as it may after one use, however long the last
+/// sweep is ago.
+const LOOK_AFTER_MS: u64 = QUIET_MS + QUIET_MS / 8;

@@ -1,0 +1,169 @@
+//! What is held of one digest shard, in the order of keys.
+//!
+//! A sorted array takes less memory than a hash table, is listed in order, and is found in nearly
+//! as fast: keys are uniform random bytes, so a key says about where it is.
+
+use crate::session::Locator;
+
+#[derive(Debug)]
+pub(in crate::replica) struct Shelf<T> {
+    entries: Vec<(Locator, T)>,
+    /// Bits that all keys of this shelf share.
+    shared_bits: u32,
+}
+
+impl<T> Shelf<T> {
+    pub(in crate::replica) const fn new(shared_bits: u32) -> Self {
+        Self {
+            entries: Vec::new(),
+            shared_bits,
+        }
+    }
+
+    /// The key must not be here yet.
+    pub(in crate::replica) fn insert(&mut self, key: Locator, value: T) {
+        let Err(at) = self.position(&key) else {
+            return;
+        };
+        if self.entries.len() == self.entries.capacity() {
+            self.entries.reserve_exact(slack(self.entries.len()));
+        }
+        self.entries.insert(at, (key, value));
+    }
+
+    pub(in crate::replica) fn remove(&mut self, key: &Locator) -> Option<T> {
+        let at = self.position(key).ok()?;
+        let (_, value) = self.entries.remove(at);
+        let length = self.entries.len();
+        if self.entries.capacity() > 2 * length + slack(length) {
+            self.entries.shrink_to(length);
+        }
+        Some(value)
+    }
+
+    pub(in crate::replica) fn clear(&mut self) {
+        self.entries = Vec::new();
+    }
+
+    pub(in crate::replica) fn get_mut(&mut self, key: &Locator) -> Option<&mut T> {
+        let at = self.position(key).ok()?;
+        Some(&mut self.entries[at].1)
+    }
+
+    pub(in crate::replica) fn get(&self, key: &Locator) -> Option<&T> {
+        let at = self.position(key).ok()?;
+        Some(&self.entries[at].1)
+    }
+
+    pub(in crate::replica) fn contains(&self, key: &Locator) -> bool {
+        self.position(key).is_ok()
+    }
+
+    pub(in crate::replica) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(in crate::replica) fn iter(&self) -> impl Iterator<Item = (&Locator, &T)> {
+        self.entries.iter().map(|(key, value)| (key, value))
+    }
+
+    fn position(&self, key: &Locator) -> Result<usize, usize> {
+        let length = self.entries.len();
+        if length <= FEW {
+            return self.search(0, length, key);
+        }
+        // Where it is if keys are spread evenly, and once more from the key that is there.
+        let guess = self.share(self.offset(key));
+        let found = self.offset(&self.entries[guess].0);
+        let wanted = self.offset(key);
+        let guess = if wanted >= found {
+            (guess + self.share(wanted - found)).min(length - 1)
+        } else {
+            guess.saturating_sub(self.share(found - wanted))
+        };
+        let (mut low, mut high, mut step) = (guess, guess, 2);
+        while low > 0 && self.entries[low].0 > *key {
+            low = low.saturating_sub(step);
+            step *= 2;
+        }
+        while high < length && self.entries[high].0 < *key {
+            high += step;
+            step *= 2;
+        }
+        self.search(low, (high + 1).min(length), key)
+    }
+
+    fn search(&self, low: usize, high: usize, key: &Locator) -> Result<usize, usize> {
+        self.entries[low..high]
+            .binary_search_by(|entry| entry.0.cmp(key))
+            .map(|at| at + low)
+            .map_err(|at| at + low)
+    }
+
+    /// The bits of a key in which those of a shelf differ, the first ones of them.
+    fn offset(&self, key: &Locator) -> u64 {
+        key.first_bits() << self.shared_bits
+    }
+
+    /// How many entries such a part of the range of keys has.
+    fn share(&self, part: u64) -> usize {
+        ((u128::from(part) * self.entries.len() as u128) >> u64::BITS) as usize
+    }
+}
+
+/// Room for more: an eighth, so that little is unused and little is moved.
+const fn slack(length: usize) -> usize {
+    length / 8 + 4
+}
+
+/// So few are searched without guessing.
+const FEW: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Keys of a shelf share their first four bits; some of these share nearly all.
+    fn key() -> impl Strategy<Value = Locator> {
+        let even = any::<[u8; 16]>().prop_map(|mut bytes| {
+            bytes[0] = 0x70 | bytes[0] & 0x0f;
+            bytes
+        });
+        let crowded = any::<u8>().prop_map(|last| {
+            let mut bytes = [0x7a; 16];
+            bytes[15] = last;
+            bytes
+        });
+        prop_oneof![even, crowded].prop_map(Locator::from_random)
+    }
+
+    proptest! {
+        #[test]
+        fn shelf_is_a_sorted_map(
+            steps in prop::collection::vec((key(), any::<bool>()), 0..300),
+            absent in key(),
+        ) {
+            let mut shelf = Shelf::new(4);
+            let mut map = BTreeMap::new();
+            for (number, (key, stays)) in steps.into_iter().enumerate() {
+                map.entry(key).or_insert_with(|| {
+                    shelf.insert(key, number);
+                    number
+                });
+                if !stays {
+                    prop_assert_eq!(shelf.remove(&key), map.remove(&key));
+                }
+                prop_assert!(shelf.entries.capacity() <= 3 * map.len() + 16);
+            }
+            prop_assert!(shelf.iter().eq(map.iter()));
+            for (key, number) in &map {
+                prop_assert_eq!(shelf.get(key), Some(number));
+            }
+            prop_assert_eq!(shelf.contains(&absent), map.contains_key(&absent));
+        }
+    }
+}
