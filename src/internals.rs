@@ -16,10 +16,10 @@ use tokio_util::codec::Decoder as _;
 
 use crate::{
     config::{Expiry, Limits, Shape},
-    replica::{Replica, Shipping, Writer},
+    replica::{Replica, Replicate, SessionWriter},
     session::{
-        Birth, BootId, Delta, Item, Locator, Now, Origin, Secret, SecretHash, SessionError,
-        SessionState, Stamp, Tag,
+        BootId, Delta, Item, Now, Origin, SecretHash, SessionError, SessionKey, SessionMeta,
+        SessionSecret, SessionState, Stamp, Tag,
     },
     wire::{DecodeLimits, FrameCodec, Message},
 };
@@ -170,7 +170,7 @@ impl FullStore {
             let value = Arc::from(&*value);
             assert!(store.write(&key, |writer| writer.set(ATTRIBUTE, value)));
             assert!(store.write(&key, |writer| writer.add(COUNTER, 1).map(drop)));
-            store.replica.end(&key, Shipping::Now, NOW);
+            store.replica.end(&key, Replicate::Now, NOW);
         }
         store.replica.sweep(later(sessions), false);
         store
@@ -201,14 +201,14 @@ impl FullStore {
 
     fn write(
         &self,
-        key: &Locator,
-        write: impl FnOnce(&mut Writer<'_>) -> Result<(), SessionError>,
+        key: &SessionKey,
+        write: impl FnOnce(&mut SessionWriter<'_>) -> Result<(), SessionError>,
     ) -> bool {
         let store = self.replica.store();
-        store.write(key, Shipping::Now, false, NOW, write).is_ok()
+        store.write(key, Replicate::Now, false, NOW, write).is_ok()
     }
 
-    fn key(&self, at: u64) -> Locator {
+    fn key(&self, at: u64) -> SessionKey {
         locator(mixed(at) % self.sessions)
     }
 }
@@ -235,7 +235,7 @@ fn write(state: &mut SessionState, name: &str, value: &[u8]) {
 fn new_session() -> SessionState {
     let stamp = Stamp::ZERO.next(NOW).expect("stamps are not used up");
     let origin = WRITER;
-    let birth = Arc::new(Birth {
+    let birth = Arc::new(SessionMeta {
         context: "".into(),
         route: None,
         expiry: Expiry::default(),
@@ -244,13 +244,13 @@ fn new_session() -> SessionState {
 }
 
 fn secret() -> SecretHash {
-    Secret::from_random([7; 16]).hash()
+    SessionSecret::from_random([7; 16]).hash()
 }
 
 /// As uniform as random ones, and found again without a list that would fill the caches.
-fn locator(at: u64) -> Locator {
+fn locator(at: u64) -> SessionKey {
     let bits = u128::from(mixed(at)) << 64 | u128::from(mixed(!at));
-    Locator::from_random(bits.to_be_bytes())
+    SessionKey::from_random(bits.to_be_bytes())
 }
 
 /// `SplitMix64`.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use properties::{cookies, filter, frames, hello, links, messages};
-use tower_cluster_sessions::internals::untrusted::{RequestCookies, Stream};
+use tower_cluster_sessions::internals::untrusted::{CookieHeaders, Stream};
 
 #[test]
 fn frames_of_the_corpus_hold() {
@@ -240,7 +240,7 @@ fn hello_seeds() -> Vec<Seed> {
 fn cookie_seeds() -> Vec<Seed> {
     let id = "A".repeat(43);
     let nine = vec![format!("__Host-id={id}"); 9];
-    let token = RequestCookies::readable_token();
+    let token = CookieHeaders::readable_token();
     vec![
         seed("one", format!("__Host-id={id}")),
         seed("route", format!("a=b; __Host-id={id}.node1; c=d")),

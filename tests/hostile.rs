@@ -407,7 +407,7 @@ async fn never_acknowledging_or_lying_about_it() {
     for lie in lies {
         let mut mallory = scene.link(0).await;
         let head = |heard| match heard {
-            Heard::Live { head } => Some(head),
+            Heard::Resume { head } => Some(head),
             _ => None,
         };
         let head = mallory.until(head).await.expect("its first word");

@@ -74,7 +74,10 @@ fn root_is_no_way_around_the_ranks() {
 #[test]
 fn lower_ranks_and_the_own_folder_are_free() {
     for (path, text) in [
-        ("node/leave.rs", "use crate::{replica::Link, wire::Message};"),
+        (
+            "node/leave.rs",
+            "use crate::{replica::Link, wire::Message};",
+        ),
         (
             "replica/link/mod.rs",
             "use super::Replica; use crate::replica::log::Log;",

@@ -38,7 +38,7 @@ impl Balancer {
     pub(crate) async fn start(nodes: Vec<SocketAddr>) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let addr = listener.local_addr()?;
-        let turns = Turns {
+        let turns = RateLimiter {
             nodes,
             next: AtomicUsize::new(0),
             // Without a pool a dead node shows when connecting, while it is safe to pass on.
@@ -64,13 +64,13 @@ impl Drop for Balancer {
 }
 
 #[derive(Debug)]
-struct Turns {
+struct RateLimiter {
     nodes: Vec<SocketAddr>,
     next: AtomicUsize,
     client: Client<HttpConnector, Body>,
 }
 
-impl Turns {
+impl RateLimiter {
     /// Every node once, beginning with the one whose turn it is.
     fn take(&self) -> impl Iterator<Item = SocketAddr> {
         let first = self.next.fetch_add(1, Ordering::Relaxed) % self.nodes.len();
@@ -79,7 +79,7 @@ impl Turns {
     }
 }
 
-async fn forward(State(turns): State<Arc<Turns>>, request: Request) -> Response {
+async fn forward(State(turns): State<Arc<RateLimiter>>, request: Request) -> Response {
     let (mut head, body) = request.into_parts();
     // Held in memory to be sent again to the next node.
     let Ok(body) = axum::body::to_bytes(body, MOST_BODY).await else {

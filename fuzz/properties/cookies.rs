@@ -1,12 +1,12 @@
 //! Whatever the `Cookie` fields of a request hold, eight cookies at most are tried, and only those
 //! that this crate may have written.
 
-use tower_cluster_sessions::internals::untrusted::RequestCookies;
+use tower_cluster_sessions::internals::untrusted::CookieHeaders;
 
 /// Fields, one a line.
 pub(crate) fn check(data: &[u8]) {
     let fields = || data.split(|byte| *byte == b'\n').take(MAX_FIELDS);
-    let cookies = RequestCookies::new(fields());
+    let cookies = CookieHeaders::new(fields());
     let expected: Vec<&str> = values(fields(), "__Host-id")
         .map(|value| value.split_once('.').map_or(value, |(before, _)| before))
         .filter(|value| is_of_this_crate(value))

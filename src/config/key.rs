@@ -22,8 +22,8 @@ impl KeyText {
     }
 
     /// Space around it is ignored, as a file that a key was written to ends in a line feed.
-    pub(super) fn parse(&self) -> Result<Key, KeyProblem> {
-        Key::from_text(self.0.trim())
+    pub(super) fn parse(&self) -> Result<ClusterSecret, KeyProblem> {
+        ClusterSecret::from_text(self.0.trim())
     }
 }
 
@@ -36,9 +36,9 @@ impl fmt::Debug for KeyText {
 /// A checked key. Its memory is wiped when it is dropped, and it stays where it is until then: what
 /// moves is a pointer.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Key(Box<Zeroizing<[u8; Self::LENGTH]>>);
+pub(crate) struct ClusterSecret(Box<Zeroizing<[u8; Self::LENGTH]>>);
 
-impl Key {
+impl ClusterSecret {
     pub(crate) const LENGTH: usize = 32;
 
     pub(super) fn from_text(text: &str) -> Result<Self, KeyProblem> {
@@ -80,7 +80,7 @@ impl Key {
     }
 }
 
-impl fmt::Debug for Key {
+impl fmt::Debug for ClusterSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Key(_)")
     }
@@ -109,10 +109,10 @@ fn from_hex(text: &str) -> Option<Zeroizing<Vec<u8>>> {
     let (pairs, []) = text.as_bytes().as_chunks::<2>() else {
         return None;
     };
-    if pairs.len() != Key::LENGTH {
+    if pairs.len() != ClusterSecret::LENGTH {
         return None;
     }
-    let mut bytes = Zeroizing::new(Vec::with_capacity(Key::LENGTH));
+    let mut bytes = Zeroizing::new(Vec::with_capacity(ClusterSecret::LENGTH));
     for [high, low] in pairs {
         bytes.push(digit(*high)? << 4 | digit(*low)?);
     }
@@ -134,7 +134,7 @@ fn from_base64(text: &str) -> Option<Zeroizing<Vec<u8>>> {
 }
 
 /// What random bytes are not, but for less than one key in a million million.
-fn is_guessable(bytes: &[u8; Key::LENGTH]) -> bool {
+fn is_guessable(bytes: &[u8; ClusterSecret::LENGTH]) -> bool {
     let mut distinct = Zeroizing::new(bytes.to_vec());
     distinct.sort_unstable();
     distinct.dedup();
@@ -142,7 +142,7 @@ fn is_guessable(bytes: &[u8; Key::LENGTH]) -> bool {
     let is_series = bytes
         .windows(2)
         .all(|pair| pair[1].wrapping_sub(pair[0]) == step);
-    let half = Key::LENGTH / 2;
+    let half = ClusterSecret::LENGTH / 2;
     let is_repetition = bytes[..half] == bytes[half..];
     let is_text = bytes
         .iter()
@@ -169,7 +169,7 @@ mod tests {
     const HEX: &str = "0e9d3fbd27f2b1f9a0f1c4677d9a1e5b88c6c1a25ddf7a4c903bfe6f2240d7e3";
     const BASE64: &str = "Dp0/vSfysfmg8cRnfZoeW4jGwaJd33pMkDv+byJA1+M=";
 
-    fn parse(text: &str) -> Result<Key, KeyProblem> {
+    fn parse(text: &str) -> Result<ClusterSecret, KeyProblem> {
         KeyText::new(text).parse()
     }
 
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn derived_keys_differ_by_key_purpose_and_cluster_and_never_change() {
-        let (key, other) = (parse(HEX).expect("hex"), Key::from_bytes([7; 32]));
+        let (key, other) = (parse(HEX).expect("hex"), ClusterSecret::from_bytes([7; 32]));
         let derived = key.derive("links", "shop");
         assert_eq!(derived, key.derive("links", "shop"));
         assert_ne!(derived, key.derive("links", "blog"));

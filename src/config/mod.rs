@@ -23,7 +23,7 @@ pub use self::{
 };
 pub(crate) use self::{
     address::{ListenAddr, PeerAddr},
-    key::Key,
+    key::ClusterSecret,
     limits::{Limits, Shape},
     security::{Certificates, Security, TlsFiles},
     settings::{Settings, is_name},

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::{
     error::ConfigError,
-    key::{Key, KeyProblem, KeyText},
+    key::{ClusterSecret, KeyProblem, KeyText},
 };
 
 /// One place that holds a secret, or several, one behind the other with white space between them.
@@ -23,7 +23,7 @@ pub(super) enum SecretSource {
 
 impl SecretSource {
     /// All secrets of all sources, in their order, each once.
-    pub(super) fn read_all(sources: &[Self]) -> Result<Vec<Key>, ConfigError> {
+    pub(super) fn read_all(sources: &[Self]) -> Result<Vec<ClusterSecret>, ConfigError> {
         let mut keys = Vec::new();
         for source in sources {
             let found = source.read().map_err(|problem| ConfigError::Secret {
@@ -39,10 +39,12 @@ impl SecretSource {
         Ok(keys)
     }
 
-    fn read(&self) -> Result<Vec<Key>, SecretProblem> {
+    fn read(&self) -> Result<Vec<ClusterSecret>, SecretProblem> {
         let text = self.text()?;
-        let keys: Result<Vec<Key>, KeyProblem> =
-            text.split_whitespace().map(Key::from_text).collect();
+        let keys: Result<Vec<ClusterSecret>, KeyProblem> = text
+            .split_whitespace()
+            .map(ClusterSecret::from_text)
+            .collect();
         match keys {
             Ok(keys) if keys.is_empty() => Err(SecretProblem::Empty),
             Ok(keys) => Ok(keys),
@@ -86,7 +88,9 @@ impl fmt::Display for SecretSource {
                 variable.into()
             }
         };
-        if place.len() >= Key::LENGTH && Key::from_text(&place) != Err(KeyProblem::Form) {
+        if place.len() >= ClusterSecret::LENGTH
+            && ClusterSecret::from_text(&place) != Err(KeyProblem::Form)
+        {
             return f.write_str("_");
         }
         f.write_str(&place)
@@ -213,12 +217,12 @@ mod tests {
         SecretSource::Value(KeyText::new(text))
     }
 
-    fn read(source: SecretSource) -> Result<Vec<Key>, ConfigError> {
+    fn read(source: SecretSource) -> Result<Vec<ClusterSecret>, ConfigError> {
         SecretSource::read_all(&[source])
     }
 
-    fn key(text: &str) -> Key {
-        Key::from_text(text).expect("valid")
+    fn key(text: &str) -> ClusterSecret {
+        ClusterSecret::from_text(text).expect("valid")
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::{
     address::{ListenAddr, PeerAddr},
     cluster::ClusterConfig,
     error::ConfigError,
-    key::Key,
+    key::ClusterSecret,
     secret::SecretSource,
 };
 
@@ -21,7 +21,7 @@ pub(crate) enum Security {
         anywhere: bool,
     },
     /// Who knows one of these belongs to the cluster. The first is presented.
-    Secrets(Vec<Key>),
+    Secrets(Vec<ClusterSecret>),
     /// Who has a certificate of this authority, under the right name, belongs to the cluster.
     Certificates(Certificates),
 }

@@ -6,7 +6,7 @@ use super::{
     address::{ListenAddr, PeerAddr},
     cluster::ClusterConfig,
     error::ConfigError,
-    key::Key,
+    key::ClusterSecret,
     limits::{Limits, Shape},
     security::Security,
 };
@@ -26,7 +26,7 @@ pub(crate) struct Settings {
     pub(crate) security: Security,
     pub(crate) ack_timeout: Duration,
     /// The first signs, all are accepted.
-    pub(crate) consistency_keys: Vec<Key>,
+    pub(crate) consistency_keys: Vec<ClusterSecret>,
     pub(crate) catch_up_timeout: Duration,
     pub(crate) transfer_timeout: Duration,
     pub(crate) leave_timeout: Duration,
@@ -181,7 +181,7 @@ fn refuse_addresses(
 }
 
 /// Each secret's key for what [`Consistency::ReadYourWrites`](super::Consistency) signs.
-fn derived_keys(security: &Security, cluster: &str) -> Vec<Key> {
+fn derived_keys(security: &Security, cluster: &str) -> Vec<ClusterSecret> {
     match security {
         Security::Secrets(secrets) => secrets
             .iter()

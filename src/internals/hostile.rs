@@ -10,10 +10,11 @@ use super::{NOW, encode};
 use crate::{
     config::{Expiry, Limits, Shape},
     session::{
-        Birth, BootId, Content, CreatedMs, Delta, Item, Locator, Origin, Secret, SecretState,
-        Secrets, SessionParts, SessionState, Slot, Stamp, Tag, Tombstone, Vector,
+        BootId, Content, CreatedMs, Delta, Item, Origin, Register, SecretSet, SecretState,
+        SessionKey, SessionMeta, SessionParts, SessionSecret, SessionState, Stamp, Tag, Tombstone,
+        Vector,
     },
-    wire::{Confirm, DecodeLimits, Greeting, Hello, Message, PROTOCOL, message::Past},
+    wire::{Confirm, DecodeLimits, Greeting, Hello, Message, PROTOCOL, message::Lineage},
 };
 
 /// What is said, without its frame.
@@ -45,14 +46,14 @@ pub struct Claim {
 
 /// One session's part of a message.
 #[derive(Clone, Debug)]
-pub struct Part(Locator, Item);
+pub struct Part(SessionKey, Item);
 
 /// What a node said, as far as a test wants to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Heard {
     /// Its log ends here.
-    Live {
+    Resume {
         /// The position.
         head: u64,
     },
@@ -123,7 +124,10 @@ impl Claim {
     #[must_use]
     pub fn full(&self) -> Part {
         let state = SessionState::from_parts(self.parts());
-        Part(Locator::from_random(self.key), Item::Full(Box::new(state)))
+        Part(
+            SessionKey::from_random(self.key),
+            Item::Full(Box::new(state)),
+        )
     }
 
     /// What the first writer wrote after `since`.
@@ -141,10 +145,13 @@ impl Claim {
             birth: None,
             access: None,
             slots: parts.slots,
-            secrets: Secrets::default(),
+            secrets: SecretSet::default(),
             expiry: None,
         };
-        Part(Locator::from_random(self.key), Item::Delta(Box::new(delta)))
+        Part(
+            SessionKey::from_random(self.key),
+            Item::Delta(Box::new(delta)),
+        )
     }
 
     fn parts(&self) -> SessionParts {
@@ -157,7 +164,7 @@ impl Claim {
             let name = format!("{:02x}-{at:06}", self.boot[0]);
             (
                 name.as_str().into(),
-                Slot {
+                Register {
                     tag: tag(0),
                     content,
                 },
@@ -167,7 +174,7 @@ impl Claim {
             let mut bytes = [self.boot[0]; 16];
             bytes[..4].copy_from_slice(&at.to_le_bytes());
             SecretState {
-                hash: Secret::from_random(bytes).hash(),
+                hash: SessionSecret::from_random(bytes).hash(),
                 tag: tag(0),
                 dead_at_ms: None,
             }
@@ -176,7 +183,7 @@ impl Claim {
         secrets.sort_by_key(|secret| secret.hash);
         let origins = (0..self.writers).map(|at| (self.origin(at), self.at()));
         SessionParts {
-            birth: Arc::new(Birth {
+            birth: Arc::new(SessionMeta {
                 context: self.context.as_str().into(),
                 route: None,
                 expiry: Expiry::from_millis(self.idle_ms, None),
@@ -186,7 +193,7 @@ impl Claim {
             access: self.at(),
             accessed_ms: NOW.mono_ms,
             slots: (0..self.names).map(slot).collect(),
-            secrets: Secrets::from_sorted(secrets).expect("sorted"),
+            secrets: SecretSet::from_sorted(secrets).expect("sorted"),
             expiry: None,
         }
     }
@@ -211,13 +218,13 @@ impl Part {
             destroyed_ms: NOW.mono_ms,
             keep_ms,
         };
-        Self(Locator::from_random(key), Item::Destroyed(tombstone))
+        Self(SessionKey::from_random(key), Item::Destroyed(tombstone))
     }
 
     /// That it is not there.
     #[must_use]
     pub const fn absent(key: [u8; 16]) -> Self {
-        Self(Locator::from_random(key), Item::Absent)
+        Self(SessionKey::from_random(key), Item::Absent)
     }
 }
 
@@ -249,12 +256,12 @@ impl Words {
     /// The first word of the link.
     #[must_use]
     pub fn live(applied: u64, head: u64, lineage_ms: u64) -> Self {
-        let past = Past {
+        let past = Lineage {
             holds: lineage_ms > 0,
             away: false,
             lineage_ms,
         };
-        Self::of(&Message::Live {
+        Self::of(&Message::Resume {
             applied,
             head,
             past,
@@ -380,7 +387,7 @@ impl Heard {
         let message = Message::decode(message, NOW.mono_ms, &limits()).ok()?;
         let keys = message.keys().map(|key| *key.bytes()).collect();
         Some(match message {
-            Message::Live { head, .. } => Self::Live { head },
+            Message::Resume { head, .. } => Self::Resume { head },
             Message::Batch { to, .. } => Self::Batch { to, keys },
             Message::Skip { to } => Self::Skip { to },
             Message::Want { keys } => Self::Want {
@@ -430,13 +437,15 @@ fn hello(cluster: &str, node: &str, boot: [u8; 8]) -> Hello {
     }
 }
 
-fn items(parts: Vec<Part>) -> Vec<(Locator, Item)> {
+fn items(parts: Vec<Part>) -> Vec<(SessionKey, Item)> {
     let item = |Part(key, item)| (key, item);
     parts.into_iter().map(item).collect()
 }
 
-fn locators(keys: &[[u8; 16]]) -> Vec<Locator> {
-    keys.iter().map(|key| Locator::from_random(*key)).collect()
+fn locators(keys: &[[u8; 16]]) -> Vec<SessionKey> {
+    keys.iter()
+        .map(|key| SessionKey::from_random(*key))
+        .collect()
 }
 
 /// Those of a node as it is by default.

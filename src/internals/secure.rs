@@ -6,11 +6,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
     config::ClusterConfig,
-    node::{Guard, Outside},
+    node::{Env, LinkSecurity},
 };
 
 /// The door of a node.
-pub struct Door(Guard);
+pub struct Door(LinkSecurity);
 
 impl Door {
     /// That of a node configured so.
@@ -20,7 +20,7 @@ impl Door {
     /// What the crate itself would say at start.
     pub fn new(config: &ClusterConfig) -> io::Result<Self> {
         let settings = config.settings().map_err(io::Error::other)?;
-        let guard = Guard::new(&settings, Outside::default().unix_time());
+        let guard = LinkSecurity::new(&settings, Env::default().unix_time());
         guard.map(Self).map_err(io::Error::other)
     }
 

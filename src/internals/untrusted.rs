@@ -6,11 +6,11 @@ use bytes::BytesMut;
 use tokio_util::codec::Decoder as _;
 
 use super::{ATTRIBUTE, COUNTER, NOW, encode, json, new_session, secret};
-pub use crate::middleware::internals::{PathFilter, RequestCookies};
+pub use crate::middleware::internals::{CookieHeaders, PathFilter};
 use crate::{
     config::{Limits, Shape},
-    replica::{Link, LinkOptions, Replica, Shipping},
-    session::{BootId, Item, Locator, Now},
+    replica::{Link, LinkOptions, Replica, Replicate},
+    session::{BootId, Item, Now, SessionKey},
     wire::{Confirm, DecodeLimits, FrameCodec, Greeting, Hello, Message, PROTOCOL},
 };
 
@@ -166,7 +166,7 @@ impl Received {
     /// Bytes of memory that it takes, about, without those of the message itself.
     #[must_use]
     pub fn memory(&self) -> usize {
-        let of = |items: &[(Locator, Item)]| items.iter().map(|(_, item)| item.memory()).sum();
+        let of = |items: &[(SessionKey, Item)]| items.iter().map(|(_, item)| item.memory()).sum();
         match &self.0 {
             Message::Batch { items, .. }
             | Message::Answer { items }
@@ -175,7 +175,7 @@ impl Received {
             Message::Want { keys } => size_of_val(keys.as_slice()),
             Message::Digests { shards } => size_of_val(shards.as_slice()),
             Message::Listing { entries, .. } => size_of_val(entries.as_slice()),
-            Message::Live { .. }
+            Message::Resume { .. }
             | Message::Skip { .. }
             | Message::Ack { .. }
             | Message::Heartbeat { .. }
@@ -277,21 +277,21 @@ impl Default for Conversation {
     }
 }
 
-fn create(replica: &Replica, key: Locator) {
+fn create(replica: &Replica, key: SessionKey) {
     let store = replica.store();
     let birth = Arc::clone(new_session().birth());
     let created = store.create(birth, key, secret(), NOW);
     created.expect("there is room for a session");
-    let written = store.write(&key, Shipping::Now, false, NOW, |writer| {
+    let written = store.write(&key, Replicate::Now, false, NOW, |writer| {
         writer.set(ATTRIBUTE, json(20))?;
         writer.add(COUNTER, 1).map(drop)
     });
     written.expect("it was just created, and is small");
-    replica.end(&key, Shipping::Now, NOW);
+    replica.end(&key, Replicate::Now, NOW);
 }
 
-const LIVE: Locator = Locator::from_random([1; 16]);
-const DESTROYED: Locator = Locator::from_random([2; 16]);
+const LIVE: SessionKey = SessionKey::from_random([1; 16]);
+const DESTROYED: SessionKey = SessionKey::from_random([2; 16]);
 /// Those of a node with few sessions.
 const LIMITS: DecodeLimits = DecodeLimits {
     max_session_bytes: 1024,

@@ -7,8 +7,8 @@ use smallvec::SmallVec;
 
 use super::session::Session;
 use crate::{
-    replica::Writer,
-    session::{Locator, MAX_NAME_LENGTH, SessionError, SessionState, Tag, WrongKind},
+    replica::SessionWriter,
+    session::{MAX_NAME_LENGTH, SessionError, SessionKey, SessionState, Tag, WrongKind},
 };
 
 /// # Attributes
@@ -75,7 +75,7 @@ impl Session {
             let held = self.visit.writable()?;
             let seen = match &held {
                 Some(key) => self.visit.node().read(key, |state| look(state, name))?,
-                None => Ok(Seen::default()),
+                None => Ok(ReadAttribute::default()),
             };
             let seen = seen.map_err(|kind| wrong_kind(name, kind))?;
             let value = update(decode(name, &seen)?);
@@ -182,11 +182,11 @@ impl Session {
         }
     }
 
-    fn look(&self, name: &str) -> Result<Seen, SessionError> {
+    fn look(&self, name: &str) -> Result<ReadAttribute, SessionError> {
         check_name(name)?;
         let seen = self.visit.read(|state| look(state, name))?;
         match seen {
-            None => Ok(Seen::default()),
+            None => Ok(ReadAttribute::default()),
             Some(seen) => seen.map_err(|kind| wrong_kind(name, kind)),
         }
     }
@@ -195,12 +195,12 @@ impl Session {
     /// it changed since it was `seen`; whether it did.
     fn replace(
         &self,
-        held: Option<Locator>,
+        held: Option<SessionKey>,
         name: &str,
-        seen: &Seen,
+        seen: &ReadAttribute,
         bytes: &Arc<[u8]>,
     ) -> Result<bool, SessionError> {
-        let write = |writer: &mut Writer<'_>| {
+        let write = |writer: &mut SessionWriter<'_>| {
             if writer.tag(name) != seen.tag {
                 return Ok(false);
             }
@@ -219,19 +219,19 @@ impl Session {
 
 /// An attribute at one moment.
 #[derive(Default)]
-struct Seen {
+struct ReadAttribute {
     tag: Option<Tag>,
     bytes: Option<Arc<[u8]>>,
 }
 
-fn look(state: &SessionState, name: &str) -> Result<Seen, WrongKind> {
-    Ok(Seen {
+fn look(state: &SessionState, name: &str) -> Result<ReadAttribute, WrongKind> {
+    Ok(ReadAttribute {
         tag: state.slot(name).map(|slot| slot.tag),
         bytes: state.json(name)?.cloned(),
     })
 }
 
-fn remove_all(writer: &mut Writer<'_>, prefix: &str) -> Result<usize, SessionError> {
+fn remove_all(writer: &mut SessionWriter<'_>, prefix: &str) -> Result<usize, SessionError> {
     let names: Vec<Arc<str>> = writer
         .state()
         .names()
@@ -244,7 +244,10 @@ fn remove_all(writer: &mut Writer<'_>, prefix: &str) -> Result<usize, SessionErr
     Ok(names.len())
 }
 
-fn decode<T: DeserializeOwned>(name: &str, seen: &Seen) -> Result<Option<T>, SessionError> {
+fn decode<T: DeserializeOwned>(
+    name: &str,
+    seen: &ReadAttribute,
+) -> Result<Option<T>, SessionError> {
     let Some(bytes) = &seen.bytes else {
         return Ok(None);
     };

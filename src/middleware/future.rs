@@ -13,7 +13,7 @@ use http::{
 };
 use pin_project_lite::pin_project;
 
-use super::request::Visit;
+use super::request::RequestSession;
 use crate::node::AckWait;
 
 pin_project! {
@@ -38,7 +38,7 @@ pin_project! {
 }
 
 impl<F: Future> ResponseFuture<F> {
-    pub(super) fn new(inner: F, visit: Option<Arc<Visit>>) -> Self {
+    pub(super) fn new(inner: F, visit: Option<Arc<RequestSession>>) -> Self {
         Self {
             inner: Some(inner),
             answer: None,
@@ -97,7 +97,7 @@ impl<F: Future> fmt::Debug for ResponseFuture<F> {
 }
 
 /// A request under way. Whatever ends it, its writes are shipped.
-struct ShipOnDrop(Arc<Visit>);
+struct ShipOnDrop(Arc<RequestSession>);
 
 impl ShipOnDrop {
     fn end(&mut self) -> Option<AckWait> {
@@ -117,7 +117,7 @@ impl Drop for ShipOnDrop {
 }
 
 /// Ships at once when the handler panics, because whoever catches that may keep the future.
-struct ShipOnPanic<'a>(&'a Visit);
+struct ShipOnPanic<'a>(&'a RequestSession);
 
 impl Drop for ShipOnPanic<'_> {
     fn drop(&mut self) {

@@ -3,22 +3,22 @@
 use http::{HeaderMap, HeaderValue, header::COOKIE};
 
 use super::{
-    cookie::{CookieRules, SessionCookie, request_cookies::Presented},
+    cookie::{CookieRules, SessionCookie, request_cookies::RequestCookies},
     filter::{Filter, FilterError},
 };
 use crate::{
-    config::Key,
-    session::{BootId, Locator, Origin, Stamp, Tag, Token, TokenKey},
+    config::ClusterSecret,
+    session::{BootId, Origin, SessionKey, Stamp, Tag, Token, TokenKey},
 };
 
 /// The `Cookie` fields of a request to a layer with the default cookie.
 #[derive(Debug)]
-pub struct RequestCookies {
-    presented: Presented,
+pub struct CookieHeaders {
+    presented: RequestCookies,
     cookie: SessionCookie,
 }
 
-impl RequestCookies {
+impl CookieHeaders {
     /// The fields that an HTTP server would pass on; others are left out.
     ///
     /// # Panics
@@ -34,7 +34,7 @@ impl RequestCookies {
         }
         let cookie = CookieRules::default().check(None).expect("defaults");
         Self {
-            presented: Presented::find(&cookie, &headers),
+            presented: RequestCookies::find(&cookie, &headers),
             cookie,
         }
     }
@@ -99,7 +99,7 @@ impl PathFilter {
 }
 
 fn token_key() -> TokenKey {
-    TokenKey::new(&[Key::from_bytes([0; 32])]).expect("a key")
+    TokenKey::new(&[ClusterSecret::from_bytes([0; 32])]).expect("a key")
 }
 
-const SESSION: Locator = Locator::from_random([0; 16]);
+const SESSION: SessionKey = SessionKey::from_random([0; 16]);

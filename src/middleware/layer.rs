@@ -9,14 +9,14 @@ use super::cookie::seal::{CookieKeys, Sealer};
 use super::{
     cookie::{CookieRules, Persistence, SameSite},
     filter::{Filter, FilterError},
-    layer_config::App,
+    layer_config::LayerConfig,
     layer_error::LayerError,
     service::ClusterSessionService,
 };
 use crate::{
     config::{Ack, ClusterConfig, Consistency, Expiry, StartError},
     node::{Claim, Cluster, CookieUse},
-    session::{Birth, TokenKey},
+    session::{SessionMeta, TokenKey},
 };
 
 /// Gives the requests of the services it wraps a [`SessionSlot`](crate::SessionSlot).
@@ -339,7 +339,7 @@ impl ClusterSessionLayer {
         Arc::make_mut(&mut self.options)
     }
 
-    fn app(&self) -> Result<App, LayerError> {
+    fn app(&self) -> Result<LayerConfig, LayerError> {
         let options = &self.options;
         let cookie = options.cookie.check(options.context.as_deref())?;
         let context = options.context.clone().unwrap_or_else(|| "".into());
@@ -350,10 +350,10 @@ impl ClusterSessionLayer {
             self.claim(cookie.seen_name(), CookieUse::Token, &context)?;
             node.expect_catching_up();
         }
-        Ok(App {
+        Ok(LayerConfig {
             cluster: self.cluster.clone(),
             cookie,
-            birth: Arc::new(Birth {
+            birth: Arc::new(SessionMeta {
                 context,
                 route: node.settings().route.clone(),
                 expiry: options.expiry,

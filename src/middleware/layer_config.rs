@@ -6,23 +6,23 @@ use super::{cookie::SessionCookie, filter::Filter};
 use crate::{
     config::Ack,
     node::{Cluster, Node},
-    session::{Birth, TokenKey},
+    session::{SessionMeta, TokenKey},
 };
 
 #[derive(Debug)]
-pub(super) struct App {
+pub(super) struct LayerConfig {
     /// Held so that the cluster lives as long as anything that serves its sessions.
     pub(super) cluster: Cluster,
     pub(super) cookie: SessionCookie,
     /// What sessions created here start with.
-    pub(super) birth: Arc<Birth>,
+    pub(super) birth: Arc<SessionMeta>,
     pub(super) ack: Ack,
     /// With it, clients are sure to read their writes.
     pub(super) tokens: Option<TokenKey>,
     pub(super) filter: Filter,
 }
 
-impl App {
+impl LayerConfig {
     pub(super) fn node(&self) -> &Arc<Node> {
         self.cluster.node()
     }

@@ -8,7 +8,7 @@ use std::{
 use http::{Request, Response};
 use tower_service::Service;
 
-use super::{future::ResponseFuture, layer_config::App, slot::SessionSlot};
+use super::{future::ResponseFuture, layer_config::LayerConfig, slot::SessionSlot};
 
 /// A service whose requests carry a [`SessionSlot`]: what
 /// [`ClusterSessionLayer`](crate::ClusterSessionLayer) makes of the service it wraps.
@@ -17,11 +17,11 @@ use super::{future::ResponseFuture, layer_config::App, slot::SessionSlot};
 #[derive(Clone, Debug)]
 pub struct ClusterSessionService<S> {
     inner: S,
-    app: Arc<App>,
+    app: Arc<LayerConfig>,
 }
 
 impl<S> ClusterSessionService<S> {
-    pub(super) const fn new(inner: S, app: Arc<App>) -> Self {
+    pub(super) const fn new(inner: S, app: Arc<LayerConfig>) -> Self {
         Self { inner, app }
     }
 }

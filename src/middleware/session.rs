@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::request::Visit;
+use super::request::RequestSession;
 use crate::{config::Expiry, session::SessionError};
 
 /// The session of the client that sent a request.
@@ -38,11 +38,11 @@ use crate::{config::Expiry, session::SessionError};
 /// ```
 #[derive(Clone)]
 pub struct Session {
-    pub(super) visit: Arc<Visit>,
+    pub(super) visit: Arc<RequestSession>,
 }
 
 impl Session {
-    pub(super) const fn new(visit: Arc<Visit>) -> Self {
+    pub(super) const fn new(visit: Arc<RequestSession>) -> Self {
         Self { visit }
     }
 

@@ -5,9 +5,10 @@ use std::{fmt, sync::Arc};
 use http::{Extensions, Request};
 
 use super::{
-    cookie::request_cookies::Presented, layer_config::App, request::Visit, session::Session,
+    cookie::request_cookies::RequestCookies, layer_config::LayerConfig, request::RequestSession,
+    session::Session,
 };
-use crate::replica::Shipping;
+use crate::replica::Replicate;
 
 /// The session a request may have, found in the request's extensions. Nothing is looked up before
 /// [`load`](Self::load).
@@ -28,7 +29,7 @@ use crate::replica::Shipping;
 /// ```
 #[derive(Clone)]
 pub struct SessionSlot {
-    visit: Arc<Visit>,
+    visit: Arc<RequestSession>,
     /// The slot of the next layer outside, which is of another context.
     outer: Option<Arc<Self>>,
 }
@@ -63,7 +64,10 @@ impl SessionSlot {
     }
 
     /// Puts a slot for `app` into the request. `None` when an outer layer has done so already.
-    pub(super) fn open<B>(app: &Arc<App>, request: &mut Request<B>) -> Option<Arc<Visit>> {
+    pub(super) fn open<B>(
+        app: &Arc<LayerConfig>,
+        request: &mut Request<B>,
+    ) -> Option<Arc<RequestSession>> {
         let outer = request.extensions_mut().remove::<Self>();
         if let Some(outer) = outer.as_ref()
             && outer
@@ -73,13 +77,13 @@ impl SessionSlot {
             request.extensions_mut().insert(outer.clone());
             return None;
         }
-        let presented = Presented::find(&app.cookie, request.headers());
+        let presented = RequestCookies::find(&app.cookie, request.headers());
         let shipping = if !app.filter.is_empty() && app.filter.matches(requested_path(request)) {
-            Shipping::Later
+            Replicate::Deferred
         } else {
-            Shipping::Now
+            Replicate::Now
         };
-        let visit = Arc::new(Visit::new(Arc::clone(app), presented, shipping));
+        let visit = Arc::new(RequestSession::new(Arc::clone(app), presented, shipping));
         request.extensions_mut().insert(Self {
             visit: Arc::clone(&visit),
             outer: outer.map(Arc::new),

@@ -20,7 +20,7 @@ use crate::{config::Ack, replica::LinkAcks, wire::message::Position};
 
 /// What each link has acknowledged, and who waits for that.
 #[derive(Debug, Default)]
-pub(super) struct AckBoard {
+pub(super) struct AckTracker {
     /// Guards links and waiters together, so that no acknowledgement falls between a waiter's look
     /// and its registration. Never held while waking.
     inner: Mutex<Inner>,
@@ -28,7 +28,7 @@ pub(super) struct AckBoard {
     links: AtomicUsize,
 }
 
-impl AckBoard {
+impl AckTracker {
     /// Takes note of what a link's acknowledgements mean now. Call it under the link's lock, so that
     /// an older view never overwrites a newer one, and wake what it returns after unlocking.
     pub(super) fn set(&self, link: LinkId, acks: LinkAcks) -> Released {
@@ -58,9 +58,9 @@ impl AckBoard {
     pub(super) fn wait(self: &Arc<Self>, position: Position, ack: Ack) -> AckWait {
         let is_lonely = || self.links.load(Ordering::Acquire) == 0;
         if position == 0 || ack == Ack::None || is_lonely() {
-            return AckWait(State::Done(0));
+            return AckWait(WaitState::Done(0));
         }
-        AckWait(State::New {
+        AckWait(WaitState::New {
             board: Arc::clone(self),
             position,
             ack,
@@ -93,25 +93,25 @@ impl Released {
 /// Resolves when enough peers have acknowledged a position, or none is left to wait for. The output
 /// is the number of peers that hold it. `Unpin`; dropping it stops waiting.
 #[derive(Debug)]
-pub(crate) struct AckWait(State);
+pub(crate) struct AckWait(WaitState);
 
 #[derive(Debug)]
-enum State {
+enum WaitState {
     Done(usize),
     New {
-        board: Arc<AckBoard>,
+        board: Arc<AckTracker>,
         position: Position,
         ack: Ack,
     },
     Waiting {
-        board: Arc<AckBoard>,
-        place: Place,
+        board: Arc<AckTracker>,
+        place: Ticket,
     },
 }
 
 /// Where a waiter stands: the queue of its kind, the position in it, and its slot on the board.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct Ticket {
     ack: Ack,
     position: Position,
     slot: usize,
@@ -163,7 +163,7 @@ impl Inner {
         }
     }
 
-    fn enqueue(&mut self, position: Position, ack: Ack, waker: Waker) -> Place {
+    fn enqueue(&mut self, position: Position, ack: Ack, waker: Waker) -> Ticket {
         let slot = self.waiters.insert(Waiter::Queued(waker));
         let queue = self.queue(ack);
         let at = match queue.back() {
@@ -171,14 +171,14 @@ impl Inner {
             _ => queue.len(),
         };
         queue.insert(at, (position, slot));
-        Place {
+        Ticket {
             ack,
             position,
             slot,
         }
     }
 
-    fn forget(&mut self, place: Place) {
+    fn forget(&mut self, place: Ticket) {
         if let Waiter::Over(_) = self.waiters.remove(place.slot) {
             return;
         }
@@ -230,8 +230,8 @@ impl Future for AckWait {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<usize> {
         let (board, place) = match &self.0 {
-            State::Done(holders) => return Poll::Ready(*holders),
-            State::New {
+            WaitState::Done(holders) => return Poll::Ready(*holders),
+            WaitState::New {
                 board,
                 position,
                 ack,
@@ -240,14 +240,14 @@ impl Future for AckWait {
                 if inner.is_over(*position, *ack) {
                     let holders = inner.holders(*position);
                     drop(inner);
-                    self.0 = State::Done(holders);
+                    self.0 = WaitState::Done(holders);
                     return Poll::Ready(holders);
                 }
                 let place = inner.enqueue(*position, *ack, cx.waker().clone());
                 drop(inner);
                 (Arc::clone(board), place)
             }
-            State::Waiting { board, place } => {
+            WaitState::Waiting { board, place } => {
                 let mut inner = board.lock();
                 let slot = place.slot;
                 match &mut inner.waiters[slot] {
@@ -259,20 +259,20 @@ impl Future for AckWait {
                         let holders = *holders;
                         inner.waiters.remove(slot);
                         drop(inner);
-                        self.0 = State::Done(holders);
+                        self.0 = WaitState::Done(holders);
                         return Poll::Ready(holders);
                     }
                 }
             }
         };
-        self.0 = State::Waiting { board, place };
+        self.0 = WaitState::Waiting { board, place };
         Poll::Pending
     }
 }
 
 impl Drop for AckWait {
     fn drop(&mut self) {
-        if let State::Waiting { board, place } = &self.0 {
+        if let WaitState::Waiting { board, place } = &self.0 {
             board.lock().forget(*place);
         }
     }
@@ -297,8 +297,8 @@ mod tests {
         }
     }
 
-    fn board(links: &[(u64, LinkAcks)]) -> Arc<AckBoard> {
-        let board = Arc::new(AckBoard::default());
+    fn board(links: &[(u64, LinkAcks)]) -> Arc<AckTracker> {
+        let board = Arc::new(AckTracker::default());
         for (link, acks) in links {
             board.set(LinkId(*link), *acks).wake();
         }

@@ -13,12 +13,12 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{info, warn};
 
 use super::{
-    Events, Guard, Member, Node, Outside, Readiness, Stats, clock,
+    Env, Events, LinkSecurity, Member, Node, Readiness, Stats, clock,
     net::{accept, dial, tls},
 };
 use crate::{
     config::{Ack, ClusterConfig, ConfigError, PeerAddr, Security, StartError},
-    session::{BootId, Locator, SessionError, SessionState},
+    session::{BootId, SessionError, SessionKey, SessionState},
 };
 
 /// This node in its cluster: a handle, cheap to clone.
@@ -72,7 +72,7 @@ impl Cluster {
         reason = "callers give the configuration away, as in `start`"
     )]
     pub(crate) fn start_now(config: ClusterConfig) -> Result<Self, StartError> {
-        Self::start_in(&config, Outside::default())
+        Self::start_in(&config, Env::default())
     }
 
     /// As [`start`](Self::start), in another network.
@@ -81,14 +81,14 @@ impl Cluster {
         config: &ClusterConfig,
         transport: Arc<dyn super::net::transport::Transport>,
     ) -> Result<Self, StartError> {
-        Self::start_in(config, Outside::of(transport))
+        Self::start_in(config, Env::of(transport))
     }
 
     /// As [`start`](Self::start), in a world of one's own.
-    pub(crate) fn start_in(config: &ClusterConfig, outside: Outside) -> Result<Self, StartError> {
+    pub(crate) fn start_in(config: &ClusterConfig, outside: Env) -> Result<Self, StartError> {
         let mut settings = config.settings()?;
         Handle::try_current().map_err(|_| StartError::NoRuntime)?;
-        let guard = Guard::new(&settings, outside.unix_time())?;
+        let guard = LinkSecurity::new(&settings, outside.unix_time())?;
         settings.security.forget_secrets();
         info!(node = %settings.node, cluster = %settings.cluster, "Cluster is about to start");
         if let Security::Plaintext { anywhere: true } = settings.security {
@@ -234,7 +234,7 @@ impl Cluster {
     /// Dropping the future stops waiting; the session may be destroyed or not.
     pub async fn destroy(&self, id: &str) -> bool {
         let node = &self.0.node;
-        let Some(key) = Locator::from_public_id(id) else {
+        let Some(key) = SessionKey::from_public_id(id) else {
             return false;
         };
         if node.replica.store().read(&key, |_| ()).is_err() {
@@ -338,7 +338,7 @@ impl Drop for Running {
 }
 
 /// The position to wait for, `None` when the session was not there.
-fn destroy(node: &Node, key: &Locator) -> Option<u64> {
+fn destroy(node: &Node, key: &SessionKey) -> Option<u64> {
     node.destroy(key).ok()?;
     Some(node.commit(key))
 }

@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(super) struct CookieNames {
     /// Guards the names, each with its use and context. A layer is built once per route, so a list will
     /// do.
-    taken: Mutex<Vec<Taken>>,
+    taken: Mutex<Vec<ClaimedNames>>,
 }
 
 #[derive(Debug)]
-struct Taken {
+struct ClaimedNames {
     name: Box<str>,
     used: CookieUse,
     by: Arc<str>,
@@ -56,7 +56,7 @@ impl CookieNames {
         if contexts.len() >= MAX_CONTEXTS && !contexts.contains(&context) {
             return Claim::TooManyContexts;
         }
-        taken.push(Taken {
+        taken.push(ClaimedNames {
             name: name.into(),
             used,
             by: Arc::clone(context),

@@ -13,7 +13,7 @@ use super::{
 
 /// The world around a node.
 #[derive(Clone, Debug)]
-pub(crate) struct Outside {
+pub(crate) struct Env {
     /// Where streams and addresses come from.
     pub(crate) transport: Arc<dyn Transport>,
     /// Only stamps are made of it; ages are tokio's time.
@@ -22,7 +22,7 @@ pub(crate) struct Outside {
     pub(crate) random: Arc<dyn Random>,
 }
 
-impl Outside {
+impl Env {
     /// The operating system's time and randomness around a network.
     pub(crate) fn of(transport: Arc<dyn Transport>) -> Self {
         Self {
@@ -46,7 +46,7 @@ impl Outside {
 }
 
 /// The operating system's network, time and randomness.
-impl Default for Outside {
+impl Default for Env {
     fn default() -> Self {
         Self::of(Arc::new(TcpTransport))
     }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::broadcast::{self, error::RecvError};
 
 use super::join::Readiness;
-use crate::replica::{Change, What};
+use crate::replica::{Change, ChangeKind};
 
 /// A stream of [`Event`]s, from [`Cluster::events`](crate::Cluster::events). Each stream gets every
 /// event from its creation on.
@@ -180,11 +180,11 @@ impl SessionEvent {
             context: change.context,
             replicated,
             what: match change.what {
-                What::Created => SessionEventKind::Created,
-                What::Destroyed => SessionEventKind::Destroyed,
-                What::Expired => SessionEventKind::Expired,
-                What::IdChanged => SessionEventKind::IdChanged,
-                What::AttributeChanged(name) => SessionEventKind::AttributeChanged { name },
+                ChangeKind::Created => SessionEventKind::Created,
+                ChangeKind::Destroyed => SessionEventKind::Destroyed,
+                ChangeKind::Expired => SessionEventKind::Expired,
+                ChangeKind::IdChanged => SessionEventKind::IdChanged,
+                ChangeKind::AttributeChanged(name) => SessionEventKind::AttributeChanged { name },
             },
         }
     }

@@ -18,33 +18,33 @@ use tokio::{
 use super::{
     Node,
     peers::link::{LinkId, PeerLink},
-    rate_limit::{self, Turns},
-    unresponsive::Owing,
+    rate_limit::{self, RateLimiter},
+    unresponsive::UnresponsivePeers,
 };
-use crate::session::Locator;
+use crate::session::SessionKey;
 
 /// Keys that requests wait for, and who has not answered yet.
 #[derive(Debug)]
-pub(super) struct FetchBoard {
+pub(super) struct PendingFetches {
     /// Short lookups only; no lock but `owing` is taken inside, and nobody is woken.
-    awaited: Mutex<BTreeMap<Locator, Awaited>>,
-    owing: Owing,
+    awaited: Mutex<BTreeMap<SessionKey, Awaited>>,
+    owing: UnresponsivePeers,
     /// A flood of made-up keys has its own turns, and so takes none of anybody else's.
-    turns: Turns,
-    turns_of_made_up: Turns,
+    turns: RateLimiter,
+    turns_of_made_up: RateLimiter,
     /// Numbers questions, so that a late answer to one that was given up is told apart.
     questions: AtomicU64,
     /// Whether requests may wait for merges, so that links have to tell of them.
     pub(super) watches_merges: AtomicBool,
 }
 
-impl Default for FetchBoard {
+impl Default for PendingFetches {
     fn default() -> Self {
         Self {
             awaited: Mutex::default(),
-            owing: Owing::default(),
-            turns: Turns::new(rate_limit::OF_KNOWN),
-            turns_of_made_up: Turns::new(rate_limit::OF_OTHERS),
+            owing: UnresponsivePeers::default(),
+            turns: RateLimiter::new(rate_limit::OF_KNOWN),
+            turns_of_made_up: RateLimiter::new(rate_limit::OF_OTHERS),
             questions: AtomicU64::default(),
             watches_merges: AtomicBool::default(),
         }
@@ -68,7 +68,7 @@ struct Awaited {
 
 /// Why a request waits for a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Evidence {
+pub(super) enum FetchReason {
     /// The client may have made the key up.
     None,
     /// The client may have made the key up, and what this node holds may be out of date: only
@@ -80,7 +80,7 @@ pub(super) enum Evidence {
 
 /// Whether a key can be one that nobody has minted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Known {
+pub(super) enum Provenance {
     /// It is held here, or a node has signed it.
     Yes,
     /// The client may have made it up.
@@ -89,22 +89,22 @@ pub(super) enum Known {
 
 /// A peer was asked, and its link closed before it answered.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Torn;
+pub(super) struct LinkClosed;
 
 /// A request that waits; its end is told however it ends.
 #[derive(Debug)]
-pub(super) struct Waiting<'a> {
-    board: &'a FetchBoard,
-    pub(super) key: Locator,
+pub(super) struct FetchWaiter<'a> {
+    board: &'a PendingFetches,
+    pub(super) key: SessionKey,
     news: Arc<Notify>,
     /// The answer to a question of this or a higher number will do.
     enough: u64,
-    known: Known,
+    known: Provenance,
 }
 
 /// What a request that waits for answers does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+enum FetchStep {
     /// A question of this number.
     Ask(u64),
     Wait,
@@ -112,27 +112,27 @@ enum Step {
     Over,
 }
 
-impl FetchBoard {
+impl PendingFetches {
     /// `None` when too many keys that may be made up are being asked for already.
     pub(super) fn enter(
         &self,
-        key: Locator,
-        evidence: Evidence,
-        known: Known,
-    ) -> Option<Waiting<'_>> {
+        key: SessionKey,
+        evidence: FetchReason,
+        known: Provenance,
+    ) -> Option<FetchWaiter<'_>> {
         let mut awaited = self.lock();
         let is_new = !awaited.contains_key(&key);
-        if is_new && known == Known::Perhaps && awaited.len() >= MAX_KEYS {
+        if is_new && known == Provenance::Perhaps && awaited.len() >= MAX_KEYS {
             return None;
         }
         let entry = awaited.entry(key).or_default();
         entry.waiting += 1;
         let enough = match evidence {
-            Evidence::None => entry.question.max(1),
+            FetchReason::None => entry.question.max(1),
             // The answer to a question under way may be older than the write.
-            Evidence::Pause | Evidence::Token => entry.question + 1,
+            FetchReason::Pause | FetchReason::Token => entry.question + 1,
         };
-        Some(Waiting {
+        Some(FetchWaiter {
             board: self,
             key,
             news: Arc::clone(&entry.news),
@@ -142,51 +142,51 @@ impl FetchBoard {
     }
 
     /// Whether the next step is to ask.
-    fn is_to_ask(&self, waiting: &Waiting<'_>) -> bool {
+    fn is_to_ask(&self, waiting: &FetchWaiter<'_>) -> bool {
         let awaited = self.lock();
         let entry = awaited.get(&waiting.key);
         entry.is_some_and(|entry| entry.silent.is_empty() && entry.question < waiting.enough)
     }
 
-    fn turns(&self, known: Known) -> &Turns {
+    fn turns(&self, known: Provenance) -> &RateLimiter {
         match known {
-            Known::Yes => &self.turns,
-            Known::Perhaps => &self.turns_of_made_up,
+            Provenance::Yes => &self.turns,
+            Provenance::Perhaps => &self.turns_of_made_up,
         }
     }
 
     /// `Ask` counts as done.
     fn step(
         &self,
-        waiting: &Waiting<'_>,
+        waiting: &FetchWaiter<'_>,
         links: impl Iterator<Item = LinkId>,
         others: Others,
-    ) -> Step {
+    ) -> FetchStep {
         let mut awaited = self.lock();
         let Some(entry) = awaited.get_mut(&waiting.key) else {
-            return Step::Over;
+            return FetchStep::Over;
         };
         if !entry.silent.is_empty() {
-            Step::Wait
+            FetchStep::Wait
         } else if entry.question < waiting.enough {
             entry.question = self.questions.fetch_add(1, Ordering::Relaxed) + 1;
             entry.silent = links.collect();
             entry.is_torn = false;
-            Step::Ask(entry.question)
+            FetchStep::Ask(entry.question)
         } else if others == Others::Expected {
-            Step::Wait
+            FetchStep::Wait
         } else {
-            Step::Over
+            FetchStep::Over
         }
     }
 
-    fn answered(&self, key: &Locator, question: u64, link: LinkId) {
+    fn answered(&self, key: &SessionKey, question: u64, link: LinkId) {
         self.owing.forget(link);
         self.done(key, question, link);
     }
 
     /// Nothing is to be expected of the link any more.
-    fn done(&self, key: &Locator, question: u64, link: LinkId) {
+    fn done(&self, key: &SessionKey, question: u64, link: LinkId) {
         let mut awaited = self.lock();
         let asked = awaited.get_mut(key);
         let news = asked.filter(|entry| entry.question == question);
@@ -213,16 +213,16 @@ impl FetchBoard {
     }
 
     #[cfg(test)]
-    pub(super) fn has_asked(&self, key: &Locator) -> bool {
+    pub(super) fn has_asked(&self, key: &SessionKey) -> bool {
         self.lock().get(key).is_some_and(|entry| entry.question > 0)
     }
 
-    fn is_torn(&self, key: &Locator) -> bool {
+    fn is_torn(&self, key: &SessionKey) -> bool {
         self.lock().get(key).is_some_and(|entry| entry.is_torn)
     }
 
     /// A new link is to be asked, too: for which keys, with which numbers.
-    fn join(&self, link: LinkId) -> Vec<(Locator, u64)> {
+    fn join(&self, link: LinkId) -> Vec<(SessionKey, u64)> {
         let mut awaited = self.lock();
         let asked = awaited.iter_mut().filter(|(_, entry)| entry.question > 0);
         asked
@@ -245,7 +245,7 @@ impl FetchBoard {
         tell(news);
     }
 
-    pub(super) fn merged(&self, keys: &[Locator]) {
+    pub(super) fn merged(&self, keys: &[SessionKey]) {
         let awaited = self.lock();
         if awaited.is_empty() {
             return;
@@ -256,7 +256,7 @@ impl FetchBoard {
         tell(news);
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Locator, Awaited>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<SessionKey, Awaited>> {
         self.awaited.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -275,7 +275,7 @@ enum Others {
     None,
 }
 
-impl Waiting<'_> {
+impl FetchWaiter<'_> {
     /// Waits until `is_there`, looking again at each news of the key.
     pub(super) async fn until(&self, is_there: impl Fn() -> bool) {
         loop {
@@ -289,7 +289,7 @@ impl Waiting<'_> {
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for FetchWaiter<'_> {
     fn drop(&mut self) {
         let mut awaited = self.board.lock();
         if let Some(entry) = awaited.get_mut(&self.key) {
@@ -307,7 +307,7 @@ impl Node {
     /// 500 ms are over. Dropping it is harmless.
     ///
     /// Beyond 65 536 keys at once nobody is asked: a flood of made-up ids must not grow queues.
-    pub(crate) async fn fetch(&self, key: Locator) {
+    pub(crate) async fn fetch(&self, key: SessionKey) {
         if !self.awaits_transfer() {
             return;
         }
@@ -315,7 +315,9 @@ impl Node {
         if others == Others::None && links.is_empty() {
             return;
         }
-        let entered = self.fetches.enter(key, Evidence::None, Known::Perhaps);
+        let entered = self
+            .fetches
+            .enter(key, FetchReason::None, Provenance::Perhaps);
         let Some(waiting) = entered else {
             return;
         };
@@ -329,30 +331,30 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// [`Torn`] if a link closed before it brought an answer: there may be a new one to ask.
-    pub(super) async fn ask_all(&self, keys: &[Locator]) -> Result<(), Torn> {
+    /// [`LinkClosed`] if a link closed before it brought an answer: there may be a new one to ask.
+    pub(super) async fn ask_all(&self, keys: &[SessionKey]) -> Result<(), LinkClosed> {
         let answers = join_all(keys.iter().map(|key| self.ask_again(*key))).await;
         answers.into_iter().collect()
     }
 
-    async fn ask_again(&self, key: Locator) -> Result<(), Torn> {
+    async fn ask_again(&self, key: SessionKey) -> Result<(), LinkClosed> {
         let known = match self.read(&key, |_| ()) {
-            Ok(()) => Known::Yes,
-            Err(_) => Known::Perhaps,
+            Ok(()) => Provenance::Yes,
+            Err(_) => Provenance::Perhaps,
         };
-        let Some(waiting) = self.fetches.enter(key, Evidence::Pause, known) else {
+        let Some(waiting) = self.fetches.enter(key, FetchReason::Pause, known) else {
             return Ok(());
         };
         // A peer that does not answer in time is as good as one that does not have it.
         let _ = timeout(DEADLINE, self.ask_until(&waiting, || false)).await;
         if self.fetches.is_torn(&key) {
-            return Err(Torn);
+            return Err(LinkClosed);
         }
         Ok(())
     }
 
     /// Asks peers until `is_there` or all have answered.
-    pub(super) async fn ask_until(&self, waiting: &Waiting<'_>, is_there: impl Fn() -> bool) {
+    pub(super) async fn ask_until(&self, waiting: &FetchWaiter<'_>, is_there: impl Fn() -> bool) {
         let mut has_turn = false;
         loop {
             // Before looking, so that no news falls in between.
@@ -375,20 +377,20 @@ impl Node {
             let expected = |link: &&Arc<PeerLink>| self.fetches.owing.ask(link.id, now);
             let ids = links.iter().filter(expected).map(|link| link.id);
             match self.fetches.step(waiting, ids, others) {
-                Step::Ask(question) => {
+                FetchStep::Ask(question) => {
                     self.counters.lookups.fetch_add(1, Ordering::Relaxed);
                     for link in links.iter() {
                         self.ask(link, waiting.key, question);
                     }
                 }
-                Step::Wait => news.await,
-                Step::Over => return,
+                FetchStep::Wait => news.await,
+                FetchStep::Over => return,
             }
         }
     }
 
     /// A peer answered for a key, and what it had is merged.
-    pub(super) fn fetch_answered(&self, key: &Locator, question: u64, link: LinkId) {
+    pub(super) fn fetch_answered(&self, key: &SessionKey, question: u64, link: LinkId) {
         self.fetches.answered(key, question, link);
     }
 
@@ -411,7 +413,7 @@ impl Node {
         }
     }
 
-    fn ask(&self, link: &PeerLink, key: Locator, question: u64) {
+    fn ask(&self, link: &PeerLink, key: SessionKey, question: u64) {
         match link.drive(&self.acks, |machine| machine.want(key, question)) {
             Some(true) => link.wake_writer(),
             Some(false) => self.fetches.done(&key, question, link.id),
@@ -449,10 +451,10 @@ mod tests {
 
     use super::*;
 
-    const KEY: Locator = Locator::from_random([1; 16]);
+    const KEY: SessionKey = SessionKey::from_random([1; 16]);
     const LINK: LinkId = LinkId(1);
 
-    fn step(board: &FetchBoard, waiting: &Waiting<'_>) -> Step {
+    fn step(board: &PendingFetches, waiting: &FetchWaiter<'_>) -> FetchStep {
         board.step(waiting, [LINK].into_iter(), Others::None)
     }
 
@@ -470,78 +472,86 @@ mod tests {
         };
         let (others, links) = look(others, links);
 
-        let board = FetchBoard::default();
+        let board = PendingFetches::default();
         let waiting = board
-            .enter(KEY, Evidence::None, Known::Perhaps)
+            .enter(KEY, FetchReason::None, Provenance::Perhaps)
             .expect("room");
         let step = |others| board.step(&waiting, links.into_iter(), others);
-        assert_eq!(step(others), Step::Ask(1));
-        assert_eq!(step(Others::None), Step::Wait, "for its answer");
+        assert_eq!(step(others), FetchStep::Ask(1));
+        assert_eq!(step(Others::None), FetchStep::Wait, "for its answer");
     }
 
     #[test]
     fn answer_to_an_earlier_question_is_not_enough_for_a_later_token() {
-        let board = FetchBoard::default();
-        let first = board.enter(KEY, Evidence::Token, Known::Yes).expect("room");
-        assert_eq!(step(&board, &first), Step::Ask(1));
-        let second = board.enter(KEY, Evidence::Token, Known::Yes).expect("room");
+        let board = PendingFetches::default();
+        let first = board
+            .enter(KEY, FetchReason::Token, Provenance::Yes)
+            .expect("room");
+        assert_eq!(step(&board, &first), FetchStep::Ask(1));
+        let second = board
+            .enter(KEY, FetchReason::Token, Provenance::Yes)
+            .expect("room");
         let stranger = board
-            .enter(KEY, Evidence::None, Known::Perhaps)
+            .enter(KEY, FetchReason::None, Provenance::Perhaps)
             .expect("room");
         for waiting in [&first, &second, &stranger] {
-            assert_eq!(step(&board, waiting), Step::Wait);
+            assert_eq!(step(&board, waiting), FetchStep::Wait);
         }
         board.answered(&KEY, 1, LINK);
-        assert_eq!(step(&board, &first), Step::Over);
-        assert_eq!(step(&board, &stranger), Step::Over);
-        assert_eq!(step(&board, &second), Step::Ask(2));
-        assert_eq!(step(&board, &second), Step::Wait);
+        assert_eq!(step(&board, &first), FetchStep::Over);
+        assert_eq!(step(&board, &stranger), FetchStep::Over);
+        assert_eq!(step(&board, &second), FetchStep::Ask(2));
+        assert_eq!(step(&board, &second), FetchStep::Wait);
         board.closed(LINK);
-        assert_eq!(step(&board, &second), Step::Over);
+        assert_eq!(step(&board, &second), FetchStep::Over);
     }
 
     #[test]
     fn late_answer_to_a_question_given_up_does_not_end_the_next_wait() {
-        let board = FetchBoard::default();
-        let first = board.enter(KEY, Evidence::Token, Known::Yes).expect("room");
-        assert_eq!(step(&board, &first), Step::Ask(1));
+        let board = PendingFetches::default();
+        let first = board
+            .enter(KEY, FetchReason::Token, Provenance::Yes)
+            .expect("room");
+        assert_eq!(step(&board, &first), FetchStep::Ask(1));
         drop(first);
-        let next = board.enter(KEY, Evidence::Token, Known::Yes).expect("room");
-        assert_eq!(step(&board, &next), Step::Ask(2));
+        let next = board
+            .enter(KEY, FetchReason::Token, Provenance::Yes)
+            .expect("room");
+        assert_eq!(step(&board, &next), FetchStep::Ask(2));
         board.answered(&KEY, 1, LINK);
-        assert_eq!(step(&board, &next), Step::Wait);
+        assert_eq!(step(&board, &next), FetchStep::Wait);
         board.answered(&KEY, 2, LINK);
-        assert_eq!(step(&board, &next), Step::Over);
+        assert_eq!(step(&board, &next), FetchStep::Over);
     }
 
     #[test]
     fn made_up_keys_are_bounded_and_the_last_waiter_clears_up() {
-        let board = FetchBoard::default();
+        let board = PendingFetches::default();
         let key = |at: usize| {
             let mut bytes = [0; 16];
             bytes[..8].copy_from_slice(&at.to_le_bytes());
-            Locator::from_random(bytes)
+            SessionKey::from_random(bytes)
         };
         let waiting: Vec<_> = (0..MAX_KEYS)
             .map(|at| {
                 board
-                    .enter(key(at), Evidence::None, Known::Perhaps)
+                    .enter(key(at), FetchReason::None, Provenance::Perhaps)
                     .expect("room")
             })
             .collect();
         assert!(
             board
-                .enter(key(MAX_KEYS), Evidence::None, Known::Perhaps)
+                .enter(key(MAX_KEYS), FetchReason::None, Provenance::Perhaps)
                 .is_none()
         );
         assert!(
             board
-                .enter(key(0), Evidence::None, Known::Perhaps)
+                .enter(key(0), FetchReason::None, Provenance::Perhaps)
                 .is_some()
         );
         assert!(
             board
-                .enter(key(MAX_KEYS), Evidence::Token, Known::Yes)
+                .enter(key(MAX_KEYS), FetchReason::Token, Provenance::Yes)
                 .is_some()
         );
         assert_eq!(board.lock().len(), MAX_KEYS);

@@ -49,7 +49,7 @@ struct Donor {
 
 /// A live link as far as joining is concerned.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Candidate {
+pub(super) struct JoinLink {
     pub(super) link: LinkId,
     /// A round asked for is complete, and what the peer had at the start has been applied.
     pub(super) settled: bool,
@@ -58,7 +58,7 @@ pub(super) struct Candidate {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum JoinStep {
     /// Ask this link for everything, as the donor.
     Ask(LinkId),
     /// Complete a round with this link, too.
@@ -85,7 +85,7 @@ impl Join {
     }
 
     /// What to do now. `all_tried`: every configured peer has a link or has failed a full dial.
-    pub(super) fn step(&mut self, links: &[Candidate], all_tried: bool, now: Now) -> Vec<Step> {
+    pub(super) fn step(&mut self, links: &[JoinLink], all_tried: bool, now: Now) -> Vec<JoinStep> {
         let mut steps = Vec::new();
         if self.over {
             return steps;
@@ -96,7 +96,7 @@ impl Join {
         if self.donated {
             for link in links {
                 if self.begin(link.link, now) {
-                    steps.push(Step::Compare(link.link));
+                    steps.push(JoinStep::Compare(link.link));
                 }
             }
         } else if self.donor.is_none() {
@@ -106,17 +106,17 @@ impl Join {
             self.over = true;
             let alone = links.is_empty() && !self.donated;
             if !self.timed_out {
-                steps.push(Step::Ready(if alone {
+                steps.push(JoinStep::Ready(if alone {
                     Readiness::Alone
                 } else {
                     Readiness::Synced
                 }));
             }
-            steps.push(Step::Over);
+            steps.push(JoinStep::Over);
         } else if !self.timed_out && now.mono_ms.saturating_sub(self.started_ms) >= self.timeout_ms
         {
             self.timed_out = true;
-            steps.push(Step::Ready(Readiness::TimedOut));
+            steps.push(JoinStep::Ready(Readiness::TimedOut));
         }
         steps
     }
@@ -130,7 +130,7 @@ impl Join {
         ))
     }
 
-    fn watch_donor(&mut self, links: &[Candidate], now: Now, steps: &mut Vec<Step>) {
+    fn watch_donor(&mut self, links: &[JoinLink], now: Now, steps: &mut Vec<JoinStep>) {
         let Some(donor) = &mut self.donor else {
             return;
         };
@@ -148,13 +148,13 @@ impl Join {
                 .iter()
                 .any(|other| !self.begun.contains_key(&other.link))
         {
-            steps.push(Step::Stalled(donor.link));
+            steps.push(JoinStep::Stalled(donor.link));
             self.donor = None;
         }
     }
 
     /// The first link that was not asked yet; one that was and has settled after all will do.
-    fn choose_donor(&mut self, links: &[Candidate], now: Now, steps: &mut Vec<Step>) {
+    fn choose_donor(&mut self, links: &[JoinLink], now: Now, steps: &mut Vec<JoinStep>) {
         if links
             .iter()
             .any(|link| link.settled && self.begun.contains_key(&link.link))
@@ -172,7 +172,7 @@ impl Join {
             progress: link.progress,
             since_ms: now.mono_ms,
         });
-        steps.push(Step::Ask(link.link));
+        steps.push(JoinStep::Ask(link.link));
     }
 
     fn begin(&mut self, link: LinkId, now: Now) -> bool {
@@ -194,10 +194,10 @@ impl Node {
                 let members = self.members();
                 (members.links(), members.all_tried())
             };
-            let candidates: Vec<Candidate> = links
+            let candidates: Vec<JoinLink> = links
                 .iter()
                 .map(|link| {
-                    link.look(|machine| Candidate {
+                    link.look(|machine| JoinLink {
                         link: link.id,
                         settled: machine.is_settled(),
                         progress: machine.progress(),
@@ -239,9 +239,9 @@ impl Node {
         });
     }
 
-    fn carry_out(&self, step: Step) {
+    fn carry_out(&self, step: JoinStep) {
         match step {
-            Step::Ask(link) => {
+            JoinStep::Ask(link) => {
                 self.begin_round(link);
                 let Some(who) = self.members().who(link) else {
                     return;
@@ -255,8 +255,8 @@ impl Node {
                 );
                 self.events.send(Event::TransferStarted { from: who.name });
             }
-            Step::Compare(link) => self.begin_round(link),
-            Step::Stalled(link) => {
+            JoinStep::Compare(link) => self.begin_round(link),
+            JoinStep::Stalled(link) => {
                 if let Some(who) = self.members().who(link) {
                     warn!(
                         node = %self.settings.node, member = %who.name, address = %who.address,
@@ -265,8 +265,8 @@ impl Node {
                     );
                 }
             }
-            Step::Ready(readiness) => self.announce(readiness),
-            Step::Over => {
+            JoinStep::Ready(readiness) => self.announce(readiness),
+            JoinStep::Over => {
                 self.transferring.store(false, Ordering::Release);
                 for link in self.live_links().iter() {
                     link.drive(&self.acks, |machine| machine.set_ready(true));
@@ -320,8 +320,8 @@ mod tests {
         }
     }
 
-    const fn link(id: u64, settled: bool, progress: u64) -> Candidate {
-        Candidate {
+    const fn link(id: u64, settled: bool, progress: u64) -> JoinLink {
+        JoinLink {
             link: LinkId(id),
             settled,
             progress,
@@ -336,7 +336,7 @@ mod tests {
     fn node_without_peers_is_alone_at_once() {
         let mut join = join();
         let steps = join.step(&[], true, at(0));
-        assert_eq!(steps, [Step::Ready(Readiness::Alone), Step::Over]);
+        assert_eq!(steps, [JoinStep::Ready(Readiness::Alone), JoinStep::Over]);
         assert_eq!(join.step(&[link(1, false, 0)], true, at(1)), []);
     }
 
@@ -345,33 +345,36 @@ mod tests {
         let mut join = join();
         assert_eq!(join.step(&[], false, at(0)), []);
         let one = [link(1, false, 0)];
-        assert_eq!(join.step(&one, false, at(1)), [Step::Ask(LinkId(1))]);
+        assert_eq!(join.step(&one, false, at(1)), [JoinStep::Ask(LinkId(1))]);
         let one = [link(1, true, 9)];
         assert_eq!(join.step(&one, false, at(2)), []);
         let steps = join.step(&one, true, at(3));
-        assert_eq!(steps, [Step::Ready(Readiness::Synced), Step::Over]);
+        assert_eq!(steps, [JoinStep::Ready(Readiness::Synced), JoinStep::Over]);
     }
 
     #[test]
     fn other_links_follow_the_donor() {
         let mut join = join();
         let links = [link(1, false, 0), link(2, false, 0)];
-        assert_eq!(join.step(&links, true, at(0)), [Step::Ask(LinkId(1))]);
+        assert_eq!(join.step(&links, true, at(0)), [JoinStep::Ask(LinkId(1))]);
         assert_eq!(join.step(&links, true, at(1)), []);
         let links = [link(1, true, 9), link(2, false, 0)];
-        assert_eq!(join.step(&links, true, at(2)), [Step::Compare(LinkId(2))]);
+        assert_eq!(
+            join.step(&links, true, at(2)),
+            [JoinStep::Compare(LinkId(2))]
+        );
         let links = [link(1, true, 9), link(2, true, 0)];
         let steps = join.step(&links, true, at(3));
-        assert_eq!(steps, [Step::Ready(Readiness::Synced), Step::Over]);
+        assert_eq!(steps, [JoinStep::Ready(Readiness::Synced), JoinStep::Over]);
     }
 
     #[test]
     fn donor_that_closes_is_replaced() {
         let mut join = join();
         let links = [link(1, false, 0), link(2, false, 0)];
-        assert_eq!(join.step(&links, true, at(0)), [Step::Ask(LinkId(1))]);
+        assert_eq!(join.step(&links, true, at(0)), [JoinStep::Ask(LinkId(1))]);
         let steps = join.step(&links[1..], true, at(1));
-        assert_eq!(steps, [Step::Ask(LinkId(2))]);
+        assert_eq!(steps, [JoinStep::Ask(LinkId(2))]);
     }
 
     #[test]
@@ -379,12 +382,12 @@ mod tests {
         let mut join = join();
         assert_eq!(
             join.step(&[link(1, false, 0)], true, at(0)),
-            [Step::Ask(LinkId(1))]
+            [JoinStep::Ask(LinkId(1))]
         );
         assert_eq!(join.step(&[], false, at(1)), []);
         assert_eq!(
             join.step(&[link(2, false, 0)], true, at(2)),
-            [Step::Ask(LinkId(2))]
+            [JoinStep::Ask(LinkId(2))]
         );
     }
 
@@ -392,12 +395,12 @@ mod tests {
     fn donor_that_stalls_is_replaced_if_there_is_another() {
         let mut join = join();
         let mut links = vec![link(1, false, 0)];
-        assert_eq!(join.step(&links, true, at(0)), [Step::Ask(LinkId(1))]);
+        assert_eq!(join.step(&links, true, at(0)), [JoinStep::Ask(LinkId(1))]);
         assert_eq!(join.step(&links, true, at(STALL_MS)), []);
         links.push(link(2, false, 0));
         assert_eq!(
             join.step(&links, true, at(STALL_MS)),
-            [Step::Stalled(LinkId(1)), Step::Ask(LinkId(2))]
+            [JoinStep::Stalled(LinkId(1)), JoinStep::Ask(LinkId(2))]
         );
     }
 
@@ -405,7 +408,7 @@ mod tests {
     fn donor_that_sends_is_not_replaced_however_long_it_takes() {
         let mut join = join();
         let slow = |progress| [link(1, false, progress), link(2, false, 0)];
-        assert_eq!(join.step(&slow(0), true, at(0)), [Step::Ask(LinkId(1))]);
+        assert_eq!(join.step(&slow(0), true, at(0)), [JoinStep::Ask(LinkId(1))]);
         for second in 1..50 {
             let steps = join.step(&slow(second), true, at(second * 1000));
             assert_eq!(steps, []);
@@ -416,10 +419,10 @@ mod tests {
     fn transfer_goes_on_after_the_time_is_over() {
         let mut join = join();
         let links = [link(1, false, 0)];
-        assert_eq!(join.step(&links, true, at(0)), [Step::Ask(LinkId(1))]);
+        assert_eq!(join.step(&links, true, at(0)), [JoinStep::Ask(LinkId(1))]);
         let steps = join.step(&links, true, at(60_000));
-        assert_eq!(steps, [Step::Ready(Readiness::TimedOut)]);
+        assert_eq!(steps, [JoinStep::Ready(Readiness::TimedOut)]);
         let links = [link(1, true, 9)];
-        assert_eq!(join.step(&links, true, at(70_000)), [Step::Over]);
+        assert_eq!(join.step(&links, true, at(70_000)), [JoinStep::Over]);
     }
 }

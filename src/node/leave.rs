@@ -10,7 +10,7 @@ use crate::config::Ack;
 
 /// How far a node has come with leaving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Leaving {
+pub(super) enum LeaveProgress {
     No,
     Started,
     Done,
@@ -25,9 +25,9 @@ impl Node {
     pub(super) async fn leave(self: &Arc<Self>) {
         let mut progress = self.leaving.subscribe();
         let is_first = self.leaving.send_if_modified(|leaving| {
-            let is_first = *leaving == Leaving::No;
+            let is_first = *leaving == LeaveProgress::No;
             if is_first {
-                *leaving = Leaving::Started;
+                *leaving = LeaveProgress::Started;
             }
             is_first
         });
@@ -36,7 +36,9 @@ impl Node {
             tokio::spawn(Arc::clone(self).part());
         }
         // The sender lives in `self`, so there is no other end.
-        let _ = progress.wait_for(|leaving| *leaving == Leaving::Done).await;
+        let _ = progress
+            .wait_for(|leaving| *leaving == LeaveProgress::Done)
+            .await;
     }
 
     /// Ends all links at once, without a flush or a goodbye, as if the process were killed.
@@ -85,7 +87,7 @@ impl Node {
         self.tasks.close();
         self.tasks.wait().await;
         info!(node = %self.settings.node, "Cluster left");
-        self.leaving.send_replace(Leaving::Done);
+        self.leaving.send_replace(LeaveProgress::Done);
     }
 
     fn destroy_all(&self) {

@@ -10,18 +10,18 @@ use crate::session::Now;
 
 /// Lets one line through in a time, by default every ten seconds.
 #[derive(Debug)]
-pub(super) struct Throttle {
+pub(super) struct LogThrottle {
     interval_ms: u64,
     next_ms: AtomicU64,
 }
 
-impl Default for Throttle {
+impl Default for LogThrottle {
     fn default() -> Self {
         Self::every(Duration::from_secs(10))
     }
 }
 
-impl Throttle {
+impl LogThrottle {
     pub(super) fn every(interval: Duration) -> Self {
         Self {
             interval_ms: millis(interval),
@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn one_line_in_ten_seconds_passes() {
-        let throttle = Throttle::default();
+        let throttle = LogThrottle::default();
         let mut now = Now {
             wall_ms: 0,
             mono_ms: 5,

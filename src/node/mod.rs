@@ -42,25 +42,25 @@ use tracing::info;
 #[cfg(test)]
 pub(crate) use self::env::{Random, TimeOfDay};
 use self::{
-    acks::AckBoard,
+    acks::AckTracker,
     clock::Clock,
     cookie_names::CookieNames,
     events::{EventHub, SessionEvent as Told},
-    fetch::FetchBoard,
+    fetch::PendingFetches,
     join::Join,
-    leave::Leaving,
-    log_throttle::Throttle,
+    leave::LeaveProgress,
+    log_throttle::LogThrottle,
     members::Members,
-    net::{admission::Slots, allowlist::Listed},
+    net::{admission::Admission, allowlist::Allowlist},
     peers::link::PeerLink,
-    stall::Pauses,
+    stall::StallDetector,
     stats::Counters,
 };
 pub(crate) use self::{
     acks::AckWait,
     cookie_names::{Claim, CookieUse},
-    env::Outside,
-    net::tls::Guard,
+    env::Env,
+    net::tls::LinkSecurity,
 };
 pub use self::{
     cluster::Cluster,
@@ -82,7 +82,7 @@ pub(crate) struct Node {
     hello: Hello,
     clock: Clock,
     replica: Replica,
-    acks: Arc<AckBoard>,
+    acks: Arc<AckTracker>,
     /// Who is linked. Taken after `join`, before any link's own lock.
     members: Mutex<Members>,
     /// The live links of `members`, for the path of every commit.
@@ -92,23 +92,23 @@ pub(crate) struct Node {
     transferring: AtomicBool,
     readiness: watch::Sender<Option<Readiness>>,
     draining: AtomicBool,
-    leaving: watch::Sender<Leaving>,
+    leaving: watch::Sender<LeaveProgress>,
     events: EventHub,
-    fetches: FetchBoard,
-    pauses: Pauses,
+    fetches: PendingFetches,
+    pauses: StallDetector,
     cookies: CookieNames,
     counters: Counters,
     /// Lines about strangers, and about nodes that do not fit.
-    refusals: Throttle,
-    misfits: Throttle,
-    over_limits: Throttle,
+    refusals: LogThrottle,
+    misfits: LogThrottle,
+    over_limits: LogThrottle,
     /// Who may be a stranger at the door.
-    slots: Arc<Slots>,
-    guard: Guard,
-    listed: Listed,
+    slots: Arc<Admission>,
+    guard: LinkSecurity,
+    listed: Allowlist,
     next_link: AtomicU64,
     local_addr: Option<SocketAddr>,
-    outside: Outside,
+    outside: Env,
     /// Ends listener, dialling and links.
     network: CancellationToken,
     /// All tasks that end with `network`.
@@ -118,9 +118,9 @@ pub(crate) struct Node {
 impl Node {
     fn new(
         settings: Settings,
-        guard: Guard,
+        guard: LinkSecurity,
         boot: BootId,
-        outside: Outside,
+        outside: Env,
         local_addr: Option<SocketAddr>,
     ) -> Self {
         let clock = Clock::new(Arc::clone(&outside.time_of_day));
@@ -142,7 +142,7 @@ impl Node {
             hello,
             guard,
             slots: Arc::default(),
-            listed: Listed::default(),
+            listed: Allowlist::default(),
             replica: Replica::new(boot, settings.limits.clone(), &settings.shape, now),
             acks: Arc::default(),
             members: Mutex::new(members),
@@ -151,15 +151,15 @@ impl Node {
             transferring: AtomicBool::new(true),
             readiness: watch::Sender::new(None),
             draining: AtomicBool::new(false),
-            leaving: watch::Sender::new(Leaving::No),
+            leaving: watch::Sender::new(LeaveProgress::No),
             events: EventHub::new(),
-            fetches: FetchBoard::default(),
-            pauses: Pauses::new(settings.ack_timeout, now),
+            fetches: PendingFetches::default(),
+            pauses: StallDetector::new(settings.ack_timeout, now),
             cookies: CookieNames::default(),
             counters: Counters::default(),
-            refusals: Throttle::default(),
-            misfits: Throttle::default(),
-            over_limits: Throttle::default(),
+            refusals: LogThrottle::default(),
+            misfits: LogThrottle::default(),
+            over_limits: LogThrottle::default(),
             next_link: AtomicU64::new(0),
             local_addr,
             outside,
@@ -190,7 +190,7 @@ impl Node {
 
     /// Whether sessions are still created here: not once the node is leaving.
     pub(crate) fn may_create(&self) -> bool {
-        *self.leaving.borrow() == Leaving::No
+        *self.leaving.borrow() == LeaveProgress::No
     }
 
     /// Waits until peers hold the log up to `position`. The output is the number of peers that do;

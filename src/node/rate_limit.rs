@@ -9,23 +9,23 @@ use crate::session::Now;
 
 /// Gives out so many turns in each [`STEP_MS`], in the order in which they are asked for.
 #[derive(Debug)]
-pub(super) struct Turns {
+pub(super) struct RateLimiter {
     per_step: u32,
     /// The step whose turns are given out, in the future when there is a queue. Guards nothing else.
-    step: Mutex<Step>,
+    step: Mutex<Interval>,
 }
 
 #[derive(Debug)]
-struct Step {
+struct Interval {
     begins_ms: u64,
     taken: u32,
 }
 
-impl Turns {
+impl RateLimiter {
     pub(super) const fn new(per_step: u32) -> Self {
         Self {
             per_step,
-            step: Mutex::new(Step {
+            step: Mutex::new(Interval {
                 begins_ms: 0,
                 taken: 0,
             }),
@@ -36,7 +36,7 @@ impl Turns {
     pub(super) fn take(&self, now: Now) -> Option<Duration> {
         let mut step = self.step.lock().unwrap_or_else(PoisonError::into_inner);
         if now.mono_ms >= step.begins_ms.saturating_add(STEP_MS) {
-            *step = Step {
+            *step = Interval {
                 begins_ms: now.mono_ms,
                 taken: 0,
             };
@@ -46,7 +46,7 @@ impl Turns {
             if next_ms > now.mono_ms.saturating_add(LONGEST_MS) {
                 return None;
             }
-            *step = Step {
+            *step = Interval {
                 begins_ms: next_ms,
                 taken: 0,
             };
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn turns_in_a_second_are_bounded_and_come_in_order() {
-        let turns = Turns::new(PER_STEP);
+        let turns = RateLimiter::new(PER_STEP);
         let first: Vec<_> = (0..PER_STEP).map(|_| turns.take(at(1000))).collect();
         assert!(first.iter().all(|wait| *wait == Some(Duration::ZERO)));
         assert_eq!(turns.take(at(1000)), Some(Duration::from_millis(10)));

@@ -21,23 +21,23 @@ use super::{
     clock::{TICK, millis},
     peers::link::LinkId,
 };
-use crate::session::{BootId, Locator, Now};
+use crate::session::{BootId, Now, SessionKey};
 
 #[derive(Debug)]
-pub(super) struct Pauses {
+pub(super) struct StallDetector {
     /// A tick that comes so late was held up by a pause.
     limit_ms: u64,
     ticked_ms: AtomicU64,
     /// Whether there is a `lag`, for the path of every request.
     is_behind: AtomicBool,
     /// Taken before any other lock.
-    lag: Mutex<Option<Lag>>,
+    lag: Mutex<Option<Recovery>>,
     links_changed: Notify,
 }
 
 /// What a pause has left to be done.
 #[derive(Debug)]
-struct Lag {
+struct Recovery {
     /// Who was linked before the pause and has not been caught up with.
     peers: Vec<BootId>,
     /// Links from this one on were made after the pause.
@@ -48,7 +48,7 @@ struct Lag {
     caught_up_ms: Option<u64>,
 }
 
-impl Pauses {
+impl StallDetector {
     /// Peers notice a pause of `ack_timeout`; this node must notice no later.
     pub(super) fn new(ack_timeout: Duration, now: Now) -> Self {
         let limit = ack_timeout.saturating_sub(2 * TICK).max(3 * TICK);
@@ -72,7 +72,7 @@ impl Pauses {
         now.mono_ms.saturating_sub(ticked_ms) >= self.limit_ms
     }
 
-    fn lag(&self) -> MutexGuard<'_, Option<Lag>> {
+    fn lag(&self) -> MutexGuard<'_, Option<Recovery>> {
         self.lag.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -87,7 +87,7 @@ impl Node {
 
     /// Asks all peers for these sessions. Returns when all have answered, or 500 ms are over; before
     /// that, it waits until `ack_timeout` after a pause for links. Dropping it is harmless.
-    pub(crate) async fn catch_up_on(&self, keys: Vec<Locator>) {
+    pub(crate) async fn catch_up_on(&self, keys: Vec<SessionKey>) {
         if keys.is_empty() {
             return;
         }
@@ -164,7 +164,7 @@ impl Node {
         );
         let mut peers: Vec<BootId> = links.iter().map(|link| link.boot).collect();
         peers.extend(lag.take().into_iter().flat_map(|earlier| earlier.peers));
-        *lag = Some(Lag {
+        *lag = Some(Recovery {
             peers,
             first_link: LinkId(self.next_link.load(Ordering::Relaxed)),
             slept_ms: ticked_ms,
@@ -179,7 +179,7 @@ impl Node {
     }
 
     /// All peers are caught up with, and have had the time to notice and to wait for us again.
-    fn is_made_good(&self, lag: &mut Lag, now: Now) -> bool {
+    fn is_made_good(&self, lag: &mut Recovery, now: Now) -> bool {
         let links = self.live_links();
         let is_gone = now.mono_ms.saturating_sub(lag.woke_ms) >= millis(self.settings.down_after);
         let missing = lag.peers.iter().any(|peer| {
@@ -198,7 +198,7 @@ impl Node {
 
     /// Asks all peers of before the pause. Links of connections that the peers gave up during the
     /// pause may be made first, and close at once.
-    async fn asked(&self, keys: &[Locator]) {
+    async fn asked(&self, keys: &[SessionKey]) {
         loop {
             self.relinked().await;
             if self.ask_all(keys).await.is_ok() {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{
     Node,
-    members::{Row, Standing},
+    members::{MemberRow, MemberStatus},
 };
 
 /// One node's figures, from [`Cluster::stats`](crate::Cluster::stats). Counts are since its start.
@@ -118,7 +118,7 @@ impl Node {
         rows.into_iter().map(|row| self.member(row)).collect()
     }
 
-    fn member(&self, row: Row) -> Member {
+    fn member(&self, row: MemberRow) -> Member {
         let transferring = self.awaits_transfer();
         let figures = row.link.as_ref().map(|link| {
             link.look(|machine| {
@@ -138,10 +138,12 @@ impl Node {
             name: row.name.map(|name| name.to_string()),
             address: row.address.to_string(),
             state: match row.standing {
-                Standing::Left => MemberState::Left,
-                Standing::Up => linked.unwrap_or(MemberState::Suspect),
-                Standing::Suspect { .. } => MemberState::Suspect,
-                Standing::Unreached | Standing::Down | Standing::Myself => MemberState::Down,
+                MemberStatus::Left => MemberState::Left,
+                MemberStatus::Up => linked.unwrap_or(MemberState::Suspect),
+                MemberStatus::Suspect { .. } => MemberState::Suspect,
+                MemberStatus::Unreached | MemberStatus::Down | MemberStatus::Myself => {
+                    MemberState::Down
+                }
             },
             acked_lag: gauges.acked_lag,
             queued_bytes: gauges.queued_bytes,

@@ -10,12 +10,12 @@ use crate::session::Now;
 
 /// Since when links owe answers and have brought none.
 #[derive(Debug, Default)]
-pub(super) struct Owing {
+pub(super) struct UnresponsivePeers {
     /// In monotonic milliseconds. Guards nothing else.
     since: Mutex<BTreeMap<LinkId, u64>>,
 }
 
-impl Owing {
+impl UnresponsivePeers {
     /// Notes that a link is asked. Whether to wait for its answer: not if it has been asked for
     /// long and has answered nothing.
     pub(super) fn ask(&self, link: LinkId, now: Now) -> bool {
@@ -43,7 +43,7 @@ mod tests {
     #[test]
     fn peer_that_answers_nothing_is_not_waited_for_until_it_does() {
         const LINK: LinkId = LinkId(1);
-        let owing = Owing::default();
+        let owing = UnresponsivePeers::default();
         let at = |mono_ms| Now {
             wall_ms: 0,
             mono_ms,

@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use crate::session::{Locator, Route};
+use crate::session::{Route, SessionKey};
 
 /// One thing that happened to one session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Change {
-    pub(crate) key: Locator,
+    pub(crate) key: SessionKey,
     pub(crate) context: Arc<str>,
     pub(crate) route: Option<Route>,
-    pub(crate) what: What,
+    pub(crate) what: ChangeKind,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum What {
+pub(crate) enum ChangeKind {
     Created,
     Destroyed,
     Expired,

@@ -8,21 +8,21 @@ use std::{
 /// Honest locators are uniform, but a peer may send any: which of them share a bucket is a secret
 /// of the process.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct ByLocator;
+pub(super) struct SessionKeyHash;
 
-impl BuildHasher for ByLocator {
-    type Hasher = Folded;
+impl BuildHasher for SessionKeyHash {
+    type Hasher = SessionKeyHasher;
 
-    fn build_hasher(&self) -> Folded {
-        Folded(*SEED)
+    fn build_hasher(&self) -> SessionKeyHasher {
+        SessionKeyHasher(*SEED)
     }
 }
 
 /// A multiplication of the two halves, each mixed with a secret, folded to 64 bits.
 #[derive(Debug)]
-pub(super) struct Folded((u64, u64));
+pub(super) struct SessionKeyHasher((u64, u64));
 
-impl Hasher for Folded {
+impl Hasher for SessionKeyHasher {
     fn write(&mut self, bytes: &[u8]) {
         if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
             let (one, other) = self.0;

@@ -12,19 +12,19 @@ use std::sync::{
 
 use crate::{
     session::{BootId, Mutant, Now, Tombstone},
-    wire::message::Past,
+    wire::message::Lineage,
 };
 
 /// What a node remembers of its own past. Instants are monotonic milliseconds.
 #[derive(Debug)]
-pub(super) struct Memory {
+pub(super) struct LineageTracker {
     /// The last time this node and a peer were found equal or made so.
     contact_ms: AtomicU64,
     /// Since when this node's data goes back. Guards nothing else.
     since_ms: Mutex<u64>,
 }
 
-impl Memory {
+impl LineageTracker {
     pub(super) const fn new(now: Now) -> Self {
         Self {
             contact_ms: AtomicU64::new(now.mono_ms),
@@ -39,10 +39,10 @@ impl Memory {
         *since_ms = (*since_ms).min(now.mono_ms.saturating_sub(lineage_ms));
     }
 
-    pub(super) fn tell(&self, holds: bool, now: Now) -> Past {
+    pub(super) fn tell(&self, holds: bool, now: Now) -> Lineage {
         let since_ms = *self.since_ms.lock().unwrap_or_else(PoisonError::into_inner);
         let contact_ms = self.contact_ms.load(Ordering::Relaxed);
-        Past {
+        Lineage {
             holds,
             away: now.mono_ms.saturating_sub(contact_ms) >= AWAY_MS,
             lineage_ms: now.mono_ms.saturating_sub(since_ms),
@@ -51,7 +51,7 @@ impl Memory {
 }
 
 /// Whether we, not the peer, start empty.
-pub(super) fn starts_empty(ours: (BootId, Past), theirs: (BootId, Past)) -> bool {
+pub(super) fn starts_empty(ours: (BootId, Lineage), theirs: (BootId, Lineage)) -> bool {
     if Mutant::NeverStartEmpty.is_on() {
         return false;
     }
@@ -67,7 +67,7 @@ const AWAY_MS: u64 = Tombstone::MIN_KEEP_MS - 60 * 60 * 1000;
 mod tests {
     use super::*;
 
-    const LONG_AWAY: Past = Past {
+    const LONG_AWAY: Lineage = Lineage {
         holds: true,
         away: true,
         lineage_ms: AWAY_MS,
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn node_back_from_a_long_absence_starts_empty() {
-        let present = Past {
+        let present = Lineage {
             away: false,
             ..LONG_AWAY
         };
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn lone_survivor_keeps_its_sessions_when_a_restarted_peer_comes() {
-        let restarted = Past {
+        let restarted = Lineage {
             holds: true,
             away: false,
             lineage_ms: 5_000,

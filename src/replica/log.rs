@@ -8,13 +8,13 @@ use std::{
     },
 };
 
-use crate::session::{Locator, Now, Stamp};
+use crate::session::{Now, SessionKey, Stamp};
 pub(crate) use crate::wire::message::Position;
 
 /// That a session changed, not how: the state is read when the record is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Record {
-    pub(super) key: Locator,
+    pub(super) key: SessionKey,
     /// Our own stamp in the session at the record before this one of the same session.
     pub(super) prev: Stamp,
     /// Whether the last access goes with it.
@@ -53,7 +53,7 @@ impl Log {
     }
 
     /// Appends, forgetting the oldest record when full: whoever has not read it must repair.
-    pub(super) fn append(&self, key: Locator, prev: Stamp, touch: bool, now: Now) -> Position {
+    pub(super) fn append(&self, key: SessionKey, prev: Stamp, touch: bool, now: Now) -> Position {
         if self.capacity == 0 {
             return self.head.fetch_add(1, Ordering::AcqRel) + 1;
         }
@@ -113,11 +113,11 @@ mod tests {
         mono_ms: 7,
     };
 
-    fn key(byte: u8) -> Locator {
-        Locator::from_random([byte; 16])
+    fn key(byte: u8) -> SessionKey {
+        SessionKey::from_random([byte; 16])
     }
 
-    fn keys(slice: Slice) -> Vec<Locator> {
+    fn keys(slice: Slice) -> Vec<SessionKey> {
         match slice {
             Slice::Records(records) => records.iter().map(|record| record.key).collect(),
             Slice::Overrun(head) => panic!("overrun, head {head}"),

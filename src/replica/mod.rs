@@ -26,15 +26,15 @@ use std::{
 use twox_hash::xxhash3_64;
 
 pub(crate) use self::{
-    change::{Change, What},
+    change::{Change, ChangeKind},
     link::{Link, LinkAcks, LinkEvent, LinkOptions, Violation},
-    store::{Opened, Shipping, Store, missing::Lack, writer::Writer},
+    store::{Replicate, Store, missing::Missing, writer::SessionWriter},
 };
-use self::{lineage::Memory, log::Log};
+use self::{lineage::LineageTracker, log::Log};
 use crate::{
     config::{Limits, Shape},
-    session::{BootId, Locator, Now},
-    wire::message::{Past, Position},
+    session::{BootId, Now, SessionKey},
+    wire::message::{Lineage, Position},
 };
 
 /// One node's replica: its store, its log of changes, and what it has applied of each peer's log.
@@ -46,7 +46,7 @@ pub(crate) struct Replica {
     log: Log,
     /// What was applied of whose log. Outlives links, so that a reconnect resumes.
     applied: Mutex<HashMap<BootId, Applied>>,
-    memory: Memory,
+    memory: LineageTracker,
     /// The digest root and when it was computed: one for all links' heartbeats.
     root: Mutex<Option<(u64, u64)>>,
 }
@@ -67,7 +67,7 @@ impl Replica {
             store: Store::new(boot, limits, shape),
             log: Log::new(shape.log_records),
             applied: Mutex::default(),
-            memory: Memory::new(now),
+            memory: LineageTracker::new(now),
             root: Mutex::default(),
         }
     }
@@ -89,12 +89,12 @@ impl Replica {
     /// position whose acknowledgement means that every change of this session made here is held
     /// by the acknowledging peer; 0 when there is nothing to wait for. The caller wakes the links
     /// when `head()` moved.
-    pub(crate) fn commit(&self, key: &Locator, now: Now) -> Position {
+    pub(crate) fn commit(&self, key: &SessionKey, now: Now) -> Position {
         self.store.commit(key, &self.log, now)
     }
 
     /// [Commits](Self::commit) for a request or handle that uses the session no more.
-    pub(crate) fn end(&self, key: &Locator, shipping: Shipping, now: Now) -> Position {
+    pub(crate) fn end(&self, key: &SessionKey, shipping: Replicate, now: Now) -> Position {
         self.store.end(key, shipping, &self.log, now)
     }
 
@@ -114,7 +114,7 @@ impl Replica {
         self.store.digests() == other.store.digests()
     }
 
-    fn past(&self, now: Now) -> Past {
+    fn past(&self, now: Now) -> Lineage {
         self.memory.tell(!self.store.is_empty(), now)
     }
 

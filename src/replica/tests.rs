@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{Opened, Replica, Shipping};
+use super::{Replica, Replicate};
 use crate::{
     config::{Expiry, Limits, Shape},
     session::{
-        Birth, BootId, Item, Locator, Now, Secret, SessionError, SessionState, Stamp, Tag,
-        Tombstone,
+        Access, BootId, Item, Now, SessionError, SessionKey, SessionMeta, SessionSecret,
+        SessionState, Stamp, Tag, Tombstone,
     },
 };
 
@@ -34,18 +34,18 @@ fn replica(boot: u8, limits: Limits) -> Replica {
     Replica::new(BootId::from_random([boot; 8]), limits, &shape, START)
 }
 
-fn key(number: u8) -> Locator {
+fn key(number: u8) -> SessionKey {
     let mut bytes = [number; 16];
     bytes[0] = number.wrapping_mul(37);
-    Locator::from_random(bytes)
+    SessionKey::from_random(bytes)
 }
 
-fn secret() -> Secret {
-    Secret::from_random([9; 16])
+fn secret() -> SessionSecret {
+    SessionSecret::from_random([9; 16])
 }
 
-fn birth(expiry: Expiry) -> Arc<Birth> {
-    Arc::new(Birth {
+fn birth(expiry: Expiry) -> Arc<SessionMeta> {
+    Arc::new(SessionMeta {
         context: "".into(),
         route: None,
         expiry,
@@ -55,26 +55,26 @@ fn birth(expiry: Expiry) -> Arc<Birth> {
 fn create(replica: &Replica, number: u8, expiry: Expiry) -> Result<(), SessionError> {
     let store = replica.store();
     store.create(birth(expiry), key(number), secret().hash(), START)?;
-    store.release(&key(number), Shipping::Now, START);
+    store.release(&key(number), Replicate::Now, START);
     Ok(())
 }
 
 fn set(replica: &Replica, number: u8, name: &str, value: &[u8]) -> Result<(), SessionError> {
-    let write = |writer: &mut super::Writer<'_>| writer.set(name, value.into());
+    let write = |writer: &mut super::SessionWriter<'_>| writer.set(name, value.into());
     let store = replica.store();
     store
-        .write(&key(number), Shipping::Now, false, START, write)
+        .write(&key(number), Replicate::Now, false, START, write)
         .map(|_| ())
 }
 
 /// Whether a request finds the session; it is released at once.
 fn finds(replica: &Replica, number: u8, now: Now) -> bool {
     let store = replica.store();
-    let opened = store.open("", &key(number), &secret(), Shipping::Now, now);
-    if opened == Opened::Alive {
-        store.release(&key(number), Shipping::Now, now);
+    let opened = store.open("", &key(number), &secret(), Replicate::Now, now);
+    if opened == Access::Alive {
+        store.release(&key(number), Replicate::Now, now);
     }
-    opened == Opened::Alive
+    opened == Access::Alive
 }
 
 fn idle(ms: u64) -> Expiry {
@@ -188,8 +188,8 @@ fn session_that_a_request_still_uses_is_not_expired() {
     let replica = replica(1, Limits::default());
     create(&replica, 1, idle(MINUTE)).expect("room");
     let store = replica.store();
-    let opened = store.open("", &key(1), &secret(), Shipping::Now, START);
-    assert_eq!(opened, Opened::Alive);
+    let opened = store.open("", &key(1), &secret(), Replicate::Now, START);
+    assert_eq!(opened, Access::Alive);
     let mut told = replica.head();
     for minute in 1..10 {
         replica.sweep(after(minute * MINUTE + 500), false);
@@ -197,7 +197,7 @@ fn session_that_a_request_still_uses_is_not_expired() {
         assert!(replica.head() > told, "peers hear of the use");
         told = replica.head();
     }
-    store.release(&key(1), Shipping::Now, after(10 * MINUTE));
+    store.release(&key(1), Replicate::Now, after(10 * MINUTE));
     assert!(
         finds(&replica, 1, after(11 * MINUTE - 1)),
         "released is used"
@@ -226,7 +226,7 @@ fn shorter_limit_set_later_is_kept() {
     create(&replica, 1, idle(60 * MINUTE)).expect("room");
     let store = replica.store();
     store
-        .write(&key(1), Shipping::Now, false, START, |writer| {
+        .write(&key(1), Replicate::Now, false, START, |writer| {
             writer.set_expiry(idle(MINUTE))
         })
         .expect("there");
@@ -312,7 +312,7 @@ fn names_used_and_removed_are_bounded_too() {
     let remove = |name: &str| {
         let removed = replica
             .store()
-            .write(&key(1), Shipping::Now, false, START, |writer| {
+            .write(&key(1), Replicate::Now, false, START, |writer| {
                 writer.remove(name)
             });
         assert!(removed.expect("there").0);
@@ -434,7 +434,7 @@ fn every_digest_shard_is_listed_on_its_own() {
     for number in 0..=u8::MAX {
         let mut bytes = [number; 16];
         bytes[1] = number.wrapping_mul(91);
-        let key = Locator::from_random(bytes);
+        let key = SessionKey::from_random(bytes);
         let hash = secret().hash();
         let birth = birth(Expiry::default());
         replica

@@ -7,7 +7,7 @@ use super::{Mutant, Origin, Stamp, Tag};
 /// An attribute's tag and what it holds. Ordered by tag: the later write wins everywhere. The
 /// increments of a counter share the tag of its last reset, so they add up instead of competing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Slot {
+pub(crate) struct Register {
     pub(crate) tag: Tag,
     pub(crate) content: Content,
 }
@@ -58,7 +58,7 @@ pub(crate) struct WrongKind {
     pub(crate) is_counter: bool,
 }
 
-impl Slot {
+impl Register {
     pub(crate) const fn is_live(&self) -> bool {
         !matches!(self.content, Content::Removed)
     }
@@ -197,7 +197,7 @@ pub(crate) fn counts_are_sorted(counts: &[Count]) -> bool {
         .all(|pair| pair[0].origin < pair[1].origin)
 }
 
-impl Slot {
+impl Register {
     /// The latest stamp of `origin`'s writes that this slot still shows, zero when there is none.
     pub(super) fn stamp_of(&self, origin: Origin) -> Stamp {
         let register = if self.tag.origin == origin {

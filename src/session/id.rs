@@ -12,9 +12,9 @@ use subtle::ConstantTimeEq as _;
 /// but opens nothing: no credential.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(crate) struct Locator([u8; 16]);
+pub(crate) struct SessionKey([u8; 16]);
 
-impl Locator {
+impl SessionKey {
     pub(crate) const fn from_random(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
@@ -50,26 +50,26 @@ impl Locator {
 }
 
 /// In the order of their bytes, compared as one number.
-impl Ord for Locator {
+impl Ord for SessionKey {
     fn cmp(&self, other: &Self) -> Ordering {
         u128::from_be_bytes(self.0).cmp(&u128::from_be_bytes(other.0))
     }
 }
 
-impl PartialOrd for Locator {
+impl PartialOrd for SessionKey {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
 /// Eight hex digits: enough to follow a session through a log, too few to name it.
-impl fmt::Display for Locator {
+impl fmt::Display for SessionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:08x}", self.prefix())
     }
 }
 
-impl fmt::Debug for Locator {
+impl fmt::Debug for SessionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Locator({self})")
     }
@@ -77,9 +77,9 @@ impl fmt::Debug for Locator {
 
 /// The half of the cookie that opens a session, 16 random bytes. Known to the client alone.
 #[derive(Clone)]
-pub(crate) struct Secret([u8; 16]);
+pub(crate) struct SessionSecret([u8; 16]);
 
-impl Secret {
+impl SessionSecret {
     pub(crate) const fn from_random(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
@@ -92,7 +92,7 @@ impl Secret {
     }
 }
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for SessionSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(_)")
     }
@@ -128,8 +128,8 @@ impl fmt::Debug for SecretHash {
 /// a dot is ignored.
 #[derive(Clone, Debug)]
 pub(crate) struct CookieValue {
-    pub(crate) locator: Locator,
-    pub(crate) secret: Secret,
+    pub(crate) locator: SessionKey,
+    pub(crate) secret: SessionSecret,
 }
 
 impl CookieValue {
@@ -154,8 +154,8 @@ impl CookieValue {
         locator.copy_from_slice(&bytes[..16]);
         secret.copy_from_slice(&bytes[16..]);
         Some(Self {
-            locator: Locator(locator),
-            secret: Secret(secret),
+            locator: SessionKey(locator),
+            secret: SessionSecret(secret),
         })
     }
 
@@ -237,8 +237,8 @@ mod tests {
 
     fn sample() -> CookieValue {
         CookieValue {
-            locator: Locator::from_random([0xA5; 16]),
-            secret: Secret::from_random([0x5A; 16]),
+            locator: SessionKey::from_random([0xA5; 16]),
+            secret: SessionSecret::from_random([0x5A; 16]),
         }
     }
 
@@ -275,7 +275,7 @@ mod tests {
         let id = sample()
             .locator
             .public_id(Some(&"r".parse().expect("valid")));
-        assert_eq!(Locator::from_public_id(&id), Some(sample().locator));
+        assert_eq!(SessionKey::from_public_id(&id), Some(sample().locator));
         assert!(CookieValue::parse(&id).is_none());
     }
 

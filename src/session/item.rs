@@ -2,7 +2,9 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{Birth, Locator, Origin, Secrets, SessionState, Slot, Stamp, Tag, Vector};
+use super::{
+    Origin, Register, SecretSet, SessionKey, SessionMeta, SessionState, Stamp, Tag, Vector,
+};
 use crate::config::Expiry;
 
 /// One session's part of a message.
@@ -13,7 +15,7 @@ pub(crate) enum Item {
     /// Everything the sender holds.
     Full(Box<SessionState>),
     /// The same of a session that is at rest, and will be.
-    AtRest(Box<AtRest>),
+    PackedSession(Box<PackedSession>),
     /// It was destroyed.
     Destroyed(Tombstone),
     /// The sender does not hold it (any more): the answer to a question, never a change.
@@ -27,33 +29,33 @@ pub(crate) struct Delta {
     pub(crate) since: Stamp,
     pub(crate) upto: Stamp,
     /// There when the delta is the whole session: `since` is zero and nobody else has written.
-    pub(crate) birth: Option<(Arc<Birth>, CreatedMs)>,
+    pub(crate) birth: Option<(Arc<SessionMeta>, CreatedMs)>,
     /// The last access and its local instant, there when the sender recorded use.
     pub(crate) access: Option<(Stamp, u64)>,
     /// Sorted by name.
-    pub(crate) slots: Vec<(Arc<str>, Slot)>,
-    pub(crate) secrets: Secrets,
+    pub(crate) slots: Vec<(Arc<str>, Register)>,
+    pub(crate) secrets: SecretSet,
     pub(crate) expiry: Option<(Tag, Expiry)>,
 }
 
 /// All of a session, in the bytes in which it is kept as long as nobody uses it, and what must be
 /// known of it meanwhile.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct AtRest {
-    pub(crate) birth: Arc<Birth>,
+pub(crate) struct PackedSession {
+    pub(crate) birth: Arc<SessionMeta>,
     pub(crate) created_ms: u64,
     pub(crate) access: Stamp,
     pub(crate) accessed_ms: u64,
     pub(crate) expiry: Expiry,
     pub(crate) vector: Vector,
-    pub(crate) extent: Extent,
+    pub(crate) extent: SessionSize,
     /// The language of them is that of `wire/rest.rs`.
     pub(crate) bytes: Box<[u8]>,
 }
 
 /// How large a session is, for its limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Extent {
+pub(crate) struct SessionSize {
     /// Names, removed ones included.
     pub(crate) names: usize,
     pub(crate) writers: usize,
@@ -62,7 +64,7 @@ pub(crate) struct Extent {
     pub(crate) weight: usize,
 }
 
-impl fmt::Debug for AtRest {
+impl fmt::Debug for PackedSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("AtRest");
         shown
@@ -149,17 +151,17 @@ impl Item {
                 let vector = size_of_val(state.vector().entries());
                 size_of::<SessionState>() + vector + memory_of(&state.slots, &state.secrets)
             }
-            Self::AtRest(state) => {
+            Self::PackedSession(state) => {
                 let vector = size_of_val(state.vector.entries());
-                size_of::<AtRest>() + vector + state.bytes.len()
+                size_of::<PackedSession>() + vector + state.bytes.len()
             }
             Self::Destroyed(_) | Self::Absent => 0,
         };
-        size_of::<(Locator, Self)>() + beside
+        size_of::<(SessionKey, Self)>() + beside
     }
 }
 
-fn memory_of(slots: &[(Arc<str>, Slot)], secrets: &Secrets) -> usize {
+fn memory_of(slots: &[(Arc<str>, Register)], secrets: &SecretSet) -> usize {
     let held = slots
         .iter()
         .map(|(name, slot)| name.len() + slot.weight() + 2 * ARC);

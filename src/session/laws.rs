@@ -5,8 +5,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::{
-    Birth, BootId, Content, Count, Counter, KEPT_ORIGINS, Locator, Now, Origin, Presented, Secret,
-    SessionState, Slot, Stamp, Tag, Tombstone,
+    Access, BootId, Content, Count, Counter, KEPT_ORIGINS, Now, Origin, Register, SessionKey,
+    SessionMeta, SessionSecret, SessionState, Stamp, Tag, Tombstone,
 };
 use crate::config::Expiry;
 
@@ -58,7 +58,7 @@ fn origin(writer: usize) -> Origin {
 
 /// Three copies of one session after a history of writes and meetings.
 fn copies(history: &[(usize, Op)]) -> [SessionState; 3] {
-    let birth = Arc::new(Birth {
+    let birth = Arc::new(SessionMeta {
         context: "".into(),
         route: None,
         expiry: Expiry::default(),
@@ -67,7 +67,12 @@ fn copies(history: &[(usize, Op)]) -> [SessionState; 3] {
         stamp: Stamp::ZERO.next(at(0)).expect("small"),
         origin: origin(0),
     };
-    let first = SessionState::new(birth, Secret::from_random([0; 16]).hash(), tag, at(0));
+    let first = SessionState::new(
+        birth,
+        SessionSecret::from_random([0; 16]).hash(),
+        tag,
+        at(0),
+    );
     let mut copies = [first.clone(), first.clone(), first];
     for (step, (writer, op)) in history.iter().enumerate() {
         let now = at(step);
@@ -90,7 +95,7 @@ fn copies(history: &[(usize, Op)]) -> [SessionState; 3] {
                 let mut secret = [*byte; 16];
                 secret[0] = *writer as u8;
                 secret[1] = step as u8;
-                copy.cycle(Secret::from_random(secret).hash(), tag, now);
+                copy.cycle(SessionSecret::from_random(secret).hash(), tag, now);
             }
             Op::Expiry(ms) => {
                 copy.set_expiry(Expiry::from_millis(Some(u64::from(*ms)), None), tag);
@@ -174,8 +179,8 @@ proptest! {
     }
 }
 
-fn slot(stamp: u64, writer: usize, content: Content) -> Slot {
-    Slot {
+fn slot(stamp: u64, writer: usize, content: Content) -> Register {
+    Register {
         tag: Tag {
             stamp: Stamp::new(stamp).expect("small"),
             origin: origin(writer),
@@ -203,7 +208,7 @@ fn increments_of_two_nodes_add_up_and_saturate() {
         stamp: Stamp::new(stamp).expect("small"),
         sum,
     };
-    let counter = |counts| Slot {
+    let counter = |counts| Register {
         tag: Tag::BOTTOM,
         content: Content::Counter(Counter::new(counts)),
     };
@@ -217,7 +222,7 @@ fn increments_of_two_nodes_add_up_and_saturate() {
 #[test]
 fn increment_that_did_not_see_a_removal_does_not_undo_it() {
     let removal = slot(9, 0, Content::Removed);
-    let mut stale = Slot {
+    let mut stale = Register {
         tag: Tag::BOTTOM,
         content: Content::Counter(Counter::new(vec![Count {
             origin: origin(1),
@@ -250,27 +255,27 @@ fn late_delta_that_lacks_its_past_is_refused_whole() {
 #[test]
 fn old_secret_is_a_straggler_for_a_minute_and_then_unknown() {
     let [mut session, ..] = copies(&[]);
-    let old = Secret::from_random([0; 16]).hash();
-    let new = Secret::from_random([1; 16]).hash();
+    let old = SessionSecret::from_random([0; 16]).hash();
+    let new = SessionSecret::from_random([1; 16]).hash();
     let now = at(0);
     let tag = Tag {
         stamp: session.next_stamp(now).expect("small"),
         origin: origin(0),
     };
-    assert_eq!(session.secrets().presented(&old, now), Presented::Alive);
+    assert_eq!(session.secrets().presented(&old, now), Access::Alive);
     session.cycle(new, tag, now);
     let later = |ms| Now {
         mono_ms: now.mono_ms + ms,
         ..now
     };
-    assert_eq!(session.secrets().presented(&new, now), Presented::Alive);
+    assert_eq!(session.secrets().presented(&new, now), Access::Alive);
     assert_eq!(
         session.secrets().presented(&old, later(59_999)),
-        Presented::Superseded
+        Access::Superseded
     );
     assert_eq!(
         session.secrets().presented(&old, later(60_000)),
-        Presented::Unknown
+        Access::Unknown
     );
 }
 
@@ -307,12 +312,12 @@ fn forgotten_removal_is_not_undone_by_a_copy_that_never_heard_of_it() {
 #[test]
 fn secret_whose_death_is_forgotten_does_not_open_the_session_again() {
     let [mut session, mut stale, _] = copies(&[]);
-    let old = Secret::from_random([0; 16]).hash();
+    let old = SessionSecret::from_random([0; 16]).hash();
     let tag = Tag {
         stamp: session.next_stamp(at(5)).expect("small"),
         origin: origin(0),
     };
-    session.cycle(Secret::from_random([1; 16]).hash(), tag, at(5));
+    session.cycle(SessionSecret::from_random([1; 16]).hash(), tag, at(5));
     write_days_later(&mut session, 2);
     assert_eq!(
         session.secrets().states().len(),
@@ -321,10 +326,10 @@ fn secret_whose_death_is_forgotten_does_not_open_the_session_again() {
     );
     session.merge(stale.clone(), origin(0));
     let presented = session.secrets().presented(&old, at(6));
-    assert_eq!(presented, Presented::Unknown, "not back here");
+    assert_eq!(presented, Access::Unknown, "not back here");
     stale.merge(session, origin(1));
     let presented = stale.secrets().presented(&old, at(6));
-    assert_eq!(presented, Presented::Unknown, "gone there");
+    assert_eq!(presented, Access::Unknown, "gone there");
 }
 
 #[test]
@@ -413,18 +418,15 @@ fn session_remembers_at_most_64_dead_secrets() {
             stamp: session.next_stamp(now).expect("small"),
             origin: origin(0),
         };
-        session.cycle(Secret::from_random([step + 1; 16]).hash(), tag, now);
+        session.cycle(SessionSecret::from_random([step + 1; 16]).hash(), tag, now);
         session.settle_alone(origin(0));
     }
     assert_eq!(session.secrets().states().len(), 65);
-    let newest = Secret::from_random([100; 16]).hash();
-    assert_eq!(
-        session.secrets().presented(&newest, at(300)),
-        Presented::Alive
-    );
+    let newest = SessionSecret::from_random([100; 16]).hash();
+    assert_eq!(session.secrets().presented(&newest, at(300)), Access::Alive);
 }
 
 #[test]
 fn locator_in_log_lines_is_eight_hex_digits() {
-    assert_eq!(Locator::from_random([0xAB; 16]).to_string(), "abababab");
+    assert_eq!(SessionKey::from_random([0xAB; 16]).to_string(), "abababab");
 }

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use super::{
-    Birth, Content, CreatedMs, Delta, Mutant, Origin, Secrets, SessionState, Slot, Stamp, Tag,
-    Vector,
+    Content, CreatedMs, Delta, Mutant, Origin, Register, SecretSet, SessionMeta, SessionState,
+    Stamp, Tag, Vector,
 };
 use crate::config::Expiry;
 
 /// What taking something in did to a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Taken {
+pub(crate) struct MergeOutcome {
     /// Whether vector or last access advanced.
     pub(crate) changed: bool,
     /// The latest of our own stamps that another origin's write has beaten here, zero when none
@@ -20,7 +20,7 @@ pub(crate) struct Taken {
 
 impl SessionState {
     /// Takes in another copy.
-    pub(crate) fn merge(&mut self, mut incoming: Self, own: Origin) -> Taken {
+    pub(crate) fn merge(&mut self, mut incoming: Self, own: Origin) -> MergeOutcome {
         let before = self.vector.clone();
         let mut joined = before.clone();
         joined.join(&incoming.vector);
@@ -49,7 +49,7 @@ impl SessionState {
         self.created_ms = self.created_ms.min(incoming.created_ms);
         let accessed = self.merge_access(incoming.access, incoming.accessed_ms);
         self.vector.join(&incoming.vector);
-        Taken {
+        MergeOutcome {
             changed: accessed || self.vector != before,
             lost,
         }
@@ -57,7 +57,7 @@ impl SessionState {
 
     /// Takes in one origin's writes, all or nothing: `None` when this copy lacks writes the delta
     /// builds on, and needs the full state.
-    pub(crate) fn apply(&mut self, delta: Delta, own: Origin) -> Option<Taken> {
+    pub(crate) fn apply(&mut self, delta: Delta, own: Origin) -> Option<MergeOutcome> {
         let held = self.vector.of(delta.origin);
         let known_eras = delta.slots.iter().all(|(_, slot)| {
             let era = slot.tag;
@@ -83,7 +83,7 @@ impl SessionState {
         let accessed = delta
             .access
             .is_some_and(|(access, at_ms)| self.merge_access(access, at_ms));
-        Some(Taken {
+        Some(MergeOutcome {
             changed: accessed || held < delta.upto,
             lost,
         })
@@ -92,7 +92,7 @@ impl SessionState {
     /// The session that `delta` is the whole of, `None` when it is only a part.
     pub(crate) fn from_delta(delta: Delta) -> Option<Self> {
         let partial = Mutant::CreatePartially.is_on().then(|| {
-            let birth = Birth {
+            let birth = SessionMeta {
                 context: "".into(),
                 route: None,
                 expiry: Expiry::default(),
@@ -128,7 +128,7 @@ impl SessionState {
         advanced
     }
 
-    fn merge_slot(&mut self, name: Arc<str>, incoming: Slot, own: Origin) -> Stamp {
+    fn merge_slot(&mut self, name: Arc<str>, incoming: Register, own: Origin) -> Stamp {
         match self.position(&name) {
             Ok(at) => merge_slots(&mut self.slots[at].1, incoming, own),
             Err(at) => {
@@ -141,7 +141,7 @@ impl SessionState {
 
     fn merge_rest(
         &mut self,
-        secrets: &Secrets,
+        secrets: &SecretSet,
         expiry: Option<(Tag, Expiry)>,
         own: Origin,
     ) -> Stamp {
@@ -165,12 +165,12 @@ impl SessionState {
 /// unless the other one has had it and forgotten it. Returns the latest of `own`'s stamps that no
 /// longer shows, too.
 fn join_slots(
-    held: Vec<(Arc<str>, Slot)>,
-    incoming: Vec<(Arc<str>, Slot)>,
-    is_ours_forgotten: impl Fn(&Slot) -> bool,
-    is_theirs_forgotten: impl Fn(&Slot) -> bool,
+    held: Vec<(Arc<str>, Register)>,
+    incoming: Vec<(Arc<str>, Register)>,
+    is_ours_forgotten: impl Fn(&Register) -> bool,
+    is_theirs_forgotten: impl Fn(&Register) -> bool,
     own: Origin,
-) -> (Vec<(Arc<str>, Slot)>, Stamp) {
+) -> (Vec<(Arc<str>, Register)>, Stamp) {
     let mut joined = Vec::with_capacity(held.len().max(incoming.len()));
     let mut lost = Stamp::ZERO;
     let mut incoming = incoming.into_iter().peekable();
@@ -193,14 +193,14 @@ fn join_slots(
 }
 
 /// Returns the latest of `own`'s stamps that the merge has beaten.
-fn merge_slots(held: &mut Slot, incoming: Slot, own: Origin) -> Stamp {
+fn merge_slots(held: &mut Register, incoming: Register, own: Origin) -> Stamp {
     let before = held.stamp_of(own);
     held.merge(incoming);
     beaten(before, held.stamp_of(own))
 }
 
 /// Whether every write in the slot is among those `seen`.
-fn covered(slot: &Slot, seen: impl Fn(Tag) -> bool) -> bool {
+fn covered(slot: &Register, seen: impl Fn(Tag) -> bool) -> bool {
     let register = slot.tag == Tag::BOTTOM || seen(slot.tag);
     register
         && match &slot.content {

@@ -19,13 +19,13 @@ mod token;
 mod version;
 
 pub(crate) use self::{
-    attribute::{Content, Count, Counter, MAX_NAME_LENGTH, Slot, WrongKind, counts_are_sorted},
-    id::{CookieValue, Locator, Secret, SecretHash},
-    item::{AtRest, CreatedMs, Delta, Extent, Item, Tombstone},
+    attribute::{Content, Count, Counter, MAX_NAME_LENGTH, Register, WrongKind, counts_are_sorted},
+    id::{CookieValue, SecretHash, SessionKey, SessionSecret},
+    item::{CreatedMs, Delta, Item, PackedSession, SessionSize, Tombstone},
     mutant::Mutant,
-    secrets::{Presented, SecretState, Secrets},
-    stamp::{BootId, Horizon, KEPT_ORIGINS, Now, Origin, Stamp, Tag, Vector},
-    state::{Birth, MAX_CONTEXT_LENGTH, SLOT_OVERHEAD, SessionParts, SessionState},
+    secrets::{Access, SecretSet, SecretState},
+    stamp::{BootId, GcHorizon, KEPT_ORIGINS, Now, Origin, Stamp, Tag, Vector},
+    state::{MAX_CONTEXT_LENGTH, REGISTER_OVERHEAD, SessionMeta, SessionParts, SessionState},
     token::{Token, TokenKey},
     version::{destroyed_version, live_version},
 };

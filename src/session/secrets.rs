@@ -4,7 +4,7 @@ use super::{Mutant, Now, Origin, SecretHash, Stamp, Tag};
 
 /// A grow-only set of secret hashes, each alive or dead; dead absorbs. Sorted by hash.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Secrets(Vec<SecretState>);
+pub(crate) struct SecretSet(Vec<SecretState>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SecretState {
@@ -17,7 +17,7 @@ pub(crate) struct SecretState {
 
 /// What a secret that a client presents is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Presented {
+pub(crate) enum Access {
     /// It opens the session.
     Alive,
     /// `cycle_id` replaced it less than a minute ago: a straggler.
@@ -32,7 +32,7 @@ pub(crate) const MAX_DEAD: usize = 64;
 /// How long the holder of a replaced secret counts as a straggler.
 const STRAGGLER_MS: u64 = 60_000;
 
-impl Secrets {
+impl SecretSet {
     pub(crate) fn new(hash: SecretHash, tag: Tag) -> Self {
         Self(vec![SecretState {
             hash,
@@ -52,14 +52,14 @@ impl Secrets {
     }
 
     /// Looks at every secret whatever it finds, so that the time taken tells nothing.
-    pub(crate) fn presented(&self, hash: &SecretHash, now: Now) -> Presented {
+    pub(crate) fn presented(&self, hash: &SecretHash, now: Now) -> Access {
         self.0
             .iter()
             .filter(|state| state.hash.is(hash))
-            .fold(Presented::Unknown, |_, state| match state.dead_at_ms {
-                None => Presented::Alive,
-                Some(at) if now.mono_ms.saturating_sub(at) < STRAGGLER_MS => Presented::Superseded,
-                Some(_) => Presented::Unknown,
+            .fold(Access::Unknown, |_, state| match state.dead_at_ms {
+                None => Access::Alive,
+                Some(at) if now.mono_ms.saturating_sub(at) < STRAGGLER_MS => Access::Superseded,
+                Some(_) => Access::Unknown,
             })
     }
 

@@ -178,8 +178,8 @@ impl Vector {
     }
 
     /// What a session with this vector may forget.
-    pub(crate) fn horizon(&self, memory_ms: u64) -> Horizon {
-        Horizon {
+    pub(crate) fn horizon(&self, memory_ms: u64) -> GcHorizon {
+        GcHorizon {
             floor: self.floor(memory_ms),
             before: self.max_stamp().earlier(memory_ms),
         }
@@ -228,7 +228,7 @@ impl Vector {
 
 /// How far back a session remembers what it keeps only to ward off older writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Horizon {
+pub(crate) struct GcHorizon {
     /// Writes from before are covered whoever made them.
     pub(super) floor: Stamp,
     /// Removals and deaths from before are forgotten.

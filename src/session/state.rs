@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use super::{
-    Content, Counter, CreatedMs, Horizon, KEPT_ORIGINS, Locator, Now, Origin, Route, SecretHash,
-    Secrets, Slot, Stamp, Tag, Tombstone, Vector, WrongKind,
+    Content, Counter, CreatedMs, GcHorizon, KEPT_ORIGINS, Now, Origin, Register, Route, SecretHash,
+    SecretSet, SessionKey, Stamp, Tag, Tombstone, Vector, WrongKind,
 };
 use crate::config::Expiry;
 
 /// What is fixed when a session is created, the same in every copy.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Birth {
+pub(crate) struct SessionMeta {
     /// Which app's session it is; contexts never mix.
     pub(crate) context: Arc<str>,
     pub(crate) route: Option<Route>,
@@ -18,7 +18,7 @@ pub(crate) struct Birth {
     pub(crate) expiry: Expiry,
 }
 
-impl Birth {
+impl SessionMeta {
     /// How long an origin that writes no more is remembered: as long as a tombstone of a session
     /// with these limits. Fixed at birth, so that all nodes reckon alike.
     pub(crate) fn memory_ms(&self) -> u64 {
@@ -32,7 +32,7 @@ pub(crate) const MAX_CONTEXT_LENGTH: usize = 64;
 /// A live session. Instants are monotonic milliseconds of this node; they travel as ages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SessionState {
-    pub(super) birth: Arc<Birth>,
+    pub(super) birth: Arc<SessionMeta>,
     pub(super) created_ms: u64,
     pub(super) vector: Vector,
     /// Last access: the stamp of whoever touched, merged by max. The instant beside it is set only
@@ -40,30 +40,30 @@ pub(crate) struct SessionState {
     pub(super) access: Stamp,
     pub(super) accessed_ms: u64,
     /// Sorted by name.
-    pub(super) slots: Vec<(Arc<str>, Slot)>,
-    pub(super) secrets: Secrets,
+    pub(super) slots: Vec<(Arc<str>, Register)>,
+    pub(super) secrets: SecretSet,
     pub(super) expiry: Option<(Tag, Expiry)>,
 }
 
 /// What a session arrives as.
 #[derive(Debug)]
 pub(crate) struct SessionParts {
-    pub(crate) birth: Arc<Birth>,
+    pub(crate) birth: Arc<SessionMeta>,
     pub(crate) created: CreatedMs,
     pub(crate) vector: Vector,
     pub(crate) access: Stamp,
     pub(crate) accessed_ms: u64,
     /// Sorted by name.
-    pub(crate) slots: Vec<(Arc<str>, Slot)>,
-    pub(crate) secrets: Secrets,
+    pub(crate) slots: Vec<(Arc<str>, Register)>,
+    pub(crate) secrets: SecretSet,
     pub(crate) expiry: Option<(Tag, Expiry)>,
 }
 
 /// Bytes a name or value costs beside itself, for the size limit.
-pub(crate) const SLOT_OVERHEAD: usize = 64;
+pub(crate) const REGISTER_OVERHEAD: usize = 64;
 
 impl SessionState {
-    pub(crate) fn new(birth: Arc<Birth>, secret: SecretHash, tag: Tag, now: Now) -> Self {
+    pub(crate) fn new(birth: Arc<SessionMeta>, secret: SecretHash, tag: Tag, now: Now) -> Self {
         let mut vector = Vector::default();
         vector.raise(tag.origin, tag.stamp);
         Self {
@@ -73,7 +73,7 @@ impl SessionState {
             access: tag.stamp,
             accessed_ms: now.mono_ms,
             slots: Vec::new(),
-            secrets: Secrets::new(secret, tag),
+            secrets: SecretSet::new(secret, tag),
             expiry: None,
         }
     }
@@ -106,11 +106,11 @@ impl SessionState {
     }
 
     /// Shares the birth with other sessions of the same app.
-    pub(crate) fn set_birth(&mut self, birth: Arc<Birth>) {
+    pub(crate) fn set_birth(&mut self, birth: Arc<SessionMeta>) {
         self.birth = birth;
     }
 
-    pub(crate) fn slots(&self) -> &[(Arc<str>, Slot)] {
+    pub(crate) fn slots(&self) -> &[(Arc<str>, Register)] {
         &self.slots
     }
 
@@ -118,7 +118,7 @@ impl SessionState {
         self.expiry
     }
 
-    pub(crate) const fn birth(&self) -> &Arc<Birth> {
+    pub(crate) const fn birth(&self) -> &Arc<SessionMeta> {
         &self.birth
     }
 
@@ -126,7 +126,7 @@ impl SessionState {
         &self.vector
     }
 
-    pub(crate) const fn secrets(&self) -> &Secrets {
+    pub(crate) const fn secrets(&self) -> &SecretSet {
         &self.secrets
     }
 
@@ -146,20 +146,20 @@ impl SessionState {
         self.expiry.map_or(self.birth.expiry, |(_, expiry)| expiry)
     }
 
-    pub(crate) fn public_id(&self, key: &Locator) -> String {
+    pub(crate) fn public_id(&self, key: &SessionKey) -> String {
         key.public_id(self.birth.route.as_ref())
     }
 
-    pub(crate) fn slot(&self, name: &str) -> Option<&Slot> {
+    pub(crate) fn slot(&self, name: &str) -> Option<&Register> {
         self.position(name).ok().map(|at| &self.slots[at].1)
     }
 
     pub(crate) fn json(&self, name: &str) -> Result<Option<&Arc<[u8]>>, WrongKind> {
-        self.slot(name).map_or(Ok(None), Slot::json)
+        self.slot(name).map_or(Ok(None), Register::json)
     }
 
     pub(crate) fn count(&self, name: &str) -> Result<i64, WrongKind> {
-        self.slot(name).map_or(Ok(0), Slot::count)
+        self.slot(name).map_or(Ok(0), Register::count)
     }
 
     /// Names of attributes and counters that are there, sorted.
@@ -179,7 +179,7 @@ impl SessionState {
     pub(crate) fn weight(&self) -> usize {
         self.slots
             .iter()
-            .map(|(name, slot)| name.len() + slot.weight() + SLOT_OVERHEAD)
+            .map(|(name, slot)| name.len() + slot.weight() + REGISTER_OVERHEAD)
             .sum()
     }
 
@@ -202,7 +202,8 @@ impl SessionState {
             Err(at) => {
                 let content = Content::Counter(Counter::default());
                 let tag = Tag::BOTTOM;
-                self.slots.insert(at, (name.into(), Slot { tag, content }));
+                self.slots
+                    .insert(at, (name.into(), Register { tag, content }));
                 at
             }
         };
@@ -250,7 +251,7 @@ impl SessionState {
         self.vector.covers(tag) || tag.stamp < self.floor()
     }
 
-    fn horizon(&self) -> Horizon {
+    fn horizon(&self) -> GcHorizon {
         self.vector.horizon(self.birth.memory_ms())
     }
 
@@ -263,8 +264,8 @@ impl SessionState {
     /// would be: origins that are gone, whose counts are added up, removed names, and dead secrets.
     /// Reckoned from the vector, so that nodes with equal vectors forget alike. Returns the latest
     /// of `own`'s stamps that no longer shows.
-    pub(crate) fn settle(&mut self, horizon: Horizon, own: Origin) -> Stamp {
-        let Horizon { floor, before } = horizon;
+    pub(crate) fn settle(&mut self, horizon: GcHorizon, own: Origin) -> Stamp {
+        let GcHorizon { floor, before } = horizon;
         if self.vector.prune(floor) {
             let Self { vector, slots, .. } = self;
             for (_, slot) in slots {
@@ -308,7 +309,7 @@ impl SessionState {
     }
 
     fn put(&mut self, name: &str, tag: Tag, content: Content) {
-        let slot = Slot { tag, content };
+        let slot = Register { tag, content };
         match self.position(name) {
             Ok(at) => self.slots[at].1 = slot,
             Err(at) => {

@@ -6,8 +6,8 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-use super::{BootId, Locator, Origin, Stamp, Tag};
-use crate::config::Key;
+use super::{BootId, Origin, SessionKey, Stamp, Tag};
+use crate::config::ClusterSecret;
 
 /// The last writes of one session that a client knows of, one for each origin, the newest first.
 ///
@@ -80,8 +80,8 @@ pub(crate) struct TokenKey(Box<[Hmac<Sha256>]>);
 
 impl TokenKey {
     /// The first key signs, all are accepted. `None` without any.
-    pub(crate) fn new(keys: &[Key]) -> Option<Self> {
-        let mac = |key: &Key| {
+    pub(crate) fn new(keys: &[ClusterSecret]) -> Option<Self> {
+        let mac = |key: &ClusterSecret| {
             let mac = Hmac::new_from_slice(key.bytes()).expect("HMAC takes keys of every length");
             mac.chain_update(PURPOSE)
         };
@@ -90,7 +90,7 @@ impl TokenKey {
     }
 
     /// The token of one session as text: base64url of at most 96 bytes.
-    pub(crate) fn sign(&self, key: &Locator, token: &Token) -> String {
+    pub(crate) fn sign(&self, key: &SessionKey, token: &Token) -> String {
         let mut bytes = token.encode();
         let code = code(&self.0[0], key, &bytes).finalize().into_bytes();
         bytes.extend_from_slice(&code[..MAC_LENGTH]);
@@ -98,7 +98,7 @@ impl TokenKey {
     }
 
     /// `None` for anything that no node with this key has signed for this session.
-    pub(crate) fn verify(&self, key: &Locator, text: &str) -> Option<Token> {
+    pub(crate) fn verify(&self, key: &SessionKey, text: &str) -> Option<Token> {
         let mut buffer = [0; MAX_TAGS * TAG_LENGTH + MAC_LENGTH];
         let length = URL_SAFE_NO_PAD.decode_slice(text, &mut buffer).ok()?;
         let (tags, code) = buffer.get(..length)?.split_last_chunk::<MAC_LENGTH>()?;
@@ -114,7 +114,7 @@ impl TokenKey {
     }
 }
 
-fn code(mac: &Hmac<Sha256>, key: &Locator, tags: &[u8]) -> Hmac<Sha256> {
+fn code(mac: &Hmac<Sha256>, key: &SessionKey, tags: &[u8]) -> Hmac<Sha256> {
     mac.clone().chain_update(key.bytes()).chain_update(tags)
 }
 
@@ -136,10 +136,10 @@ const PURPOSE: &[u8] = b"tower-cluster-sessions token 1\0";
 mod tests {
     use super::*;
 
-    const SESSION: Locator = Locator::from_random([7; 16]);
+    const SESSION: SessionKey = SessionKey::from_random([7; 16]);
 
     fn key(byte: u8) -> TokenKey {
-        TokenKey::new(&[Key::from_bytes([byte; 32])]).expect("a key")
+        TokenKey::new(&[ClusterSecret::from_bytes([byte; 32])]).expect("a key")
     }
 
     fn tag(boot: u8, stamp: u64) -> Tag {
@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn forged_foreign_and_malformed_tokens_are_nothing() {
         let text = key(1).sign(&SESSION, &token(&[tag(1, 10), tag(2, 20)]));
-        let other_session = Locator::from_random([8; 16]);
+        let other_session = SessionKey::from_random([8; 16]);
         assert_eq!(key(1).verify(&other_session, &text), None);
         assert_eq!(key(2).verify(&SESSION, &text), None);
         for at in 0..text.len() {
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn while_keys_are_changed_tokens_of_both_are_read() {
-        let [old, new] = [1, 2].map(|byte| Key::from_bytes([byte; 32]));
+        let [old, new] = [1, 2].map(|byte| ClusterSecret::from_bytes([byte; 32]));
         let both = TokenKey::new(&[new, old]).expect("keys");
         let token = token(&[tag(1, 10)]);
         let text = both.sign(&SESSION, &token);

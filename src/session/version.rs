@@ -2,11 +2,11 @@
 
 use twox_hash::XxHash3_64;
 
-use super::{Locator, Stamp, Vector};
+use super::{SessionKey, Stamp, Vector};
 
 /// XXH3 over key, last access and vector, each entry seeded with the hash before it: this runs at
 /// every write, and short inputs are what XXH3 is quick at. Finds accidents, not forgers.
-pub(crate) fn live_version(key: &Locator, vector: &Vector, access: Stamp) -> u64 {
+pub(crate) fn live_version(key: &SessionKey, vector: &Vector, access: Stamp) -> u64 {
     let mut head = [0; 24];
     head[..16].copy_from_slice(key.bytes());
     head[16..].copy_from_slice(&access.get().to_le_bytes());
@@ -22,7 +22,7 @@ pub(crate) fn live_version(key: &Locator, vector: &Vector, access: Stamp) -> u64
 
 /// The version of a destroyed session, the same on every node. Not that of a live one, whose input
 /// is longer.
-pub(crate) fn destroyed_version(key: &Locator) -> u64 {
+pub(crate) fn destroyed_version(key: &SessionKey) -> u64 {
     XxHash3_64::oneshot(key.bytes())
 }
 
@@ -34,7 +34,7 @@ mod tests {
     /// Nodes of different releases must agree on these bytes.
     #[test]
     fn versions_are_what_they_always_were() {
-        let key = Locator::from_random([7; 16]);
+        let key = SessionKey::from_random([7; 16]);
         let mut vector = Vector::default();
         let origin = Origin {
             boot: BootId::from_random([1, 2, 3, 4, 5, 6, 7, 8]),

@@ -17,7 +17,9 @@ use super::{
     plan::LONG_LOG,
     stage::{Life, Stage, name},
 };
-use crate::{Cluster, ClusterConfig, ClusterSessionLayer, Session, SessionError, session::Locator};
+use crate::{
+    Cluster, ClusterConfig, ClusterSessionLayer, Session, SessionError, session::SessionKey,
+};
 
 pub(super) const HTTP_PORT: u16 = 80;
 const LINK_PORT: u16 = 4100;
@@ -191,8 +193,8 @@ impl Before {
     }
 }
 
-fn key(session: &Session) -> Option<Locator> {
-    Locator::from_public_id(&session.id()?)
+fn key(session: &Session) -> Option<SessionKey> {
+    SessionKey::from_public_id(&session.id()?)
 }
 
 fn op(headers: &HeaderMap) -> u32 {

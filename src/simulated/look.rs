@@ -4,17 +4,17 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     node::Node,
-    session::{Locator, SecretHash, Slot, Vector},
+    session::{Register, SecretHash, SessionKey, Vector},
 };
 
 /// Vector, slots, and the secrets with whether they are dead.
-type Contents = (Vector, Vec<(Arc<str>, Slot)>, Vec<(SecretHash, bool)>);
+type Contents = (Vector, Vec<(Arc<str>, Register)>, Vec<(SecretHash, bool)>);
 
 /// Every session, as it must be the same on all nodes.
-pub(super) fn contents(node: &Node) -> BTreeMap<Locator, Contents> {
+pub(super) fn contents(node: &Node) -> BTreeMap<SessionKey, Contents> {
     let store = node.replica().store();
     let keys = store.select(|_| true);
-    let read = |key: Locator| {
+    let read = |key: SessionKey| {
         let state = store.read(&key, |state| {
             let secrets = state.secrets().states().iter();
             let secrets = secrets.map(|s| (s.hash, s.dead_at_ms.is_some())).collect();
@@ -26,14 +26,14 @@ pub(super) fn contents(node: &Node) -> BTreeMap<Locator, Contents> {
 }
 
 /// Whether a node holds what a request wrote.
-pub(super) fn has_write(node: &Node, key: &Locator, op: u32) -> bool {
+pub(super) fn has_write(node: &Node, key: &SessionKey, op: u32) -> bool {
     let name = write_name(op);
     let found = node.read(key, |state| state.slot(&name).is_some());
     found.is_ok_and(|found| found)
 }
 
 /// Whether a node knows that a session was destroyed.
-pub(super) fn is_buried(node: &Node, key: &Locator) -> bool {
+pub(super) fn is_buried(node: &Node, key: &SessionKey) -> bool {
     node.replica().store().is_buried(key)
 }
 

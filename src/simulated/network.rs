@@ -20,15 +20,15 @@ use super::{
 use crate::{
     config::{ListenAddr, PeerAddr, StartError},
     node::{
-        Outside, Random, TimeOfDay,
+        Env, Random, TimeOfDay,
         net::transport::{Acceptor, BoxIo, Transport},
     },
 };
 
 /// The world of one life of a node: equal seeds give equal worlds.
-pub(super) fn outside(seed: u64, life: Life, skew_ms: i64, sockets: &Arc<Sockets>) -> Outside {
+pub(super) fn outside(seed: u64, life: Life, skew_ms: i64, sockets: &Arc<Sockets>) -> Env {
     let dice = Dice::new(seed, u64::from(life.run) << 8 | life.node as u64);
-    Outside {
+    Env {
         transport: Arc::new(SimulatedNetwork(Arc::clone(sockets))),
         time_of_day: Arc::new(SkewedTime { skew_ms }),
         random: Arc::new(SeededRandom(Mutex::new(dice))),

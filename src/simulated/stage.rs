@@ -20,7 +20,7 @@ use super::{
 use crate::{
     MemberState,
     node::{Cluster, Node},
-    session::Locator,
+    session::SessionKey,
 };
 
 /// One run of a node's process.
@@ -191,7 +191,7 @@ impl Stage {
 
     /// What the first node holds: every session and its writes. After [`Stage::settled`], what all
     /// hold.
-    pub(super) fn sessions(&self) -> BTreeMap<Locator, BTreeSet<u32>> {
+    pub(super) fn sessions(&self) -> BTreeMap<SessionKey, BTreeSet<u32>> {
         let present = self.present();
         let Some((_, cluster)) = present.iter().flatten().next() else {
             return BTreeMap::new();

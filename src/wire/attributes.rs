@@ -5,11 +5,15 @@ use std::sync::Arc;
 use super::{
     bytes::{Reader, UNKNOWN, Writer},
     message::Malformed,
-    tags::{Author, Scale, WireTag, take_wire_tag},
+    tags::{Author, TagContext, WireTag, take_wire_tag},
 };
-use crate::session::{Content, Count, Counter, MAX_NAME_LENGTH, Slot, Tag, counts_are_sorted};
+use crate::session::{Content, Count, Counter, MAX_NAME_LENGTH, Register, Tag, counts_are_sorted};
 
-pub(super) fn put_slots(slots: &[(Arc<str>, Slot)], scale: &Scale<'_>, to: &mut Writer<'_>) {
+pub(super) fn put_slots(
+    slots: &[(Arc<str>, Register)],
+    scale: &TagContext<'_>,
+    to: &mut Writer<'_>,
+) {
     to.count(slots.len());
     for (name, slot) in slots {
         to.bytes(name.as_bytes());
@@ -38,11 +42,11 @@ pub(super) enum Foreign {
 
 pub(super) fn take_slots(
     from: &mut Reader<'_>,
-    scale: &Scale<'_>,
+    scale: &TagContext<'_>,
     max_names: usize,
     foreign: Foreign,
     mut named: impl FnMut(&str) -> Arc<str>,
-) -> Result<Vec<(Arc<str>, Slot)>, Malformed> {
+) -> Result<Vec<(Arc<str>, Register)>, Malformed> {
     let mut slots = Vec::with_capacity(from.clone().count()?.min(max_names));
     each_slot(from, scale, max_names, foreign, |name, tag, value| {
         let content = match value {
@@ -50,7 +54,7 @@ pub(super) fn take_slots(
             Value::Counter(counter) => Content::Counter(counter),
             Value::Removed => Content::Removed,
         };
-        slots.push((named(name), Slot { tag, content }));
+        slots.push((named(name), Register { tag, content }));
     })?;
     Ok(slots)
 }
@@ -105,7 +109,7 @@ impl Value<'_> {
 /// Calls `each` with name, tag and value of every slot.
 pub(super) fn each_slot<'a>(
     from: &mut Reader<'a>,
-    scale: &Scale<'_>,
+    scale: &TagContext<'_>,
     max_names: usize,
     foreign: Foreign,
     mut each: impl FnMut(&'a str, Tag, Value<'a>),
@@ -132,7 +136,7 @@ pub(super) fn each_slot<'a>(
 
 fn take_slot<'a>(
     from: &mut Reader<'a>,
-    scale: &Scale<'_>,
+    scale: &TagContext<'_>,
     foreign: Foreign,
 ) -> Result<(Tag, Value<'a>), Malformed> {
     let tag = take_wire_tag(from)?;
@@ -156,7 +160,7 @@ fn take_slot<'a>(
 }
 
 /// The reset that a counter's increments follow.
-fn era(tag: &WireTag, scale: &Scale<'_>, foreign: Foreign) -> Result<Tag, Malformed> {
+fn era(tag: &WireTag, scale: &TagContext<'_>, foreign: Foreign) -> Result<Tag, Malformed> {
     match tag {
         WireTag::Bottom => Ok(Tag::BOTTOM),
         WireTag::Other(tag) if foreign == Foreign::Counters => {
@@ -171,7 +175,7 @@ fn era(tag: &WireTag, scale: &Scale<'_>, foreign: Foreign) -> Result<Tag, Malfor
 }
 
 /// Honest vectors number every origin that has counted; another is not sent.
-fn put_counts(counts: &[Count], scale: &Scale<'_>, to: &mut Writer<'_>) {
+fn put_counts(counts: &[Count], scale: &TagContext<'_>, to: &mut Writer<'_>) {
     let numbered = |count: &Count| Some((scale.number(count.origin)?, *count));
     to.count(counts.iter().filter_map(numbered).count());
     for (by, count) in counts.iter().filter_map(numbered) {
@@ -181,7 +185,7 @@ fn put_counts(counts: &[Count], scale: &Scale<'_>, to: &mut Writer<'_>) {
     }
 }
 
-fn take_counts(from: &mut Reader<'_>, scale: &Scale<'_>) -> Result<Vec<Count>, Malformed> {
+fn take_counts(from: &mut Reader<'_>, scale: &TagContext<'_>) -> Result<Vec<Count>, Malformed> {
     let count = from.count()?;
     if count > scale.origins.len() {
         return Err(Malformed("more counts than origins"));

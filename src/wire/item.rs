@@ -14,10 +14,11 @@ use super::{
         take_expiry, take_secrets, take_vector,
     },
     packed_session::{Head, put_body, take_body},
-    tags::{Author, Scale, TOO_LATE, put_origin, stamp, take_origin},
+    tags::{Author, TOO_LATE, TagContext, put_origin, stamp, take_origin},
 };
 use crate::session::{
-    AtRest, Birth, CreatedMs, Delta, Item, SessionParts, SessionState, Slot, Stamp, Tag, Tombstone,
+    CreatedMs, Delta, Item, PackedSession, Register, SessionMeta, SessionParts, SessionState,
+    Stamp, Tag, Tombstone,
 };
 
 pub(super) fn put_item(item: &Item, now_ms: u64, to: &mut Writer<'_>) {
@@ -30,7 +31,7 @@ pub(super) fn put_item(item: &Item, now_ms: u64, to: &mut Writer<'_>) {
             to.byte(FULL);
             put_state(state, now_ms, to);
         }
-        Item::AtRest(state) => {
+        Item::PackedSession(state) => {
             to.byte(FULL);
             put_birth(&state.birth, now_ms.saturating_sub(state.created_ms), to);
             to.u64(state.access.get());
@@ -51,7 +52,7 @@ pub(super) struct Items<'a> {
     pub(super) now_ms: u64,
     pub(super) limits: &'a DecodeLimits,
     pub(super) form: Form,
-    pub(super) last_birth: Option<Arc<Birth>>,
+    pub(super) last_birth: Option<Arc<SessionMeta>>,
     pub(super) names: Names,
     pub(super) scratch: Vec<u8>,
 }
@@ -62,7 +63,7 @@ pub(super) enum Form {
     /// To be merged or used.
     Awake,
     /// To be kept.
-    AtRest,
+    PackedSession,
 }
 
 impl Items<'_> {
@@ -70,7 +71,9 @@ impl Items<'_> {
         let from = &mut Reader::new(bytes);
         Ok(match from.byte()? {
             DELTA => Item::Delta(Box::new(self.take_delta(from)?)),
-            FULL if self.form == Form::AtRest => Item::AtRest(Box::new(self.take_at_rest(from)?)),
+            FULL if self.form == Form::PackedSession => {
+                Item::PackedSession(Box::new(self.take_at_rest(from)?))
+            }
             FULL => Item::Full(Box::new(self.take_state(from)?)),
             DESTROYED => Item::Destroyed(self.take_tombstone(from)?),
             ABSENT => Item::Absent,
@@ -88,7 +91,7 @@ impl Items<'_> {
             return Err(Malformed("a partial delta with a birth"));
         }
         let origins = [(origin, upto)];
-        let scale = Scale {
+        let scale = TagContext {
             origins: &origins,
             since,
             floor: Stamp::ZERO,
@@ -101,7 +104,7 @@ impl Items<'_> {
         })?;
         if birth.is_some() {
             // It becomes a session as it is, which must be one that others take from here.
-            let foreign = |slot: &Slot| slot.tag != Tag::BOTTOM && slot.tag.origin != origin;
+            let foreign = |slot: &Register| slot.tag != Tag::BOTTOM && slot.tag.origin != origin;
             if upto == Stamp::ZERO || slots.iter().any(|(_, slot)| foreign(slot)) {
                 return Err(Malformed("a whole session that others wrote, or nobody"));
             }
@@ -126,7 +129,7 @@ impl Items<'_> {
         if vector.entries().is_empty() {
             return Err(Malformed("a session nobody wrote"));
         }
-        let scale = Scale {
+        let scale = TagContext {
             origins: vector.entries(),
             since: Stamp::ZERO,
             floor: vector.floor(birth.memory_ms()),
@@ -150,7 +153,7 @@ impl Items<'_> {
         }))
     }
 
-    fn take_at_rest(&mut self, from: &mut Reader<'_>) -> Result<AtRest, Malformed> {
+    fn take_at_rest(&mut self, from: &mut Reader<'_>) -> Result<PackedSession, Malformed> {
         let (birth, created) = self.take_birth(from)?;
         let head = Head {
             since: Stamp::ZERO,
@@ -162,7 +165,10 @@ impl Items<'_> {
         take_body(from, &birth, head, limits, &mut self.scratch)
     }
 
-    fn take_birth(&mut self, from: &mut Reader<'_>) -> Result<(Arc<Birth>, CreatedMs), Malformed> {
+    fn take_birth(
+        &mut self,
+        from: &mut Reader<'_>,
+    ) -> Result<(Arc<SessionMeta>, CreatedMs), Malformed> {
         let (birth, age_ms) = take_birth(from, &mut self.last_birth)?;
         Ok((birth, CreatedMs(self.instant(age_ms))))
     }
@@ -186,7 +192,7 @@ impl Items<'_> {
 
 fn put_delta(delta: &Delta, now_ms: u64, to: &mut Writer<'_>) {
     let origins = [(delta.origin, delta.upto)];
-    let scale = Scale {
+    let scale = TagContext {
         origins: &origins,
         since: delta.since,
         floor: Stamp::ZERO,
@@ -208,7 +214,7 @@ fn put_delta(delta: &Delta, now_ms: u64, to: &mut Writer<'_>) {
 }
 
 fn put_state(state: &SessionState, now_ms: u64, to: &mut Writer<'_>) {
-    let scale = Scale {
+    let scale = TagContext {
         origins: state.vector().entries(),
         since: Stamp::ZERO,
         floor: state.floor(),

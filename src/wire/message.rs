@@ -8,7 +8,7 @@ use super::{
     item::Form,
     packed::{WireItems, items_from_wire},
 };
-use crate::session::{Item, Locator};
+use crate::session::{Item, SessionKey};
 
 /// A place in a node's change log. Positions start at 1 in each boot; 0 is "nothing".
 pub(crate) type Position = u64;
@@ -18,16 +18,16 @@ pub(crate) type Position = u64;
 pub(crate) enum Message {
     /// The first message each way: how far the sender has applied the receiver's log (of the
     /// receiver's boot), where the sender's own log ends, and how it has fared.
-    Live {
+    Resume {
         applied: Position,
         head: Position,
-        past: Past,
+        past: Lineage,
     },
     /// The changes of log positions `(from, to]`.
     Batch {
         from: Position,
         to: Position,
-        items: Vec<(Locator, Item)>,
+        items: Vec<(SessionKey, Item)>,
     },
     /// The log no longer reaches back to where the receiver is: it goes on after `to`.
     Skip {
@@ -39,11 +39,11 @@ pub(crate) enum Message {
     },
     /// Asks for full states, ahead of everything but acks and heartbeats.
     Want {
-        keys: Vec<Locator>,
+        keys: Vec<SessionKey>,
     },
     /// Answers [`Message::Want`], or a delta that met a tombstone.
     Answer {
-        items: Vec<(Locator, Item)>,
+        items: Vec<(SessionKey, Item)>,
     },
     /// Sent every heartbeat interval, busy or not: the sender's digest root.
     Heartbeat {
@@ -60,19 +60,19 @@ pub(crate) enum Message {
         round: u32,
         shard: u32,
         complete: bool,
-        entries: Vec<(Locator, u64)>,
+        entries: Vec<(SessionKey, u64)>,
     },
     /// Answers a listing: states the lister lacks, and keys the answerer lacks. `last` ends it.
     Differences {
         round: u32,
         shard: u32,
         last: bool,
-        items: Vec<(Locator, Item)>,
-        wants: Vec<Locator>,
+        items: Vec<(SessionKey, Item)>,
+        wants: Vec<SessionKey>,
     },
     /// States wanted by [`Message::Differences`].
     Supply {
-        items: Vec<(Locator, Item)>,
+        items: Vec<(SessionKey, Item)>,
     },
     /// The sender has merged this many bytes of repair.
     Credit {
@@ -87,7 +87,7 @@ pub(crate) enum Message {
 /// What two nodes must know of each other's past before they exchange sessions: one that was away
 /// for longer than tombstones are kept may hold sessions that the other has destroyed and forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Past {
+pub(crate) struct Lineage {
     /// Whether the sender holds any session.
     pub(crate) holds: bool,
     /// Whether it has completed no round with anybody for nearly as long as tombstones are kept.
@@ -145,13 +145,13 @@ impl Message {
     }
 
     /// The sessions that it brings something of.
-    pub(crate) fn keys(&self) -> impl Iterator<Item = Locator> {
-        let items: &[(Locator, Item)] = match self {
+    pub(crate) fn keys(&self) -> impl Iterator<Item = SessionKey> {
+        let items: &[(SessionKey, Item)] = match self {
             Self::Batch { items, .. }
             | Self::Answer { items }
             | Self::Differences { items, .. }
             | Self::Supply { items } => items,
-            Self::Live { .. }
+            Self::Resume { .. }
             | Self::Skip { .. }
             | Self::Ack { .. }
             | Self::Want { .. }
@@ -169,11 +169,11 @@ impl Message {
     fn to_wire(&self, now_ms: u64) -> Wire<'_> {
         let items = |items| WireItems::Plain(items, now_ms);
         match self {
-            &Self::Live {
+            &Self::Resume {
                 applied,
                 head,
                 past,
-            } => Wire::Live {
+            } => Wire::Resume {
                 applied,
                 head,
                 past,
@@ -241,10 +241,10 @@ impl Message {
 /// The postcard form. Variants keep their place for ever; a changed message is a new variant.
 #[derive(Serialize, Deserialize)]
 enum Wire<'a> {
-    Live {
+    Resume {
         applied: Position,
         head: Position,
-        past: Past,
+        past: Lineage,
     },
     Batch {
         from: Position,
@@ -260,7 +260,7 @@ enum Wire<'a> {
         to: Position,
     },
     Want {
-        keys: Vec<Locator>,
+        keys: Vec<SessionKey>,
     },
     Answer {
         items: WireItems<'a>,
@@ -277,14 +277,14 @@ enum Wire<'a> {
         round: u32,
         shard: u32,
         complete: bool,
-        entries: Vec<(Locator, Fixed)>,
+        entries: Vec<(SessionKey, Fixed)>,
     },
     Differences {
         round: u32,
         shard: u32,
         last: bool,
         items: WireItems<'a>,
-        wants: Vec<Locator>,
+        wants: Vec<SessionKey>,
     },
     Supply {
         items: WireItems<'a>,
@@ -310,13 +310,13 @@ impl Fixed {
 impl Wire<'_> {
     fn into_message(self, now_ms: u64, limits: &DecodeLimits) -> Result<Message, Malformed> {
         let items = |items| items_from_wire(items, Form::Awake, now_ms, limits);
-        let kept = |items| items_from_wire(items, Form::AtRest, now_ms, limits);
+        let kept = |items| items_from_wire(items, Form::PackedSession, now_ms, limits);
         Ok(match self {
-            Self::Live {
+            Self::Resume {
                 applied,
                 head,
                 past,
-            } => Message::Live {
+            } => Message::Resume {
                 applied,
                 head,
                 past,

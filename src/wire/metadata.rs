@@ -6,11 +6,13 @@ use std::sync::Arc;
 use super::{
     bytes::{Reader, Writer},
     message::Malformed,
-    tags::{Scale, put_origin, stamp, take_origin},
+    tags::{TagContext, put_origin, stamp, take_origin},
 };
 use crate::{
     config::Expiry,
-    session::{Birth, MAX_CONTEXT_LENGTH, SecretHash, SecretState, Secrets, Stamp, Tag, Vector},
+    session::{
+        MAX_CONTEXT_LENGTH, SecretHash, SecretSet, SecretState, SessionMeta, Stamp, Tag, Vector,
+    },
 };
 
 /// Stamps count from `since`.
@@ -39,7 +41,7 @@ pub(super) fn take_vector(
     Vector::from_sorted(entries).ok_or(Malformed("vector out of order"))
 }
 
-pub(super) fn put_birth(birth: &Birth, age_ms: u64, to: &mut Writer<'_>) {
+pub(super) fn put_birth(birth: &SessionMeta, age_ms: u64, to: &mut Writer<'_>) {
     to.bytes(birth.context.as_bytes());
     to.option(birth.route.as_ref(), |to, route| {
         to.bytes(route.as_str().as_bytes());
@@ -52,8 +54,8 @@ pub(super) fn put_birth(birth: &Birth, age_ms: u64, to: &mut Writer<'_>) {
 /// always the same.
 pub(super) fn take_birth(
     from: &mut Reader<'_>,
-    last: &mut Option<Arc<Birth>>,
-) -> Result<(Arc<Birth>, u64), Malformed> {
+    last: &mut Option<Arc<SessionMeta>>,
+) -> Result<(Arc<SessionMeta>, u64), Malformed> {
     let context = from.text()?;
     if context.len() > MAX_CONTEXT_LENGTH {
         return Err(Malformed("context too long"));
@@ -61,7 +63,7 @@ pub(super) fn take_birth(
     let route = from.option(Reader::text)?;
     let expiry = take_limits(from)?;
     let age_ms = from.u64()?;
-    let is_last = |last: &&mut Arc<Birth>| {
+    let is_last = |last: &&mut Arc<SessionMeta>| {
         *last.context == *context
             && last.route.as_ref().map(|route| route.as_str()) == route
             && last.expiry == expiry
@@ -69,7 +71,7 @@ pub(super) fn take_birth(
     if let Some(same) = last.as_mut().filter(is_last) {
         return Ok((Arc::clone(same), age_ms));
     }
-    let birth = Arc::new(Birth {
+    let birth = Arc::new(SessionMeta {
         context: context.into(),
         route: route
             .map(|route| route.parse().map_err(|_| Malformed("invalid route")))
@@ -80,7 +82,12 @@ pub(super) fn take_birth(
     Ok((birth, age_ms))
 }
 
-pub(super) fn put_secrets(secrets: &Secrets, scale: &Scale<'_>, now_ms: u64, to: &mut Writer<'_>) {
+pub(super) fn put_secrets(
+    secrets: &SecretSet,
+    scale: &TagContext<'_>,
+    now_ms: u64,
+    to: &mut Writer<'_>,
+) {
     to.count(secrets.states().len());
     for state in secrets.states() {
         to.array(state.hash.bytes());
@@ -91,10 +98,10 @@ pub(super) fn put_secrets(secrets: &Secrets, scale: &Scale<'_>, now_ms: u64, to:
 
 pub(super) fn take_secrets(
     from: &mut Reader<'_>,
-    scale: &Scale<'_>,
+    scale: &TagContext<'_>,
     now_ms: u64,
     max: usize,
-) -> Result<Secrets, Malformed> {
+) -> Result<SecretSet, Malformed> {
     let count = from.count()?;
     if count > max {
         return Err(Malformed("too many secrets"));
@@ -107,10 +114,14 @@ pub(super) fn take_secrets(
             dead_at_ms: from.option(|from| Ok(now_ms.saturating_sub(from.u64()?)))?,
         });
     }
-    Secrets::from_sorted(states).ok_or(Malformed("secrets out of order"))
+    SecretSet::from_sorted(states).ok_or(Malformed("secrets out of order"))
 }
 
-pub(super) fn put_expiry(register: Option<(Tag, Expiry)>, scale: &Scale<'_>, to: &mut Writer<'_>) {
+pub(super) fn put_expiry(
+    register: Option<(Tag, Expiry)>,
+    scale: &TagContext<'_>,
+    to: &mut Writer<'_>,
+) {
     to.option(register, |to, (tag, expiry)| {
         scale.put_tag(tag, to);
         put_limits(expiry, to);
@@ -119,7 +130,7 @@ pub(super) fn put_expiry(register: Option<(Tag, Expiry)>, scale: &Scale<'_>, to:
 
 pub(super) fn take_expiry(
     from: &mut Reader<'_>,
-    scale: &Scale<'_>,
+    scale: &TagContext<'_>,
 ) -> Result<Option<(Tag, Expiry)>, Malformed> {
     from.option(|from| Ok((scale.take_tag(from)?, take_limits(from)?)))
 }

@@ -9,13 +9,13 @@ use super::{
     item::{Form, Items, put_item},
     message::{DecodeLimits, Malformed},
 };
-use crate::session::{Item, Locator};
+use crate::session::{Item, SessionKey};
 
 /// Sessions of one message, each with its key in a byte string of its own, so that no more than one
 /// is in its wire form at a time and what they take is counted before the next is decoded.
 pub(super) enum WireItems<'a> {
     /// On the way out, with the instant that ages are reckoned at.
-    Plain(&'a [(Locator, Item)], u64),
+    Plain(&'a [(SessionKey, Item)], u64),
     /// As they came.
     Packed(Vec<&'a Bytes>),
 }
@@ -49,7 +49,7 @@ pub(super) fn items_from_wire(
     form: Form,
     now_ms: u64,
     limits: &DecodeLimits,
-) -> Result<Vec<(Locator, Item)>, Malformed> {
+) -> Result<Vec<(SessionKey, Item)>, Malformed> {
     let packed = match items {
         WireItems::Packed(packed) => packed,
         WireItems::Plain(items, _) => return Ok(items.to_vec()),
@@ -72,7 +72,7 @@ pub(super) fn items_from_wire(
         let item = reader.take(bytes)?;
         let left = room.checked_sub(item.memory());
         room = left.ok_or(Malformed("items that grow too much when decoded"))?;
-        items.push((Locator::from_random(*key), item));
+        items.push((SessionKey::from_random(*key), item));
     }
     Ok(items)
 }

@@ -15,20 +15,20 @@ use super::{
         take_vector,
     },
     relay::Relay,
-    tags::{Author, Scale, stamp},
+    tags::{Author, TagContext, stamp},
 };
 use crate::{
     config::Expiry,
     session::{
-        AtRest, Birth, CreatedMs, Extent, SLOT_OVERHEAD, SessionParts, SessionState, Stamp, Tag,
-        Vector,
+        CreatedMs, PackedSession, REGISTER_OVERHEAD, SessionMeta, SessionParts, SessionSize,
+        SessionState, Stamp, Tag, Vector,
     },
 };
 
 /// Everything but the birth.
 pub(crate) fn put_resting(state: &SessionState, to: &mut Writer<'_>) {
     let since = state.oldest_stamp().before();
-    let scale = Scale {
+    let scale = TagContext {
         origins: state.vector().entries(),
         since,
         floor: Stamp::ZERO,
@@ -52,11 +52,11 @@ pub(crate) fn put_resting(state: &SessionState, to: &mut Writer<'_>) {
 /// For bytes that [`put_resting`] did not write.
 pub(crate) fn take_resting(
     from: &mut Reader<'_>,
-    birth: Arc<Birth>,
+    birth: Arc<SessionMeta>,
 ) -> Result<SessionState, Malformed> {
     let head = Head::take(from)?;
     let vector = take_vector(from, head.since, usize::MAX)?;
-    let scale = Scale {
+    let scale = TagContext {
         origins: vector.entries(),
         since: head.since,
         floor: Stamp::ZERO,
@@ -84,7 +84,7 @@ pub(crate) fn take_resting(
 /// # Errors
 ///
 /// For bytes that [`put_resting`] did not write.
-pub(crate) fn at_rest(bytes: &[u8], birth: &Arc<Birth>) -> Result<AtRest, Malformed> {
+pub(crate) fn at_rest(bytes: &[u8], birth: &Arc<SessionMeta>) -> Result<PackedSession, Malformed> {
     let from = &mut Reader::new(bytes);
     let head = Head::take(from)?;
     let walk = Walk {
@@ -96,7 +96,7 @@ pub(crate) fn at_rest(bytes: &[u8], birth: &Arc<Birth>) -> Result<AtRest, Malfor
     Ok(seen.at_rest(head, birth, bytes.into()))
 }
 
-impl AtRest {
+impl PackedSession {
     /// The session to be used or merged.
     pub(crate) fn wake(&self) -> SessionState {
         take_resting(&mut Reader::new(&self.bytes), Arc::clone(&self.birth))
@@ -105,7 +105,11 @@ impl AtRest {
 }
 
 /// Behind the birth and the instants of use, all of a full state on the wire.
-pub(super) fn put_body(state: &AtRest, now_ms: u64, to: &mut Writer<'_>) -> Result<(), Malformed> {
+pub(super) fn put_body(
+    state: &PackedSession,
+    now_ms: u64,
+    to: &mut Writer<'_>,
+) -> Result<(), Malformed> {
     let from = &mut Reader::new(&state.bytes);
     let head = Head::take(from)?;
     Relay {
@@ -119,11 +123,11 @@ pub(super) fn put_body(state: &AtRest, now_ms: u64, to: &mut Writer<'_>) -> Resu
 /// for the bytes.
 pub(super) fn take_body(
     from: &mut Reader<'_>,
-    birth: &Arc<Birth>,
+    birth: &Arc<SessionMeta>,
     mut head: Head,
     (now_ms, max_names): (u64, usize),
     scratch: &mut Vec<u8>,
-) -> Result<AtRest, Malformed> {
+) -> Result<PackedSession, Malformed> {
     let walk = Walk {
         author: Author::Peer,
         max_names,
@@ -181,15 +185,15 @@ struct Walk {
 }
 
 /// What a walk has seen.
-struct Seen {
+struct Summary {
     vector: Vector,
     oldest: Stamp,
     expiry: Option<Expiry>,
-    extent: Extent,
+    extent: SessionSize,
 }
 
 impl Walk {
-    fn over(&self, from: &mut Reader<'_>, since: Stamp) -> Result<Seen, Malformed> {
+    fn over(&self, from: &mut Reader<'_>, since: Stamp) -> Result<Summary, Malformed> {
         let (max_origins, max_secrets) = match self.author {
             Author::Peer => (MAX_ORIGINS, MAX_SECRETS),
             Author::This => (usize::MAX, usize::MAX),
@@ -198,7 +202,7 @@ impl Walk {
         if vector.entries().is_empty() {
             return Err(Malformed("a session nobody wrote"));
         }
-        let scale = Scale {
+        let scale = TagContext {
             origins: vector.entries(),
             since,
             floor: vector.floor(self.memory_ms),
@@ -219,7 +223,7 @@ impl Walk {
             Foreign::No,
             |name, tag, value| {
                 names += 1;
-                weight += name.len() + value.weight() + SLOT_OVERHEAD;
+                weight += name.len() + value.weight() + REGISTER_OVERHEAD;
                 note(tag);
                 value.counts().iter().for_each(|count| note(count.tag()));
             },
@@ -230,13 +234,13 @@ impl Walk {
         if let Some((tag, _)) = expiry {
             note(tag);
         }
-        let extent = Extent {
+        let extent = SessionSize {
             names,
             writers: vector.entries().len(),
             secrets: secrets.states().len(),
             weight,
         };
-        Ok(Seen {
+        Ok(Summary {
             vector,
             oldest,
             expiry: expiry.map(|(_, expiry)| expiry),
@@ -245,9 +249,9 @@ impl Walk {
     }
 }
 
-impl Seen {
-    fn at_rest(self, head: Head, birth: &Arc<Birth>, bytes: Box<[u8]>) -> AtRest {
-        AtRest {
+impl Summary {
+    fn at_rest(self, head: Head, birth: &Arc<SessionMeta>, bytes: Box<[u8]>) -> PackedSession {
+        PackedSession {
             birth: Arc::clone(birth),
             created_ms: head.created_ms,
             access: head.access,

@@ -9,7 +9,7 @@ use super::{
 use crate::session::{BootId, Origin, Stamp, Tag};
 
 /// How tags are written in one item: the origins it numbers and the stamp it counts from.
-pub(super) struct Scale<'a> {
+pub(super) struct TagContext<'a> {
     pub(super) origins: &'a [(Origin, Stamp)],
     pub(super) since: Stamp,
     /// Writes from before may be of origins that are forgotten.
@@ -33,7 +33,7 @@ pub(super) enum WireTag {
     Bottom,
 }
 
-impl Scale<'_> {
+impl TagContext<'_> {
     pub(super) fn put_tag(&self, tag: Tag, to: &mut Writer<'_>) {
         match self.to_wire(tag) {
             WireTag::By(by, beyond) => {

@@ -7,14 +7,14 @@ use proptest::prelude::*;
 
 use super::{
     DecodeLimits, Message,
-    message::Past,
+    message::Lineage,
     packed_session::{Writer, put_resting},
 };
 use crate::{
     config::Expiry,
     session::{
-        Birth, BootId, Content, Count, Counter, Delta, Extent, Item, Locator, Now, Origin, Secret,
-        Secrets, SessionState, Slot, Stamp, Tag, Tombstone,
+        BootId, Content, Count, Counter, Delta, Item, Now, Origin, Register, SecretSet, SessionKey,
+        SessionMeta, SessionSecret, SessionSize, SessionState, Stamp, Tag, Tombstone,
     },
 };
 
@@ -51,18 +51,18 @@ fn sample_state() -> SessionState {
         wall_ms: 1,
         mono_ms: NOW_MS - 5_000,
     };
-    let birth = Arc::new(Birth {
+    let birth = Arc::new(SessionMeta {
         context: "shop".into(),
         route: Some("node1".parse().expect("valid")),
         expiry: Expiry::from_millis(Some(60_000), Some(600_000)),
     });
-    let secret = Secret::from_random([3; 16]).hash();
+    let secret = SessionSecret::from_random([3; 16]).hash();
     let mut state = SessionState::new(birth, secret, tag(100, 1), now);
     state.set("cart", b"[1,2]".as_slice().into(), tag(101, 1));
     state.add("hits", 4, origin(1), stamp(102));
     state.add("hits", -1, origin(2), stamp(103));
     state.remove("gone", tag(104, 2));
-    state.cycle(Secret::from_random([4; 16]).hash(), tag(105, 2), now);
+    state.cycle(SessionSecret::from_random([4; 16]).hash(), tag(105, 2), now);
     state.set_expiry(Expiry::from_millis(None, Some(7)), tag(106, 1));
     state
 }
@@ -73,8 +73,8 @@ fn encode(message: &Message) -> BytesMut {
     bytes
 }
 
-fn key(byte: u8) -> Locator {
-    Locator::from_random([byte; 16])
+fn key(byte: u8) -> SessionKey {
+    SessionKey::from_random([byte; 16])
 }
 
 fn samples() -> Vec<Message> {
@@ -82,10 +82,10 @@ fn samples() -> Vec<Message> {
     let mut own = state.clone();
     own.set("cart", b"[]".as_slice().into(), tag(200, 1));
     vec![
-        Message::Live {
+        Message::Resume {
             applied: 3,
             head: 300,
-            past: Past {
+            past: Lineage {
                 holds: true,
                 away: false,
                 lineage_ms: 1_000,
@@ -160,7 +160,7 @@ fn ages_survive_a_receiver_with_another_uptime() {
     let Ok(Message::Supply { items }) = Message::decode(&encode(&message), later, &LIMITS) else {
         panic!("own bytes");
     };
-    let Item::AtRest(state) = &items[0].1 else {
+    let Item::PackedSession(state) = &items[0].1 else {
         panic!("a state at rest");
     };
     assert_eq!(later - state.accessed_ms, 5_000);
@@ -180,12 +180,12 @@ fn state_at_rest_is_the_state() {
     let Message::Supply { items } = &received else {
         panic!("{received:?}");
     };
-    let Item::AtRest(at_rest) = &items[0].1 else {
+    let Item::PackedSession(at_rest) = &items[0].1 else {
         panic!("{items:?}");
     };
     assert_eq!(at_rest.wake(), state);
     assert_eq!(&at_rest.vector, state.vector());
-    let extent = Extent {
+    let extent = SessionSize {
         names: state.remembered_names(),
         writers: state.vector().entries().len(),
         secrets: state.secrets().states().len(),
@@ -301,7 +301,7 @@ fn stamp_beyond_the_last_one_is_malformed() {
 
 #[test]
 fn counter_in_an_era_of_another_origin_survives() {
-    let slot = Slot {
+    let slot = Register {
         tag: tag(50, 9),
         content: Content::Counter(Counter::new(vec![Count {
             origin: origin(1),
@@ -357,7 +357,7 @@ fn items_that_grow_too_much_when_decoded_are_malformed() {
     };
     let message = |names: u32| {
         let mut parts = sample_state().into_parts();
-        let slot = Slot {
+        let slot = Register {
             tag: tag(100, 1),
             content: Content::Removed,
         };
@@ -394,7 +394,7 @@ fn whole_sessions_that_others_wrote_or_nobody_are_malformed() {
             wall_ms: 1,
             mono_ms: NOW_MS,
         };
-        let secret = Secret::from_random([3; 16]).hash();
+        let secret = SessionSecret::from_random([3; 16]).hash();
         let birth = Arc::clone(sample_state().birth());
         let mut state = SessionState::new(birth, secret, tag(100, 1), now);
         state.add("hits", 4, origin(1), stamp(102));
@@ -410,7 +410,7 @@ fn whole_sessions_that_others_wrote_or_nobody_are_malformed() {
     let unwritten = whole(|delta| {
         delta.upto = Stamp::ZERO;
         delta.slots.clear();
-        delta.secrets = Secrets::default();
+        delta.secrets = SecretSet::default();
     });
     unwritten.expect_err("written by nobody");
 }

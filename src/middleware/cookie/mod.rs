@@ -13,7 +13,7 @@ use cookie::{Cookie, Expiration, time};
 use http::HeaderValue;
 use memchr::memchr;
 
-use self::seal::{Candidate, Seal, SealRules};
+use self::seal::{OpenedCookie, Seal, SealRules};
 use super::layer_error::LayerError;
 use crate::session::{CookieValue, MAX_CONTEXT_LENGTH, Route};
 
@@ -207,7 +207,7 @@ impl SessionCookie {
     }
 
     /// What a value of our name opens, if this app's nodes may have written it.
-    pub(in crate::middleware) fn open(&self, value: &str) -> Option<Candidate> {
+    pub(in crate::middleware) fn open(&self, value: &str) -> Option<OpenedCookie> {
         self.seal.open(&self.name, value)
     }
 

@@ -4,18 +4,18 @@ use std::fmt;
 
 use http::{HeaderMap, HeaderValue, header::COOKIE};
 
-use super::{SessionCookie, seal::Candidate};
+use super::{SessionCookie, seal::OpenedCookie};
 
 /// The `Cookie` fields that may hold our cookie. HTTP/2 clients send one field per cookie, and
 /// another site on a sibling domain may have planted cookies of our name.
 #[derive(Default)]
-pub(in crate::middleware) struct Presented {
+pub(in crate::middleware) struct RequestCookies {
     // Apart, so that the usual single field needs no allocation.
     first: Option<HeaderValue>,
     more: Vec<HeaderValue>,
 }
 
-impl Presented {
+impl RequestCookies {
     pub(in crate::middleware) fn find(cookie: &SessionCookie, headers: &HeaderMap) -> Self {
         let mut fields = headers
             .get_all(COOKIE)
@@ -37,7 +37,7 @@ impl Presented {
     pub(in crate::middleware) fn candidates<'a>(
         &'a self,
         cookie: &'a SessionCookie,
-    ) -> impl Iterator<Item = Candidate> {
+    ) -> impl Iterator<Item = OpenedCookie> {
         self.values(cookie)
             .take(MAX_CANDIDATES)
             .filter_map(|value| cookie.open(value))
@@ -68,7 +68,7 @@ impl Presented {
 }
 
 /// The fields hold what opens the session.
-impl fmt::Debug for Presented {
+impl fmt::Debug for RequestCookies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Presented({} fields)", self.fields().count())
     }

@@ -8,15 +8,15 @@ use std::{
 use http::HeaderValue;
 
 use super::{
-    Visit, lifetime,
-    state::{Outgoing, Phase},
+    RequestSession, lifetime,
+    state::{CookieAction, Phase},
 };
 use crate::{
     node::AckWait,
-    session::{CookieValue, Locator, Presented, SessionState},
+    session::{Access, CookieValue, SessionKey, SessionState},
 };
 
-impl Visit {
+impl RequestSession {
     /// From now on no cookie can be sent, and each write is a commit of its own. Ships what has
     /// been written. Returns the log position the response must wait for, 0 for none.
     pub(in crate::middleware) fn close(&self) -> u64 {
@@ -46,7 +46,7 @@ impl Visit {
         (position != 0).then(|| self.node().acknowledged(position, self.app.ack))
     }
 
-    /// Ships what has been written, and uses the sessions no more. Returns as [`Visit::commit`] does.
+    /// Ships what has been written, and uses the sessions no more. Returns as [`RequestSession::commit`] does.
     fn release_all(&mut self) -> u64 {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         *self.head_sent.get_mut() = true;
@@ -73,7 +73,7 @@ impl Visit {
 
     /// How long a cookie of the session shall last; `Some(None)` is until the browser closes, `None`
     /// that the session is gone.
-    pub(in crate::middleware) fn max_age(&self, key: &Locator) -> Option<Option<Duration>> {
+    pub(in crate::middleware) fn max_age(&self, key: &SessionKey) -> Option<Option<Duration>> {
         let now_ms = self.node().now().mono_ms;
         let remaining = |state: &SessionState| lifetime::remaining_ms(state, now_ms);
         let remaining_ms = self.node().read(key, remaining).ok()?;
@@ -83,9 +83,9 @@ impl Visit {
     fn id_cookie(&self) -> Option<HeaderValue> {
         let state = self.state();
         match (state.cookie, &state.phase) {
-            (Outgoing::Removal, _) => Some(self.app.cookie.removal()),
-            (Outgoing::Id, Phase::Held { cookie, .. }) => self.announcement(cookie),
-            (Outgoing::Id | Outgoing::Nothing, _) => None,
+            (CookieAction::Removal, _) => Some(self.app.cookie.removal()),
+            (CookieAction::Id, Phase::Held { cookie, .. }) => self.announcement(cookie),
+            (CookieAction::Id | CookieAction::Nothing, _) => None,
         }
     }
 
@@ -95,7 +95,7 @@ impl Visit {
         let now = self.node().now();
         let hash = cookie.secret.hash();
         let described = self.node().read(&cookie.locator, |state| {
-            let alive = state.secrets().presented(&hash, now) == Presented::Alive;
+            let alive = state.secrets().presented(&hash, now) == Access::Alive;
             alive.then(|| {
                 (
                     Arc::clone(state.birth()),
@@ -110,9 +110,9 @@ impl Visit {
     }
 }
 
-/// Ends the use of the sessions. What was written has been shipped by [`Visit::close`], and behind
+/// Ends the use of the sessions. What was written has been shipped by [`RequestSession::close`], and behind
 /// that write by write, unless the inner service panicked before it returned its future.
-impl Drop for Visit {
+impl Drop for RequestSession {
     fn drop(&mut self) {
         self.release_all();
     }

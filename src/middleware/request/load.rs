@@ -3,15 +3,12 @@
 use std::sync::atomic::Ordering;
 
 use super::{
-    Visit, lifetime,
-    state::{Found, Outgoing, Phase},
+    RequestSession, lifetime,
+    state::{CookieAction, Phase, SessionSource},
 };
-use crate::{
-    replica::Opened,
-    session::{CookieValue, Locator, Now},
-};
+use crate::session::{Access, CookieValue, Now, SessionKey};
 
-impl Visit {
+impl RequestSession {
     /// Finds the session the client presents, if it lives here or, during a state transfer or after
     /// a pause of this process, at a peer. Dropping this leaves the visit as it was.
     pub(in crate::middleware) async fn load(&self) {
@@ -51,18 +48,18 @@ impl Visit {
         for candidate in self.presented.candidates(&self.app.cookie) {
             let cookie = candidate.cookie;
             let renewal = match candidate.is_outdated {
-                true => Outgoing::Id,
+                true => CookieAction::Id,
                 false => self.renewal(&cookie, now),
             };
             match self.open(&cookie, now) {
-                Opened::Alive => {
+                Access::Alive => {
                     state.cookie = renewal;
-                    let origin = Found::Presented;
+                    let origin = SessionSource::Presented;
                     state.phase = Phase::Held { cookie, origin };
                     return;
                 }
-                Opened::Superseded => state.phase = Phase::Superseded,
-                Opened::Unknown => {}
+                Access::Superseded => state.phase = Phase::Superseded,
+                Access::Unknown => {}
             }
         }
         if let Phase::Unread = state.phase {
@@ -70,28 +67,28 @@ impl Visit {
         }
     }
 
-    fn presented_keys(&self) -> Vec<Locator> {
+    fn presented_keys(&self) -> Vec<SessionKey> {
         let candidates = self.presented.candidates(&self.app.cookie);
         candidates
             .map(|candidate| candidate.cookie.locator)
             .collect()
     }
 
-    fn open(&self, cookie: &CookieValue, now: Now) -> Opened {
+    fn open(&self, cookie: &CookieValue, now: Now) -> Access {
         let context = self.app.context();
         self.node().open(context, cookie, self.shipping, now)
     }
 
     /// Whether a persistent cookie is due for renewal, from the session's use before this request.
-    fn renewal(&self, cookie: &CookieValue, now: Now) -> Outgoing {
+    fn renewal(&self, cookie: &CookieValue, now: Now) -> CookieAction {
         if !self.app.cookie.is_persistent() {
-            return Outgoing::Nothing;
+            return CookieAction::Nothing;
         }
         match self.node().read(&cookie.locator, |state| {
             lifetime::needs_renewal(state, now.mono_ms)
         }) {
-            Ok(true) => Outgoing::Id,
-            Ok(false) | Err(_) => Outgoing::Nothing,
+            Ok(true) => CookieAction::Id,
+            Ok(false) | Err(_) => CookieAction::Nothing,
         }
     }
 }

@@ -15,20 +15,20 @@ use std::{
     },
 };
 
-use self::state::{Found, Outgoing, Phase, Standing, State};
-use super::{cookie::request_cookies::Presented, layer_config::App};
+use self::state::{CookieAction, Phase, RequestState, SessionSource, WriteTarget};
+use super::{cookie::request_cookies::RequestCookies, layer_config::LayerConfig};
 use crate::{
     config::{Ack, Expiry},
     node::Node,
-    replica::{Shipping, Writer},
-    session::{Birth, Locator, SLOT_OVERHEAD, SessionError, SessionState},
+    replica::{Replicate, SessionWriter},
+    session::{REGISTER_OVERHEAD, SessionError, SessionKey, SessionMeta, SessionState},
 };
 
-pub(in crate::middleware) struct Visit {
-    pub(in crate::middleware) app: Arc<App>,
-    pub(in crate::middleware) presented: Presented,
+pub(in crate::middleware) struct RequestSession {
+    pub(in crate::middleware) app: Arc<LayerConfig>,
+    pub(in crate::middleware) presented: RequestCookies,
     /// Attribute writes of a filtered request wait for the session's next commit.
-    pub(in crate::middleware) shipping: Shipping,
+    pub(in crate::middleware) shipping: Replicate,
     /// When the session was loaded, in monotonic milliseconds: what the request writes may be based
     /// on what it saw then. Never, as long as it has seen nothing.
     pub(in crate::middleware) loaded_ms: AtomicU64,
@@ -39,14 +39,14 @@ pub(in crate::middleware) struct Visit {
     pub(in crate::middleware) changed: AtomicBool,
     /// Guards which session the request works on, so that its handles create and destroy it once.
     /// Taken before the store's locks, never across an await.
-    pub(in crate::middleware) state: Mutex<State>,
+    pub(in crate::middleware) state: Mutex<RequestState>,
 }
 
-impl Visit {
+impl RequestSession {
     pub(in crate::middleware) fn new(
-        app: Arc<App>,
-        presented: Presented,
-        shipping: Shipping,
+        app: Arc<LayerConfig>,
+        presented: RequestCookies,
+        shipping: Replicate,
     ) -> Self {
         Self {
             app,
@@ -59,12 +59,12 @@ impl Visit {
         }
     }
 
-    pub(in crate::middleware) fn app(&self) -> &App {
+    pub(in crate::middleware) fn app(&self) -> &LayerConfig {
         &self.app
     }
 
     /// The session that was alive when it was loaded or created.
-    pub(in crate::middleware) fn key(&self) -> Option<Locator> {
+    pub(in crate::middleware) fn key(&self) -> Option<SessionKey> {
         self.state().key()
     }
 
@@ -79,13 +79,13 @@ impl Visit {
         }
     }
 
-    /// What [`Visit::write`] has to write to, `None` if it may create it.
-    pub(in crate::middleware) fn writable(&self) -> Result<Option<Locator>, SessionError> {
+    /// What [`RequestSession::write`] has to write to, `None` if it may create it.
+    pub(in crate::middleware) fn writable(&self) -> Result<Option<SessionKey>, SessionError> {
         match self.standing(&self.state()) {
-            Standing::Superseded => Err(SessionError::Superseded),
-            Standing::TooLate => Err(SessionError::HeadersSent),
-            Standing::Held(key) => Ok(Some(key)),
-            Standing::Absent => Ok(None),
+            WriteTarget::Superseded => Err(SessionError::Superseded),
+            WriteTarget::TooLate => Err(SessionError::HeadersSent),
+            WriteTarget::Held(key) => Ok(Some(key)),
+            WriteTarget::Absent => Ok(None),
         }
     }
 
@@ -94,7 +94,7 @@ impl Visit {
     pub(in crate::middleware) fn write<R>(
         &self,
         weight: usize,
-        write: impl FnOnce(&mut Writer<'_>) -> Result<R, SessionError>,
+        write: impl FnOnce(&mut SessionWriter<'_>) -> Result<R, SessionError>,
     ) -> Result<R, SessionError> {
         let key = self.held_or_created(weight)?;
         self.write_to(&key, write)
@@ -103,13 +103,13 @@ impl Visit {
     /// Changes the session if there is one.
     pub(in crate::middleware) fn change<R>(
         &self,
-        write: impl FnOnce(&mut Writer<'_>) -> Result<R, SessionError>,
+        write: impl FnOnce(&mut SessionWriter<'_>) -> Result<R, SessionError>,
     ) -> Result<Option<R>, SessionError> {
         let standing = self.standing(&self.state());
         match standing {
-            Standing::Superseded => Err(SessionError::Superseded),
-            Standing::TooLate | Standing::Absent => Ok(None),
-            Standing::Held(key) => self.write_to(&key, write).map(Some),
+            WriteTarget::Superseded => Err(SessionError::Superseded),
+            WriteTarget::TooLate | WriteTarget::Absent => Ok(None),
+            WriteTarget::Held(key) => self.write_to(&key, write).map(Some),
         }
     }
 
@@ -119,9 +119,9 @@ impl Visit {
             return Ok(());
         }
         let mut state = self.state();
-        if self.app.cookie.is_persistent() && state.cookie == Outgoing::Nothing {
+        if self.app.cookie.is_persistent() && state.cookie == CookieAction::Nothing {
             // The cookie's Max-Age has changed with it.
-            state.cookie = Outgoing::Id;
+            state.cookie = CookieAction::Id;
         }
         Ok(())
     }
@@ -141,7 +141,7 @@ impl Visit {
             Phase::Unread | Phase::Absent => return Ok(()),
             Phase::Held { cookie, .. } => cookie.secret = self.node().cycle(&cookie.locator)?,
         }
-        state.cookie = Outgoing::Id;
+        state.cookie = CookieAction::Id;
         self.changed.store(true, Ordering::Relaxed);
         Ok(())
     }
@@ -165,8 +165,8 @@ impl Visit {
         }
         state.expiry = None;
         state.cookie = match self.presented.is_empty(&self.app.cookie) {
-            true => Outgoing::Nothing,
-            false => Outgoing::Removal,
+            true => CookieAction::Nothing,
+            false => CookieAction::Removal,
         };
         let commit = key.filter(|_| self.has_sent_head());
         drop(state);
@@ -186,7 +186,7 @@ impl Visit {
         match &self.state().phase {
             Phase::Unread | Phase::Absent => true,
             Phase::Superseded => false,
-            Phase::Held { origin, .. } => *origin == Found::Created,
+            Phase::Held { origin, .. } => *origin == SessionSource::Created,
         }
     }
 
@@ -198,16 +198,16 @@ impl Visit {
         }
     }
 
-    fn held_or_created(&self, weight: usize) -> Result<Locator, SessionError> {
+    fn held_or_created(&self, weight: usize) -> Result<SessionKey, SessionError> {
         let mut state = self.state();
         match self.standing(&state) {
-            Standing::Held(key) => return Ok(key),
-            Standing::Superseded => return Err(SessionError::Superseded),
-            Standing::TooLate => return Err(SessionError::HeadersSent),
-            Standing::Absent => {}
+            WriteTarget::Held(key) => return Ok(key),
+            WriteTarget::Superseded => return Err(SessionError::Superseded),
+            WriteTarget::TooLate => return Err(SessionError::HeadersSent),
+            WriteTarget::Absent => {}
         }
         let limit = self.node().settings().limits.max_session_bytes;
-        let would_be = weight.saturating_add(SLOT_OVERHEAD);
+        let would_be = weight.saturating_add(REGISTER_OVERHEAD);
         if would_be > limit {
             let what = "bytes";
             return Err(SessionError::TooLarge {
@@ -220,17 +220,17 @@ impl Visit {
         let key = cookie.locator;
         state.phase = Phase::Held {
             cookie,
-            origin: Found::Created,
+            origin: SessionSource::Created,
         };
-        state.cookie = Outgoing::Id;
+        state.cookie = CookieAction::Id;
         self.changed.store(true, Ordering::Relaxed);
         Ok(key)
     }
 
-    fn birth(&self, expiry: Option<Expiry>) -> Arc<Birth> {
+    fn birth(&self, expiry: Option<Expiry>) -> Arc<SessionMeta> {
         match expiry {
             None => Arc::clone(&self.app.birth),
-            Some(expiry) => Arc::new(Birth {
+            Some(expiry) => Arc::new(SessionMeta {
                 expiry,
                 ..(*self.app.birth).clone()
             }),
@@ -240,8 +240,8 @@ impl Visit {
     /// Changes the session with this key.
     pub(in crate::middleware) fn write_to<R>(
         &self,
-        key: &Locator,
-        write: impl FnOnce(&mut Writer<'_>) -> Result<R, SessionError>,
+        key: &SessionKey,
+        write: impl FnOnce(&mut SessionWriter<'_>) -> Result<R, SessionError>,
     ) -> Result<R, SessionError> {
         let mut has_written = false;
         let loaded_ms = self.loaded_ms.load(Ordering::Relaxed);
@@ -250,7 +250,7 @@ impl Visit {
             has_written = writer.has_written();
             result
         });
-        if has_written && self.shipping == Shipping::Now {
+        if has_written && self.shipping == Replicate::Now {
             self.changed.store(true, Ordering::Relaxed);
         }
         if self.has_sent_head() {
@@ -263,16 +263,16 @@ impl Visit {
         self.head_sent.load(Ordering::Acquire)
     }
 
-    fn standing(&self, state: &State) -> Standing {
+    fn standing(&self, state: &RequestState) -> WriteTarget {
         match &state.phase {
-            Phase::Held { cookie, .. } => Standing::Held(cookie.locator),
-            Phase::Superseded => Standing::Superseded,
-            Phase::Unread | Phase::Absent if self.has_sent_head() => Standing::TooLate,
-            Phase::Unread | Phase::Absent => Standing::Absent,
+            Phase::Held { cookie, .. } => WriteTarget::Held(cookie.locator),
+            Phase::Superseded => WriteTarget::Superseded,
+            Phase::Unread | Phase::Absent if self.has_sent_head() => WriteTarget::TooLate,
+            Phase::Unread | Phase::Absent => WriteTarget::Absent,
         }
     }
 
-    pub(in crate::middleware) fn state(&self) -> MutexGuard<'_, State> {
+    pub(in crate::middleware) fn state(&self) -> MutexGuard<'_, RequestState> {
         // Whole after each statement that may panic, so a poisoned lock is as good as any.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -282,7 +282,7 @@ impl Visit {
     }
 }
 
-impl fmt::Debug for Visit {
+impl fmt::Debug for RequestSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Visit")
             .field("context", &self.app.context())

@@ -5,28 +5,28 @@ use std::sync::atomic::Ordering;
 use http::HeaderValue;
 
 use super::{
-    Visit,
-    state::{Outgoing, Phase},
+    RequestSession,
+    state::{CookieAction, Phase},
 };
 use crate::{
-    replica::Lack,
-    session::{Locator, Token},
+    replica::Missing,
+    session::{SessionKey, Token},
 };
 use futures_util::future::join_all;
 
-impl Visit {
+impl RequestSession {
     /// Waits until this node has what the client says it has written, within bounds. It comes before
     /// the session is opened, because the write may have created it or given it another secret.
     pub(in crate::middleware) async fn catch_up(&self) {
         if self.app.tokens.is_none() {
             return;
         }
-        let behind: Vec<(Locator, Token)> = self
+        let behind: Vec<(SessionKey, Token)> = self
             .presented
             .candidates(&self.app.cookie)
             .map(|candidate| candidate.cookie.locator)
             .filter_map(|key| Some((key, self.presented_token(&key)?)))
-            .filter(|(key, token)| self.node().lack(key, token) != Lack::Nothing)
+            .filter(|(key, token)| self.node().lack(key, token) != Missing::Nothing)
             .collect();
         let waits = behind
             .iter()
@@ -40,7 +40,7 @@ impl Visit {
         let tokens = self.app.tokens.as_ref()?;
         let state = self.state();
         match (state.cookie, &state.phase) {
-            (Outgoing::Removal, _) => self
+            (CookieAction::Removal, _) => self
                 .presented
                 .has_seen(&self.app.cookie)
                 .then(|| self.app.cookie.seen_removal()),
@@ -58,7 +58,7 @@ impl Visit {
     }
 
     /// What the client says it has written to a session, as far as a node has signed it.
-    fn presented_token(&self, key: &Locator) -> Option<Token> {
+    fn presented_token(&self, key: &SessionKey) -> Option<Token> {
         let tokens = self.app.tokens.as_ref()?;
         let valid = self
             .presented

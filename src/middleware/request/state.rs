@@ -2,19 +2,19 @@
 
 use crate::{
     config::Expiry,
-    session::{CookieValue, Locator},
+    session::{CookieValue, SessionKey},
 };
 
 #[derive(Default)]
-pub(in crate::middleware) struct State {
+pub(in crate::middleware) struct RequestState {
     pub(in crate::middleware) phase: Phase,
     /// Whether the sessions are used no more.
     pub(in crate::middleware) released: bool,
     /// What `set_expiry` asked for before there was a session.
     pub(in crate::middleware) expiry: Option<Expiry>,
-    pub(in crate::middleware) cookie: Outgoing,
+    pub(in crate::middleware) cookie: CookieAction,
     /// Sessions this request destroyed, not yet released.
-    pub(in crate::middleware) destroyed: Vec<Locator>,
+    pub(in crate::middleware) destroyed: Vec<SessionKey>,
 }
 
 #[derive(Default)]
@@ -27,19 +27,22 @@ pub(in crate::middleware) enum Phase {
     /// The client is a straggler with a replaced secret.
     Superseded,
     /// Open, and counted as in use until this visit ends.
-    Held { cookie: CookieValue, origin: Found },
+    Held {
+        cookie: CookieValue,
+        origin: SessionSource,
+    },
 }
 
 /// Where a session that is held came from.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(in crate::middleware) enum Found {
+pub(in crate::middleware) enum SessionSource {
     Presented,
     Created,
 }
 
 /// What the response tells the client.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(in crate::middleware) enum Outgoing {
+pub(in crate::middleware) enum CookieAction {
     #[default]
     Nothing,
     /// The id of the session that is held.
@@ -47,8 +50,8 @@ pub(in crate::middleware) enum Outgoing {
     Removal,
 }
 
-impl State {
-    pub(in crate::middleware) fn key(&self) -> Option<Locator> {
+impl RequestState {
+    pub(in crate::middleware) fn key(&self) -> Option<SessionKey> {
         match &self.phase {
             Phase::Held { cookie, .. } => Some(cookie.locator),
             Phase::Unread | Phase::Absent | Phase::Superseded => None,
@@ -56,15 +59,15 @@ impl State {
     }
 
     /// All sessions that the request may have changed.
-    pub(in crate::middleware) fn keys(&self) -> impl Iterator<Item = Locator> + use<> {
+    pub(in crate::middleware) fn keys(&self) -> impl Iterator<Item = SessionKey> + use<> {
         // Without allocation unless something was destroyed.
         self.destroyed.clone().into_iter().chain(self.key())
     }
 }
 
 /// What a write may do.
-pub(in crate::middleware) enum Standing {
-    Held(Locator),
+pub(in crate::middleware) enum WriteTarget {
+    Held(SessionKey),
     Absent,
     Superseded,
     /// Absent, and the head has left.

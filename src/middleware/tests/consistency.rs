@@ -5,8 +5,8 @@ use http::HeaderMap;
 use super::*;
 use crate::{
     Consistency,
-    config::Key,
-    session::{BootId, Locator, Origin, Stamp, Tag, Token, TokenKey},
+    config::ClusterSecret,
+    session::{BootId, Origin, SessionKey, Stamp, Tag, Token, TokenKey},
 };
 
 #[tokio::test(start_paused = true)]
@@ -168,8 +168,8 @@ async fn only_a_token_with_a_valid_code_has_a_request_wait() {
     };
     let mut token = Token::default();
     token.add(never_written);
-    let locator = Locator::from_public_id(&id_of(&jar)).expect("a locator");
-    let wrong_key = TokenKey::new(&[Key::from_bytes([8; 32])]).expect("a key");
+    let locator = SessionKey::from_public_id(&id_of(&jar)).expect("a locator");
+    let wrong_key = TokenKey::new(&[ClusterSecret::from_bytes([8; 32])]).expect("a key");
     let forged = wrong_key.sign(&locator, &token);
     let lookups = two.cluster().stats().lookups;
     for token in [

@@ -6,7 +6,7 @@ mod secret;
 use self::secret::Needle;
 use super::*;
 use crate::{
-    middleware::cookie::{CookieRules, request_cookies::Presented},
+    middleware::cookie::{CookieRules, request_cookies::RequestCookies},
     session::{CookieValue, Item},
     wire::Message,
 };
@@ -26,7 +26,7 @@ async fn secrets_do_not_show_in_debug_output_of_anything_inside() {
     };
     let request = request(&cookie);
     let rules = CookieRules::default().check(None).expect("defaults");
-    let presented = Presented::find(&rules, request.headers());
+    let presented = RequestCookies::find(&rules, request.headers());
     assert!(!presented.is_empty(&rules));
     let visit = request_visit(&one, &cookie).await;
     // A node shows its whole store.

@@ -9,12 +9,12 @@ use crate::{
 };
 
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct MemberEntry {
     pub(super) configured: Option<PeerAddr>,
     pub(super) address: Arc<str>,
     pub(super) name: Option<Arc<str>>,
     pub(super) boot: Option<BootId>,
-    pub(super) standing: Standing,
+    pub(super) standing: MemberStatus,
     pub(super) link: Option<Arc<PeerLink>>,
     /// One full dial is over, whatever came of it.
     pub(super) tried: bool,
@@ -24,7 +24,7 @@ pub(super) struct Entry {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::node) enum Standing {
+pub(in crate::node) enum MemberStatus {
     /// Never reached.
     Unreached,
     Up,
@@ -39,24 +39,28 @@ pub(in crate::node) enum Standing {
 
 /// A member, by name and address, for log lines and events.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::node) struct Who {
+pub(in crate::node) struct MemberLabel {
     pub(in crate::node) name: Arc<str>,
     pub(in crate::node) address: Arc<str>,
 }
 
 /// A member as it stands, for figures to be added.
 #[derive(Debug)]
-pub(in crate::node) struct Row {
+pub(in crate::node) struct MemberRow {
     pub(in crate::node) name: Option<Arc<str>>,
     pub(in crate::node) address: Arc<str>,
-    pub(in crate::node) standing: Standing,
+    pub(in crate::node) standing: MemberStatus,
     pub(in crate::node) link: Option<Arc<PeerLink>>,
     pub(in crate::node) sent: u64,
     pub(in crate::node) received: u64,
 }
 
-impl Entry {
-    pub(super) fn new(configured: Option<PeerAddr>, address: Arc<str>, standing: Standing) -> Self {
+impl MemberEntry {
+    pub(super) fn new(
+        configured: Option<PeerAddr>,
+        address: Arc<str>,
+        standing: MemberStatus,
+    ) -> Self {
         Self {
             configured,
             address,
@@ -85,16 +89,16 @@ impl Entry {
         Some(link)
     }
 
-    pub(super) fn who(&self) -> Option<Who> {
-        Some(Who {
+    pub(super) fn who(&self) -> Option<MemberLabel> {
+        Some(MemberLabel {
             name: Arc::clone(self.name.as_ref()?),
             address: Arc::clone(&self.address),
         })
     }
 
-    pub(super) fn row(&self) -> Row {
+    pub(super) fn row(&self) -> MemberRow {
         let link = self.live();
-        Row {
+        MemberRow {
             name: self.name.clone(),
             address: Arc::clone(&self.address),
             standing: self.standing,

@@ -11,8 +11,8 @@ mod tests;
 
 use std::{mem, net::SocketAddr, sync::Arc, time::Duration};
 
-pub(super) use self::entry::{Row, Standing, Who};
-use self::{entry::Entry, tie::stays};
+pub(super) use self::entry::{MemberLabel, MemberRow, MemberStatus};
+use self::{entry::MemberEntry, tie::stays};
 use super::peers::link::{LinkId, PeerLink};
 use crate::{
     config::PeerAddr,
@@ -25,7 +25,7 @@ pub(super) struct Members {
     own: BootId,
     /// A link that was silent for longer may be replaced.
     silent_after: Duration,
-    entries: Vec<Entry>,
+    entries: Vec<MemberEntry>,
 }
 
 /// A link that hello has been completed for.
@@ -65,9 +65,11 @@ impl Members {
         let address: Arc<str> = peer.to_string().into();
         match self.entries.iter().position(|e| e.address == address) {
             Some(at) => self.entries[at].configured = Some(peer.clone()),
-            None => self
-                .entries
-                .push(Entry::new(Some(peer.clone()), address, Standing::Unreached)),
+            None => self.entries.push(MemberEntry::new(
+                Some(peer.clone()),
+                address,
+                MemberStatus::Unreached,
+            )),
         }
         true
     }
@@ -84,7 +86,7 @@ impl Members {
     ///
     /// [`Refusal::DuplicateName`] while another node of that name is there.
     pub(super) fn check(&self, name: &str, boot: BootId, now: Now) -> Result<(), Refusal> {
-        let is_twin = |entry: &Entry| {
+        let is_twin = |entry: &MemberEntry| {
             entry.name.as_deref() == Some(name)
                 && entry.live().is_some_and(|link| {
                     link.boot != boot && !link.is_silent_for(self.silent_after, now)
@@ -125,7 +127,7 @@ impl Members {
             if (is_same || entry.name.as_ref() == Some(&link.name))
                 && let Some(old) = entry.drop_link()
             {
-                was_up |= is_same && entry.standing == Standing::Up;
+                was_up |= is_same && entry.standing == MemberStatus::Up;
                 replaced.push(old);
             }
         }
@@ -134,7 +136,7 @@ impl Members {
         replaced.extend(entry.drop_link());
         entry.name = Some(Arc::clone(&link.name));
         entry.boot = Some(link.boot);
-        entry.standing = Standing::Up;
+        entry.standing = MemberStatus::Up;
         entry.tried = true;
         entry.link = Some(link);
         Ok(Admitted {
@@ -145,13 +147,13 @@ impl Members {
     }
 
     /// Notes that a link ended. `Some` when that makes its member suspect.
-    pub(super) fn close(&mut self, link: LinkId) -> Option<Who> {
+    pub(super) fn close(&mut self, link: LinkId) -> Option<MemberLabel> {
         let entry = self.entries.iter_mut().find(|e| e.has(link))?;
         let heard_ms = entry.drop_link()?.heard_ms();
-        if entry.standing != Standing::Up {
+        if entry.standing != MemberStatus::Up {
             return None;
         }
-        entry.standing = Standing::Suspect { heard_ms };
+        entry.standing = MemberStatus::Suspect { heard_ms };
         // A node that still needs this member's sessions must dial it once more before it may
         // conclude that nobody is there.
         entry.tried = false;
@@ -159,20 +161,20 @@ impl Members {
     }
 
     /// Notes that the member at the other end of a link said goodbye.
-    pub(super) fn leave(&mut self, link: LinkId) -> Option<Who> {
+    pub(super) fn leave(&mut self, link: LinkId) -> Option<MemberLabel> {
         let entry = self.entries.iter_mut().find(|e| e.has(link))?;
-        entry.standing = Standing::Left;
+        entry.standing = MemberStatus::Left;
         entry.who()
     }
 
     /// Notes which members are down by now.
-    pub(super) fn sweep(&mut self, down_after_ms: u64, now: Now) -> Vec<Who> {
+    pub(super) fn sweep(&mut self, down_after_ms: u64, now: Now) -> Vec<MemberLabel> {
         let mut down = Vec::new();
         for entry in &mut self.entries {
-            if let Standing::Suspect { heard_ms } = entry.standing
+            if let MemberStatus::Suspect { heard_ms } = entry.standing
                 && heard_ms.saturating_add(down_after_ms) <= now.mono_ms
             {
-                entry.standing = Standing::Down;
+                entry.standing = MemberStatus::Down;
                 down.extend(entry.who());
             }
         }
@@ -191,7 +193,7 @@ impl Members {
         self.configured(peer).is_some_and(|at| {
             let entry = &mut self.entries[at];
             entry.tried = true;
-            mem::replace(&mut entry.standing, Standing::Myself) != Standing::Myself
+            mem::replace(&mut entry.standing, MemberStatus::Myself) != MemberStatus::Myself
         })
     }
 
@@ -202,14 +204,14 @@ impl Members {
         link.cloned()
     }
 
-    pub(super) fn who(&self, link: LinkId) -> Option<Who> {
+    pub(super) fn who(&self, link: LinkId) -> Option<MemberLabel> {
         self.entries.iter().find(|e| e.has(link))?.who()
     }
 
     pub(super) fn links(&self) -> Vec<Arc<PeerLink>> {
         self.entries
             .iter()
-            .filter_map(Entry::live)
+            .filter_map(MemberEntry::live)
             .cloned()
             .collect()
     }
@@ -221,14 +223,14 @@ impl Members {
 
     /// Whether every configured peer has a link or has failed a full dial.
     pub(super) fn all_tried(&self) -> bool {
-        let is_tried = |e: &Entry| e.configured.is_none() || e.tried || e.live().is_some();
+        let is_tried = |e: &MemberEntry| e.configured.is_none() || e.tried || e.live().is_some();
         self.entries.iter().all(is_tried)
     }
 
     /// The members, each once, without this node.
-    pub(super) fn rows(&self) -> Vec<Row> {
-        let is_alias = |at: usize, entry: &Entry| {
-            let is_same = |other: &Entry| entry.boot.is_some() && other.boot == entry.boot;
+    pub(super) fn rows(&self) -> Vec<MemberRow> {
+        let is_alias = |at: usize, entry: &MemberEntry| {
+            let is_same = |other: &MemberEntry| entry.boot.is_some() && other.boot == entry.boot;
             entry.live().is_none()
                 && (self.entries[..at].iter().any(is_same)
                     || self
@@ -238,7 +240,7 @@ impl Members {
         };
         let entries = self.entries.iter().enumerate();
         entries
-            .filter(|(at, entry)| entry.standing != Standing::Myself && !is_alias(*at, entry))
+            .filter(|(at, entry)| entry.standing != MemberStatus::Myself && !is_alias(*at, entry))
             .map(|(_, entry)| entry.row())
             .collect()
     }
@@ -270,7 +272,7 @@ impl Members {
         }
         let address = advertised.map_or_else(|| remote.to_string().into(), Arc::from);
         self.entries
-            .push(Entry::new(None, address, Standing::Unreached));
+            .push(MemberEntry::new(None, address, MemberStatus::Unreached));
         Ok(self.entries.len() - 1)
     }
 
@@ -282,7 +284,7 @@ impl Members {
         if self.entries[at].live().is_some() {
             return;
         }
-        let is_same = |e: &Entry| {
+        let is_same = |e: &MemberEntry| {
             e.configured.is_none()
                 && (e.boot == Some(link.boot) || e.name.as_ref() == Some(&link.name))
         };
@@ -310,7 +312,7 @@ impl Members {
         self.position(|e| e.configured.as_ref() == Some(peer))
     }
 
-    fn position(&self, is_it: impl Fn(&Entry) -> bool) -> Option<usize> {
+    fn position(&self, is_it: impl Fn(&MemberEntry) -> bool) -> Option<usize> {
         self.entries.iter().position(is_it)
     }
 
@@ -320,7 +322,7 @@ impl Members {
     }
 
     fn live_of(&self, boot: BootId) -> Option<&Arc<PeerLink>> {
-        let mut live = self.entries.iter().filter_map(Entry::live);
+        let mut live = self.entries.iter().filter_map(MemberEntry::live);
         live.find(|link| link.boot == boot)
     }
 

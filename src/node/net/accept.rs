@@ -10,14 +10,14 @@ use tokio::time::sleep;
 use tracing::{debug, warn};
 
 use super::{
-    admission::Slot,
+    admission::Permit,
     handshake::{self, Greeted, HandshakeError},
     transport::{Acceptor, BoxIo},
 };
 use crate::node::{
     Node,
     peers::{
-        lifecycle::{Origin, Registered},
+        lifecycle::{Established, Registered},
         link_task,
     },
 };
@@ -34,7 +34,7 @@ pub(in crate::node) async fn accept(node: Arc<Node>, mut acceptor: Box<dyn Accep
         if !node.may_create() {
             continue;
         }
-        match Slot::take(&node.slots, remote.ip().to_canonical()) {
+        match Permit::take(&node.slots, remote.ip().to_canonical()) {
             Some(slot) => {
                 let task = receive(Arc::clone(&node), io, remote, slot);
                 node.tasks.spawn(task);
@@ -52,7 +52,7 @@ pub(in crate::node) async fn accept(node: Arc<Node>, mut acceptor: Box<dyn Accep
     }
 }
 
-async fn receive(node: Arc<Node>, io: BoxIo, remote: SocketAddr, slot: Slot) {
+async fn receive(node: Arc<Node>, io: BoxIo, remote: SocketAddr, slot: Permit) {
     let served = async {
         match greet(&node, io, remote).await {
             Ok((registered, greeted, io)) => {
@@ -93,7 +93,7 @@ async fn greet(
         node.slots.know(remote.ip());
     }
     let registered = node
-        .admit(&greeted.theirs, Origin::Accepted { remote })
+        .admit(&greeted.theirs, Established::Accepted { remote })
         .map_err(HandshakeError::Refused)?;
     Ok((registered, greeted, io))
 }

@@ -8,16 +8,16 @@ use std::{
 
 /// Who is connected without having completed hello. Its lock is never held while another is taken.
 #[derive(Debug, Default)]
-pub(in crate::node) struct Slots(Mutex<Taken>);
+pub(in crate::node) struct Admission(Mutex<PermitCounts>);
 
 #[derive(Debug, Default)]
-struct Taken {
+struct PermitCounts {
     by: HashMap<IpAddr, usize>,
     /// Where members have been met, the latest last. Strangers cannot take the slots of these.
     known: VecDeque<IpAddr>,
 }
 
-impl Slots {
+impl Admission {
     /// A member has been met at this address.
     pub(in crate::node) fn know(&self, ip: IpAddr) {
         let place = place(ip);
@@ -29,12 +29,12 @@ impl Slots {
         taken.known.push_back(place);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Taken> {
+    fn lock(&self) -> MutexGuard<'_, PermitCounts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Taken {
+impl PermitCounts {
     fn by_strangers(&self) -> usize {
         let strangers = self.by.iter().filter(|(ip, _)| !self.known.contains(ip));
         strangers.map(|(_, slots)| slots).sum()
@@ -43,13 +43,13 @@ impl Taken {
 
 /// The right to be connected without having completed hello, until it is dropped.
 #[derive(Debug)]
-pub(in crate::node) struct Slot {
-    slots: Arc<Slots>,
+pub(in crate::node) struct Permit {
+    slots: Arc<Admission>,
     ip: IpAddr,
 }
 
-impl Slot {
-    pub(in crate::node) fn take(slots: &Arc<Slots>, ip: IpAddr) -> Option<Self> {
+impl Permit {
+    pub(in crate::node) fn take(slots: &Arc<Admission>, ip: IpAddr) -> Option<Self> {
         let ip = place(ip);
         let mut taken = slots.lock();
         let here = taken.by.get(&ip).copied().unwrap_or(0);
@@ -67,7 +67,7 @@ impl Slot {
     }
 }
 
-impl Drop for Slot {
+impl Drop for Permit {
     fn drop(&mut self) {
         let mut taken = self.slots.lock();
         if let Some(here) = taken.by.get_mut(&self.ip) {
@@ -110,12 +110,12 @@ mod tests {
     fn one_address_cannot_take_all_slots() {
         let slots = Arc::default();
         let mut held: Vec<_> = (0..PER_ADDRESS)
-            .map(|_| Slot::take(&slots, ip(1)).expect("free"))
+            .map(|_| Permit::take(&slots, ip(1)).expect("free"))
             .collect();
-        assert!(Slot::take(&slots, ip(1)).is_none());
-        assert!(Slot::take(&slots, ip(2)).is_some());
+        assert!(Permit::take(&slots, ip(1)).is_none());
+        assert!(Permit::take(&slots, ip(2)).is_some());
         held.pop();
-        assert!(Slot::take(&slots, ip(1)).is_some());
+        assert!(Permit::take(&slots, ip(1)).is_some());
     }
 
     #[test]
@@ -123,18 +123,18 @@ mod tests {
         let slots = Arc::default();
         let host = |last: u16| Ipv6Addr::new(0x2001, 0xdb8, 0, 7, 0, 0, 0, last).into();
         let held: Vec<_> = (0..100)
-            .filter_map(|last| Slot::take(&slots, host(last)))
+            .filter_map(|last| Permit::take(&slots, host(last)))
             .collect();
         assert_eq!(held.len(), PER_ADDRESS);
         let mapped = "::ffff:10.0.0.1".parse().expect("an address");
-        assert!(Slot::take(&slots, mapped).is_some());
+        assert!(Permit::take(&slots, mapped).is_some());
     }
 
     #[test]
     fn all_addresses_together_are_bounded() {
         let slots = Arc::default();
         let held: Vec<_> = (0..=u8::MAX)
-            .filter_map(|last| Slot::take(&slots, ip(last)))
+            .filter_map(|last| Permit::take(&slots, ip(last)))
             .collect();
         assert_eq!(held.len(), IN_ALL);
         drop(held);
@@ -143,17 +143,17 @@ mod tests {
 
     #[test]
     fn strangers_cannot_keep_known_peers_out() {
-        let slots: Arc<Slots> = Arc::default();
+        let slots: Arc<Admission> = Arc::default();
         let strangers: Vec<_> = (0..=u8::MAX)
-            .filter_map(|last| Slot::take(&slots, ip(last)))
+            .filter_map(|last| Permit::take(&slots, ip(last)))
             .collect();
         let peer = Ipv4Addr::new(10, 1, 0, 1).into();
-        assert!(Slot::take(&slots, peer).is_none());
+        assert!(Permit::take(&slots, peer).is_none());
         slots.know(peer);
         let known: Vec<_> = (0..=PER_ADDRESS)
-            .filter_map(|_| Slot::take(&slots, peer))
+            .filter_map(|_| Permit::take(&slots, peer))
             .collect();
         assert_eq!((strangers.len(), known.len()), (IN_ALL, PER_ADDRESS));
-        assert!(Slot::take(&slots, ip(200)).is_none());
+        assert!(Permit::take(&slots, ip(200)).is_none());
     }
 }

@@ -11,10 +11,10 @@ use crate::node::{Node, clock::millis};
 /// What the names on the list meant when they were looked up last. The lock is held while they are
 /// looked up, so that many strangers cause one look-up.
 #[derive(Debug, Default)]
-pub(in crate::node) struct Listed(Mutex<Found>);
+pub(in crate::node) struct Allowlist(Mutex<Resolved>);
 
 #[derive(Debug, Default)]
-struct Found {
+struct Resolved {
     peers: Vec<PeerAddr>,
     at_ms: u64,
     addresses: HashSet<IpAddr>,
@@ -31,7 +31,7 @@ impl Node {
         let now_ms = self.now().mono_ms;
         if found.peers != peers || found.at_ms.saturating_add(millis(FRESH)) < now_ms {
             let addresses = join_all(peers.iter().map(|peer| self.addresses(peer))).await;
-            *found = Found {
+            *found = Resolved {
                 peers,
                 at_ms: now_ms,
                 addresses: addresses.into_iter().flatten().collect(),

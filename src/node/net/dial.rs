@@ -14,8 +14,8 @@ use super::handshake::{self, HandshakeError};
 use crate::node::{
     Node,
     clock::millis,
-    log_throttle::Throttle,
-    peers::{lifecycle::Origin, link_task},
+    log_throttle::LogThrottle,
+    peers::{lifecycle::Established, link_task},
 };
 use crate::{config::PeerAddr, wire::Refusal};
 
@@ -33,7 +33,7 @@ struct Dialling {
     peer: PeerAddr,
     backoff: Backoff,
     since_ms: u64,
-    log: Throttle,
+    log: LogThrottle,
 }
 
 /// What came of one dial.
@@ -64,7 +64,7 @@ impl Dialling {
             node,
             peer,
             backoff: Backoff::default(),
-            log: Throttle::default(),
+            log: LogThrottle::default(),
         }
     }
 
@@ -109,7 +109,7 @@ impl Dialling {
                 Ok(Err(error)) => return Dialled::Failed(DialError::Connect(error)),
                 Err(_) => return Dialled::Failed(DialError::NoAnswer),
             };
-        let origin = Origin::Dialled {
+        let origin = Established::Dialled {
             peer: &self.peer,
             remote,
         };

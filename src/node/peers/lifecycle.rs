@@ -14,7 +14,7 @@ use super::{
 use crate::node::{
     Event, Node,
     clock::millis,
-    members::{Members, Newcomer, Who},
+    members::{MemberLabel, Members, Newcomer},
 };
 use crate::{
     config::PeerAddr,
@@ -39,7 +39,7 @@ impl Drop for Registered {
 
 /// Where a handshake happened.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::node) enum Origin<'a> {
+pub(in crate::node) enum Established<'a> {
     Dialled {
         peer: &'a PeerAddr,
         remote: SocketAddr,
@@ -60,14 +60,14 @@ impl Node {
     pub(in crate::node) fn admit(
         self: &Arc<Self>,
         theirs: &Hello,
-        origin: Origin<'_>,
+        origin: Established<'_>,
     ) -> Result<Registered, Refusal> {
         let version = self.hello.judge(theirs)?;
         let now = self.now();
         self.notice_pause(now);
         let (dialler, dialled, remote) = match origin {
-            Origin::Dialled { peer, remote } => (Dialler::Us, Some(peer), remote),
-            Origin::Accepted { remote } => (Dialler::Them, None, remote),
+            Established::Dialled { peer, remote } => (Dialler::Us, Some(peer), remote),
+            Established::Accepted { remote } => (Dialler::Them, None, remote),
         };
         let link = Arc::new(self.make_link(theirs, dialler, now));
         let admitted = {
@@ -94,7 +94,7 @@ impl Node {
         let ready = !self.awaits_transfer();
         link.drive(&self.acks, |machine| machine.set_ready(ready));
         if admitted.is_news {
-            let Who { name, address } = Who {
+            let MemberLabel { name, address } = MemberLabel {
                 name: Arc::clone(&link.name),
                 address: admitted.address,
             };
@@ -169,7 +169,7 @@ impl Node {
             }
         }
         let down = self.members().sweep(millis(self.settings.down_after), now);
-        for Who { name, address } in down {
+        for MemberLabel { name, address } in down {
             warn!(
                 node = %self.settings.node, member = %name, %address,
                 "member disappeared: [{name} at {address}], nothing was heard of it for [{}] ms",
@@ -229,7 +229,7 @@ impl Node {
                 "closed the link to [{}]: {ended}", link.name
             );
         }
-        let Some(Who { name, address }) = suspect else {
+        let Some(MemberLabel { name, address }) = suspect else {
             debug!(member = %link.name, "link closed: {ended}");
             return;
         };
@@ -244,7 +244,7 @@ impl Node {
     }
 
     fn note_left(&self, link: &PeerLink) {
-        if let Some(Who { name, address }) = self.members().leave(link.id) {
+        if let Some(MemberLabel { name, address }) = self.members().leave(link.id) {
             info!(
                 node = %self.settings.node, member = %name, %address,
                 "member left: [{name} at {address}]"
@@ -255,7 +255,7 @@ impl Node {
     }
 
     fn note_lagging(&self, link: LinkId) {
-        if let Some(Who { name, address }) = self.members().who(link) {
+        if let Some(MemberLabel { name, address }) = self.members().who(link) {
             warn!(
                 node = %self.settings.node, member = %name, %address,
                 "member lagging: [{name} at {address}], requests do not wait for it until it has \
@@ -278,7 +278,7 @@ impl Node {
     }
 
     fn note_caught_up(&self, link: LinkId) {
-        if let Some(Who { name, address }) = self.members().who(link) {
+        if let Some(MemberLabel { name, address }) = self.members().who(link) {
             info!(
                 node = %self.settings.node, member = %name, %address,
                 "member caught up: [{name} at {address}]"

@@ -13,7 +13,7 @@ use std::{
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::node::{acks::AckBoard, clock::millis};
+use crate::node::{acks::AckTracker, clock::millis};
 use crate::{
     replica::{Link, LinkAcks},
     session::{BootId, Now},
@@ -88,7 +88,7 @@ impl PeerLink {
     /// `None` once the link is closed.
     pub(in crate::node) fn drive<R>(
         &self,
-        board: &AckBoard,
+        board: &AckTracker,
         decide: impl FnOnce(&mut Link) -> R,
     ) -> Option<R> {
         let mut machine = self.lock();
@@ -116,7 +116,7 @@ impl PeerLink {
     }
 
     /// Ends the link: its tasks stop, and nobody waits for it.
-    pub(in crate::node) fn close(&self, board: &AckBoard) {
+    pub(in crate::node) fn close(&self, board: &AckTracker) {
         let mut machine = self.lock();
         let first = !machine.over;
         machine.over = true;
@@ -129,7 +129,7 @@ impl PeerLink {
     }
 
     /// Ends the link in favour of another to the same peer.
-    pub(in crate::node) fn give_way(&self, board: &AckBoard, to: LinkId) {
+    pub(in crate::node) fn give_way(&self, board: &AckTracker, to: LinkId) {
         self.gave_way.store(true, Ordering::Relaxed);
         let mut machine = self.lock();
         let first = !std::mem::replace(&mut machine.over, true);
@@ -142,7 +142,7 @@ impl PeerLink {
     }
 
     /// Nobody waits longer than `limit` for a link that does not open.
-    pub(in crate::node) fn expect_opening(&self, board: &AckBoard, limit: Duration, now: Now) {
+    pub(in crate::node) fn expect_opening(&self, board: &AckTracker, limit: Duration, now: Now) {
         let machine = self.lock();
         let late = now.mono_ms.saturating_sub(self.made_ms) >= millis(limit);
         let is_late = late && !machine.over && !machine.link.is_open();

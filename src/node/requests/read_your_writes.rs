@@ -6,11 +6,11 @@ use tokio::time::timeout;
 
 use crate::node::{
     Node,
-    fetch::{Evidence, Known},
+    fetch::{FetchReason, Provenance},
 };
 use crate::{
-    replica::Lack,
-    session::{Locator, Tag, Token},
+    replica::Missing,
+    session::{SessionKey, Tag, Token},
     wire::Message,
 };
 
@@ -21,18 +21,18 @@ impl Node {
     }
 
     /// What the copy held here lacks of a client's writes.
-    pub(crate) fn lack(&self, key: &Locator, token: &Token) -> Lack {
+    pub(crate) fn lack(&self, key: &SessionKey, token: &Token) -> Missing {
         self.replica.store().lack(key, token)
     }
 
     /// Waits until the writes in `token` are here: first for the stream that brings them, then for
     /// peers that are asked for the session. Returns as soon as they are here or nobody has them,
     /// at the latest after `catch_up_timeout`. Dropping it is harmless.
-    pub(crate) async fn catch_up(&self, key: Locator, token: &Token) {
-        let Some(waiting) = self.fetches.enter(key, Evidence::Token, Known::Yes) else {
+    pub(crate) async fn catch_up(&self, key: SessionKey, token: &Token) {
+        let Some(waiting) = self.fetches.enter(key, FetchReason::Token, Provenance::Yes) else {
             return;
         };
-        let is_there = || self.lack(&key, token) == Lack::Nothing;
+        let is_there = || self.lack(&key, token) == Missing::Nothing;
         let catching_up = async {
             if self.is_streamed(&self.lack(&key, token)) {
                 // What has not come by then may have been overtaken by a skip or refused.
@@ -42,10 +42,10 @@ impl Node {
         };
         let in_time = timeout(self.settings.catch_up_timeout, catching_up).await;
         let is_stale = match self.lack(&key, token) {
-            Lack::Nothing => false,
-            Lack::Writes(_) => true,
+            Missing::Nothing => false,
+            Missing::Writes(_) => true,
             // That nobody has it any more is no news that was missed.
-            Lack::Session => in_time.is_err(),
+            Missing::Session => in_time.is_err(),
         };
         if is_stale {
             self.counters.stale_reads.fetch_add(1, Ordering::Relaxed);
@@ -55,8 +55,8 @@ impl Node {
     /// What is left of a token when writes go that can come from nobody any more: they are not here,
     /// and their node has restarted or is no member. Without it, their client would ask for them with
     /// each request.
-    pub(crate) fn without_lost_writes(&self, key: &Locator, mut token: Token) -> Token {
-        if let Lack::Writes(missing) = self.lack(key, &token) {
+    pub(crate) fn without_lost_writes(&self, key: &SessionKey, mut token: Token) -> Token {
+        if let Missing::Writes(missing) = self.lack(key, &token) {
             let members = self.members();
             let is_lost =
                 |tag: &Tag| missing.tags().contains(tag) && !members.knows(tag.origin.boot);
@@ -67,7 +67,7 @@ impl Node {
 
     /// The sessions that a message brings something of, if anybody may wait for it: to be passed to
     /// [`Node::tell_merged`] once it is merged.
-    pub(in crate::node) fn keys_to_tell(&self, message: &Message) -> Vec<Locator> {
+    pub(in crate::node) fn keys_to_tell(&self, message: &Message) -> Vec<SessionKey> {
         if self.fetches.watches_merges.load(Ordering::Relaxed) {
             message.keys().collect()
         } else {
@@ -75,7 +75,7 @@ impl Node {
         }
     }
 
-    pub(in crate::node) fn tell_merged(&self, keys: &[Locator]) {
+    pub(in crate::node) fn tell_merged(&self, keys: &[SessionKey]) {
         if !keys.is_empty() {
             self.fetches.merged(keys);
         }
@@ -83,8 +83,8 @@ impl Node {
 
     /// Whether a live link brings some of what is lacking without being asked. For a whole session
     /// it is quicker to ask.
-    fn is_streamed(&self, lack: &Lack) -> bool {
-        let Lack::Writes(missing) = lack else {
+    fn is_streamed(&self, lack: &Missing) -> bool {
+        let Missing::Writes(missing) = lack else {
             return false;
         };
         let links = self.live_links();

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use crate::node::Node;
 use crate::{
-    replica::{Change, Opened, Replica, Shipping, What, Writer},
-    session::{Birth, CookieValue, Locator, Now, Secret, SessionError, SessionState},
+    replica::{Change, ChangeKind, Replica, Replicate, SessionWriter},
+    session::{
+        Access, CookieValue, Now, SessionError, SessionKey, SessionMeta, SessionSecret,
+        SessionState,
+    },
 };
 
 impl Node {
@@ -14,20 +17,20 @@ impl Node {
         &self,
         context: &str,
         CookieValue { locator, secret }: &CookieValue,
-        shipping: Shipping,
+        shipping: Replicate,
         now: Now,
-    ) -> Opened {
+    ) -> Access {
         let store = self.replica().store();
         store.open(context, locator, secret, shipping, now)
     }
 
     /// Creates a session, in use until [`Node::release`], to be shipped by [`Node::commit`].
-    pub(crate) fn create(&self, birth: Arc<Birth>) -> Result<CookieValue, SessionError> {
+    pub(crate) fn create(&self, birth: Arc<SessionMeta>) -> Result<CookieValue, SessionError> {
         if !self.may_create() {
             return Err(SessionError::Leaving);
         }
-        let locator = Locator::from_random(self.outside.random());
-        let secret = Secret::from_random(self.outside.random());
+        let locator = SessionKey::from_random(self.outside.random());
+        let secret = SessionSecret::from_random(self.outside.random());
         let context = Arc::clone(&birth.context);
         let route = birth.route.clone();
         let store = self.replica().store();
@@ -37,7 +40,7 @@ impl Node {
                 key: locator,
                 context,
                 route,
-                what: What::Created,
+                what: ChangeKind::Created,
             });
         }
         Ok(CookieValue { locator, secret })
@@ -45,7 +48,7 @@ impl Node {
 
     pub(crate) fn read<R>(
         &self,
-        key: &Locator,
+        key: &SessionKey,
         read: impl FnOnce(&SessionState) -> R,
     ) -> Result<R, SessionError> {
         self.replica().store().read(key, read)
@@ -54,10 +57,10 @@ impl Node {
     /// A write by a request that loaded its session at `loaded_ms`, monotonic.
     pub(crate) fn write<R>(
         &self,
-        key: &Locator,
-        shipping: Shipping,
+        key: &SessionKey,
+        shipping: Replicate,
         loaded_ms: u64,
-        write: impl FnOnce(&mut Writer<'_>) -> Result<R, SessionError>,
+        write: impl FnOnce(&mut SessionWriter<'_>) -> Result<R, SessionError>,
     ) -> Result<R, SessionError> {
         let collect = self.wants_session_events();
         let store = self.replica().store();
@@ -70,16 +73,16 @@ impl Node {
     }
 
     /// Replaces the secret; the old one is dead at once, here, and everywhere once committed.
-    pub(crate) fn cycle(&self, key: &Locator) -> Result<Secret, SessionError> {
-        let secret = Secret::from_random(self.outside.random());
+    pub(crate) fn cycle(&self, key: &SessionKey) -> Result<SessionSecret, SessionError> {
+        let secret = SessionSecret::from_random(self.outside.random());
         let hash = secret.hash();
         let now_ms = self.now().mono_ms;
-        self.write(key, Shipping::Now, now_ms, |writer| writer.cycle(hash))?;
+        self.write(key, Replicate::Now, now_ms, |writer| writer.cycle(hash))?;
         Ok(secret)
     }
 
     /// `Err(Destroyed)` when somebody else was first.
-    pub(crate) fn destroy(&self, key: &Locator) -> Result<(), SessionError> {
+    pub(crate) fn destroy(&self, key: &SessionKey) -> Result<(), SessionError> {
         let destroyed = self.replica().store().destroy(key, self.now());
         let change = destroyed.ok_or(SessionError::Destroyed)?;
         if self.wants_session_events() {
@@ -89,13 +92,13 @@ impl Node {
     }
 
     /// Ships the session's changes. Returns the log position to wait for, 0 for none.
-    pub(crate) fn commit(&self, key: &Locator) -> u64 {
+    pub(crate) fn commit(&self, key: &SessionKey) -> u64 {
         self.ship(|replica, now| replica.commit(key, now))
     }
 
     /// [Ships](Self::commit) for one holder that is done. Use up to now is told to peers, unless the
     /// request was filtered.
-    pub(crate) fn release(&self, key: &Locator, shipping: Shipping) -> u64 {
+    pub(crate) fn release(&self, key: &SessionKey, shipping: Replicate) -> u64 {
         self.ship(|replica, now| replica.end(key, shipping, now))
     }
 

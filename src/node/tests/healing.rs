@@ -63,7 +63,7 @@ async fn converge(seed: u64) {
     );
 }
 
-fn view(cluster: &Cluster, keys: &[Locator]) -> Vec<Option<Vec<Option<serde_json::Value>>>> {
+fn view(cluster: &Cluster, keys: &[SessionKey]) -> Vec<Option<Vec<Option<serde_json::Value>>>> {
     let attributes = |key| {
         let names = (0..4).map(|n| format!("a{n}"));
         names.map(|name| get(cluster.node(), key, &name)).collect()

@@ -15,7 +15,7 @@ use crate::{
     session::BootId,
     wire::{
         FrameCodec, Hello, Message,
-        message::{DecodeLimits, Past},
+        message::{DecodeLimits, Lineage},
     },
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -130,7 +130,7 @@ async fn peer_that_never_acknowledges_delays_a_request_by_the_timeout_only() {
     let one = start(&network, "n1", 1, &[2]);
     let mut events = one.events();
     let mut peer = peer.meet().await;
-    peer.say(&Message::Live {
+    peer.say(&Message::Resume {
         applied: 0,
         head: 0,
         past: FRESH,
@@ -173,7 +173,7 @@ async fn peer_that_falls_silent_is_down() {
     let one = start(&network, "n1", 1, &[2]);
     let mut events = one.events();
     let mut peer = peer.meet().await;
-    peer.say(&Message::Live {
+    peer.say(&Message::Resume {
         applied: 0,
         head: 0,
         past: FRESH,
@@ -263,7 +263,7 @@ impl Met {
     }
 }
 
-const FRESH: Past = Past {
+const FRESH: Lineage = Lineage {
     holds: false,
     away: false,
     lineage_ms: 0,

@@ -18,8 +18,8 @@ use tokio::time::timeout;
 use super::{Cluster, Event, Events, MemberState, Node, Readiness, net::transport::MemoryNetwork};
 use crate::{
     config::{Ack, ClusterConfig, Expiry},
-    replica::Shipping,
-    session::{Birth, Locator},
+    replica::Replicate,
+    session::{SessionKey, SessionMeta},
 };
 
 fn config(name: &str, port: u16, peers: &[u16]) -> ClusterConfig {
@@ -88,34 +88,34 @@ fn state_of(cluster: &Cluster, name: &str) -> Option<MemberState> {
     found.map(|member| member.state)
 }
 
-fn create(node: &Arc<Node>) -> Locator {
+fn create(node: &Arc<Node>) -> SessionKey {
     create_in(node, "", &serde_json::json!(1))
 }
 
 /// A session with the attribute `user`, committed.
-fn create_in(node: &Arc<Node>, context: &str, user: &serde_json::Value) -> Locator {
-    let birth = Arc::new(Birth {
+fn create_in(node: &Arc<Node>, context: &str, user: &serde_json::Value) -> SessionKey {
+    let birth = Arc::new(SessionMeta {
         context: context.into(),
         route: None,
         expiry: Expiry::default(),
     });
     let key = node.create(birth).expect("there is room").locator;
     set(node, &key, "user", user);
-    node.release(&key, Shipping::Now);
+    node.release(&key, Replicate::Now);
     key
 }
 
 /// Writes an attribute and commits; the position to wait for.
-fn set(node: &Arc<Node>, key: &Locator, name: &str, value: &serde_json::Value) -> u64 {
+fn set(node: &Arc<Node>, key: &SessionKey, name: &str, value: &serde_json::Value) -> u64 {
     let json = value.to_string().into_bytes();
-    node.write(key, Shipping::Now, u64::MAX, |writer| {
+    node.write(key, Replicate::Now, u64::MAX, |writer| {
         writer.set(name, json.into())
     })
     .expect("the session lives");
     node.commit(key)
 }
 
-fn get(node: &Arc<Node>, key: &Locator, name: &str) -> Option<serde_json::Value> {
+fn get(node: &Arc<Node>, key: &SessionKey, name: &str) -> Option<serde_json::Value> {
     node.read(key, |state| {
         let json = state.json(name).expect("no counter")?;
         Some(serde_json::from_slice(json).expect("json"))
@@ -123,7 +123,7 @@ fn get(node: &Arc<Node>, key: &Locator, name: &str) -> Option<serde_json::Value>
     .ok()?
 }
 
-fn holds(cluster: &Cluster, key: &Locator) -> bool {
+fn holds(cluster: &Cluster, key: &SessionKey) -> bool {
     cluster.node().read(key, |_| ()).is_ok()
 }
 

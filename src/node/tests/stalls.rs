@@ -1,7 +1,7 @@
 //! A process that was stopped for a while.
 
 use super::*;
-use crate::replica::Writer;
+use crate::replica::SessionWriter;
 
 #[tokio::test(start_paused = true)]
 async fn paused_node_asks_its_peers_before_it_uses_a_session() {
@@ -76,9 +76,9 @@ async fn write_of_a_request_from_before_a_pause_loses_to_what_was_written_meanwh
         set(one.node(), &key, "a", &value.into());
     }
     let late = b"9".as_slice().into();
-    let write = |writer: &mut Writer<'_>| writer.set("a", late);
+    let write = |writer: &mut SessionWriter<'_>| writer.set("a", late);
     two.node()
-        .write(&key, Shipping::Now, loaded_ms, write)
+        .write(&key, Replicate::Now, loaded_ms, write)
         .expect("it is there");
     two.node().commit(&key);
     assert_eq!(get(two.node(), &key, "a"), Some(9.into()), "for now");

@@ -1,6 +1,6 @@
 //! What a link is told, and what it tells.
 
-use crate::{replica::Change, session::Locator, wire::message::Position};
+use crate::{replica::Change, session::SessionKey, wire::message::Position};
 
 /// What a link is told of the cluster's configuration.
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +28,7 @@ pub(crate) enum LinkEvent {
     Acks,
     /// The peer answered for a key asked for with [`Link::want`](super::Link::want), and the
     /// question's number.
-    Answered(Locator, u64),
+    Answered(SessionKey, u64),
     /// The round asked for with [`Link::begin_round`](super::Link::begin_round) is complete.
     RoundCompleted { sessions: u64, bytes: u64 },
     /// The peer missed `ack_timeout` or fell out of the log; requests do not wait for it.

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use super::Violation;
 use crate::{
-    replica::store::apply::Merged,
-    session::{Item, Locator, Mutant, Tombstone},
+    replica::store::apply::ApplyOutcome,
+    session::{Item, Mutant, SessionKey, Tombstone},
     wire::{Message, message::Position},
 };
 
@@ -20,18 +20,18 @@ pub(super) struct Inbound {
     acked: Position,
     /// Batches in which a delta was refused, until the full states have arrived. The
     /// acknowledgement never passes them.
-    waiting: VecDeque<(Position, BTreeSet<Locator>)>,
+    waiting: VecDeque<(Position, BTreeSet<SessionKey>)>,
     waiting_keys: usize,
     /// Asked for and not answered. An answer is younger than every batch before it, so one
     /// question serves all of them.
-    asked: HashSet<Locator>,
-    to_ask: Vec<Locator>,
+    asked: HashSet<SessionKey>,
+    to_ask: Vec<SessionKey>,
     /// Questions of requests, not of the stream: the number of the last one for each key.
-    looked_up: HashMap<Locator, u64>,
+    looked_up: HashMap<SessionKey, u64>,
     /// Keys in `asked` whose answer may be older than the last question.
-    ask_again: HashSet<Locator>,
+    ask_again: HashSet<SessionKey>,
     /// Tombstones that the peer must hear of, once each however often it sends the session.
-    buried: BTreeMap<Locator, Tombstone>,
+    buried: BTreeMap<SessionKey, Tombstone>,
     owes_rounds: u32,
     moved: bool,
 }
@@ -41,18 +41,18 @@ pub(super) struct Inbound {
 pub(super) struct Taking {
     to: Position,
     /// In order, so that equal histories ask equal questions.
-    refused: BTreeSet<Locator>,
-    buried: Vec<(Locator, Tombstone)>,
+    refused: BTreeSet<SessionKey>,
+    buried: Vec<(SessionKey, Tombstone)>,
 }
 
 impl Taking {
-    pub(super) fn note(&mut self, key: Locator, merged: Merged) {
+    pub(super) fn note(&mut self, key: SessionKey, merged: ApplyOutcome) {
         match merged {
-            Merged::Done => {}
-            Merged::Refused => {
+            ApplyOutcome::Done => {}
+            ApplyOutcome::Refused => {
                 self.refused.insert(key);
             }
-            Merged::Buried(tombstone) => self.buried.push((key, tombstone)),
+            ApplyOutcome::Deleted(tombstone) => self.buried.push((key, tombstone)),
         }
     }
 }
@@ -158,8 +158,8 @@ impl Inbound {
     /// As [`Inbound::answer_buried`].
     pub(super) fn answered(
         &mut self,
-        key: &Locator,
-        merged: Merged,
+        key: &SessionKey,
+        merged: ApplyOutcome,
     ) -> Result<Option<u64>, Violation> {
         self.answer_buried(*key, merged)?;
         if self.asked.remove(key) {
@@ -181,16 +181,20 @@ impl Inbound {
     /// # Errors
     ///
     /// When the peer goes on sending sessions that are destroyed, and does not read that they are.
-    pub(super) fn answer_buried(&mut self, key: Locator, merged: Merged) -> Result<(), Violation> {
+    pub(super) fn answer_buried(
+        &mut self,
+        key: SessionKey,
+        merged: ApplyOutcome,
+    ) -> Result<(), Violation> {
         match merged {
-            Merged::Buried(tombstone) => self.bury(key, tombstone),
-            Merged::Done | Merged::Refused => Ok(()),
+            ApplyOutcome::Deleted(tombstone) => self.bury(key, tombstone),
+            ApplyOutcome::Done | ApplyOutcome::Refused => Ok(()),
         }
     }
 
     /// Asks for what the peer holds from now on. Whether it is asked: not when it has too many
     /// questions to answer.
-    pub(super) fn look_up(&mut self, key: Locator, question: u64) -> bool {
+    pub(super) fn look_up(&mut self, key: SessionKey, question: u64) -> bool {
         if self.looked_up.len() >= MAX_LOOKED_UP && !self.looked_up.contains_key(&key) {
             return false;
         }
@@ -251,7 +255,7 @@ impl Inbound {
         self.waiting.len()
     }
 
-    fn bury(&mut self, key: Locator, tombstone: Tombstone) -> Result<(), Violation> {
+    fn bury(&mut self, key: SessionKey, tombstone: Tombstone) -> Result<(), Violation> {
         self.buried.insert(key, tombstone);
         if self.buried.len() > MAX_BURIED {
             return Err(Violation::Protocol(
@@ -262,7 +266,7 @@ impl Inbound {
     }
 
     /// The acknowledgement of `to` waits for these, and for what waits already.
-    fn wait(&mut self, to: Position, refused: BTreeSet<Locator>) {
+    fn wait(&mut self, to: Position, refused: BTreeSet<SessionKey>) {
         match self.waiting.back_mut() {
             Some((last, _)) if refused.is_empty() => *last = to,
             _ => self.waiting.push_back((to, refused)),
@@ -304,21 +308,21 @@ mod tests {
         let key = |at: usize| {
             let mut bytes = [0; 16];
             bytes[..8].copy_from_slice(&at.to_le_bytes());
-            Locator::from_random(bytes)
+            SessionKey::from_random(bytes)
         };
         for at in 0..MAX_LOOKED_UP {
             assert!(inbound.look_up(key(at), 1));
         }
         assert!(!inbound.look_up(key(MAX_LOOKED_UP), 1));
         assert!(inbound.look_up(key(0), 2), "known already");
-        let answered = inbound.answered(&key(1), Merged::Done);
+        let answered = inbound.answered(&key(1), ApplyOutcome::Done);
         assert_eq!(answered, Ok(Some(1)));
         assert!(inbound.look_up(key(MAX_LOOKED_UP), 1));
     }
 
     #[test]
     fn answer_to_a_question_given_up_is_not_taken_for_the_answer_to_the_next() {
-        let key = Locator::from_random([1; 16]);
+        let key = SessionKey::from_random([1; 16]);
         let want = Some(Message::Want { keys: vec![key] });
         let mut inbound = Inbound::new(0, false);
         inbound.look_up(key, 1);
@@ -326,7 +330,7 @@ mod tests {
         inbound.look_up(key, 2);
         inbound.look_up(key, 2);
         assert_eq!(inbound.poll(), None, "one question at a time");
-        let answered = |inbound: &mut Inbound| inbound.answered(&key, Merged::Done);
+        let answered = |inbound: &mut Inbound| inbound.answered(&key, ApplyOutcome::Done);
         assert_eq!(answered(&mut inbound), Ok(None));
         assert_eq!(inbound.poll(), want);
         assert_eq!(answered(&mut inbound), Ok(Some(2)));

@@ -12,11 +12,11 @@ pub(crate) use self::event::{LinkAcks, LinkEvent, LinkGauges, LinkOptions, Viola
 use self::{inbound::Inbound, outbound::Outbound, repair::Repair};
 use super::{
     Change, Replica, lineage,
-    store::apply::{Form, Merged, OverLimit},
+    store::apply::{ApplyOutcome, ChangeForm, OverLimit},
 };
 use crate::{
-    session::{BootId, Item, Locator, Now},
-    wire::{Message, message::Past},
+    session::{BootId, Item, Now, SessionKey},
+    wire::{Message, message::Lineage},
 };
 
 /// The decisions of one established link. Sans-I/O: after hello call [`Link::new`]; then
@@ -27,8 +27,8 @@ use crate::{
 pub(crate) struct Link {
     peer: BootId,
     /// What was told of our past, by which both sides judge.
-    past: Past,
-    peers_past: Option<Past>,
+    past: Lineage,
+    peers_past: Option<Lineage>,
     inbound: Inbound,
     outbound: Outbound,
     repair: Repair,
@@ -36,7 +36,7 @@ pub(crate) struct Link {
     next_heartbeat_ms: u64,
     ready: bool,
     peer_ready: bool,
-    leaving: Leaving,
+    leaving: Goodbye,
     /// Urgent messages since the last states, which must have their turn however many changes come.
     overtaking: u32,
     collect: bool,
@@ -45,7 +45,7 @@ pub(crate) struct Link {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Leaving {
+enum Goodbye {
     No,
     Due,
     Said,
@@ -70,7 +70,7 @@ impl Link {
             next_heartbeat_ms: now.mono_ms,
             ready: false,
             peer_ready: false,
-            leaving: Leaving::No,
+            leaving: Goodbye::No,
             overtaking: 0,
             collect: options.collect,
             events: Vec::new(),
@@ -89,7 +89,7 @@ impl Link {
         bytes: usize,
         now: Now,
     ) -> Result<Vec<LinkEvent>, Violation> {
-        if self.inbound.is_open() == matches!(message, Message::Live { .. }) {
+        if self.inbound.is_open() == matches!(message, Message::Resume { .. }) {
             return Err(Violation::Protocol("live must be the first message, once"));
         }
         let mut merging = Merging {
@@ -100,7 +100,7 @@ impl Link {
         };
         let mut events = Vec::new();
         match message {
-            Message::Live {
+            Message::Resume {
                 applied,
                 head,
                 past,
@@ -225,7 +225,7 @@ impl Link {
     /// Tombstones that live copies met here go back to whoever still holds them.
     fn take_repair(
         &mut self,
-        items: Vec<(Locator, Item)>,
+        items: Vec<(SessionKey, Item)>,
         merging: &mut Merging<'_>,
     ) -> Result<(), Violation> {
         for (key, item) in items {
@@ -257,15 +257,15 @@ impl Link {
         if states.is_some() {
             return states;
         }
-        if self.leaving == Leaving::Due {
-            self.leaving = Leaving::Said;
+        if self.leaving == Goodbye::Due {
+            self.leaving = Goodbye::Said;
             return Some(Message::Leave);
         }
         None
     }
 
     fn poll_states(&mut self, replica: &Replica, now: Now) -> Option<Message> {
-        if self.leaving == Leaving::Said || !self.inbound.is_open() {
+        if self.leaving == Goodbye::Said || !self.inbound.is_open() {
             return None;
         }
         let states = self.repair.poll_states(replica, now)?;
@@ -285,13 +285,13 @@ impl Link {
         if let Some(applied) = self.inbound.greet() {
             let head = replica.head();
             let past = self.past;
-            return Some(Message::Live {
+            return Some(Message::Resume {
                 applied,
                 head,
                 past,
             });
         }
-        if self.leaving == Leaving::Said {
+        if self.leaving == Goodbye::Said {
             return None;
         }
         if let Some(message) = self.inbound.poll() {
@@ -312,7 +312,7 @@ impl Link {
         }
         // Nobody waits for a peer that lags, so it gets what takes least.
         let form = match self.outbound.is_lagging() {
-            true => Form::Delta,
+            true => ChangeForm::Delta,
             false => self.repair.form_of_changes(),
         };
         let streamed = self.outbound.poll(replica, form, now, &mut self.events);
@@ -369,7 +369,7 @@ impl Link {
     /// Asks the peer for one session as it is from now on; [`LinkEvent::Answered`] follows with the
     /// number of the last `question` for that key. Whether it is asked: not when it has too many
     /// questions to answer.
-    pub(crate) fn want(&mut self, key: Locator, question: u64) -> bool {
+    pub(crate) fn want(&mut self, key: SessionKey, question: u64) -> bool {
         self.inbound.look_up(key, question)
     }
 
@@ -411,8 +411,8 @@ impl Link {
 
     /// Queues the goodbye, behind everything that is due.
     pub(crate) fn leave(&mut self) {
-        if self.leaving == Leaving::No {
-            self.leaving = Leaving::Due;
+        if self.leaving == Goodbye::No {
+            self.leaving = Goodbye::Due;
         }
     }
 }
@@ -429,13 +429,13 @@ struct Merging<'a> {
 impl Merging<'_> {
     /// What is over a limit counts as done: an honest peer may hold it because a malicious one has
     /// sent it there, and must be heard all the same.
-    fn take(&mut self, key: Locator, item: Item) -> Merged {
+    fn take(&mut self, key: SessionKey, item: Item) -> ApplyOutcome {
         let store = self.replica.store();
         match store.take(&key, item, self.now, self.changes.as_mut()) {
             Ok(merged) => merged,
             Err(OverLimit(what)) => {
                 self.over = Some(what);
-                Merged::Done
+                ApplyOutcome::Done
             }
         }
     }

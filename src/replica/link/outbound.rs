@@ -6,11 +6,11 @@ use super::{LinkAcks, LinkEvent, Violation};
 use crate::{
     replica::{
         Replica,
-        key_hasher::ByLocator,
+        key_hasher::SessionKeyHash,
         log::{Record, Slice},
-        store::apply::Form,
+        store::apply::ChangeForm,
     },
-    session::{Item, Locator, Mutant, Now, SLOT_OVERHEAD, Stamp},
+    session::{Item, Mutant, Now, REGISTER_OVERHEAD, SessionKey, Stamp},
     wire::{Message, message::Position},
 };
 
@@ -33,8 +33,8 @@ pub(super) struct Outbound {
     started_ms: u64,
     ack_timeout_ms: u64,
     /// Sessions the peer asked for, in order and once each.
-    asked: VecDeque<Locator>,
-    asked_keys: HashSet<Locator>,
+    asked: VecDeque<SessionKey>,
+    asked_keys: HashSet<SessionKey>,
 }
 
 impl Outbound {
@@ -90,7 +90,7 @@ impl Outbound {
         Ok(moved)
     }
 
-    pub(super) fn asked_for(&mut self, keys: Vec<Locator>) -> Result<(), Violation> {
+    pub(super) fn asked_for(&mut self, keys: Vec<SessionKey>) -> Result<(), Violation> {
         for key in keys {
             if self.asked_keys.insert(key) {
                 self.asked.push_back(key);
@@ -156,7 +156,7 @@ impl Outbound {
     pub(super) fn poll(
         &mut self,
         replica: &Replica,
-        form: Form,
+        form: ChangeForm,
         now: Now,
         events: &mut Vec<LinkEvent>,
     ) -> Option<Message> {
@@ -204,7 +204,7 @@ impl Outbound {
 
     /// Coalesces early: a session goes out at its first unsent record, later ones of it are then
     /// no-ops for this link.
-    fn batch(&mut self, replica: &Replica, records: &[Record], form: Form) -> Message {
+    fn batch(&mut self, replica: &Replica, records: &[Record], form: ChangeForm) -> Message {
         let mut firsts = firsts_of(records);
         let mut items = Vec::with_capacity(firsts.len());
         let mut bytes = 0;
@@ -255,11 +255,11 @@ impl Outbound {
 
 /// The first record of each session: where it stands, its key, `since`, and whether it or a later one
 /// tells of use.
-fn firsts_of(records: &[Record]) -> Vec<(usize, Locator, Stamp, bool)> {
-    let mut firsts: Vec<(usize, Locator, Stamp, bool)> = Vec::with_capacity(records.len());
+fn firsts_of(records: &[Record]) -> Vec<(usize, SessionKey, Stamp, bool)> {
+    let mut firsts: Vec<(usize, SessionKey, Stamp, bool)> = Vec::with_capacity(records.len());
     // To look through a few is quicker than to keep a table of them.
     let mut places = (records.len() > FEW_RECORDS)
-        .then(|| HashMap::with_capacity_and_hasher(records.len(), ByLocator));
+        .then(|| HashMap::with_capacity_and_hasher(records.len(), SessionKeyHash));
     for (at, record) in records.iter().enumerate() {
         let known = match &mut places {
             None => firsts.iter().position(|first| first.1 == record.key),
@@ -292,11 +292,11 @@ pub(super) fn weight(item: &Item) -> usize {
     ITEM_OVERHEAD
         + match item {
             Item::Full(state) => state.weight(),
-            Item::AtRest(state) => state.extent.weight,
+            Item::PackedSession(state) => state.extent.weight,
             Item::Delta(delta) => delta
                 .slots
                 .iter()
-                .map(|(name, slot)| name.len() + slot.weight() + SLOT_OVERHEAD)
+                .map(|(name, slot)| name.len() + slot.weight() + REGISTER_OVERHEAD)
                 .sum(),
             Item::Destroyed(_) | Item::Absent => 0,
         }

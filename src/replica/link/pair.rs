@@ -7,8 +7,8 @@ use bytes::BytesMut;
 use super::{Link, LinkOptions};
 use crate::{
     config::{Expiry, Limits, Shape},
-    replica::{Replica, Shipping, Writer},
-    session::{Birth, BootId, Item, Locator, Now, Secret, SessionError},
+    replica::{Replica, Replicate, SessionWriter},
+    session::{BootId, Item, Now, SessionError, SessionKey, SessionMeta, SessionSecret},
     wire::Message,
 };
 
@@ -16,7 +16,7 @@ const NOW: Now = Now {
     wall_ms: 1_700_000_000_000,
     mono_ms: 1 << 41,
 };
-const KEY: Locator = Locator::from_random([7; 16]);
+const KEY: SessionKey = SessionKey::from_random([7; 16]);
 
 struct Pair {
     replicas: [Replica; 2],
@@ -45,26 +45,29 @@ impl Pair {
     }
 
     fn create(&self) {
-        let birth = Arc::new(Birth {
+        let birth = Arc::new(SessionMeta {
             context: "".into(),
             route: None,
             expiry: Expiry::default(),
         });
-        let secret = Secret::from_random([9; 16]).hash();
+        let secret = SessionSecret::from_random([9; 16]).hash();
         let created = self.replicas[0].store().create(birth, KEY, secret, NOW);
         created.expect("room for a session");
     }
 
-    fn write(&self, write: impl FnOnce(&mut Writer<'_>) -> Result<(), SessionError>) {
+    fn write(&self, write: impl FnOnce(&mut SessionWriter<'_>) -> Result<(), SessionError>) {
         let store = self.replicas[0].store();
-        let written = store.write(&KEY, Shipping::Now, false, NOW, write);
+        let written = store.write(&KEY, Replicate::Now, false, NOW, write);
         written.expect("within the limits");
         self.replicas[0].commit(&KEY, NOW);
     }
 
-    fn write_unshipped(&self, write: impl FnOnce(&mut Writer<'_>) -> Result<(), SessionError>) {
+    fn write_unshipped(
+        &self,
+        write: impl FnOnce(&mut SessionWriter<'_>) -> Result<(), SessionError>,
+    ) {
         let store = self.replicas[0].store();
-        let written = store.write(&KEY, Shipping::Later, false, NOW, write);
+        let written = store.write(&KEY, Replicate::Deferred, false, NOW, write);
         written.expect("within the limits");
     }
 
@@ -88,7 +91,7 @@ impl Pair {
 
     /// Two that hold the session, with a difference that the second one has just listed.
     fn in_a_complete_round(
-        write: impl FnOnce(&mut Writer<'_>) -> Result<(), SessionError>,
+        write: impl FnOnce(&mut SessionWriter<'_>) -> Result<(), SessionError>,
     ) -> Self {
         let mut pair = Self::new();
         pair.create();
@@ -223,7 +226,8 @@ fn states_have_their_turn_however_many_changes_come() {
 
 #[test]
 fn change_of_a_large_session_goes_out_as_a_delta_all_the_same() {
-    let large = |writer: &mut Writer<'_>| writer.set(&name(0), [b'1'; 5000].as_slice().into());
+    let large =
+        |writer: &mut SessionWriter<'_>| writer.set(&name(0), [b'1'; 5000].as_slice().into());
     let mut pair = Pair::in_a_complete_round(large);
     assert!(matches!(pair.next_change(), Item::Delta(_)));
 }

@@ -15,9 +15,9 @@ use super::{
 use crate::{
     replica::{
         Replica,
-        store::apply::{Difference, Form},
+        store::apply::{ChangeForm, Difference},
     },
-    session::{Item, Locator, Mutant, Now},
+    session::{Item, Mutant, Now, SessionKey},
     wire::Message,
 };
 
@@ -45,7 +45,7 @@ pub(super) struct Repair {
     differed: HashSet<u32>,
     digests_asked: bool,
     answering: VecDeque<Answering>,
-    supply: VecDeque<Locator>,
+    supply: VecDeque<SessionKey>,
     /// What may be sent of answers and supplies.
     window: Window,
     merged_bytes: u64,
@@ -77,8 +77,8 @@ struct Answering {
     round: u32,
     shard: u32,
     complete: bool,
-    send: VecDeque<Locator>,
-    want: Vec<Locator>,
+    send: VecDeque<SessionKey>,
+    want: Vec<SessionKey>,
 }
 
 impl Repair {
@@ -210,7 +210,7 @@ impl Repair {
         &mut self,
         round: u32,
         shard: u32,
-        keys: Vec<Locator>,
+        keys: Vec<SessionKey>,
     ) -> Result<(), Violation> {
         let listed = self.listed.get_mut(&shard);
         let Some(listed) = listed.filter(|_| round == self.round) else {
@@ -337,10 +337,10 @@ impl Repair {
 
     /// A peer that is being given all it lacks would refuse most changes, and requests would wait for
     /// the question and the answer, too.
-    pub(super) fn form_of_changes(&self) -> Form {
+    pub(super) fn form_of_changes(&self) -> ChangeForm {
         match self.answering.iter().any(|shard| shard.complete) {
-            true => Form::Whole,
-            false => Form::Delta,
+            true => ChangeForm::Full,
+            false => ChangeForm::Delta,
         }
     }
 
@@ -388,7 +388,7 @@ impl Repair {
     }
 }
 
-fn states(replica: &Replica, keys: &mut VecDeque<Locator>, now: Now) -> Vec<(Locator, Item)> {
+fn states(replica: &Replica, keys: &mut VecDeque<SessionKey>, now: Now) -> Vec<(SessionKey, Item)> {
     let mut items = Vec::new();
     let mut bytes = 0;
     while bytes <= CHUNK_BYTES

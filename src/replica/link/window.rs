@@ -10,8 +10,8 @@ use crate::session::Now;
 pub(super) struct Window {
     /// Bytes sent and not merged by the peer yet.
     in_flight: u64,
-    background: Pace,
-    beside_requests: Pace,
+    background: TokenBucket,
+    beside_requests: TokenBucket,
     /// Whether requests are served here.
     in_use: bool,
     /// How what was allowed last is to go.
@@ -24,10 +24,10 @@ impl Window {
     pub(super) const fn new() -> Self {
         Self {
             in_flight: 0,
-            background: Pace::new(16_000, 100),
+            background: TokenBucket::new(16_000, 100),
             // About half of what a processor encodes and another one merges, in short bursts: what
             // requests need finds one of them idle.
-            beside_requests: Pace::new(120_000, 2),
+            beside_requests: TokenBucket::new(120_000, 2),
             in_use: false,
             speed: Speed::Free,
             waits: false,
@@ -80,7 +80,7 @@ impl Window {
         std::mem::replace(&mut self.waits, false)
     }
 
-    const fn pace(&mut self) -> Option<&mut Pace> {
+    const fn pace(&mut self) -> Option<&mut TokenBucket> {
         match self.speed {
             Speed::Free => None,
             Speed::BesideRequests => Some(&mut self.beside_requests),
@@ -99,7 +99,7 @@ enum Speed {
 /// Bytes that may leave by now: so many more with each millisecond, and never more than a while's
 /// worth at once.
 #[derive(Debug)]
-struct Pace {
+struct TokenBucket {
     bytes_per_ms: u64,
     most: u64,
     left: u64,
@@ -108,7 +108,7 @@ struct Pace {
     filled_ms: u64,
 }
 
-impl Pace {
+impl TokenBucket {
     const fn new(bytes_per_ms: u64, most_ms: u64) -> Self {
         let most = bytes_per_ms * most_ms;
         Self {

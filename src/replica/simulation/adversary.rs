@@ -7,21 +7,22 @@ use bytes::BytesMut;
 
 use crate::replica::{
     Link, LinkEvent, LinkOptions, Replica, Violation,
-    key_hasher::ByLocator,
+    key_hasher::SessionKeyHash,
     store::{
-        apply::{Merged, OverLimit},
+        apply::{ApplyOutcome, OverLimit},
         shard::Shard,
     },
 };
 use crate::{
     config::{Expiry, Limits, Shape},
     session::{
-        Birth, BootId, Content, CreatedMs, Delta, Item, Locator, Now, Origin, Secret, SecretState,
-        Secrets, SessionParts, SessionState, Slot, Stamp, Tag, Tombstone, Vector,
+        BootId, Content, CreatedMs, Delta, Item, Now, Origin, Register, SecretSet, SecretState,
+        SessionKey, SessionMeta, SessionParts, SessionSecret, SessionState, Stamp, Tag, Tombstone,
+        Vector,
     },
     wire::{
         DecodeLimits, Message,
-        message::{Past, Position},
+        message::{Lineage, Position},
     },
 };
 
@@ -29,7 +30,7 @@ const NOW: Now = Now {
     wall_ms: 1_700_000_000_000,
     mono_ms: 1 << 41,
 };
-const KEY: Locator = Locator::from_random([5; 16]);
+const KEY: SessionKey = SessionKey::from_random([5; 16]);
 const SHAPE: Shape = Shape {
     lock_shards: 4,
     digests_per_lock: 4,
@@ -73,7 +74,7 @@ fn session(prefix: u8, names: u32, bytes: usize, writers: u32, secrets: u32) -> 
     let first = u32::from(prefix) << 24;
     let name = |at| format!("{prefix}-{at:05}").as_str().into();
     let content = Content::Json(vec![b'1'; bytes].into());
-    let slot = |at| Slot {
+    let slot = |at| Register {
         tag: tag(first + at % writers),
         content: content.clone(),
     };
@@ -83,7 +84,7 @@ fn session(prefix: u8, names: u32, bytes: usize, writers: u32, secrets: u32) -> 
             let mut bytes = [prefix; 16];
             bytes[..4].copy_from_slice(&at.to_le_bytes());
             SecretState {
-                hash: Secret::from_random(bytes).hash(),
+                hash: SessionSecret::from_random(bytes).hash(),
                 tag: tag(first),
                 dead_at_ms: None,
             }
@@ -98,20 +99,20 @@ fn session(prefix: u8, names: u32, bytes: usize, writers: u32, secrets: u32) -> 
         access: tag(0).stamp,
         accessed_ms: NOW.mono_ms,
         slots: (0..names).map(|at| (name(at), slot(at))).collect(),
-        secrets: Secrets::from_sorted(ids).expect("sorted"),
+        secrets: SecretSet::from_sorted(ids).expect("sorted"),
         expiry: None,
     })
 }
 
-fn birth(expiry: Expiry) -> Arc<Birth> {
-    Arc::new(Birth {
+fn birth(expiry: Expiry) -> Arc<SessionMeta> {
+    Arc::new(SessionMeta {
         context: "".into(),
         route: None,
         expiry,
     })
 }
 
-fn take(replica: &Replica, key: Locator, item: Item) -> Result<Merged, OverLimit> {
+fn take(replica: &Replica, key: SessionKey, item: Item) -> Result<ApplyOutcome, OverLimit> {
     replica.store().take(&key, item, NOW, None)
 }
 
@@ -147,7 +148,7 @@ fn session_that_grows_by_every_merge_stays_one_that_can_be_sent() {
         let replica = replica();
         take(&replica, KEY, full(part(1))).expect("the first fits");
         let held = replica.store().full(&KEY, NOW);
-        assert_eq!(take(&replica, KEY, full(part(1))), Ok(Merged::Done));
+        assert_eq!(take(&replica, KEY, full(part(1))), Ok(ApplyOutcome::Done));
         let refused = (2..=20).filter(|at| take(&replica, KEY, full(part(*at))).is_err());
         assert!(refused.count() >= 17, "{held:?}");
         assert!(can_be_sent(&replica));
@@ -178,12 +179,12 @@ fn session_at_rest_beyond_the_limits_is_not_taken() {
     let replica = replica();
     for (state, what) in parts {
         let item = supplied(state);
-        assert!(matches!(item, Item::AtRest(_)), "{item:?}");
+        assert!(matches!(item, Item::PackedSession(_)), "{item:?}");
         assert_eq!(take(&replica, KEY, item), Err(OverLimit(what)));
     }
     assert!(replica.store().is_empty());
     let small = supplied(session(1, 1, 1, 1, 1));
-    assert_eq!(take(&replica, KEY, small), Ok(Merged::Done));
+    assert_eq!(take(&replica, KEY, small), Ok(ApplyOutcome::Done));
 }
 
 #[test]
@@ -228,7 +229,7 @@ fn ids_that_are_all_alike_are_taken_as_long_as_they_can_be_listed() {
     for at in 0..70_000u32 {
         let mut bytes = [0; 16];
         bytes[12..].copy_from_slice(&at.to_le_bytes());
-        let key = Locator::from_random(bytes);
+        let key = SessionKey::from_random(bytes);
         taken += usize::from(take(&replica, key, tombstone(Tombstone::MIN_KEEP_MS)).is_ok());
     }
     let entries = replica.store().listing(0, true, NOW);
@@ -243,7 +244,7 @@ fn ids_that_are_all_alike_are_taken_as_long_as_they_can_be_listed() {
     };
     listing.encode(NOW.mono_ms, &mut bytes);
     assert!(bytes.len() <= Message::max_length(&limits));
-    let elsewhere = Locator::from_random([9; 16]);
+    let elsewhere = SessionKey::from_random([9; 16]);
     assert!(take(&replica, elsewhere, tombstone(Tombstone::MIN_KEEP_MS)).is_ok());
 }
 
@@ -253,7 +254,7 @@ fn ids_chosen_by_a_peer_do_not_share_a_hash() {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&first.to_be_bytes());
         bytes[8..].copy_from_slice(&last.to_be_bytes());
-        ByLocator.hash_one(Locator::from_random(bytes))
+        SessionKeyHash.hash_one(SessionKey::from_random(bytes))
     };
     let mut hashes: Vec<u64> = (0..1000)
         .flat_map(|at| [hash(at, 7), hash(7, at + 1000)])
@@ -280,7 +281,7 @@ fn keys_to_be_looked_at_do_not_pile_up() {
 #[test]
 fn contexts_of_sessions_that_are_gone_make_room() {
     let replica = replica();
-    let birth = |at: u32| Birth {
+    let birth = |at: u32| SessionMeta {
         context: at.to_string().as_str().into(),
         ..(*birth(Expiry::default())).clone()
     };
@@ -300,12 +301,12 @@ fn link(replica: &Replica) -> Link {
         collect: false,
     };
     let mut link = Link::new(replica, BootId::from_random([9; 8]), options, NOW);
-    let past = Past {
+    let past = Lineage {
         holds: false,
         away: false,
         lineage_ms: 0,
     };
-    let live = Message::Live {
+    let live = Message::Resume {
         applied: 0,
         head: 0,
         past,
@@ -325,11 +326,11 @@ fn until_closed(replica: &Replica, mut next: impl FnMut(u32) -> Message) -> u32 
     u32::try_from((0..200).take_while(heard).count()).expect("few")
 }
 
-fn locator(at: u32) -> Locator {
+fn locator(at: u32) -> SessionKey {
     let mut bytes = [7; 16];
     bytes[..4].copy_from_slice(&at.wrapping_mul(0x9E37_79B9).to_be_bytes());
     bytes[12..].copy_from_slice(&at.to_be_bytes());
-    Locator::from_random(bytes)
+    SessionKey::from_random(bytes)
 }
 
 #[test]
@@ -370,7 +371,7 @@ fn peer_that_does_not_read_that_sessions_are_destroyed_is_cut_off() {
     assert_eq!(closed, Some(why));
 }
 
-fn batch(from: Position, items: Vec<(Locator, Item)>) -> Message {
+fn batch(from: Position, items: Vec<(SessionKey, Item)>) -> Message {
     Message::Batch {
         from,
         to: from + 1,
@@ -389,7 +390,7 @@ fn empty_batches_behind_an_unanswered_question_take_no_room() {
         birth: None,
         access: None,
         slots: Vec::new(),
-        secrets: Secrets::default(),
+        secrets: SecretSet::default(),
         expiry: None,
     };
     let first = batch(0, vec![(KEY, Item::Delta(Box::new(unknown)))]);
@@ -451,7 +452,7 @@ fn nothing_is_wanted_that_was_not_listed() {
         }
     }
     let (round, shard, entries) = listed.expect("three sessions are listed");
-    let wants: Vec<Locator> = entries.iter().map(|entry| entry.0).collect();
+    let wants: Vec<SessionKey> = entries.iter().map(|entry| entry.0).collect();
     let answer = |wants| Message::Differences {
         round,
         shard,

@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use super::{Known, Pair, SimNode, World};
 use crate::session::{
-    Content, Count, Item, KEPT_ORIGINS, Locator, SessionState, Slot, Stamp, Tag, Vector,
+    Content, Count, Item, KEPT_ORIGINS, Register, SessionKey, SessionState, Stamp, Tag, Vector,
     live_version,
 };
 
@@ -70,7 +70,7 @@ impl World {
     }
 
     /// A ready node holds what its peers held when it met them.
-    pub(super) fn check_ready(&mut self, node: usize, must_hold: &[(Locator, Vector)]) {
+    pub(super) fn check_ready(&mut self, node: usize, must_hold: &[(SessionKey, Vector)]) {
         if self.plan.ends_sessions() {
             return;
         }
@@ -86,7 +86,7 @@ impl World {
                     })
                 }),
                 Item::Absent => true,
-                Item::Destroyed(_) | Item::Delta(_) | Item::AtRest(_) => false,
+                Item::Destroyed(_) | Item::Delta(_) | Item::PackedSession(_) => false,
             });
         self.check(!missing, || {
             "a ready node lacks what a peer held".to_owned()
@@ -167,14 +167,14 @@ impl World {
     }
 }
 
-type Shown = (Vec<(Arc<str>, Slot)>, Vec<Tag>, Stamp);
+type Shown = (Vec<(Arc<str>, Register)>, Vec<Tag>, Stamp);
 
 /// What every copy must agree on. Removed names and burnt secrets are left out: each node forgets
 /// them in its own time.
 fn shown(node: &SimNode, known: &Known) -> Option<Shown> {
     let read = node.replica.store().read(&known.key, SessionState::clone);
     let state = read.ok()?;
-    let live = |(name, slot): &(Arc<str>, Slot)| {
+    let live = |(name, slot): &(Arc<str>, Register)| {
         let live = slot.is_live();
         live.then(|| (name.clone(), slot.clone()))
     };
@@ -199,7 +199,7 @@ fn lie_of(state: &SessionState, known: &Known) -> Option<String> {
         }
     }
     for (name, tag) in known.adds.iter().filter(|(_, tag)| vector.covers(*tag)) {
-        let counts = |slot: &Slot| match &slot.content {
+        let counts = |slot: &Register| match &slot.content {
             Content::Counter(counter) => counter
                 .counts
                 .iter()
@@ -207,7 +207,7 @@ fn lie_of(state: &SessionState, known: &Known) -> Option<String> {
             Content::Json(_) | Content::Removed => false,
         };
         // A reset that did not see the increment beats it whatever their stamps are.
-        let beaten = |slot: &Slot| slot.tag != Tag::BOTTOM;
+        let beaten = |slot: &Register| slot.tag != Tag::BOTTOM;
         if !state
             .slot(name)
             .is_some_and(|slot| counts(slot) || beaten(slot))

@@ -16,7 +16,7 @@ use self::network::Cable;
 use super::{LinkOptions, Replica};
 use crate::{
     config::{Expiry, Limits, Shape},
-    session::{Birth, BootId, Locator, Mutant, Now, Secret, Tag},
+    session::{BootId, Mutant, Now, SessionKey, SessionMeta, SessionSecret, Tag},
 };
 
 #[test]
@@ -286,7 +286,7 @@ struct World {
     sessions: Vec<Known>,
     boots: u8,
     commits: Vec<Commit>,
-    birth: Arc<Birth>,
+    birth: Arc<SessionMeta>,
     /// The first broken promise.
     broken: Option<String>,
 }
@@ -304,8 +304,8 @@ struct SimNode {
 
 /// A session as its makers know it.
 struct Known {
-    key: Locator,
-    secret: Secret,
+    key: SessionKey,
+    secret: SessionSecret,
     /// Every write ever made, by name.
     writes: Vec<(&'static str, Tag)>,
     adds: Vec<(&'static str, Tag)>,
@@ -329,7 +329,7 @@ const OPTIONS: LinkOptions = LinkOptions {
 
 impl World {
     fn new(seed: u64, plan: Plan) -> Self {
-        let birth = Birth {
+        let birth = SessionMeta {
             context: "".into(),
             route: None,
             expiry: Expiry::from_millis(Some(plan.idle_ms), None),

@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use super::{OPTIONS, Pair, World};
 use crate::{
     replica::{Link, LinkEvent},
-    session::{Locator, Mutant, Vector},
+    session::{Mutant, SessionKey, Vector},
     wire::{DecodeLimits, Message},
 };
 
@@ -19,7 +19,7 @@ pub(super) struct Cable {
     /// Half open: what this end sends is lost.
     swallowed: Option<usize>,
     /// What each end's peer held when the cable was laid: what a joiner must hold to be ready.
-    held: [Vec<(Locator, Vector)>; 2],
+    held: [Vec<(SessionKey, Vector)>; 2],
 }
 
 impl World {
@@ -265,9 +265,9 @@ impl World {
         connected_alike && ends.all(|end| end.is_idle() && !end.is_lagging())
     }
 
-    fn vectors(&self, node: usize) -> Vec<(Locator, Vector)> {
+    fn vectors(&self, node: usize) -> Vec<(SessionKey, Vector)> {
         let store = self.nodes[node].replica.store();
-        let read = |key: &Locator| store.read(key, |state| state.vector().clone()).ok();
+        let read = |key: &SessionKey| store.read(key, |state| state.vector().clone()).ok();
         let keys = self.sessions.iter().map(|known| known.key);
         keys.filter_map(|key| Some((key, read(&key)?))).collect()
     }

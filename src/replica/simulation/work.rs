@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use super::{Commit, Known, World};
 use crate::{
-    replica::{Opened, Replica, Shipping, Writer},
-    session::{Content, Item, Locator, Mutant, Secret, SessionError, Slot, Tag},
+    replica::{Replica, Replicate, SessionWriter},
+    session::{
+        Access, Content, Item, Mutant, Register, SessionError, SessionKey, SessionSecret, Tag,
+    },
 };
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
@@ -49,8 +51,8 @@ impl World {
         }
         let mut key = [0; 16];
         key.fill_with(|| self.random.byte());
-        let key = Locator::from_random(key);
-        let secret = Secret::from_random([self.sessions.len() as u8; 16]);
+        let key = SessionKey::from_random(key);
+        let secret = SessionSecret::from_random([self.sessions.len() as u8; 16]);
         let now = self.now(node);
         let store = self.nodes[node].replica.store();
         let created = store.create(Arc::clone(&self.birth), key, secret.hash(), now);
@@ -61,7 +63,7 @@ impl World {
             });
             return;
         }
-        store.release(&key, Shipping::Now, now);
+        store.release(&key, Replicate::Now, now);
         self.sessions.push(Known {
             key,
             secret,
@@ -79,8 +81,8 @@ impl World {
         &self,
         node: usize,
         session: usize,
-        shipping: Shipping,
-        write: impl FnOnce(&mut Writer<'_>) -> Result<R, SessionError>,
+        shipping: Replicate,
+        write: impl FnOnce(&mut SessionWriter<'_>) -> Result<R, SessionError>,
     ) -> Option<R> {
         let key = self.sessions[session].key;
         let store = self.nodes[node].replica.store();
@@ -95,8 +97,8 @@ impl World {
         let name = NAMES[self.random.below(NAMES.len())];
         let value: Arc<[u8]> = self.random.next().to_string().into_bytes().into();
         let shipping = match self.random.below(4) {
-            0 => Shipping::Later,
-            _ => Shipping::Now,
+            0 => Replicate::Deferred,
+            _ => Replicate::Now,
         };
         let written = self.write_to(node, session, shipping, |writer| {
             writer.set(name, value)?;
@@ -114,7 +116,7 @@ impl World {
         };
         let name = COUNTERS[self.random.below(COUNTERS.len())];
         let by = self.random.below(9) as i64 - 3;
-        let written = self.write_to(node, session, Shipping::Now, |writer| {
+        let written = self.write_to(node, session, Replicate::Now, |writer| {
             writer.add(name, by)?;
             Ok(writer.state().slot(name).and_then(latest_count))
         });
@@ -129,7 +131,7 @@ impl World {
             return;
         };
         let name = [NAMES[0], COUNTERS[0]][self.random.below(2)];
-        let written = self.write_to(node, session, Shipping::Now, |writer| {
+        let written = self.write_to(node, session, Replicate::Now, |writer| {
             let there = writer.remove(name)?;
             Ok(writer.tag(name).filter(|_| there))
         });
@@ -145,9 +147,9 @@ impl World {
         };
         let mut bytes = [7; 16];
         bytes[..8].copy_from_slice(&self.random.next().to_le_bytes());
-        let secret = Secret::from_random(bytes);
+        let secret = SessionSecret::from_random(bytes);
         let hash = secret.hash();
-        let cycled = self.write_to(node, session, Shipping::Now, |writer| writer.cycle(hash));
+        let cycled = self.write_to(node, session, Replicate::Now, |writer| writer.cycle(hash));
         if cycled.is_some() {
             self.sessions[session].secret = secret;
             self.maybe_commit(node, session);
@@ -180,8 +182,8 @@ impl World {
         let now = self.now(node);
         let replica = &self.nodes[node].replica;
         let store = replica.store();
-        if store.open("", &known.key, &known.secret, Shipping::Now, now) == Opened::Alive {
-            replica.end(&known.key, Shipping::Now, now);
+        if store.open("", &known.key, &known.secret, Replicate::Now, now) == Access::Alive {
+            replica.end(&known.key, Replicate::Now, now);
         }
     }
 
@@ -225,7 +227,7 @@ impl World {
 }
 
 /// The latest share of a counter, which is the one just written.
-fn latest_count(slot: &Slot) -> Option<Tag> {
+fn latest_count(slot: &Register) -> Option<Tag> {
     let Content::Counter(counter) = &slot.content else {
         return None;
     };
@@ -238,7 +240,7 @@ fn latest_count(slot: &Slot) -> Option<Tag> {
         .max()
 }
 
-fn own_stamp(replica: &Replica, key: &Locator) -> Option<Tag> {
+fn own_stamp(replica: &Replica, key: &SessionKey) -> Option<Tag> {
     let boot = replica.boot();
     let read = replica.store().read(key, |state| {
         let entries = state.vector().entries().iter();

@@ -7,35 +7,36 @@ use super::{
     expiry::{end_ms, is_stale},
     lock,
     quota::{self, Incoming},
-    residency::Entry,
+    residency::HotEntry,
     shard::Shard,
 };
-use crate::replica::change::{Change, What};
+use crate::replica::change::{Change, ChangeKind};
 use crate::{
     config::Limits,
     session::{
-        AtRest, Content, Delta, Item, Locator, Mutant, Now, SessionState, Slot, Stamp, Tombstone,
+        Content, Delta, Item, Mutant, Now, PackedSession, Register, SessionKey, SessionState,
+        Stamp, Tombstone,
     },
 };
 
 /// What became of something a peer sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::replica) enum Merged {
+pub(in crate::replica) enum ApplyOutcome {
     /// It is part of this replica now, or nothing new.
     Done,
     /// It builds on writes that are not here: ask for the full state.
     Refused,
     /// The session was destroyed: the peer must hear of it.
-    Buried(Tombstone),
+    Deleted(Tombstone),
 }
 
 /// How a change leaves for a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::replica) enum Form {
+pub(in crate::replica) enum ChangeForm {
     /// What this node has written since the last record, where that is all there is to tell.
     Delta,
     /// The session as it is, unless it is large.
-    Whole,
+    Full,
 }
 
 /// Replicated state beyond the hard limits; nothing was merged, and the store is as it was.
@@ -46,23 +47,23 @@ pub(in crate::replica) struct OverLimit(pub(in crate::replica) &'static str);
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(in crate::replica) struct Difference {
     /// What the lister lacks or has otherwise.
-    pub(in crate::replica) send: Vec<Locator>,
+    pub(in crate::replica) send: Vec<SessionKey>,
     /// What we lack or have otherwise.
-    pub(in crate::replica) want: Vec<Locator>,
+    pub(in crate::replica) want: Vec<SessionKey>,
 }
 
 impl Store {
     /// Takes in what a peer sent. What happened is added to `changes` when there are any asked for.
     pub(in crate::replica) fn take(
         &self,
-        key: &Locator,
+        key: &SessionKey,
         item: Item,
         now: Now,
         changes: Option<&mut Vec<Change>>,
-    ) -> Result<Merged, OverLimit> {
+    ) -> Result<ApplyOutcome, OverLimit> {
         let mut shard = self.shard(key);
         let item = match item {
-            Item::AtRest(state) => {
+            Item::PackedSession(state) => {
                 let is_new = shard.grave(key).is_none() && !shard.holds(key);
                 if is_new && changes.is_none() {
                     return self.take_at_rest(&mut shard, key, *state, now);
@@ -72,7 +73,7 @@ impl Store {
             other => other,
         };
         match item {
-            Item::AtRest(_) | Item::Absent => Ok(Merged::Done),
+            Item::PackedSession(_) | Item::Absent => Ok(ApplyOutcome::Done),
             Item::Destroyed(tombstone) => {
                 self.take_tombstone(&mut shard, key, tombstone, now, changes)
             }
@@ -81,11 +82,11 @@ impl Store {
                     return self.take_delta(entry, key, *delta, now, changes);
                 }
                 if let Some(grave) = shard.grave(key) {
-                    return Ok(Merged::Buried(grave.tombstone));
+                    return Ok(ApplyOutcome::Deleted(grave.tombstone));
                 }
                 match SessionState::from_delta(*delta) {
                     Some(state) => self.take_new(&mut shard, key, state, now, changes),
-                    None => Ok(Merged::Refused),
+                    None => Ok(ApplyOutcome::Refused),
                 }
             }
             Item::Full(state) => {
@@ -97,7 +98,7 @@ impl Store {
                     return self.take_state(entry, key, *state, now, changes);
                 }
                 if let Some(grave) = shard.grave(key) {
-                    return Ok(Merged::Buried(grave.tombstone));
+                    return Ok(ApplyOutcome::Deleted(grave.tombstone));
                 }
                 self.take_new(&mut shard, key, *state, now, changes)
             }
@@ -107,11 +108,11 @@ impl Store {
     fn take_tombstone(
         &self,
         shard: &mut Shard,
-        key: &Locator,
+        key: &SessionKey,
         tombstone: Tombstone,
         now: Now,
         changes: Option<&mut Vec<Change>>,
-    ) -> Result<Merged, OverLimit> {
+    ) -> Result<ApplyOutcome, OverLimit> {
         let known = shard.grave(key).is_some();
         let mut tombstone = tombstone;
         if Mutant::RejuvenateTombstones.is_on() {
@@ -122,7 +123,7 @@ impl Store {
         }
         // One past its time would live for ever if nodes handed it to each other.
         if !known && now.mono_ms >= tombstone.ends_ms() {
-            return Ok(Merged::Done);
+            return Ok(ApplyOutcome::Done);
         }
         let hard = self.limits.max_tombstones().saturating_mul(Limits::HARD);
         if !known && self.graves.load(Ordering::Relaxed) >= hard {
@@ -134,25 +135,25 @@ impl Store {
         if let Some(birth) = shard.bury(*key, tombstone) {
             self.live.fetch_sub(1, Ordering::Relaxed);
             if let Some(changes) = changes {
-                changes.push(Change::of(key, &birth, What::Destroyed));
+                changes.push(Change::of(key, &birth, ChangeKind::Destroyed));
             }
         }
         if !known {
             self.graves.fetch_add(1, Ordering::Relaxed);
         }
-        Ok(Merged::Done)
+        Ok(ApplyOutcome::Done)
     }
 
     fn take_new(
         &self,
         shard: &mut Shard,
-        key: &Locator,
+        key: &SessionKey,
         mut state: SessionState,
         now: Now,
         changes: Option<&mut Vec<Change>>,
-    ) -> Result<Merged, OverLimit> {
+    ) -> Result<ApplyOutcome, OverLimit> {
         if is_stale(&state, now) {
-            return Ok(Merged::Done);
+            return Ok(ApplyOutcome::Done);
         }
         self.check_room(shard, key)?;
         quota::check(&self.limits, None, Incoming::of(&state))?;
@@ -160,23 +161,23 @@ impl Store {
         state.set_birth(birth);
         if let Some(changes) = changes {
             // A session seldom comes without attributes, and listeners must not miss the first ones.
-            let names = state.names().cloned().map(What::AttributeChanged);
-            let news = std::iter::once(What::Created).chain(names);
+            let names = state.names().cloned().map(ChangeKind::AttributeChanged);
+            let news = std::iter::once(ChangeKind::Created).chain(names);
             changes.extend(news.map(|what| Change::of(key, state.birth(), what)));
         }
         shard.insert(*key, state, now);
         self.live.fetch_add(1, Ordering::Relaxed);
-        Ok(Merged::Done)
+        Ok(ApplyOutcome::Done)
     }
 
     fn take_delta(
         &self,
-        entry: Entry<'_>,
-        key: &Locator,
+        entry: HotEntry<'_>,
+        key: &SessionKey,
         delta: Delta,
         now: Now,
         changes: Option<&mut Vec<Change>>,
-    ) -> Result<Merged, OverLimit> {
+    ) -> Result<ApplyOutcome, OverLimit> {
         let live = &mut *entry.live;
         let written = [(delta.origin, delta.upto)];
         let incoming = Incoming {
@@ -190,14 +191,14 @@ impl Store {
                 .slots
                 .iter()
                 .filter(|(name, slot)| live.state.slot(name) != Some(slot))
-                .map(|(name, _)| What::AttributeChanged(name.clone()))
-                .chain((!delta.secrets.states().is_empty()).then_some(What::IdChanged))
+                .map(|(name, _)| ChangeKind::AttributeChanged(name.clone()))
+                .chain((!delta.secrets.states().is_empty()).then_some(ChangeKind::IdChanged))
                 .map(|what| live.change(key, what))
                 .collect::<Vec<_>>();
             (changes, news)
         });
         let Some(taken) = live.state.apply(delta, live.own) else {
-            return Ok(Merged::Refused);
+            return Ok(ApplyOutcome::Refused);
         };
         live.lost = live.lost.max(taken.lost);
         if taken.changed {
@@ -206,17 +207,17 @@ impl Store {
                 changes.extend(news);
             }
         }
-        Ok(Merged::Done)
+        Ok(ApplyOutcome::Done)
     }
 
     fn take_state(
         &self,
-        entry: Entry<'_>,
-        key: &Locator,
+        entry: HotEntry<'_>,
+        key: &SessionKey,
         state: SessionState,
         now: Now,
         changes: Option<&mut Vec<Change>>,
-    ) -> Result<Merged, OverLimit> {
+    ) -> Result<ApplyOutcome, OverLimit> {
         let live = &mut *entry.live;
         quota::check(&self.limits, Some(&live.state), Incoming::of(&state))?;
         let before = changes.is_some().then(|| live.state.clone());
@@ -225,37 +226,37 @@ impl Store {
         if let (Some(changes), Some(before)) = (changes, before) {
             let news = differing_names(&before, &live.state)
                 .into_iter()
-                .map(What::AttributeChanged)
-                .chain((before.secrets() != live.state.secrets()).then_some(What::IdChanged))
+                .map(ChangeKind::AttributeChanged)
+                .chain((before.secrets() != live.state.secrets()).then_some(ChangeKind::IdChanged))
                 .map(|what| live.change(key, what));
             changes.extend(news);
         }
         if taken.changed {
             entry.settle(key, now);
         }
-        Ok(Merged::Done)
+        Ok(ApplyOutcome::Done)
     }
 
     fn take_at_rest(
         &self,
         shard: &mut Shard,
-        key: &Locator,
-        mut state: AtRest,
+        key: &SessionKey,
+        mut state: PackedSession,
         now: Now,
-    ) -> Result<Merged, OverLimit> {
+    ) -> Result<ApplyOutcome, OverLimit> {
         if now.mono_ms >= end_ms(state.expiry, state.created_ms, state.accessed_ms) {
-            return Ok(Merged::Done);
+            return Ok(ApplyOutcome::Done);
         }
         self.check_room(shard, key)?;
         quota::check_whole(&self.limits, state.extent)?;
         state.birth = self.shared_birth(state.birth);
         shard.insert_at_rest(*key, &state, now);
         self.live.fetch_add(1, Ordering::Relaxed);
-        Ok(Merged::Done)
+        Ok(ApplyOutcome::Done)
     }
 
     /// Whether there is room for one more session.
-    fn check_room(&self, shard: &Shard, key: &Locator) -> Result<(), OverLimit> {
+    fn check_room(&self, shard: &Shard, key: &SessionKey) -> Result<(), OverLimit> {
         let hard = self.limits.max_sessions.saturating_mul(Limits::HARD);
         if self.live.load(Ordering::Relaxed) >= hard {
             return Err(OverLimit("sessions"));
@@ -264,7 +265,7 @@ impl Store {
     }
 
     /// Whether `key` can be taken in so that its digest shard still fits a listing.
-    fn check_listing(&self, shard: &Shard, key: &Locator) -> Result<(), OverLimit> {
+    fn check_listing(&self, shard: &Shard, key: &SessionKey) -> Result<(), OverLimit> {
         if shard.entries_beside(key) >= self.max_listed() {
             return Err(OverLimit("sessions whose ids are alike"));
         }
@@ -275,10 +276,10 @@ impl Store {
     /// by whatever request, or the full state when another origin has beaten a part of that.
     pub(in crate::replica) fn outgoing(
         &self,
-        key: &Locator,
+        key: &SessionKey,
         since: Stamp,
         touch: bool,
-        form: Form,
+        form: ChangeForm,
     ) -> Item {
         let shard = self.shard(key);
         match shard.view(key) {
@@ -288,7 +289,7 @@ impl Store {
             },
             Some(live)
                 if live.claims_beaten_writes(since)
-                    || (form == Form::Whole && live.state.weight() <= SMALL_WEIGHT) =>
+                    || (form == ChangeForm::Full && live.state.weight() <= SMALL_WEIGHT) =>
             {
                 Item::Full(Box::new(live.into_owned().state))
             }
@@ -305,7 +306,7 @@ impl Store {
     }
 
     /// All there is of a session, for a peer that asks.
-    pub(in crate::replica) fn full(&self, key: &Locator, now: Now) -> Item {
+    pub(in crate::replica) fn full(&self, key: &SessionKey, now: Now) -> Item {
         let shard = self.shard(key);
         if let Some(grave) = shard.grave(key) {
             return Item::Destroyed(grave.tombstone);
@@ -319,11 +320,11 @@ impl Store {
     }
 
     /// The same, in the cheapest form.
-    pub(in crate::replica) fn whole(&self, key: &Locator, now: Now) -> Item {
+    pub(in crate::replica) fn whole(&self, key: &SessionKey, now: Now) -> Item {
         let at_rest = self.shard(key).at_rest(key, now);
         at_rest.map_or_else(
             || self.full(key, now),
-            |state| Item::AtRest(Box::new(state)),
+            |state| Item::PackedSession(Box::new(state)),
         )
     }
 
@@ -343,7 +344,7 @@ impl Store {
         shard: u32,
         complete: bool,
         now: Now,
-    ) -> Vec<(Locator, u64)> {
+    ) -> Vec<(SessionKey, u64)> {
         let mut entries = Vec::new();
         self.visit(shard, now, |key, version, changed_ms| {
             if complete || settled(changed_ms, now) {
@@ -358,7 +359,7 @@ impl Store {
         &self,
         shard: u32,
         complete: bool,
-        mut listed: Vec<(Locator, u64)>,
+        mut listed: Vec<(SessionKey, u64)>,
         now: Now,
     ) -> Difference {
         listed.sort_unstable();
@@ -384,7 +385,7 @@ impl Store {
     }
 
     /// Calls `each` with key, version and instant of the last change.
-    fn visit(&self, shard: u32, now: Now, mut each: impl FnMut(&Locator, u64, u64)) {
+    fn visit(&self, shard: u32, now: Now, mut each: impl FnMut(&SessionKey, u64, u64)) {
         let number = shard as usize;
         let Some(lock_shard) = self.shards.get(number / self.digests_per_shard) else {
             return;
@@ -404,7 +405,7 @@ const fn settled(changed_ms: u64, now: Now) -> bool {
 }
 
 fn differing_names(before: &SessionState, after: &SessionState) -> Vec<std::sync::Arc<str>> {
-    let visible = |slot: &Slot| match &slot.content {
+    let visible = |slot: &Register| match &slot.content {
         Content::Removed => None,
         content => Some(content.clone()),
     };

@@ -3,22 +3,22 @@
 
 use std::sync::Arc;
 
-use super::{expiry::stale_ms, hot::Live};
+use super::{expiry::stale_ms, hot::HotSession};
 use crate::{
-    session::{AtRest, Birth, BootId, Now, Origin},
+    session::{BootId, Now, Origin, PackedSession, SessionMeta},
     wire::packed_session::{Reader, Writer, at_rest, put_resting, take_resting},
 };
 
 #[derive(Debug)]
-pub(in crate::replica) struct Resting {
-    birth: Arc<Birth>,
+pub(in crate::replica) struct ColdSession {
+    birth: Arc<SessionMeta>,
     /// What `of` writes: what only this node knows of the session, and then its state.
     bytes: Box<[u8]>,
 }
 
-impl Resting {
+impl ColdSession {
     /// `None` while a request uses the session, or peers are still to be told of it.
-    pub(in crate::replica) fn of(live: &Live) -> Option<Self> {
+    pub(in crate::replica) fn of(live: &HotSession) -> Option<Self> {
         let own = live.state.vector().of(live.own);
         let is_told = !live.dirty && !live.touched && live.logged == own && live.written == own;
         if !is_told || live.holders > 0 || live.lost > own {
@@ -37,7 +37,7 @@ impl Resting {
     }
 
     /// A session that this node takes in as `own`, and has not written.
-    pub(in crate::replica) fn taken_in(state: &AtRest, stale_ms: u64, own: Origin) -> Self {
+    pub(in crate::replica) fn taken_in(state: &PackedSession, stale_ms: u64, own: Origin) -> Self {
         let mut bytes = Vec::with_capacity(USUAL_BYTES);
         put_head([stale_ms, own.epoch.into(), 0, 0], &mut Writer(&mut bytes));
         bytes.extend_from_slice(&state.bytes);
@@ -48,13 +48,13 @@ impl Resting {
     }
 
     /// All that peers may have of the session.
-    pub(in crate::replica) fn at_rest(&self) -> AtRest {
+    pub(in crate::replica) fn at_rest(&self) -> PackedSession {
         let from = &mut Reader::new(&self.bytes);
         take_head(from);
         at_rest(from.rest(), &self.birth).expect(OWN_BYTES)
     }
 
-    pub(in crate::replica) const fn birth(&self) -> &Arc<Birth> {
+    pub(in crate::replica) const fn birth(&self) -> &Arc<SessionMeta> {
         &self.birth
     }
 
@@ -65,14 +65,14 @@ impl Resting {
 
     /// The session as it was. That some write of this node has been beaten is forgotten; so all are
     /// taken for beaten, and records of them that still wait bring the full state.
-    pub(in crate::replica) fn wake(&self, boot: BootId) -> Live {
+    pub(in crate::replica) fn wake(&self, boot: BootId) -> HotSession {
         let from = &mut Reader::new(&self.bytes);
         let [_stale_ms, epoch, position, used] = take_head(from);
         let state = take_resting(from, Arc::clone(&self.birth)).expect(OWN_BYTES);
         let epoch = u32::try_from(epoch).expect(OWN_BYTES);
         let own = Origin { boot, epoch };
         let logged = state.vector().of(own);
-        Live {
+        HotSession {
             own,
             logged,
             lost: logged,
@@ -88,7 +88,7 @@ impl Resting {
     }
 }
 
-impl Live {
+impl HotSession {
     /// Whether nothing has happened to the session for so long that it had better rest.
     pub(in crate::replica) fn is_quiet(&self, now: Now) -> bool {
         let last_ms = self.last_use_ms().max(self.changed_ms);
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
     use crate::{
         config::Expiry,
-        session::{Secret, SessionState, Stamp, Tag},
+        session::{SessionSecret, SessionState, Stamp, Tag},
     };
 
     const NOW: Now = Now {
@@ -136,23 +136,27 @@ mod tests {
         Tag { stamp, origin }
     }
 
-    fn live() -> Live {
+    fn live() -> HotSession {
         let (own, other) = (origin(1, 3), origin(2, 0));
-        let birth = Arc::new(Birth {
+        let birth = Arc::new(SessionMeta {
             context: "shop".into(),
             route: None,
             expiry: Expiry::default(),
         });
         let stamp = Stamp::ZERO.next(NOW).expect("far from the end");
-        let secret = Secret::from_random([1; 16]).hash();
+        let secret = SessionSecret::from_random([1; 16]).hash();
         let mut state = SessionState::new(birth, secret, Tag { stamp, origin: own }, NOW);
         state.set("cart", b"[1]".as_slice().into(), tag(&state, other));
         state.add("hits", -7, own, tag(&state, own).stamp);
         state.remove("gone", tag(&state, own));
-        state.cycle(Secret::from_random([2; 16]).hash(), tag(&state, other), NOW);
+        state.cycle(
+            SessionSecret::from_random([2; 16]).hash(),
+            tag(&state, other),
+            NOW,
+        );
         state.set_expiry(Expiry::from_millis(Some(5), None), tag(&state, own));
         let written = state.vector().of(own);
-        Live {
+        HotSession {
             own,
             logged: written,
             lost: written,
@@ -170,14 +174,14 @@ mod tests {
     #[test]
     fn session_wakes_as_what_it_was() {
         let live = live();
-        let resting = Resting::of(&live).expect("nothing is under way");
+        let resting = ColdSession::of(&live).expect("nothing is under way");
         assert_eq!(resting.wake(live.own.boot), live);
         assert_eq!(resting.stale_ms(), NOW.mono_ms + 5);
     }
 
     #[test]
     fn session_that_is_used_or_has_something_to_tell_does_not_rest() {
-        let changes: [fn(&mut Live); 6] = [
+        let changes: [fn(&mut HotSession); 6] = [
             |live| live.holders = 1,
             |live| live.dirty = true,
             |live| live.touched = true,
@@ -188,7 +192,7 @@ mod tests {
         for change in changes {
             let mut live = live();
             change(&mut live);
-            assert!(Resting::of(&live).is_none(), "{live:?}");
+            assert!(ColdSession::of(&live).is_none(), "{live:?}");
         }
     }
 }

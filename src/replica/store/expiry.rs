@@ -1,6 +1,6 @@
 //! When a session is looked at, told of, and dropped. Local and silent: no message, no tombstone.
 
-use super::hot::Live;
+use super::hot::HotSession;
 use crate::{
     config::Expiry,
     session::{Now, SessionState},
@@ -16,7 +16,7 @@ pub(in crate::replica) enum Verdict {
     Later(u64),
 }
 
-impl Live {
+impl HotSession {
     pub(in crate::replica) const fn last_use_ms(&self) -> u64 {
         if self.used_ms > self.state.accessed_ms() {
             self.used_ms

@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use super::Shipping;
+use super::Replicate;
 use crate::replica::{
-    change::{Change, What},
+    change::{Change, ChangeKind},
     log::{Log, Position},
 };
 use crate::session::{
-    Birth, Locator, Mutant, Now, Origin, SessionState, Stamp, Tombstone, live_version,
+    Mutant, Now, Origin, SessionKey, SessionMeta, SessionState, Stamp, Tombstone, live_version,
 };
 
 /// A session and what only this node knows of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::replica) struct Live {
+pub(in crate::replica) struct HotSession {
     pub(in crate::replica) state: SessionState,
     /// Who this node is when it writes this session.
     pub(in crate::replica) own: Origin,
@@ -39,7 +39,7 @@ pub(in crate::replica) struct Live {
 
 /// A destroyed session.
 #[derive(Debug)]
-pub(in crate::replica) struct Grave {
+pub(in crate::replica) struct TombstoneEntry {
     pub(in crate::replica) tombstone: Tombstone,
     pub(in crate::replica) position: Position,
     pub(in crate::replica) dirty: bool,
@@ -47,7 +47,7 @@ pub(in crate::replica) struct Grave {
     pub(in crate::replica) due: u64,
 }
 
-impl Live {
+impl HotSession {
     /// A session that this node takes in as `own` and has not written yet.
     pub(in crate::replica) const fn new(state: SessionState, own: Origin, now_ms: u64) -> Self {
         Self {
@@ -65,7 +65,7 @@ impl Live {
         }
     }
 
-    pub(in crate::replica) fn version(&self, key: &Locator) -> u64 {
+    pub(in crate::replica) fn version(&self, key: &SessionKey) -> u64 {
         let version = live_version(key, self.state.vector(), self.state.access());
         if Mutant::InstantInVersion.is_on() {
             return version ^ self.state.accessed_ms();
@@ -80,14 +80,14 @@ impl Live {
     }
 
     /// One holder less. Whether use worth telling was noted, which changes the session.
-    pub(in crate::replica) fn release(&mut self, shipping: Shipping, now: Now) -> bool {
+    pub(in crate::replica) fn release(&mut self, shipping: Replicate, now: Now) -> bool {
         self.holders = self.holders.saturating_sub(1);
-        shipping == Shipping::Now && self.use_at(now)
+        shipping == Replicate::Now && self.use_at(now)
     }
 
     /// Appends a record of what has not been shipped, if anything. Returns the position whose
     /// acknowledgement covers every change made here, 0 for none.
-    pub(in crate::replica) fn commit(&mut self, key: &Locator, log: &Log, now: Now) -> Position {
+    pub(in crate::replica) fn commit(&mut self, key: &SessionKey, log: &Log, now: Now) -> Position {
         if self.dirty || self.touched {
             let position = log.append(*key, self.logged, self.touched, now);
             self.logged = self.state.vector().of(self.own);
@@ -100,13 +100,13 @@ impl Live {
         self.position
     }
 
-    pub(in crate::replica) fn change(&self, key: &Locator, what: What) -> Change {
+    pub(in crate::replica) fn change(&self, key: &SessionKey, what: ChangeKind) -> Change {
         Change::of(key, self.state.birth(), what)
     }
 }
 
 impl Change {
-    pub(in crate::replica) fn of(key: &Locator, birth: &Birth, what: What) -> Self {
+    pub(in crate::replica) fn of(key: &SessionKey, birth: &SessionMeta, what: ChangeKind) -> Self {
         Self {
             key: *key,
             context: Arc::clone(&birth.context),

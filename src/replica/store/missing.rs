@@ -1,11 +1,11 @@
 //! What a client's token means for the copy held here.
 
 use super::Store;
-use crate::session::{Locator, Stamp, Tag, Token};
+use crate::session::{SessionKey, Stamp, Tag, Token};
 
 /// What a copy lacks of the writes that a client knows of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Lack {
+pub(crate) enum Missing {
     /// Nothing; or the session was destroyed, and there is nothing to wait for.
     Nothing,
     Writes(Token),
@@ -14,13 +14,13 @@ pub(crate) enum Lack {
 }
 
 impl Store {
-    pub(crate) fn lack(&self, key: &Locator, token: &Token) -> Lack {
+    pub(crate) fn lack(&self, key: &SessionKey, token: &Token) -> Missing {
         let shard = self.shard(key);
         if shard.grave(key).is_some() {
-            return Lack::Nothing;
+            return Missing::Nothing;
         }
         let Some(live) = shard.view(key) else {
-            return Lack::Session;
+            return Missing::Session;
         };
         let mut missing = Token::default();
         let is_missing = |tag: &&Tag| !live.state.covers(**tag);
@@ -28,14 +28,14 @@ impl Store {
             missing.add(*tag);
         }
         if missing.tags().is_empty() {
-            Lack::Nothing
+            Missing::Nothing
         } else {
-            Lack::Writes(missing)
+            Missing::Writes(missing)
         }
     }
 
     /// This node's last write of a session that has gone to its log.
-    pub(crate) fn last_logged(&self, key: &Locator) -> Option<Tag> {
+    pub(crate) fn last_logged(&self, key: &SessionKey) -> Option<Tag> {
         let shard = self.shard(key);
         let live = shard.view(key)?;
         (live.logged > Stamp::ZERO).then_some(Tag {
@@ -53,11 +53,12 @@ mod tests {
     use crate::{
         config::{Expiry, Limits, Shape},
         session::{
-            Birth, BootId, Item, KEPT_ORIGINS, Now, Origin, Secret, SecretHash, SessionState,
+            BootId, Item, KEPT_ORIGINS, Now, Origin, SecretHash, SessionMeta, SessionSecret,
+            SessionState,
         },
     };
 
-    const KEY: Locator = Locator::from_random([1; 16]);
+    const KEY: SessionKey = SessionKey::from_random([1; 16]);
     const DAY_MS: u64 = 24 * 60 * 60 * 1000;
     const NOW: Now = Now {
         wall_ms: 10 * DAY_MS,
@@ -75,8 +76,8 @@ mod tests {
         store
     }
 
-    fn birth() -> Arc<Birth> {
-        Arc::new(Birth {
+    fn birth() -> Arc<SessionMeta> {
+        Arc::new(SessionMeta {
             context: "".into(),
             route: None,
             expiry: Expiry::default(),
@@ -84,7 +85,7 @@ mod tests {
     }
 
     fn secret() -> SecretHash {
-        Secret::from_random([2; 16]).hash()
+        SessionSecret::from_random([2; 16]).hash()
     }
 
     /// A token with one write of another node.
@@ -118,8 +119,8 @@ mod tests {
         let taken = store.take(&KEY, Item::Full(Box::new(state)), NOW, None);
         taken.expect("within the limits");
         let recent = foreign(NOW.wall_ms - DAY_MS / 2);
-        assert_eq!(store.lack(&KEY, &recent), Lack::Writes(recent));
-        assert_eq!(store.lack(&KEY, &foreign(DAY_MS)), Lack::Nothing);
+        assert_eq!(store.lack(&KEY, &recent), Missing::Writes(recent));
+        assert_eq!(store.lack(&KEY, &foreign(DAY_MS)), Missing::Nothing);
     }
 
     #[test]
@@ -129,7 +130,7 @@ mod tests {
         store.commit(&KEY, &crate::replica::log::Log::new(8), NOW);
         let mut token = Token::default();
         token.add(store.last_logged(&KEY).expect("logged"));
-        assert_eq!(store.lack(&KEY, &token), Lack::Nothing);
+        assert_eq!(store.lack(&KEY, &token), Missing::Nothing);
     }
 
     #[test]
@@ -137,8 +138,8 @@ mod tests {
         let store = store();
         let token = foreign(NOW.wall_ms);
         store.destroy(&KEY, NOW).expect("there");
-        assert_eq!(store.lack(&KEY, &token), Lack::Nothing);
-        let unknown = Locator::from_random([3; 16]);
-        assert_eq!(store.lack(&unknown, &token), Lack::Session);
+        assert_eq!(store.lack(&KEY, &token), Missing::Nothing);
+        let unknown = SessionKey::from_random([3; 16]);
+        assert_eq!(store.lack(&unknown, &token), Missing::Session);
     }
 }

@@ -20,16 +20,16 @@ use std::{
     },
 };
 
-use self::{shard::Shard, writer::Writer};
+use self::{shard::Shard, writer::SessionWriter};
 use super::{
-    change::{Change, What},
+    change::{Change, ChangeKind},
     log::{Log, Position},
 };
 use crate::{
     config::{Limits, Shape},
     session::{
-        Birth, BootId, Locator, Now, Presented, Secret, SecretHash, SessionError, SessionState,
-        Stamp, Tag, Tombstone,
+        Access, BootId, Now, SecretHash, SessionError, SessionKey, SessionMeta, SessionSecret,
+        SessionState, Stamp, Tag, Tombstone,
     },
 };
 
@@ -48,26 +48,15 @@ pub(crate) struct Store {
     /// Whether requests have asked for sessions, or created some, between the last two sweeps.
     pub(in crate::replica) in_use: AtomicBool,
     /// Guards the births that sessions share, few as layers are few.
-    births: Mutex<Births>,
-}
-
-/// What became of the session id a request presented.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Opened {
-    /// Alive, and from now on counted as in use until [`Store::release`].
-    Alive,
-    /// The secret was replaced less than a minute ago.
-    Superseded,
-    /// Not held here, destroyed, of another context, or with a wrong secret.
-    Unknown,
+    births: Mutex<SharedMetas>,
 }
 
 /// Whether a request's writes and use go out with it, or wait for the session's next commit
 /// (filtered requests).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Shipping {
+pub(crate) enum Replicate {
     Now,
-    Later,
+    Deferred,
 }
 
 impl Store {
@@ -92,44 +81,41 @@ impl Store {
         }
     }
 
-    /// Looks up what a request presents; use is recorded unless its shipping is `Later`.
+    /// Looks up what a request presents; use is recorded unless its shipping is `Deferred`.
     pub(crate) fn open(
         &self,
         context: &str,
-        key: &Locator,
-        secret: &Secret,
-        shipping: Shipping,
+        key: &SessionKey,
+        secret: &SessionSecret,
+        shipping: Replicate,
         now: Now,
-    ) -> Opened {
+    ) -> Access {
         let hash = secret.hash();
         let mut shard = self.shard(key);
         shard.in_use = true;
         let Some(entry) = shard.entry(key) else {
-            return Opened::Unknown;
+            return Access::Unknown;
         };
         let live = &mut *entry.live;
         if *live.state.birth().context != *context || !live.is_open(now) {
-            return Opened::Unknown;
+            return Access::Unknown;
         }
-        match live.state.secrets().presented(&hash, now) {
-            Presented::Unknown => Opened::Unknown,
-            Presented::Superseded => Opened::Superseded,
-            Presented::Alive => {
-                live.holders = live.holders.saturating_add(1);
-                if shipping == Shipping::Now && live.use_at(now) {
-                    entry.settle(key, now);
-                }
-                Opened::Alive
+        let access = live.state.secrets().presented(&hash, now);
+        if access == Access::Alive {
+            live.holders = live.holders.saturating_add(1);
+            if shipping == Replicate::Now && live.use_at(now) {
+                entry.settle(key, now);
             }
         }
+        access
     }
 
     /// One holder less: a request or handle that opened or created the session is done. What it
     /// has not shipped, use worth telling included, gets a record. Returns as `commit` does.
     pub(in crate::replica) fn end(
         &self,
-        key: &Locator,
-        shipping: Shipping,
+        key: &SessionKey,
+        shipping: Replicate,
         log: &Log,
         now: Now,
     ) -> Position {
@@ -147,7 +133,7 @@ impl Store {
 
     /// One holder less, and nothing shipped.
     #[cfg(test)]
-    pub(crate) fn release(&self, key: &Locator, shipping: Shipping, now: Now) {
+    pub(crate) fn release(&self, key: &SessionKey, shipping: Replicate, now: Now) {
         if let Some(entry) = self.shard(key).entry(key)
             && entry.live.release(shipping, now)
         {
@@ -158,8 +144,8 @@ impl Store {
     /// Creates a session, in use until released.
     pub(crate) fn create(
         &self,
-        birth: Arc<Birth>,
-        key: Locator,
+        birth: Arc<SessionMeta>,
+        key: SessionKey,
         secret: SecretHash,
         now: Now,
     ) -> Result<(), SessionError> {
@@ -190,7 +176,7 @@ impl Store {
     /// `Err(Destroyed)` when the session is no longer there.
     pub(crate) fn read<R>(
         &self,
-        key: &Locator,
+        key: &SessionKey,
         read: impl FnOnce(&SessionState) -> R,
     ) -> Result<R, SessionError> {
         let mut shard = self.shard(key);
@@ -202,17 +188,17 @@ impl Store {
     /// `collect`, the second part of the result says what changed.
     pub(crate) fn write<R>(
         &self,
-        key: &Locator,
-        shipping: Shipping,
+        key: &SessionKey,
+        shipping: Replicate,
         collect: bool,
         now: Now,
-        write: impl FnOnce(&mut Writer<'_>) -> Result<R, SessionError>,
+        write: impl FnOnce(&mut SessionWriter<'_>) -> Result<R, SessionError>,
     ) -> Result<(R, Vec<Change>), SessionError> {
         let mut shard = self.shard(key);
         let mut entry = shard.entry(key).ok_or(SessionError::Destroyed)?;
         entry.renew_origin(now);
         let live = &mut *entry.live;
-        let mut writer = Writer::new(live, &self.limits, collect, now);
+        let mut writer = SessionWriter::new(live, &self.limits, collect, now);
         let result = write(&mut writer);
         let written = writer.finish();
         let changed = |what| live.change(key, what);
@@ -222,18 +208,18 @@ impl Store {
         };
         if written.any {
             live.written = live.state.vector().of(live.own);
-            live.dirty |= shipping == Shipping::Now || written.must_ship;
+            live.dirty |= shipping == Replicate::Now || written.must_ship;
             entry.settle(key, now);
         }
         Ok((result?, changes))
     }
 
     /// Destroys a session for good. `None` when it is not there.
-    pub(crate) fn destroy(&self, key: &Locator, now: Now) -> Option<Change> {
+    pub(crate) fn destroy(&self, key: &SessionKey, now: Now) -> Option<Change> {
         let mut shard = self.shard(key);
         let live = shard.view(key)?;
         let tombstone = Tombstone::new(live.state.expiry(), now.mono_ms);
-        let change = live.change(key, What::Destroyed);
+        let change = live.change(key, ChangeKind::Destroyed);
         shard.bury(*key, tombstone);
         if let Some(grave) = shard.grave_mut(key) {
             grave.dirty = true;
@@ -245,7 +231,7 @@ impl Store {
 
     /// Appends a record of what this session has not shipped. Returns the position whose
     /// acknowledgement covers every change made here, 0 for none.
-    pub(in crate::replica) fn commit(&self, key: &Locator, log: &Log, now: Now) -> Position {
+    pub(in crate::replica) fn commit(&self, key: &SessionKey, log: &Log, now: Now) -> Position {
         let mut shard = self.shard(key);
         match shard.entry(key) {
             Some(entry) => entry.live.commit(key, log, now),
@@ -254,7 +240,7 @@ impl Store {
     }
 
     /// Keys of live sessions for which `pick` holds.
-    pub(crate) fn select(&self, mut pick: impl FnMut(&SessionState) -> bool) -> Vec<Locator> {
+    pub(crate) fn select(&self, mut pick: impl FnMut(&SessionState) -> bool) -> Vec<SessionKey> {
         let mut keys = Vec::new();
         for shard in &self.shards {
             let shard = lock(shard);
@@ -293,7 +279,7 @@ impl Store {
 
     /// Whether the session is known to be destroyed.
     #[cfg(test)]
-    pub(crate) fn is_buried(&self, key: &Locator) -> bool {
+    pub(crate) fn is_buried(&self, key: &SessionKey) -> bool {
         self.shard(key).grave(key).is_some()
     }
 
@@ -307,13 +293,13 @@ impl Store {
         self.graves.load(Ordering::Relaxed)
     }
 
-    pub(in crate::replica) fn shard(&self, key: &Locator) -> MutexGuard<'_, Shard> {
+    pub(in crate::replica) fn shard(&self, key: &SessionKey) -> MutexGuard<'_, Shard> {
         let at = key.prefix().checked_shr(self.lock_shift).unwrap_or(0);
         lock(&self.shards[at as usize])
     }
 
     /// The birth that equal ones share, so that a million sessions hold one.
-    pub(in crate::replica) fn shared_birth(&self, birth: Arc<Birth>) -> Arc<Birth> {
+    pub(in crate::replica) fn shared_birth(&self, birth: Arc<SessionMeta>) -> Arc<SessionMeta> {
         let mut births = self.births.lock().unwrap_or_else(PoisonError::into_inner);
         births.shared(birth)
     }
@@ -325,7 +311,7 @@ impl Store {
     }
 }
 
-fn commit_grave(shard: &mut Shard, key: &Locator, log: &Log, now: Now) -> Position {
+fn commit_grave(shard: &mut Shard, key: &SessionKey, log: &Log, now: Now) -> Position {
     let Some(grave) = shard.grave_mut(key) else {
         return 0;
     };
@@ -338,14 +324,14 @@ fn commit_grave(shard: &mut Shard, key: &Locator, log: &Log, now: Now) -> Positi
 
 /// Births, each of them once.
 #[derive(Debug, Default)]
-struct Births {
-    all: HashSet<Arc<Birth>>,
+struct SharedMetas {
+    all: HashSet<Arc<SessionMeta>>,
     /// The one asked for last, which is nearly always asked for next.
-    last: Option<Arc<Birth>>,
+    last: Option<Arc<SessionMeta>>,
 }
 
-impl Births {
-    fn shared(&mut self, birth: Arc<Birth>) -> Arc<Birth> {
+impl SharedMetas {
+    fn shared(&mut self, birth: Arc<SessionMeta>) -> Arc<SessionMeta> {
         if let Some(last) = self.last.as_ref().filter(|last| **last == birth) {
             return Arc::clone(last);
         }

@@ -8,16 +8,18 @@ use std::sync::Arc;
 use super::apply::OverLimit;
 use crate::{
     config::Limits,
-    session::{Content, Extent, Origin, SLOT_OVERHEAD, Secrets, SessionState, Slot, Stamp},
+    session::{
+        Content, Origin, REGISTER_OVERHEAD, Register, SecretSet, SessionSize, SessionState, Stamp,
+    },
     wire::{MAX_ORIGINS, MAX_SECRETS},
 };
 
 /// The parts of a session that may grow.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::replica) struct Incoming<'a> {
-    pub(in crate::replica) slots: &'a [(Arc<str>, Slot)],
+    pub(in crate::replica) slots: &'a [(Arc<str>, Register)],
     pub(in crate::replica) origins: &'a [(Origin, Stamp)],
-    pub(in crate::replica) secrets: &'a Secrets,
+    pub(in crate::replica) secrets: &'a SecretSet,
 }
 
 impl<'a> Incoming<'a> {
@@ -48,7 +50,8 @@ pub(in crate::replica) fn check(
         let ids = held.secrets().states().len();
         (held.remembered_names(), writers, ids)
     });
-    let new_name = |slot: &&(Arc<str>, Slot)| held.is_none_or(|held| held.slot(&slot.0).is_none());
+    let new_name =
+        |slot: &&(Arc<str>, Register)| held.is_none_or(|held| held.slot(&slot.0).is_none());
     let max_names = limits.max_names().saturating_mul(Limits::HARD);
     let more_names = || slots.iter().filter(new_name).count();
     if names + slots.len() > max_names && names + more_names() > max_names {
@@ -78,8 +81,11 @@ pub(in crate::replica) fn check(
 }
 
 /// Whether a session that is new here is within the hard limits.
-pub(in crate::replica) fn check_whole(limits: &Limits, extent: Extent) -> Result<(), OverLimit> {
-    let Extent {
+pub(in crate::replica) fn check_whole(
+    limits: &Limits,
+    extent: SessionSize,
+) -> Result<(), OverLimit> {
+    let SessionSize {
         names,
         writers,
         secrets,
@@ -99,8 +105,8 @@ pub(in crate::replica) fn check_whole(limits: &Limits, extent: Extent) -> Result
 }
 
 /// How much heavier the session becomes at most.
-fn growth(held: Option<&SessionState>, slots: &[(Arc<str>, Slot)]) -> usize {
-    let of = |(name, slot): &(Arc<str>, Slot)| {
+fn growth(held: Option<&SessionState>, slots: &[(Arc<str>, Register)]) -> usize {
+    let of = |(name, slot): &(Arc<str>, Register)| {
         let before = held.and_then(|held| held.slot(name));
         match before.map(|before| (&before.content, before.weight())) {
             // What origins added is kept apart, so two counters may add up.
@@ -114,8 +120,8 @@ fn growth(held: Option<&SessionState>, slots: &[(Arc<str>, Slot)]) -> usize {
     slots.iter().map(of).sum()
 }
 
-fn weight(name: &str, slot: &Slot) -> usize {
-    name.len() + slot.weight() + SLOT_OVERHEAD
+fn weight(name: &str, slot: &Register) -> usize {
+    name.len() + slot.weight() + REGISTER_OVERHEAD
 }
 
 const NAMES_OVER: OverLimit = OverLimit("attribute names of a session");

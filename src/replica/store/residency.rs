@@ -3,29 +3,29 @@
 use std::{borrow::Cow, collections::VecDeque};
 
 use super::{
-    cold::{QUIET_MS, Resting},
-    hot::Live,
+    cold::{ColdSession, QUIET_MS},
+    hot::HotSession,
 };
-use crate::session::{BootId, Locator, Now, Stamp};
+use crate::session::{BootId, Now, SessionKey, Stamp};
 
 #[derive(Debug)]
-pub(in crate::replica) struct Place {
+pub(in crate::replica) struct StoredSession {
     /// The tick at which the session is looked at again.
     pub(in crate::replica) due: u64,
     pub(in crate::replica) version: u64,
-    pub(in crate::replica) held: Held,
+    pub(in crate::replica) held: Residency,
 }
 
 #[derive(Debug)]
-pub(in crate::replica) enum Held {
-    Awake(Box<Live>),
-    Resting(Resting),
+pub(in crate::replica) enum Residency {
+    Hot(Box<HotSession>),
+    Cold(ColdSession),
 }
 
 /// A session that is awake, found once to be looked at and changed.
 #[derive(Debug)]
-pub(in crate::replica) struct Entry<'a> {
-    pub(in crate::replica) live: &'a mut Live,
+pub(in crate::replica) struct HotEntry<'a> {
+    pub(in crate::replica) live: &'a mut HotSession,
     /// Of its place.
     pub(in crate::replica) due: &'a mut u64,
     pub(in crate::replica) version: &'a mut u64,
@@ -39,39 +39,39 @@ pub(in crate::replica) struct Entry<'a> {
 /// Keys of all sessions that are awake, and of some that are not any more, each with the instant
 /// to look at it. The first is the earliest.
 #[derive(Debug, Default)]
-pub(in crate::replica) struct Awake {
-    keys: VecDeque<(u64, Locator)>,
+pub(in crate::replica) struct IdleQueue {
+    keys: VecDeque<(u64, SessionKey)>,
     /// Of the last sweep.
     now_ms: u64,
 }
 
-impl Held {
+impl Residency {
     /// What is held, awake; `awake` gets the key of what has just woken.
     pub(in crate::replica) fn wake(
         &mut self,
-        key: &Locator,
+        key: &SessionKey,
         boot: BootId,
-        awake: &mut Awake,
-    ) -> Option<&mut Live> {
-        if let Self::Resting(resting) = self {
-            *self = Self::Awake(Box::new(resting.wake(boot)));
+        awake: &mut IdleQueue,
+    ) -> Option<&mut HotSession> {
+        if let Self::Cold(resting) = self {
+            *self = Self::Hot(Box::new(resting.wake(boot)));
             awake.push(*key);
         }
         match self {
-            Self::Awake(live) => Some(live),
-            Self::Resting(_) => None,
+            Self::Hot(live) => Some(live),
+            Self::Cold(_) => None,
         }
     }
 
-    pub(in crate::replica) fn view(&self, boot: BootId) -> Cow<'_, Live> {
+    pub(in crate::replica) fn view(&self, boot: BootId) -> Cow<'_, HotSession> {
         match self {
-            Self::Awake(live) => Cow::Borrowed(live),
-            Self::Resting(resting) => Cow::Owned(resting.wake(boot)),
+            Self::Hot(live) => Cow::Borrowed(live),
+            Self::Cold(resting) => Cow::Owned(resting.wake(boot)),
         }
     }
 }
 
-impl Entry<'_> {
+impl HotEntry<'_> {
     /// Call it before this node writes. One that has not written the session for so long that its
     /// origin may be forgotten soon gets another; what the former one has not shipped goes with the
     /// next full state.
@@ -92,7 +92,7 @@ impl Entry<'_> {
     }
 
     /// Brings version, digest and schedule up to date after a change.
-    pub(in crate::replica) fn settle(self, key: &Locator, now: Now) {
+    pub(in crate::replica) fn settle(self, key: &SessionKey, now: Now) {
         let live = self.live;
         live.changed_ms = now.mono_ms;
         let version = live.version(key);
@@ -103,17 +103,17 @@ impl Entry<'_> {
     }
 }
 
-impl Awake {
+impl IdleQueue {
     /// The sweep of this instant begins.
     pub(in crate::replica) const fn start(&mut self, now: Now) {
         self.now_ms = now.mono_ms;
     }
 
-    pub(in crate::replica) fn push(&mut self, key: Locator) {
+    pub(in crate::replica) fn push(&mut self, key: SessionKey) {
         self.keys.push_back((self.now_ms + LOOK_AFTER_MS, key));
     }
 
-    pub(in crate::replica) fn pop_due(&mut self) -> Option<Locator> {
+    pub(in crate::replica) fn pop_due(&mut self) -> Option<SessionKey> {
         let (look_ms, key) = *self.keys.front()?;
         if self.now_ms < look_ms {
             return None;

@@ -3,30 +3,30 @@
 use std::{borrow::Cow, sync::Arc};
 
 use super::{
-    cold::Resting,
+    cold::ColdSession,
     expiry::{end_ms, stale_ms},
-    hot::{Grave, Live},
-    residency::{Awake, Entry, Held, Place, tick},
-    sorted_map::Shelf,
+    hot::{HotSession, TombstoneEntry},
+    residency::{HotEntry, IdleQueue, Residency, StoredSession, tick},
+    sorted_map::SortedMap,
 };
 use crate::session::{
-    AtRest, Birth, BootId, Locator, Mutant, Now, Origin, SessionState, Stamp, Tombstone,
-    destroyed_version, live_version,
+    BootId, Mutant, Now, Origin, PackedSession, SessionKey, SessionMeta, SessionState, Stamp,
+    Tombstone, destroyed_version, live_version,
 };
 
 /// Sessions and tombstones of one range of keys. Guarded by one lock.
 #[derive(Debug)]
 pub(in crate::replica) struct Shard {
     boot: BootId,
-    live: Box<[Shelf<Place>]>,
-    graves: Box<[Shelf<Grave>]>,
+    live: Box<[SortedMap<StoredSession>]>,
+    graves: Box<[SortedMap<TombstoneEntry>]>,
     /// Per digest shard the xor of its sessions' versions.
     pub(in crate::replica) digests: Box<[u64]>,
     /// Sessions and tombstones dropped here: the epoch of what is taken in next.
     drops: u32,
     /// Per digest shard the first tick at which something of it is due, or an earlier one.
     looks: Box<[u64]>,
-    awake: Awake,
+    awake: IdleQueue,
     /// Whether a request has asked for a session here, or created one, since the last sweep.
     pub(in crate::replica) in_use: bool,
     digest_shift: u32,
@@ -37,12 +37,12 @@ impl Shard {
         let shared_bits = u32::BITS - digest_shift;
         Self {
             boot,
-            live: (0..digests).map(|_| Shelf::new(shared_bits)).collect(),
-            graves: (0..digests).map(|_| Shelf::new(shared_bits)).collect(),
+            live: (0..digests).map(|_| SortedMap::new(shared_bits)).collect(),
+            graves: (0..digests).map(|_| SortedMap::new(shared_bits)).collect(),
             digests: vec![0; digests].into(),
             drops: 0,
             looks: vec![u64::MAX; digests].into(),
-            awake: Awake::default(),
+            awake: IdleQueue::default(),
             in_use: false,
             digest_shift,
         }
@@ -59,27 +59,29 @@ impl Shard {
         Origin { boot, epoch }
     }
 
-    pub(in crate::replica) fn holds(&self, key: &Locator) -> bool {
+    pub(in crate::replica) fn holds(&self, key: &SessionKey) -> bool {
         self.live[self.digest_of(key)].contains(key)
     }
 
     /// The session as it is, without waking it.
-    pub(in crate::replica) fn view(&self, key: &Locator) -> Option<Cow<'_, Live>> {
+    pub(in crate::replica) fn view(&self, key: &SessionKey) -> Option<Cow<'_, HotSession>> {
         let place = self.live[self.digest_of(key)].get(key)?;
         Some(place.held.view(self.boot))
     }
 
     /// All sessions as they are.
-    pub(in crate::replica) fn views(&self) -> impl Iterator<Item = (&Locator, Cow<'_, Live>)> {
-        let places = self.live.iter().flat_map(Shelf::iter);
+    pub(in crate::replica) fn views(
+        &self,
+    ) -> impl Iterator<Item = (&SessionKey, Cow<'_, HotSession>)> {
+        let places = self.live.iter().flat_map(SortedMap::iter);
         places.map(|(key, place)| (key, place.held.view(self.boot)))
     }
 
     /// The session, awake from now on, to be changed.
-    pub(in crate::replica) fn entry(&mut self, key: &Locator) -> Option<Entry<'_>> {
+    pub(in crate::replica) fn entry(&mut self, key: &SessionKey) -> Option<HotEntry<'_>> {
         let digest = self.digest_of(key);
-        let Place { due, version, held } = self.live[digest].get_mut(key)?;
-        Some(Entry {
+        let StoredSession { due, version, held } = self.live[digest].get_mut(key)?;
+        Some(HotEntry {
             live: held.wake(key, self.boot, &mut self.awake)?,
             due,
             version,
@@ -90,50 +92,58 @@ impl Shard {
     }
 
     /// The session, awake from now on.
-    pub(in crate::replica) fn live(&mut self, key: &Locator) -> Option<&mut Live> {
+    pub(in crate::replica) fn live(&mut self, key: &SessionKey) -> Option<&mut HotSession> {
         self.entry(key).map(|entry| entry.live)
     }
 
     /// Sessions and tombstones beside which `key` would be listed.
-    pub(in crate::replica) fn entries_beside(&self, key: &Locator) -> usize {
+    pub(in crate::replica) fn entries_beside(&self, key: &SessionKey) -> usize {
         let digest = self.digest_of(key);
         self.live[digest].len() + self.graves[digest].len()
     }
 
-    pub(in crate::replica) fn grave(&self, key: &Locator) -> Option<&Grave> {
+    pub(in crate::replica) fn grave(&self, key: &SessionKey) -> Option<&TombstoneEntry> {
         self.graves[self.digest_of(key)].get(key)
     }
 
-    pub(in crate::replica) fn grave_mut(&mut self, key: &Locator) -> Option<&mut Grave> {
+    pub(in crate::replica) fn grave_mut(
+        &mut self,
+        key: &SessionKey,
+    ) -> Option<&mut TombstoneEntry> {
         self.graves[self.digest_of(key)].get_mut(key)
     }
 
     /// Takes in a session that is about to be used.
-    pub(in crate::replica) fn insert(&mut self, key: Locator, state: SessionState, now: Now) {
-        let live = Live::new(state, self.next_origin(), now.mono_ms);
+    pub(in crate::replica) fn insert(&mut self, key: SessionKey, state: SessionState, now: Now) {
+        let live = HotSession::new(state, self.next_origin(), now.mono_ms);
         let (version, check_ms) = (live.version(&key), live.next_check());
         self.awake.push(key);
-        self.place(key, version, check_ms, Held::Awake(Box::new(live)));
+        self.place(key, version, check_ms, Residency::Hot(Box::new(live)));
     }
 
     /// Takes in a session that nobody here has asked for.
-    pub(in crate::replica) fn insert_at_rest(&mut self, key: Locator, state: &AtRest, now: Now) {
+    pub(in crate::replica) fn insert_at_rest(
+        &mut self,
+        key: SessionKey,
+        state: &PackedSession,
+        now: Now,
+    ) {
         let own = self.next_origin();
         if state.vector.of(own) != Stamp::ZERO {
             // What this node is said to have written must not look as if its log had it.
             return self.insert(key, state.wake(), now);
         }
         let end_ms = end_ms(state.expiry, state.created_ms, state.accessed_ms);
-        let held = Held::Resting(Resting::taken_in(state, end_ms, own));
+        let held = Residency::Cold(ColdSession::taken_in(state, end_ms, own));
         let version = live_version(&key, &state.vector, state.access);
         self.place(key, version, end_ms, held);
     }
 
     /// What peers may have of a session, if it rests.
-    pub(in crate::replica) fn at_rest(&self, key: &Locator, now: Now) -> Option<AtRest> {
+    pub(in crate::replica) fn at_rest(&self, key: &SessionKey, now: Now) -> Option<PackedSession> {
         match &self.live[self.digest_of(key)].get(key)?.held {
-            Held::Resting(resting) if now.mono_ms < resting.stale_ms() => Some(resting.at_rest()),
-            Held::Resting(_) | Held::Awake(_) => None,
+            Residency::Cold(resting) if now.mono_ms < resting.stale_ms() => Some(resting.at_rest()),
+            Residency::Cold(_) | Residency::Hot(_) => None,
         }
     }
 
@@ -141,9 +151,9 @@ impl Shard {
     /// the session.
     pub(in crate::replica) fn bury(
         &mut self,
-        key: Locator,
+        key: SessionKey,
         tombstone: Tombstone,
-    ) -> Option<Arc<Birth>> {
+    ) -> Option<Arc<SessionMeta>> {
         let digest = self.digest_of(&key);
         let gone = self.remove_live(&key);
         if let Some(grave) = self.grave_mut(&key) {
@@ -152,7 +162,7 @@ impl Shard {
         }
         self.digests[digest] ^= destroyed_version(&key);
         let due = tick(tombstone.ends_ms());
-        let grave = Grave {
+        let grave = TombstoneEntry {
             tombstone,
             position: 0,
             dirty: false,
@@ -164,13 +174,13 @@ impl Shard {
     }
 
     /// Drops an expired session without a trace. Returns its birth.
-    pub(in crate::replica) fn drop_live(&mut self, key: &Locator) -> Option<Arc<Birth>> {
+    pub(in crate::replica) fn drop_live(&mut self, key: &SessionKey) -> Option<Arc<SessionMeta>> {
         let birth = self.remove_live(key)?;
         self.drops = self.drops.wrapping_add(1);
         Some(birth)
     }
 
-    pub(in crate::replica) fn drop_grave(&mut self, key: &Locator) {
+    pub(in crate::replica) fn drop_grave(&mut self, key: &SessionKey) {
         let digest = self.digest_of(key);
         if self.graves[digest].remove(key).is_some() {
             self.digests[digest] ^= destroyed_version(key);
@@ -180,19 +190,19 @@ impl Shard {
 
     /// Drops all. Returns how many sessions and tombstones there were.
     pub(in crate::replica) fn clear(&mut self) -> (usize, usize) {
-        let live = self.live.iter().map(Shelf::len).sum();
-        let graves = self.graves.iter().map(Shelf::len).sum();
-        self.live.iter_mut().for_each(Shelf::clear);
-        self.graves.iter_mut().for_each(Shelf::clear);
+        let live = self.live.iter().map(SortedMap::len).sum();
+        let graves = self.graves.iter().map(SortedMap::len).sum();
+        self.live.iter_mut().for_each(SortedMap::clear);
+        self.graves.iter_mut().for_each(SortedMap::clear);
         self.digests.fill(0);
         self.looks.fill(u64::MAX);
-        self.awake = Awake::default();
+        self.awake = IdleQueue::default();
         self.drops = self.drops.wrapping_add(1);
         (live, graves)
     }
 
     /// Looks at a session or tombstone again then.
-    pub(in crate::replica) fn schedule(&mut self, key: &Locator, at_ms: u64) {
+    pub(in crate::replica) fn schedule(&mut self, key: &SessionKey, at_ms: u64) {
         let (digest, due) = (self.digest_of(key), tick(at_ms));
         if let Some(place) = self.live[digest].get_mut(key) {
             place.due = due;
@@ -203,7 +213,7 @@ impl Shard {
     }
 
     /// The keys whose time has come.
-    pub(in crate::replica) fn due(&mut self, now: Now) -> Vec<Locator> {
+    pub(in crate::replica) fn due(&mut self, now: Now) -> Vec<SessionKey> {
         let tick = tick(now.mono_ms);
         let mut keys = Vec::new();
         let shelves = self.live.iter().zip(&self.graves);
@@ -228,8 +238,8 @@ impl Shard {
     /// Sessions that are not at rest.
     #[cfg(test)]
     pub(in crate::replica) fn awake(&self) -> usize {
-        let places = self.live.iter().flat_map(Shelf::iter);
-        let awake = places.filter(|(_, place)| matches!(place.held, Held::Awake(_)));
+        let places = self.live.iter().flat_map(SortedMap::iter);
+        let awake = places.filter(|(_, place)| matches!(place.held, Residency::Hot(_)));
         awake.count()
     }
 
@@ -251,12 +261,12 @@ impl Shard {
     pub(in crate::replica) fn list(
         &self,
         digest: usize,
-        mut each: impl FnMut(&Locator, u64, u64, u64),
+        mut each: impl FnMut(&SessionKey, u64, u64, u64),
     ) {
         for (key, place) in self.live[digest].iter() {
             let (changed_ms, stale_ms) = match &place.held {
-                Held::Awake(live) => (live.changed_ms, stale_ms(&live.state)),
-                Held::Resting(resting) => (0, resting.stale_ms()),
+                Residency::Hot(live) => (live.changed_ms, stale_ms(&live.state)),
+                Residency::Cold(resting) => (0, resting.stale_ms()),
             };
             each(key, place.version, changed_ms, stale_ms);
         }
@@ -268,48 +278,48 @@ impl Shard {
     }
 
     /// The digest of this shard that `key` belongs to.
-    pub(in crate::replica) fn digest_of(&self, key: &Locator) -> usize {
+    pub(in crate::replica) fn digest_of(&self, key: &SessionKey) -> usize {
         digest_number(key, self.digest_shift) & (self.digests.len() - 1)
     }
 
-    fn place(&mut self, key: Locator, version: u64, check_ms: u64, held: Held) {
+    fn place(&mut self, key: SessionKey, version: u64, check_ms: u64, held: Residency) {
         let (digest, due) = (self.digest_of(&key), tick(check_ms));
         self.digests[digest] ^= version;
         self.looks[digest] = self.looks[digest].min(due);
-        self.live[digest].insert(key, Place { due, version, held });
+        self.live[digest].insert(key, StoredSession { due, version, held });
     }
 
-    fn remove_live(&mut self, key: &Locator) -> Option<Arc<Birth>> {
+    fn remove_live(&mut self, key: &SessionKey) -> Option<Arc<SessionMeta>> {
         let digest = self.digest_of(key);
         let place = self.live[digest].remove(key)?;
         self.digests[digest] ^= place.version;
         Some(Arc::clone(match &place.held {
-            Held::Awake(live) => live.state.birth(),
-            Held::Resting(resting) => resting.birth(),
+            Residency::Hot(live) => live.state.birth(),
+            Residency::Cold(resting) => resting.birth(),
         }))
     }
 
     /// Whether the session is not awake, or is put to rest now.
-    fn rests(&mut self, key: &Locator, now: Now) -> bool {
+    fn rests(&mut self, key: &SessionKey, now: Now) -> bool {
         let digest = self.digest_of(key);
         let Some(place) = self.live[digest].get_mut(key) else {
             return true;
         };
-        let Held::Awake(live) = &place.held else {
+        let Residency::Hot(live) = &place.held else {
             return true;
         };
         if !live.is_quiet(now) {
             return false;
         }
-        let Some(resting) = Resting::of(live) else {
+        let Some(resting) = ColdSession::of(live) else {
             return false;
         };
-        place.held = Held::Resting(resting);
+        place.held = Residency::Cold(resting);
         true
     }
 }
 
 /// The digest shard of a key, among all of the store's before masking.
-fn digest_number(key: &Locator, shift: u32) -> usize {
+fn digest_number(key: &SessionKey, shift: u32) -> usize {
     key.prefix().checked_shr(shift).unwrap_or(0) as usize
 }

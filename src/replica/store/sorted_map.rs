@@ -3,16 +3,16 @@
 //! A sorted array takes less memory than a hash table, is listed in order, and is found in nearly
 //! as fast: keys are uniform random bytes, so a key says about where it is.
 
-use crate::session::Locator;
+use crate::session::SessionKey;
 
 #[derive(Debug)]
-pub(in crate::replica) struct Shelf<T> {
-    entries: Vec<(Locator, T)>,
+pub(in crate::replica) struct SortedMap<T> {
+    entries: Vec<(SessionKey, T)>,
     /// Bits that all keys of this shelf share.
     shared_bits: u32,
 }
 
-impl<T> Shelf<T> {
+impl<T> SortedMap<T> {
     pub(in crate::replica) const fn new(shared_bits: u32) -> Self {
         Self {
             entries: Vec::new(),
@@ -21,7 +21,7 @@ impl<T> Shelf<T> {
     }
 
     /// The key must not be here yet.
-    pub(in crate::replica) fn insert(&mut self, key: Locator, value: T) {
+    pub(in crate::replica) fn insert(&mut self, key: SessionKey, value: T) {
         let Err(at) = self.position(&key) else {
             return;
         };
@@ -31,7 +31,7 @@ impl<T> Shelf<T> {
         self.entries.insert(at, (key, value));
     }
 
-    pub(in crate::replica) fn remove(&mut self, key: &Locator) -> Option<T> {
+    pub(in crate::replica) fn remove(&mut self, key: &SessionKey) -> Option<T> {
         let at = self.position(key).ok()?;
         let (_, value) = self.entries.remove(at);
         let length = self.entries.len();
@@ -45,17 +45,17 @@ impl<T> Shelf<T> {
         self.entries = Vec::new();
     }
 
-    pub(in crate::replica) fn get_mut(&mut self, key: &Locator) -> Option<&mut T> {
+    pub(in crate::replica) fn get_mut(&mut self, key: &SessionKey) -> Option<&mut T> {
         let at = self.position(key).ok()?;
         Some(&mut self.entries[at].1)
     }
 
-    pub(in crate::replica) fn get(&self, key: &Locator) -> Option<&T> {
+    pub(in crate::replica) fn get(&self, key: &SessionKey) -> Option<&T> {
         let at = self.position(key).ok()?;
         Some(&self.entries[at].1)
     }
 
-    pub(in crate::replica) fn contains(&self, key: &Locator) -> bool {
+    pub(in crate::replica) fn contains(&self, key: &SessionKey) -> bool {
         self.position(key).is_ok()
     }
 
@@ -63,11 +63,11 @@ impl<T> Shelf<T> {
         self.entries.len()
     }
 
-    pub(in crate::replica) fn iter(&self) -> impl Iterator<Item = (&Locator, &T)> {
+    pub(in crate::replica) fn iter(&self) -> impl Iterator<Item = (&SessionKey, &T)> {
         self.entries.iter().map(|(key, value)| (key, value))
     }
 
-    fn position(&self, key: &Locator) -> Result<usize, usize> {
+    fn position(&self, key: &SessionKey) -> Result<usize, usize> {
         let length = self.entries.len();
         if length <= FEW {
             return self.search(0, length, key);
@@ -93,7 +93,7 @@ impl<T> Shelf<T> {
         self.search(low, (high + 1).min(length), key)
     }
 
-    fn search(&self, low: usize, high: usize, key: &Locator) -> Result<usize, usize> {
+    fn search(&self, low: usize, high: usize, key: &SessionKey) -> Result<usize, usize> {
         self.entries[low..high]
             .binary_search_by(|entry| entry.0.cmp(key))
             .map(|at| at + low)
@@ -101,7 +101,7 @@ impl<T> Shelf<T> {
     }
 
     /// The bits of a key in which those of a shelf differ, the first ones of them.
-    fn offset(&self, key: &Locator) -> u64 {
+    fn offset(&self, key: &SessionKey) -> u64 {
         key.first_bits() << self.shared_bits
     }
 
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     /// Keys of a shelf share their first four bits; some of these share nearly all.
-    fn key() -> impl Strategy<Value = Locator> {
+    fn key() -> impl Strategy<Value = SessionKey> {
         let even = any::<[u8; 16]>().prop_map(|mut bytes| {
             bytes[0] = 0x70 | bytes[0] & 0x0f;
             bytes
@@ -138,7 +138,7 @@ mod tests {
             bytes[15] = last;
             bytes
         });
-        prop_oneof![even, crowded].prop_map(Locator::from_random)
+        prop_oneof![even, crowded].prop_map(SessionKey::from_random)
     }
 
     proptest! {
@@ -147,7 +147,7 @@ mod tests {
             steps in prop::collection::vec((key(), any::<bool>()), 0..300),
             absent in key(),
         ) {
-            let mut shelf = Shelf::new(4);
+            let mut shelf = SortedMap::new(4);
             let mut map = BTreeMap::new();
             for (number, (key, stays)) in steps.into_iter().enumerate() {
                 map.entry(key).or_insert_with(|| {

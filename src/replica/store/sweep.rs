@@ -4,24 +4,28 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use super::{Store, expiry::Verdict, lock, shard::Shard};
-use crate::replica::change::{Change, What};
-use crate::session::{Birth, Locator, Now};
+use crate::replica::change::{Change, ChangeKind};
+use crate::session::{Now, SessionKey, SessionMeta};
 
 impl Store {
     /// Drops what has expired and tells of what is still in use. Returns the keys to commit and,
     /// with `collect`, what was dropped.
-    pub(in crate::replica) fn sweep(&self, now: Now, collect: bool) -> (Vec<Locator>, Vec<Change>) {
+    pub(in crate::replica) fn sweep(
+        &self,
+        now: Now,
+        collect: bool,
+    ) -> (Vec<SessionKey>, Vec<Change>) {
         let (mut touched, mut expired) = (Vec::new(), Vec::new());
         let mut in_use = false;
         for shard in &self.shards {
             let mut shard = lock(shard);
             for key in shard.due(now) {
                 self.look_at(&mut shard, key, now, |outcome| match outcome {
-                    Look::Touched => touched.push(key),
-                    Look::Dropped(birth) if collect => {
-                        expired.push(Change::of(&key, &birth, What::Expired));
+                    SweepOutcome::Touched => touched.push(key),
+                    SweepOutcome::Dropped(birth) if collect => {
+                        expired.push(Change::of(&key, &birth, ChangeKind::Expired));
                     }
-                    Look::Dropped(_) => {}
+                    SweepOutcome::Dropped(_) => {}
                 });
             }
             shard.rest(now);
@@ -31,7 +35,13 @@ impl Store {
         (touched, expired)
     }
 
-    fn look_at(&self, shard: &mut Shard, key: Locator, now: Now, mut tell: impl FnMut(Look)) {
+    fn look_at(
+        &self,
+        shard: &mut Shard,
+        key: SessionKey,
+        now: Now,
+        mut tell: impl FnMut(SweepOutcome),
+    ) {
         if let Some(grave) = shard.grave(&key) {
             let ends_ms = grave.tombstone.ends_ms();
             if now.mono_ms >= ends_ms {
@@ -49,7 +59,7 @@ impl Store {
             Verdict::Drop => {
                 if let Some(birth) = shard.drop_live(&key) {
                     self.live.fetch_sub(1, Ordering::Relaxed);
-                    tell(Look::Dropped(birth));
+                    tell(SweepOutcome::Dropped(birth));
                 }
             }
             Verdict::Touch => {
@@ -58,7 +68,7 @@ impl Store {
                     entry.live.use_at(now);
                     entry.settle(&key, now);
                 }
-                tell(Look::Touched);
+                tell(SweepOutcome::Touched);
             }
             Verdict::Later(at_ms) => shard.schedule(&key, at_ms),
         }
@@ -66,7 +76,7 @@ impl Store {
 }
 
 /// What became of a session that was looked at.
-enum Look {
+enum SweepOutcome {
     Touched,
-    Dropped(Arc<Birth>),
+    Dropped(Arc<SessionMeta>),
 }

@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
-use super::hot::Live;
-use crate::replica::change::What;
+use super::hot::HotSession;
+use crate::replica::change::ChangeKind;
 use crate::{
     config::{Expiry, Limits},
-    session::{Now, SLOT_OVERHEAD, SecretHash, SessionError, SessionState, Slot, Tag, WrongKind},
+    session::{
+        Now, REGISTER_OVERHEAD, Register, SecretHash, SessionError, SessionState, Tag, WrongKind,
+    },
 };
 
 /// Each change takes a stamp of its own; limits are checked before anything changes.
 #[derive(Debug)]
-pub(crate) struct Writer<'a> {
-    live: &'a mut Live,
+pub(crate) struct SessionWriter<'a> {
+    live: &'a mut HotSession,
     limits: &'a Limits,
     now: Now,
     written: Written,
@@ -25,12 +27,12 @@ pub(in crate::replica) struct Written {
     pub(in crate::replica) any: bool,
     /// A change that even a filtered request ships.
     pub(in crate::replica) must_ship: bool,
-    pub(in crate::replica) what: Vec<What>,
+    pub(in crate::replica) what: Vec<ChangeKind>,
 }
 
-impl<'a> Writer<'a> {
+impl<'a> SessionWriter<'a> {
     pub(in crate::replica) fn new(
-        live: &'a mut Live,
+        live: &'a mut HotSession,
         limits: &'a Limits,
         collect: bool,
         now: Now,
@@ -68,7 +70,7 @@ impl<'a> Writer<'a> {
 
     pub(crate) fn set(&mut self, name: &str, value: Arc<[u8]>) -> Result<(), SessionError> {
         let slot = self.live.state.slot(name);
-        if let Some(Err(kind)) = slot.map(Slot::json) {
+        if let Some(Err(kind)) = slot.map(Register::json) {
             return Err(wrong_kind(name, kind));
         }
         self.check_room(name, slot, value.len())?;
@@ -80,7 +82,7 @@ impl<'a> Writer<'a> {
 
     /// Removes an attribute or counter; whether it was there. Always within the limits.
     pub(crate) fn remove(&mut self, name: &str) -> Result<bool, SessionError> {
-        if !self.live.state.slot(name).is_some_and(Slot::is_live) {
+        if !self.live.state.slot(name).is_some_and(Register::is_live) {
             return Ok(false);
         }
         let tag = self.next_tag()?;
@@ -92,10 +94,10 @@ impl<'a> Writer<'a> {
     /// The counter's new value.
     pub(crate) fn add(&mut self, name: &str, by: i64) -> Result<i64, SessionError> {
         let slot = self.live.state.slot(name);
-        if let Some(Err(kind)) = slot.map(Slot::count) {
+        if let Some(Err(kind)) = slot.map(Register::count) {
             return Err(wrong_kind(name, kind));
         }
-        let held = slot.map_or(0, Slot::weight);
+        let held = slot.map_or(0, Register::weight);
         self.check_room(name, slot, held + COUNT_WEIGHT)?;
         let tag = self.next_tag()?;
         let state = &mut self.live.state;
@@ -119,7 +121,7 @@ impl<'a> Writer<'a> {
         self.written.any = true;
         self.written.must_ship = true;
         if self.collect {
-            self.written.what.push(What::IdChanged);
+            self.written.what.push(ChangeKind::IdChanged);
         }
         Ok(())
     }
@@ -135,7 +137,9 @@ impl<'a> Writer<'a> {
     fn changed(&mut self, name: &str) {
         self.written.any = true;
         if self.collect {
-            self.written.what.push(What::AttributeChanged(name.into()));
+            self.written
+                .what
+                .push(ChangeKind::AttributeChanged(name.into()));
         }
     }
 
@@ -143,11 +147,11 @@ impl<'a> Writer<'a> {
     fn check_room(
         &self,
         name: &str,
-        slot: Option<&Slot>,
+        slot: Option<&Register>,
         weight: usize,
     ) -> Result<(), SessionError> {
         let state = &self.live.state;
-        if !slot.is_some_and(Slot::is_live) {
+        if !slot.is_some_and(Register::is_live) {
             within(
                 "attributes",
                 state.names().count() + 1,
@@ -158,8 +162,8 @@ impl<'a> Writer<'a> {
             let names = state.remembered_names() + 1;
             within("attribute names", names, self.limits.max_names())?;
         }
-        let before = slot.map_or(0, |slot| name.len() + slot.weight() + SLOT_OVERHEAD);
-        let after = state.weight() - before + name.len() + weight + SLOT_OVERHEAD;
+        let before = slot.map_or(0, |slot| name.len() + slot.weight() + REGISTER_OVERHEAD);
+        let after = state.weight() - before + name.len() + weight + REGISTER_OVERHEAD;
         within("bytes", after, self.limits.max_session_bytes)
     }
 }

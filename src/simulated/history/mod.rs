@@ -19,11 +19,11 @@ use std::{
 };
 
 use super::{plan::Weather, stage::Life};
-use crate::session::{CookieValue, Locator};
+use crate::session::{CookieValue, SessionKey};
 
 pub(super) struct History {
     ops: Vec<Op>,
-    sessions: BTreeMap<Locator, Story>,
+    sessions: BTreeMap<SessionKey, Story>,
     tickets: BTreeMap<String, Ticket>,
     /// Acknowledged requests from this one on are seen on every ready node.
     strict_from: Option<u32>,
@@ -58,7 +58,7 @@ struct Op {
     kind: Kind,
     presented: Option<String>,
     outcome: Outcome,
-    session: Option<Locator>,
+    session: Option<SessionKey>,
     held: BTreeSet<Life>,
 }
 
@@ -75,7 +75,7 @@ struct Story {
 
 /// A cookie a visitor got.
 struct Ticket {
-    session: Locator,
+    session: SessionKey,
     made_by: u32,
     /// Cycles and logouts that may have made it worthless.
     spent: BTreeSet<u32>,
@@ -85,7 +85,7 @@ struct Ticket {
 
 /// A session as one node shows it.
 pub(super) struct View {
-    pub(super) key: Locator,
+    pub(super) key: SessionKey,
     pub(super) count: i64,
     pub(super) last: Option<u32>,
     pub(super) written: BTreeSet<u32>,
@@ -188,7 +188,7 @@ impl History {
     }
 
     /// Peers have acknowledged a write, and these lives really hold it.
-    pub(super) fn wrote(&mut self, life: Life, op: u32, key: Locator, held: BTreeSet<Life>) {
+    pub(super) fn wrote(&mut self, life: Life, op: u32, key: SessionKey, held: BTreeSet<Life>) {
         self.note(format!("  {op} at {life:?} in {key}, held by {held:?}"));
         self.belongs(op, key);
         let entry = &mut self.ops[op as usize];
@@ -206,7 +206,7 @@ impl History {
     }
 
     /// Peers have acknowledged a logout, and these lives really know of it.
-    pub(super) fn buried(&mut self, life: Life, op: u32, key: Locator, held: &BTreeSet<Life>) {
+    pub(super) fn buried(&mut self, life: Life, op: u32, key: SessionKey, held: &BTreeSet<Life>) {
         self.note(format!(
             "  {op} at {life:?} buries {key}, known to {held:?}"
         ));

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{History, Kind, Outcome, Story, View};
-use crate::{session::Locator, simulated::stage::Life};
+use crate::{session::SessionKey, simulated::stage::Life};
 
 impl History {
     /// Faults are over: from now on everything holds everywhere. `held` is what all nodes hold,
     /// `alive` who has lived.
     pub(in crate::simulated) fn calm(
         &mut self,
-        held: &BTreeMap<Locator, BTreeSet<u32>>,
+        held: &BTreeMap<SessionKey, BTreeSet<u32>>,
         alive: &[Life],
     ) {
         self.note(format!("calm, {} sessions", held.len()));
@@ -115,7 +115,7 @@ impl History {
     }
 
     /// Each write is in one session, and somebody wrote it.
-    pub(super) fn belongs(&mut self, op: u32, key: Locator) {
+    pub(super) fn belongs(&mut self, op: u32, key: SessionKey) {
         let Some(entry) = self.ops.get_mut(op as usize) else {
             return self.violated(format!("{key} has {op}, which nobody wrote"));
         };

@@ -26,7 +26,7 @@ pub(in crate::middleware) struct Seal(Option<Sealer>);
 
 /// A cookie that this app's nodes may have written.
 #[derive(Debug)]
-pub(in crate::middleware) struct Candidate {
+pub(in crate::middleware) struct OpenedCookie {
     pub(in crate::middleware) cookie: CookieValue,
     /// Whether the key that sealed it is about to go, so that the client needs another cookie.
     pub(in crate::middleware) is_outdated: bool,
@@ -64,15 +64,15 @@ impl Seal {
     }
 
     /// `None` for what no key has sealed.
-    pub(in crate::middleware) fn open(&self, name: &str, value: &str) -> Option<Candidate> {
+    pub(in crate::middleware) fn open(&self, name: &str, value: &str) -> Option<OpenedCookie> {
         let Some(sealer) = &self.0 else {
-            return Some(Candidate {
+            return Some(OpenedCookie {
                 cookie: CookieValue::parse(value)?,
                 is_outdated: false,
             });
         };
         let (key, opened) = sealer.open(name, Route::strip(value))?;
-        Some(Candidate {
+        Some(OpenedCookie {
             cookie: CookieValue::parse(&opened)?,
             is_outdated: key > 0,
         })

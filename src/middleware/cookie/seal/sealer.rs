@@ -12,12 +12,12 @@ use crate::session::CookieValue;
 /// Keys and what to do with them.
 #[derive(Clone, Debug)]
 pub(in crate::middleware) struct Sealer {
-    kind: Kind,
+    kind: SealKind,
     keys: CookieKeys,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum SealKind {
     #[cfg(feature = "signed")]
     Signed,
     #[cfg(feature = "private")]
@@ -27,13 +27,13 @@ enum Kind {
 impl Sealer {
     #[cfg(feature = "signed")]
     pub(in crate::middleware) const fn signed(keys: CookieKeys) -> Self {
-        let kind = Kind::Signed;
+        let kind = SealKind::Signed;
         Self { kind, keys }
     }
 
     #[cfg(feature = "private")]
     pub(in crate::middleware) const fn private(keys: CookieKeys) -> Self {
-        let kind = Kind::Private;
+        let kind = SealKind::Private;
         Self { kind, keys }
     }
 
@@ -53,9 +53,9 @@ impl Sealer {
         let mut jar = CookieJar::new();
         match self.kind {
             #[cfg(feature = "signed")]
-            Kind::Signed => jar.signed_mut(key).add(plain),
+            SealKind::Signed => jar.signed_mut(key).add(plain),
             #[cfg(feature = "private")]
-            Kind::Private => jar.private_mut(key).add(plain),
+            SealKind::Private => jar.private_mut(key).add(plain),
         }
         let sealed = jar.get(name).expect("it was added under this name");
         sealed.value().to_owned()
@@ -75,7 +75,7 @@ impl Sealer {
     }
 }
 
-impl Kind {
+impl SealKind {
     fn open(self, key: &CookieKey, sealed: Cookie<'static>) -> Option<Cookie<'static>> {
         let jar = CookieJar::new();
         match self {

@@ -29,7 +29,7 @@ pub(super) struct Loaded {
 
 /// How long the certificate is good for, with all that it depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum Expiration {
     /// For more than [`NEAR_DAYS`].
     Far,
     /// For so many whole days.
@@ -46,9 +46,9 @@ impl Loaded {
     /// [`StartError::Tls`] naming the file.
     pub(super) fn read(given: &Certificates, now: UnixTime) -> Result<Self, StartError> {
         let TlsFiles { cert, key, ca } = &given.files;
-        let contents = Contents::read(&given.files)?;
+        let contents = PemFiles::read(&given.files)?;
         let digests = contents.digests();
-        let Contents([cert_pem, key_pem, ca_pem]) = &contents;
+        let PemFiles([cert_pem, key_pem, ca_pem]) = &contents;
         let chain = certificates(cert, cert_pem)?;
         let roots = Arc::new(roots(ca, ca_pem)?);
         let private = PrivateKeyDer::from_pem_slice(key_pem)
@@ -95,18 +95,18 @@ impl Loaded {
         Ok(loaded)
     }
 
-    pub(super) fn end(&self, now: UnixTime) -> End {
+    pub(super) fn end(&self, now: UnixTime) -> Expiration {
         let is_over = |seconds: u64| {
             let then = Duration::from_secs(now.as_secs().saturating_add(seconds));
             let outcome = self.verify(UnixTime::since_unix_epoch(then));
             outcome.is_err_and(|error| has_expired(&error))
         };
         if is_over(0) {
-            return End::Over;
+            return Expiration::Over;
         }
         match (0..NEAR_DAYS).find(|days| is_over((days + 1) * DAY)) {
-            Some(days) => End::Near { days },
-            None => End::Far,
+            Some(days) => Expiration::Near { days },
+            None => Expiration::Far,
         }
     }
 
@@ -130,9 +130,9 @@ impl Loaded {
 type Digest = [u8; 32];
 
 /// The bytes of certificate, key and authority, wiped when dropped.
-pub(super) struct Contents([Zeroizing<Vec<u8>>; 3]);
+pub(super) struct PemFiles([Zeroizing<Vec<u8>>; 3]);
 
-impl Contents {
+impl PemFiles {
     pub(super) fn read(files: &TlsFiles) -> Result<Self, StartError> {
         let read = |path: &Path| match std::fs::read(path) {
             Ok(bytes) => Ok(Zeroizing::new(bytes)),

@@ -26,10 +26,10 @@ use rustls::{
 use zeroize::Zeroizing;
 
 use super::Proof;
-use crate::config::Key;
+use crate::config::ClusterSecret;
 
 /// What proves and checks that a node knows one of the secrets, of which there is one at least.
-pub(super) fn proof(secrets: &[Key], cluster: &str) -> Result<Proof, Error> {
+pub(super) fn proof(secrets: &[ClusterSecret], cluster: &str) -> Result<Proof, Error> {
     let keys: Vec<Arc<dyn SigningKey>> = secrets
         .iter()
         .map(|secret| signing_key(&secret.derive("links", cluster)))
@@ -52,8 +52,8 @@ pub(super) fn proof(secrets: &[Key], cluster: &str) -> Result<Proof, Error> {
 }
 
 /// The Ed25519 key whose seed is `seed`.
-fn signing_key(seed: &Key) -> Result<Arc<dyn SigningKey>, Error> {
-    let mut der = Zeroizing::new(Vec::with_capacity(PKCS8_HEAD.len() + Key::LENGTH));
+fn signing_key(seed: &ClusterSecret) -> Result<Arc<dyn SigningKey>, Error> {
+    let mut der = Zeroizing::new(Vec::with_capacity(PKCS8_HEAD.len() + ClusterSecret::LENGTH));
     der.extend_from_slice(&PKCS8_HEAD);
     der.extend_from_slice(seed.bytes());
     ring::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(der.as_slice()))

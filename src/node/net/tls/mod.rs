@@ -41,11 +41,11 @@ use crate::{
 };
 
 /// What protects the links of a node.
-pub(crate) struct Guard(Kind);
+pub(crate) struct LinkSecurity(Protection);
 
-enum Kind {
+enum Protection {
     Plaintext,
-    Secret(Tls),
+    SessionSecret(Tls),
     Certificates {
         given: Certificates,
         /// Replaced as a whole when the files have changed.
@@ -67,21 +67,21 @@ struct Proof {
     of_clients: Arc<dyn ClientCertVerifier>,
 }
 
-impl Guard {
+impl LinkSecurity {
     /// # Errors
     ///
     /// [`StartError::Tls`] if certificates cannot be used.
     pub(crate) fn new(settings: &Settings, now: UnixTime) -> Result<Self, StartError> {
         Ok(Self(match &settings.security {
-            Security::Plaintext { .. } => Kind::Plaintext,
+            Security::Plaintext { .. } => Protection::Plaintext,
             Security::Secrets(secrets) => {
                 let proof = identity::proof(secrets, &settings.cluster);
                 let tls = proof.and_then(Tls::new);
-                Kind::Secret(tls.expect("derived keys suit every configuration"))
+                Protection::SessionSecret(tls.expect("derived keys suit every configuration"))
             }
             Security::Certificates(given) => {
                 let loaded = Loaded::read(given, now)?;
-                Kind::Certificates {
+                Protection::Certificates {
                     given: given.clone(),
                     current: RwLock::new(Arc::new(loaded)),
                 }
@@ -91,7 +91,7 @@ impl Guard {
 
     /// Whether a link proves who is at its other end.
     pub(in crate::node) const fn authenticates(&self) -> bool {
-        !matches!(self.0, Kind::Plaintext)
+        !matches!(self.0, Protection::Plaintext)
     }
 
     /// Protects a stream that this node has dialled to `host`.
@@ -101,9 +101,9 @@ impl Guard {
     /// Dropping the future gives the stream up.
     pub(crate) async fn dial(&self, io: BoxIo, host: &str) -> Result<BoxIo, SecureError> {
         let (connector, name, bytes) = match &self.0 {
-            Kind::Plaintext => return Ok(io),
-            Kind::Secret(tls) => (tls.connector.clone(), any_name(), SECRET_BYTES),
-            Kind::Certificates { current, .. } => {
+            Protection::Plaintext => return Ok(io),
+            Protection::SessionSecret(tls) => (tls.connector.clone(), any_name(), SECRET_BYTES),
+            Protection::Certificates { current, .. } => {
                 let loaded = read(current);
                 let name = match &loaded.name {
                     Some(name) => name.clone(),
@@ -131,9 +131,9 @@ impl Guard {
         hosts: impl FnOnce() -> Vec<String>,
     ) -> Result<Accepted<BoxIo>, SecureError> {
         let (acceptor, names, bytes) = match &self.0 {
-            Kind::Plaintext => return Ok(Accepted { io, refusal: None }),
-            Kind::Secret(tls) => (tls.acceptor.clone(), None, SECRET_BYTES),
-            Kind::Certificates { current, .. } => {
+            Protection::Plaintext => return Ok(Accepted { io, refusal: None }),
+            Protection::SessionSecret(tls) => (tls.acceptor.clone(), None, SECRET_BYTES),
+            Protection::Certificates { current, .. } => {
                 let loaded = read(current);
                 let names = match &loaded.name {
                     Some(name) => vec![name.clone()],
@@ -191,12 +191,12 @@ async fn linger(mut io: Allowance) {
 }
 
 /// Shows the kind of protection and nothing of what it is made of.
-impl fmt::Debug for Guard {
+impl fmt::Debug for LinkSecurity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
-            Kind::Plaintext => "Guard(plaintext)",
-            Kind::Secret(_) => "Guard(secret)",
-            Kind::Certificates { .. } => "Guard(tls)",
+            Protection::Plaintext => "Guard(plaintext)",
+            Protection::SessionSecret(_) => "Guard(secret)",
+            Protection::Certificates { .. } => "Guard(tls)",
         })
     }
 }

@@ -10,19 +10,19 @@ use tokio::{task::spawn_blocking, time::sleep};
 use tracing::{info, warn};
 
 use super::{
-    Guard, Kind, Loaded,
-    certificates::{Contents, End},
+    LinkSecurity, Loaded, Protection,
+    certificates::{Expiration, PemFiles},
     read,
 };
 use crate::{
     config::StartError,
-    node::{Node, log_throttle::Throttle},
+    node::{Node, log_throttle::LogThrottle},
 };
 
 /// Looks at the files of certificates every ten seconds, until the node leaves or its handle is
 /// gone. Returns at once if there are none.
 pub(in crate::node) async fn watch(node: Arc<Node>) {
-    if matches!(node.guard.0, Kind::Certificates { .. }) {
+    if matches!(node.guard.0, Protection::Certificates { .. }) {
         tokio::select! {
             biased;
             () = node.network.cancelled() => {}
@@ -32,9 +32,9 @@ pub(in crate::node) async fn watch(node: Arc<Node>) {
 }
 
 async fn keep(node: &Arc<Node>) {
-    let nearly_over = Throttle::every(DAY);
-    let over = Throttle::every(HOUR);
-    let unusable = Throttle::every(HOUR);
+    let nearly_over = LogThrottle::every(DAY);
+    let over = LogThrottle::every(HOUR);
+    let unusable = LogThrottle::every(HOUR);
     loop {
         note_end(node, &nearly_over, &over);
         sleep(INTERVAL).await;
@@ -59,34 +59,34 @@ async fn keep(node: &Arc<Node>) {
     }
 }
 
-fn note_end(node: &Node, nearly_over: &Throttle, over: &Throttle) {
-    let Kind::Certificates { given, current } = &node.guard.0 else {
+fn note_end(node: &Node, nearly_over: &LogThrottle, over: &LogThrottle) {
+    let Protection::Certificates { given, current } = &node.guard.0 else {
         return;
     };
     let (name, cert) = (&node.settings.node, given.files.cert.display());
     match read(current).end(node.outside.unix_time()) {
-        End::Over if over.may_log(node.now()) => warn!(
+        Expiration::Over if over.may_log(node.now()) => warn!(
             node = %name,
             "the certificate in {cert} has expired, so there are no new links: renew it, the file \
              is read again"
         ),
-        End::Near { days } if nearly_over.may_log(node.now()) => warn!(
+        Expiration::Near { days } if nearly_over.may_log(node.now()) => warn!(
             node = %name,
             days,
             "the certificate in {cert} ends in less than {} days: renew it, the file is read again",
             days + 1
         ),
-        End::Far | End::Near { .. } | End::Over => {}
+        Expiration::Far | Expiration::Near { .. } | Expiration::Over => {}
     }
 }
 
-impl Guard {
+impl LinkSecurity {
     /// Takes changed files in if they are usable. Whether there were any.
     pub(super) fn reload(&self, now: UnixTime) -> Result<bool, StartError> {
-        let Kind::Certificates { given, current } = &self.0 else {
+        let Protection::Certificates { given, current } = &self.0 else {
             return Ok(false);
         };
-        if Contents::read(&given.files)?.digests() == read(current).digests {
+        if PemFiles::read(&given.files)?.digests() == read(current).digests {
             return Ok(false);
         }
         let loaded = Arc::new(Loaded::read(given, now)?);

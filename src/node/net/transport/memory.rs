@@ -25,7 +25,7 @@ use crate::config::{ListenAddr, PeerAddr, StartError};
 pub(crate) struct MemoryNetwork {
     /// Guards who listens, what is cut and which streams are open. Never held while a stream or a
     /// waker runs, except to reset streams, whose wakers only schedule tasks.
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<NetworkState>>,
 }
 
 impl MemoryNetwork {
@@ -99,22 +99,22 @@ impl MemoryNetwork {
         self.lock().is_cut(Pair::new(a, b))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, NetworkState> {
         self.state.lock().expect("no section of this lock panics")
     }
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct NetworkState {
     listeners: HashMap<u16, mpsc::Sender<(BoxIo, SocketAddr)>>,
     cut: bool,
     cut_pairs: HashSet<Pair>,
     held: bool,
     /// Dead once both ends are dropped.
-    streams: Vec<(Pair, Weak<Wire>)>,
+    streams: Vec<(Pair, Weak<Pipe>)>,
 }
 
-impl State {
+impl NetworkState {
     fn reset(&mut self, affected: impl Fn(Pair) -> bool) {
         self.streams
             .retain(|(pair, stream)| match stream.upgrade() {
@@ -136,7 +136,7 @@ impl State {
         if self.is_cut(pair) {
             return None;
         }
-        let wire = Arc::new(Wire::default());
+        let wire = Arc::new(Pipe::default());
         wire.set_held(self.held);
         let (near, far) = duplex(STREAM_BUFFER);
         let far = Box::new(MemoryStream::new(far, Arc::clone(&wire)));
@@ -152,7 +152,7 @@ impl State {
 
 /// What the network does to both ends of a stream.
 #[derive(Debug, Default)]
-struct Wire {
+struct Pipe {
     reset: CancellationToken,
     /// Guards whether the wire is held and who reads at it. Never held while waking.
     hold: Mutex<Hold>,
@@ -164,7 +164,7 @@ struct Hold {
     readers: Vec<Waker>,
 }
 
-impl Wire {
+impl Pipe {
     fn set_held(&self, held: bool) {
         let mut hold = self.hold.lock().expect("no section of this lock panics");
         hold.held = held;
@@ -269,11 +269,11 @@ struct MemoryStream {
     read_reset: Pin<Box<WaitForCancellationFutureOwned>>,
     write_reset: Pin<Box<WaitForCancellationFutureOwned>>,
     /// What the network knows the stream by, as long as one of its ends is in use.
-    wire: Arc<Wire>,
+    wire: Arc<Pipe>,
 }
 
 impl MemoryStream {
-    fn new(io: DuplexStream, wire: Arc<Wire>) -> Self {
+    fn new(io: DuplexStream, wire: Arc<Pipe>) -> Self {
         let wait = || Box::pin(wire.reset.clone().cancelled_owned());
         Self {
             io,

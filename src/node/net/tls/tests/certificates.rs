@@ -13,7 +13,7 @@ use rcgen::{
 };
 
 use super::*;
-use crate::node::net::tls::{Kind, certificates::End, read};
+use crate::node::net::tls::{Protection, certificates::Expiration, read};
 
 /// A directory with the files of one node, gone when it is dropped.
 pub(in crate::node) struct Files(PathBuf);
@@ -85,7 +85,7 @@ fn params(names: &[&str]) -> CertificateParams {
     params
 }
 
-fn node(authority: &Authority, name: &str) -> (Files, Guard) {
+fn node(authority: &Authority, name: &str) -> (Files, LinkSecurity) {
     let files = Files::new();
     files.put(authority, &[name]);
     let guard = guard(&files.config());
@@ -233,7 +233,7 @@ fn a_certificate_near_its_end_is_noticed() {
     ends.not_after = date_time_ymd(2090, 1, 1);
     files.put_params(&authority(), &ends);
     let guard = guard(&files.config());
-    let Kind::Certificates { current, .. } = &guard.0 else {
+    let Protection::Certificates { current, .. } = &guard.0 else {
         panic!("made of certificates");
     };
     let end = |before: u64| {
@@ -241,11 +241,14 @@ fn a_certificate_near_its_end_is_noticed() {
         read(current).end(then)
     };
     for days in 0..14 {
-        assert_eq!(end(days * DAY + 1), End::Near { days });
+        assert_eq!(end(days * DAY + 1), Expiration::Near { days });
     }
-    assert_eq!((end(14 * DAY + 1), end(100 * DAY)), (End::Far, End::Far));
+    assert_eq!(
+        (end(14 * DAY + 1), end(100 * DAY)),
+        (Expiration::Far, Expiration::Far)
+    );
     let later = UnixTime::since_unix_epoch(Duration::from_secs(END + 1));
-    assert_eq!(read(current).end(later), End::Over);
+    assert_eq!(read(current).end(later), Expiration::Over);
 }
 
 /// The first second of 2090.

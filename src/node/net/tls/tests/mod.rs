@@ -8,11 +8,11 @@ use std::io;
 use rustls::pki_types::UnixTime;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
-use super::{Guard, SecureError};
+use super::{LinkSecurity, SecureError};
 use crate::{
     config::{ClusterConfig, StartError},
     node::{
-        Outside,
+        Env,
         net::{
             handshake::{self, HandshakeError},
             transport::BoxIo,
@@ -31,23 +31,27 @@ fn config(node: &str) -> ClusterConfig {
         .peer("node2.test:4100")
 }
 
-fn guard(config: &ClusterConfig) -> Guard {
+fn guard(config: &ClusterConfig) -> LinkSecurity {
     try_guard(config).expect("valid")
 }
 
-fn try_guard(config: &ClusterConfig) -> Result<Guard, StartError> {
-    Guard::new(&config.settings()?, now())
+fn try_guard(config: &ClusterConfig) -> Result<LinkSecurity, StartError> {
+    LinkSecurity::new(&config.settings()?, now())
 }
 
 fn now() -> UnixTime {
-    Outside::default().unix_time()
+    Env::default().unix_time()
 }
 
 type Secured = Result<BoxIo, HandshakeError>;
 
 /// What both ends make of a connection that was dialled to `node2.test`, hello included. The
 /// listener knows `hosts`.
-async fn meet(dialler: &Guard, listener: &Guard, hosts: &[&str]) -> (Secured, Secured) {
+async fn meet(
+    dialler: &LinkSecurity,
+    listener: &LinkSecurity,
+    hosts: &[&str],
+) -> (Secured, Secured) {
     let (one, other) = duplex(64 * 1024);
     tokio::join!(
         dial(dialler, Box::new(one)),
@@ -55,14 +59,14 @@ async fn meet(dialler: &Guard, listener: &Guard, hosts: &[&str]) -> (Secured, Se
     )
 }
 
-async fn dial(guard: &Guard, io: BoxIo) -> Secured {
+async fn dial(guard: &LinkSecurity, io: BoxIo) -> Secured {
     let ours = hello("one");
     let secured = guard.dial(io, "node2.test");
     let met = handshake::dial(secured, &ours, |theirs| ours.judge(theirs)).await;
     met.map(|(io, _)| io)
 }
 
-async fn accept(guard: &Guard, io: BoxIo, hosts: &[&str]) -> Secured {
+async fn accept(guard: &LinkSecurity, io: BoxIo, hosts: &[&str]) -> Secured {
     let ours = hello("two");
     let hosts = || hosts.iter().copied().map(str::to_owned).collect();
     let secured = guard.accept(io, hosts);
@@ -76,7 +80,7 @@ fn hello(node: &str) -> Hello {
         max_version: 1,
         cluster: "sessions".to_owned(),
         node: node.to_owned(),
-        boot: BootId::from_random(Outside::default().random()),
+        boot: BootId::from_random(Env::default().random()),
         advertise: None,
     }
 }
@@ -107,7 +111,7 @@ async fn answer_to(bytes: &[u8], secure: impl AsyncFnOnce(BoxIo) -> Secured) -> 
 }
 
 /// Everything on the wire while two nodes meet and talk: what the dialler sent, and the listener.
-async fn recorded(dialler: &Guard, listener: &Guard) -> (Vec<u8>, Vec<u8>) {
+async fn recorded(dialler: &LinkSecurity, listener: &LinkSecurity) -> (Vec<u8>, Vec<u8>) {
     let (one, near) = duplex(64 * 1024);
     let (other, far) = duplex(64 * 1024);
     let tap = tokio::spawn(async move {

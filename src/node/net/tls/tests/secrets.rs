@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn of(secrets: &[&str]) -> Guard {
+fn of(secrets: &[&str]) -> LinkSecurity {
     let all = secrets.iter().copied();
     guard(&all.fold(config("n"), ClusterConfig::secret))
 }
