@@ -50,7 +50,7 @@ impl SessionCopy {
     /// Without attributes.
     pub fn change(&mut self, bytes: usize) -> Change {
         let Self(state) = self;
-        let name = Arc::clone(&state.slots()[state.slots().len() / 2].0);
+        let name = Arc::clone(&state.registers()[state.registers().len() / 2].0);
         let since = state.vector().of(WRITER);
         write(state, &name, &json(bytes));
         Change(state.delta(WRITER, since, false))
@@ -164,8 +164,8 @@ impl FullStore {
             if number % 10_000 == 0 {
                 store.replica.sweep(later(number), false);
             }
-            let birth = Arc::clone(session.birth());
-            let created = store.replica.store().create(birth, key, secret(), NOW);
+            let meta = Arc::clone(session.meta());
+            let created = store.replica.store().create(meta, key, secret(), NOW);
             created.expect("there is room for a session");
             let value = Arc::from(&*value);
             assert!(store.write(&key, |writer| writer.set(ATTRIBUTE, value)));
@@ -235,22 +235,22 @@ fn write(state: &mut SessionState, name: &str, value: &[u8]) {
 fn new_session() -> SessionState {
     let stamp = Stamp::ZERO.next(NOW).expect("stamps are not used up");
     let origin = WRITER;
-    let birth = Arc::new(SessionMeta {
+    let meta = Arc::new(SessionMeta {
         context: "".into(),
         route: None,
         expiry: Expiry::default(),
     });
-    SessionState::new(birth, secret(), Tag { stamp, origin }, NOW)
+    SessionState::new(meta, secret(), Tag { stamp, origin }, NOW)
 }
 
 fn secret() -> SecretHash {
-    SessionSecret::from_random([7; 16]).hash()
+    SessionSecret::from_bytes([7; 16]).hash()
 }
 
 /// As uniform as random ones, and found again without a list that would fill the caches.
 fn locator(at: u64) -> SessionKey {
     let bits = u128::from(mixed(at)) << 64 | u128::from(mixed(!at));
-    SessionKey::from_random(bits.to_be_bytes())
+    SessionKey::from_bytes(bits.to_be_bytes())
 }
 
 /// `SplitMix64`.
@@ -262,7 +262,7 @@ const fn mixed(at: u64) -> u64 {
 }
 
 const fn origin(boot: u8) -> Origin {
-    let boot = BootId::from_random([boot; 8]);
+    let boot = BootId::from_bytes([boot; 8]);
     Origin { boot, epoch: 0 }
 }
 

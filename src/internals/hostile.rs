@@ -125,7 +125,7 @@ impl Claim {
     pub fn full(&self) -> Part {
         let state = SessionState::from_parts(self.parts());
         Part(
-            SessionKey::from_random(self.key),
+            SessionKey::from_bytes(self.key),
             Item::Full(Box::new(state)),
         )
     }
@@ -142,14 +142,14 @@ impl Claim {
             origin: self.origin(0),
             since: Stamp::new(since).expect("within the stamps"),
             upto: self.at(),
-            birth: None,
+            meta: None,
             access: None,
-            slots: parts.slots,
+            registers: parts.registers,
             secrets: SecretSet::default(),
             expiry: None,
         };
         Part(
-            SessionKey::from_random(self.key),
+            SessionKey::from_bytes(self.key),
             Item::Delta(Box::new(delta)),
         )
     }
@@ -159,7 +159,7 @@ impl Claim {
             stamp: self.at(),
             origin: self.origin(at),
         };
-        let slot = |at: u32| {
+        let register = |at: u32| {
             let content = Content::Json(vec![b'1'; self.bytes].into());
             let name = format!("{:02x}-{at:06}", self.boot[0]);
             (
@@ -174,7 +174,7 @@ impl Claim {
             let mut bytes = [self.boot[0]; 16];
             bytes[..4].copy_from_slice(&at.to_le_bytes());
             SecretState {
-                hash: SessionSecret::from_random(bytes).hash(),
+                hash: SessionSecret::from_bytes(bytes).hash(),
                 tag: tag(0),
                 dead_at_ms: None,
             }
@@ -183,7 +183,7 @@ impl Claim {
         secrets.sort_by_key(|secret| secret.hash);
         let origins = (0..self.writers).map(|at| (self.origin(at), self.at()));
         SessionParts {
-            birth: Arc::new(SessionMeta {
+            meta: Arc::new(SessionMeta {
                 context: self.context.as_str().into(),
                 route: None,
                 expiry: Expiry::from_millis(self.idle_ms, None),
@@ -192,7 +192,7 @@ impl Claim {
             vector: Vector::from_sorted(origins.collect()).expect("in order"),
             access: self.at(),
             accessed_ms: NOW.mono_ms,
-            slots: (0..self.names).map(slot).collect(),
+            registers: (0..self.names).map(register).collect(),
             secrets: SecretSet::from_sorted(secrets).expect("sorted"),
             expiry: None,
         }
@@ -204,7 +204,7 @@ impl Claim {
 
     const fn origin(&self, epoch: u32) -> Origin {
         Origin {
-            boot: BootId::from_random(self.boot),
+            boot: BootId::from_bytes(self.boot),
             epoch,
         }
     }
@@ -218,13 +218,13 @@ impl Part {
             destroyed_ms: NOW.mono_ms,
             keep_ms,
         };
-        Self(SessionKey::from_random(key), Item::Destroyed(tombstone))
+        Self(SessionKey::from_bytes(key), Item::Destroyed(tombstone))
     }
 
     /// That it is not there.
     #[must_use]
     pub const fn absent(key: [u8; 16]) -> Self {
-        Self(SessionKey::from_random(key), Item::Absent)
+        Self(SessionKey::from_bytes(key), Item::Absent)
     }
 }
 
@@ -432,7 +432,7 @@ fn hello(cluster: &str, node: &str, boot: [u8; 8]) -> Hello {
         max_version: *PROTOCOL.end(),
         cluster: cluster.to_owned(),
         node: node.to_owned(),
-        boot: BootId::from_random(boot),
+        boot: BootId::from_bytes(boot),
         advertise: None,
     }
 }
@@ -444,7 +444,7 @@ fn items(parts: Vec<Part>) -> Vec<(SessionKey, Item)> {
 
 fn locators(keys: &[[u8; 16]]) -> Vec<SessionKey> {
     keys.iter()
-        .map(|key| SessionKey::from_random(*key))
+        .map(|key| SessionKey::from_bytes(*key))
         .collect()
 }
 

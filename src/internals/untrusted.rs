@@ -138,7 +138,7 @@ impl FirstWords {
             max_version: *PROTOCOL.end(),
             cluster: "sessions".to_owned(),
             node: "node1".to_owned(),
-            boot: BootId::from_random([1; 8]),
+            boot: BootId::from_bytes([1; 8]),
             advertise: None,
         };
         ours.judge(theirs).ok() == theirs.judge(&ours).ok()
@@ -210,7 +210,7 @@ impl Conversation {
     /// Never: the session is within the limits.
     #[must_use]
     pub fn new() -> Self {
-        let boot = BootId::from_random([9; 8]);
+        let boot = BootId::from_bytes([9; 8]);
         let limits = Limits {
             max_sessions: 16,
             max_session_bytes: LIMITS.max_session_bytes,
@@ -231,7 +231,7 @@ impl Conversation {
             heartbeat_ms: 500,
             collect: true,
         };
-        let link = Link::new(&replica, BootId::from_random([1; 8]), options, NOW);
+        let link = Link::new(&replica, BootId::from_bytes([1; 8]), options, NOW);
         let now = NOW;
         Self { replica, link, now }
     }
@@ -279,8 +279,8 @@ impl Default for Conversation {
 
 fn create(replica: &Replica, key: SessionKey) {
     let store = replica.store();
-    let birth = Arc::clone(new_session().birth());
-    let created = store.create(birth, key, secret(), NOW);
+    let meta = Arc::clone(new_session().meta());
+    let created = store.create(meta, key, secret(), NOW);
     created.expect("there is room for a session");
     let written = store.write(&key, Replicate::Now, false, NOW, |writer| {
         writer.set(ATTRIBUTE, json(20))?;
@@ -290,8 +290,8 @@ fn create(replica: &Replica, key: SessionKey) {
     replica.end(&key, Replicate::Now, NOW);
 }
 
-const LIVE: SessionKey = SessionKey::from_random([1; 16]);
-const DESTROYED: SessionKey = SessionKey::from_random([2; 16]);
+const LIVE: SessionKey = SessionKey::from_bytes([1; 16]);
+const DESTROYED: SessionKey = SessionKey::from_bytes([2; 16]);
 /// Those of a node with few sessions.
 const LIMITS: DecodeLimits = DecodeLimits {
     max_session_bytes: 1024,

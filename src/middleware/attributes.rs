@@ -37,9 +37,9 @@ impl Session {
     /// methods.
     pub fn insert<T: Serialize>(&self, name: &str, value: T) -> Result<(), SessionError> {
         check_name(name)?;
-        self.visit.writable()?;
+        self.request.writable()?;
         let bytes = encode(name, &value)?;
-        self.visit
+        self.request
             .write(name.len() + bytes.len(), |writer| writer.set(name, bytes))
     }
 
@@ -50,7 +50,7 @@ impl Session {
     /// The [errors](Self#errors) of all methods.
     pub fn remove(&self, name: &str) -> Result<bool, SessionError> {
         check_name(name)?;
-        let removed = self.visit.change(|writer| writer.remove(name))?;
+        let removed = self.request.change(|writer| writer.remove(name))?;
         Ok(removed.unwrap_or(false))
     }
 
@@ -72,9 +72,9 @@ impl Session {
     ) -> Result<T, SessionError> {
         check_name(name)?;
         loop {
-            let held = self.visit.writable()?;
+            let held = self.request.writable()?;
             let seen = match &held {
-                Some(key) => self.visit.node().read(key, |state| look(state, name))?,
+                Some(key) => self.request.node().read(key, |state| look(state, name))?,
                 None => Ok(ReadAttribute::default()),
             };
             let seen = seen.map_err(|kind| wrong_kind(name, kind))?;
@@ -100,7 +100,7 @@ impl Session {
         if let Some(value) = decode(name, &seen)? {
             return Ok(value);
         }
-        self.visit.writable()?;
+        self.request.writable()?;
         let made = make();
         let bytes = encode(name, &made)?;
         let mut seen = seen;
@@ -120,9 +120,11 @@ impl Session {
     /// The [errors](Self#errors) of all methods.
     pub fn contains_key(&self, name: &str) -> Result<bool, SessionError> {
         check_name(name)?;
-        let held = self
-            .visit
-            .read(|state| state.slot(name).is_some_and(|slot| slot.is_live()))?;
+        let held = self.request.read(|state| {
+            state
+                .register(name)
+                .is_some_and(|register| register.is_live())
+        })?;
         Ok(held.unwrap_or(false))
     }
 
@@ -133,7 +135,7 @@ impl Session {
     /// The [errors](Self#errors) of all methods.
     pub fn keys(&self) -> Result<Vec<String>, SessionError> {
         let names = self
-            .visit
+            .request
             .read(|state| state.names().map(|name| name.as_ref().to_owned()).collect())?;
         Ok(names.unwrap_or_default())
     }
@@ -154,7 +156,7 @@ impl Session {
     ///
     /// The [errors](Self#errors) of all methods.
     pub fn remove_prefix(&self, prefix: &str) -> Result<usize, SessionError> {
-        let removed = self.visit.change(|writer| remove_all(writer, prefix))?;
+        let removed = self.request.change(|writer| remove_all(writer, prefix))?;
         Ok(removed.unwrap_or(0))
     }
 
@@ -166,7 +168,8 @@ impl Session {
     /// Those of [`insert`](Self::insert); [`SessionError::WrongKind`] for an attribute.
     pub fn increment(&self, name: &str, by: i64) -> Result<i64, SessionError> {
         check_name(name)?;
-        self.visit.write(name.len(), |writer| writer.add(name, by))
+        self.request
+            .write(name.len(), |writer| writer.add(name, by))
     }
 
     /// The counter's value as far as this node knows, 0 when there is none.
@@ -176,7 +179,7 @@ impl Session {
     /// [`SessionError::WrongKind`] for an attribute, and the [errors](Self#errors) of all methods.
     pub fn counter(&self, name: &str) -> Result<i64, SessionError> {
         check_name(name)?;
-        match self.visit.read(|state| state.count(name))? {
+        match self.request.read(|state| state.count(name))? {
             None => Ok(0),
             Some(count) => count.map_err(|kind| wrong_kind(name, kind)),
         }
@@ -184,7 +187,7 @@ impl Session {
 
     fn look(&self, name: &str) -> Result<ReadAttribute, SessionError> {
         check_name(name)?;
-        let seen = self.visit.read(|state| look(state, name))?;
+        let seen = self.request.read(|state| look(state, name))?;
         match seen {
             None => Ok(ReadAttribute::default()),
             Some(seen) => seen.map_err(|kind| wrong_kind(name, kind)),
@@ -207,13 +210,13 @@ impl Session {
             writer.set(name, Arc::clone(bytes)).map(|()| true)
         };
         if let Some(key) = held {
-            match self.visit.write_to(&key, write) {
+            match self.request.write_to(&key, write) {
                 // Another handle of this request, or a closure, has destroyed it meanwhile.
-                Err(SessionError::Destroyed) if self.visit.key() != held => {}
+                Err(SessionError::Destroyed) if self.request.key() != held => {}
                 done => return done,
             }
         }
-        self.visit.write(name.len() + bytes.len(), write)
+        self.request.write(name.len() + bytes.len(), write)
     }
 }
 
@@ -226,7 +229,7 @@ struct ReadAttribute {
 
 fn look(state: &SessionState, name: &str) -> Result<ReadAttribute, WrongKind> {
     Ok(ReadAttribute {
-        tag: state.slot(name).map(|slot| slot.tag),
+        tag: state.register(name).map(|register| register.tag),
         bytes: state.json(name)?.cloned(),
     })
 }

@@ -38,12 +38,12 @@ pin_project! {
 }
 
 impl<F: Future> ResponseFuture<F> {
-    pub(super) fn new(inner: F, visit: Option<Arc<RequestSession>>) -> Self {
+    pub(super) fn new(inner: F, request: Option<Arc<RequestSession>>) -> Self {
         Self {
             inner: Some(inner),
             answer: None,
             wait: None,
-            request: visit.map(ShipOnDrop),
+            request: request.map(ShipOnDrop),
         }
     }
 }
@@ -102,7 +102,7 @@ struct ShipOnDrop(Arc<RequestSession>);
 impl ShipOnDrop {
     fn end(&mut self) -> Option<AckWait> {
         match Arc::get_mut(&mut self.0) {
-            Some(visit) => visit.end_alone(),
+            Some(request) => request.end_alone(),
             // A streamed body or a task goes on using the session.
             None => self.0.end(),
         }

@@ -68,7 +68,7 @@ impl CookieHeaders {
     pub fn readable_token() -> String {
         let mut token = Token::default();
         for boot in 1..=4 {
-            let boot = BootId::from_random([boot; 8]);
+            let boot = BootId::from_bytes([boot; 8]);
             let origin = Origin { boot, epoch: 0 };
             let stamp = Stamp::MAX;
             token.add(Tag { stamp, origin });
@@ -102,4 +102,4 @@ fn token_key() -> TokenKey {
     TokenKey::new(&[ClusterSecret::from_bytes([0; 32])]).expect("a key")
 }
 
-const SESSION: SessionKey = SessionKey::from_random([0; 16]);
+const SESSION: SessionKey = SessionKey::from_bytes([0; 16]);

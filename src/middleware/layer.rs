@@ -353,7 +353,7 @@ impl ClusterSessionLayer {
         Ok(LayerConfig {
             cluster: self.cluster.clone(),
             cookie,
-            birth: Arc::new(SessionMeta {
+            meta: Arc::new(SessionMeta {
                 context,
                 route: node.settings().route.clone(),
                 expiry: options.expiry,

@@ -15,7 +15,7 @@ pub(super) struct LayerConfig {
     pub(super) cluster: Cluster,
     pub(super) cookie: SessionCookie,
     /// What sessions created here start with.
-    pub(super) birth: Arc<SessionMeta>,
+    pub(super) meta: Arc<SessionMeta>,
     pub(super) ack: Ack,
     /// With it, clients are sure to read their writes.
     pub(super) tokens: Option<TokenKey>,
@@ -28,7 +28,7 @@ impl LayerConfig {
     }
 
     pub(super) fn context(&self) -> &str {
-        &self.birth.context
+        &self.meta.context
     }
 
     /// Whether both serve the same sessions.

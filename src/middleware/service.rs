@@ -39,8 +39,8 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let visit = SessionSlot::open(&self.app, &mut request);
+        let session = SessionSlot::open(&self.app, &mut request);
         // The ready service itself is used, right away, so no clone needs to be swapped in.
-        ResponseFuture::new(self.inner.call(request), visit)
+        ResponseFuture::new(self.inner.call(request), session)
     }
 }

@@ -38,12 +38,12 @@ use crate::{config::Expiry, session::SessionError};
 /// ```
 #[derive(Clone)]
 pub struct Session {
-    pub(super) visit: Arc<RequestSession>,
+    pub(super) request: Arc<RequestSession>,
 }
 
 impl Session {
-    pub(super) const fn new(visit: Arc<RequestSession>) -> Self {
-        Self { visit }
+    pub(super) const fn new(request: Arc<RequestSession>) -> Self {
+        Self { request }
     }
 
     /// The session's public id: the same on all nodes and for the session's whole life, also after
@@ -51,14 +51,14 @@ impl Session {
     /// long as there is no session, and again when it is destroyed.
     #[must_use]
     pub fn id(&self) -> Option<String> {
-        self.visit.id()
+        self.request.id()
     }
 
     /// Whether the client does not know of the session: it has yet to be created, or this request
     /// created it.
     #[must_use]
     pub fn is_new(&self) -> bool {
-        self.visit.is_new()
+        self.request.is_new()
     }
 
     /// Gives the client another cookie for the same session, so that whoever knew the old one is
@@ -73,7 +73,7 @@ impl Session {
     /// [`SessionError::HeadersSent`] once the response's head has left, and the
     /// [errors](Self#errors) of all methods.
     pub fn cycle_id(&self) -> Result<(), SessionError> {
-        self.visit.cycle_id()
+        self.request.cycle_id()
     }
 
     /// Ends the session everywhere, and removes the client's cookie if it sent one. It does not
@@ -86,7 +86,7 @@ impl Session {
     ///
     /// [`SessionError::Superseded`] as for all writes.
     pub fn destroy(&self) -> Result<(), SessionError> {
-        self.visit.destroy()
+        self.request.destroy()
     }
 
     /// When the session ends: by [`set_expiry`](Self::set_expiry), or as the layer that created it
@@ -96,7 +96,7 @@ impl Session {
     ///
     /// The [errors](Self#errors) of all methods.
     pub fn expiry(&self) -> Result<Expiry, SessionError> {
-        self.visit.expiry()
+        self.request.expiry()
     }
 
     /// Changes when this session ends. An age counts from creation. Before there is a session, it
@@ -106,7 +106,7 @@ impl Session {
     ///
     /// The [errors](Self#errors) of all methods.
     pub fn set_expiry(&self, expiry: Expiry) -> Result<(), SessionError> {
-        self.visit.set_expiry(expiry)
+        self.request.set_expiry(expiry)
     }
 
     /// Ships the session's changes now and waits until every live peer holds them, whatever the
@@ -117,18 +117,18 @@ impl Session {
     ///
     /// Dropping the future stops the waiting; the changes are on their way.
     pub async fn replicated(&self) -> usize {
-        self.visit.replicated().await
+        self.request.replicated().await
     }
 
     #[cfg(feature = "axum")]
     pub(super) fn is_live(&self) -> bool {
-        self.visit.key().is_some()
+        self.request.key().is_some()
     }
 }
 
 /// Shows no attribute and no credential.
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Session").field(&self.visit).finish()
+        f.debug_tuple("Session").field(&self.request).finish()
     }
 }

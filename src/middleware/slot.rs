@@ -29,7 +29,7 @@ use crate::replica::Replicate;
 /// ```
 #[derive(Clone)]
 pub struct SessionSlot {
-    visit: Arc<RequestSession>,
+    session: Arc<RequestSession>,
     /// The slot of the next layer outside, which is of another context.
     outer: Option<Arc<Self>>,
 }
@@ -42,7 +42,7 @@ impl SessionSlot {
         extensions
             .get::<Self>()?
             .chain()
-            .find(|slot| slot.visit.app().context() == context)
+            .find(|slot| slot.session.app().context() == context)
     }
 
     /// Loads the session the client presents, or an empty one that is created by its first write.
@@ -59,8 +59,8 @@ impl SessionSlot {
     ///
     /// Dropping the future loads nothing.
     pub async fn load(&self) -> Session {
-        self.visit.load().await;
-        Session::new(Arc::clone(&self.visit))
+        self.session.load().await;
+        Session::new(Arc::clone(&self.session))
     }
 
     /// Puts a slot for `app` into the request. `None` when an outer layer has done so already.
@@ -72,23 +72,23 @@ impl SessionSlot {
         if let Some(outer) = outer.as_ref()
             && outer
                 .chain()
-                .any(|slot| slot.visit.app().shares_sessions_with(app))
+                .any(|slot| slot.session.app().shares_sessions_with(app))
         {
             request.extensions_mut().insert(outer.clone());
             return None;
         }
         let presented = RequestCookies::find(&app.cookie, request.headers());
-        let shipping = if !app.filter.is_empty() && app.filter.matches(requested_path(request)) {
+        let replicate = if !app.filter.is_empty() && app.filter.matches(requested_path(request)) {
             Replicate::Deferred
         } else {
             Replicate::Now
         };
-        let visit = Arc::new(RequestSession::new(Arc::clone(app), presented, shipping));
+        let session = Arc::new(RequestSession::new(Arc::clone(app), presented, replicate));
         request.extensions_mut().insert(Self {
-            visit: Arc::clone(&visit),
+            session: Arc::clone(&session),
             outer: outer.map(Arc::new),
         });
-        Some(visit)
+        Some(session)
     }
 
     /// This slot and those outside it.
@@ -99,7 +99,7 @@ impl SessionSlot {
 
 impl fmt::Debug for SessionSlot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("SessionSlot").field(&self.visit).finish()
+        f.debug_tuple("SessionSlot").field(&self.session).finish()
     }
 }
 

@@ -61,7 +61,7 @@ impl AckTracker {
             return AckWait(WaitState::Done(0));
         }
         AckWait(WaitState::New {
-            board: Arc::clone(self),
+            tracker: Arc::clone(self),
             position,
             ack,
         })
@@ -99,12 +99,12 @@ pub(crate) struct AckWait(WaitState);
 enum WaitState {
     Done(usize),
     New {
-        board: Arc<AckTracker>,
+        tracker: Arc<AckTracker>,
         position: Position,
         ack: Ack,
     },
     Waiting {
-        board: Arc<AckTracker>,
+        tracker: Arc<AckTracker>,
         place: Ticket,
     },
 }
@@ -229,14 +229,14 @@ impl Future for AckWait {
     type Output = usize;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<usize> {
-        let (board, place) = match &self.0 {
+        let (tracker, place) = match &self.0 {
             WaitState::Done(holders) => return Poll::Ready(*holders),
             WaitState::New {
-                board,
+                tracker,
                 position,
                 ack,
             } => {
-                let mut inner = board.lock();
+                let mut inner = tracker.lock();
                 if inner.is_over(*position, *ack) {
                     let holders = inner.holders(*position);
                     drop(inner);
@@ -245,10 +245,10 @@ impl Future for AckWait {
                 }
                 let place = inner.enqueue(*position, *ack, cx.waker().clone());
                 drop(inner);
-                (Arc::clone(board), place)
+                (Arc::clone(tracker), place)
             }
-            WaitState::Waiting { board, place } => {
-                let mut inner = board.lock();
+            WaitState::Waiting { tracker, place } => {
+                let mut inner = tracker.lock();
                 let slot = place.slot;
                 match &mut inner.waiters[slot] {
                     Waiter::Queued(waker) => {
@@ -265,15 +265,15 @@ impl Future for AckWait {
                 }
             }
         };
-        self.0 = WaitState::Waiting { board, place };
+        self.0 = WaitState::Waiting { tracker, place };
         Poll::Pending
     }
 }
 
 impl Drop for AckWait {
     fn drop(&mut self) {
-        if let WaitState::Waiting { board, place } = &self.0 {
-            board.lock().forget(*place);
+        if let WaitState::Waiting { tracker, place } = &self.0 {
+            tracker.lock().forget(*place);
         }
     }
 }
@@ -297,12 +297,12 @@ mod tests {
         }
     }
 
-    fn board(links: &[(u64, LinkAcks)]) -> Arc<AckTracker> {
-        let board = Arc::new(AckTracker::default());
+    fn tracker(links: &[(u64, LinkAcks)]) -> Arc<AckTracker> {
+        let tracker = Arc::new(AckTracker::default());
         for (link, acks) in links {
-            board.set(LinkId(*link), *acks).wake();
+            tracker.set(LinkId(*link), *acks).wake();
         }
-        board
+        tracker
     }
 
     fn poll(wait: &mut AckWait) -> Poll<usize> {
@@ -311,113 +311,113 @@ mod tests {
 
     #[test]
     fn nothing_to_wait_for_is_over_at_once() {
-        let board = board(&[(1, acks(0, 0))]);
-        assert_eq!(poll(&mut board.wait(0, Ack::All)), Poll::Ready(0));
-        assert_eq!(poll(&mut board.wait(9, Ack::None)), Poll::Ready(0));
+        let tracker = tracker(&[(1, acks(0, 0))]);
+        assert_eq!(poll(&mut tracker.wait(0, Ack::All)), Poll::Ready(0));
+        assert_eq!(poll(&mut tracker.wait(9, Ack::None)), Poll::Ready(0));
     }
 
     #[test]
     fn node_without_peers_waits_for_nobody() {
-        let board = board(&[]);
-        assert_eq!(poll(&mut board.wait(9, Ack::All)), Poll::Ready(0));
-        assert_eq!(poll(&mut board.wait(9, Ack::One)), Poll::Ready(0));
+        let tracker = tracker(&[]);
+        assert_eq!(poll(&mut tracker.wait(9, Ack::All)), Poll::Ready(0));
+        assert_eq!(poll(&mut tracker.wait(9, Ack::One)), Poll::Ready(0));
     }
 
     #[test]
     fn all_waits_for_the_last_peer() {
-        let board = board(&[(1, acks(0, 3)), (2, acks(0, 3))]);
-        let mut wait = board.wait(4, Ack::All);
+        let tracker = tracker(&[(1, acks(0, 3)), (2, acks(0, 3))]);
+        let mut wait = tracker.wait(4, Ack::All);
         assert_eq!(poll(&mut wait), Poll::Pending);
-        board.set(LinkId(1), acks(0, 4)).wake();
+        tracker.set(LinkId(1), acks(0, 4)).wake();
         assert_eq!(poll(&mut wait), Poll::Pending);
-        board.set(LinkId(2), acks(0, 5)).wake();
+        tracker.set(LinkId(2), acks(0, 5)).wake();
         assert_eq!(poll(&mut wait), Poll::Ready(2));
     }
 
     #[test]
     fn one_waits_for_the_first_peer() {
-        let board = board(&[(1, acks(0, 3)), (2, acks(0, 3))]);
-        let mut wait = board.wait(4, Ack::One);
+        let tracker = tracker(&[(1, acks(0, 3)), (2, acks(0, 3))]);
+        let mut wait = tracker.wait(4, Ack::One);
         assert_eq!(poll(&mut wait), Poll::Pending);
-        board.set(LinkId(2), acks(0, 4)).wake();
+        tracker.set(LinkId(2), acks(0, 4)).wake();
         assert_eq!(poll(&mut wait), Poll::Ready(1));
     }
 
     #[test]
     fn one_does_not_take_a_peer_that_skipped_the_position_for_a_holder() {
-        let board = board(&[(1, acks(7, 9)), (2, acks(0, 3))]);
-        let mut wait = board.wait(4, Ack::One);
+        let tracker = tracker(&[(1, acks(7, 9)), (2, acks(0, 3))]);
+        let mut wait = tracker.wait(4, Ack::One);
         assert_eq!(poll(&mut wait), Poll::Pending);
-        board.set(LinkId(1), acks(7, 10)).wake();
+        tracker.set(LinkId(1), acks(7, 10)).wake();
         assert_eq!(poll(&mut wait), Poll::Pending);
-        board.set(LinkId(2), acks(0, 4)).wake();
+        tracker.set(LinkId(2), acks(0, 4)).wake();
         assert_eq!(poll(&mut wait), Poll::Ready(1));
     }
 
     #[test]
     fn peer_is_not_waited_for_below_its_base() {
-        let board = board(&[(1, acks(5, 5)), (2, acks(0, 4))]);
-        assert_eq!(poll(&mut board.wait(4, Ack::All)), Poll::Ready(1));
-        assert_eq!(poll(&mut board.wait(6, Ack::All)), Poll::Pending);
+        let tracker = tracker(&[(1, acks(5, 5)), (2, acks(0, 4))]);
+        assert_eq!(poll(&mut tracker.wait(4, Ack::All)), Poll::Ready(1));
+        assert_eq!(poll(&mut tracker.wait(6, Ack::All)), Poll::Pending);
     }
 
     #[test]
     fn peer_that_closes_releases_its_waiters() {
-        let board = board(&[(1, acks(0, 4)), (2, acks(0, 3))]);
-        let mut wait = board.wait(4, Ack::All);
+        let tracker = tracker(&[(1, acks(0, 4)), (2, acks(0, 3))]);
+        let mut wait = tracker.wait(4, Ack::All);
         assert_eq!(poll(&mut wait), Poll::Pending);
-        board.remove(LinkId(2)).wake();
+        tracker.remove(LinkId(2)).wake();
         assert_eq!(poll(&mut wait), Poll::Ready(1));
     }
 
     #[test]
     fn lagging_peer_releases_its_waiters_and_counts_again_later() {
-        let board = board(&[(1, acks(0, 3))]);
-        let mut wait = board.wait(4, Ack::All);
+        let tracker = tracker(&[(1, acks(0, 3))]);
+        let mut wait = tracker.wait(4, Ack::All);
         assert_eq!(poll(&mut wait), Poll::Pending);
-        board.set(LinkId(1), uncounted(0, 3)).wake();
+        tracker.set(LinkId(1), uncounted(0, 3)).wake();
         assert_eq!(poll(&mut wait), Poll::Ready(0));
-        board.set(LinkId(1), acks(0, 4)).wake();
-        assert_eq!(poll(&mut board.wait(4, Ack::All)), Poll::Ready(1));
-        assert_eq!(poll(&mut board.wait(5, Ack::All)), Poll::Pending);
+        tracker.set(LinkId(1), acks(0, 4)).wake();
+        assert_eq!(poll(&mut tracker.wait(4, Ack::All)), Poll::Ready(1));
+        assert_eq!(poll(&mut tracker.wait(5, Ack::All)), Poll::Pending);
     }
 
     #[test]
     fn peer_whose_link_is_replaced_is_waited_for_all_the_same() {
-        let board = board(&[(1, acks(0, 3))]);
-        let mut wait = board.wait(4, Ack::All);
+        let tracker = tracker(&[(1, acks(0, 3))]);
+        let mut wait = tracker.wait(4, Ack::All);
         assert_eq!(poll(&mut wait), Poll::Pending);
-        board.hand_over(LinkId(1), LinkId(2)).wake();
+        tracker.hand_over(LinkId(1), LinkId(2)).wake();
         assert_eq!(poll(&mut wait), Poll::Pending);
-        assert_eq!(poll(&mut board.wait(5, Ack::All)), Poll::Pending);
-        board.set(LinkId(2), acks(3, 4)).wake();
+        assert_eq!(poll(&mut tracker.wait(5, Ack::All)), Poll::Pending);
+        tracker.set(LinkId(2), acks(3, 4)).wake();
         assert_eq!(poll(&mut wait), Poll::Ready(1));
     }
 
     #[test]
     fn link_that_comes_up_between_wake_and_poll_does_not_prolong_the_wait() {
-        let board = board(&[(1, acks(0, 3))]);
-        let mut wait = board.wait(4, Ack::All);
+        let tracker = tracker(&[(1, acks(0, 3))]);
+        let mut wait = tracker.wait(4, Ack::All);
         assert_eq!(poll(&mut wait), Poll::Pending);
-        board.set(LinkId(1), acks(0, 4)).wake();
-        board.set(LinkId(2), acks(0, 0)).wake();
+        tracker.set(LinkId(1), acks(0, 4)).wake();
+        tracker.set(LinkId(2), acks(0, 0)).wake();
         assert_eq!(poll(&mut wait), Poll::Ready(1));
     }
 
     #[test]
     fn dropped_waiters_leave_nothing_behind() {
-        let board = board(&[(1, acks(0, 3))]);
+        let tracker = tracker(&[(1, acks(0, 3))]);
         for ack in [Ack::One, Ack::All] {
-            let mut wait = board.wait(4, ack);
+            let mut wait = tracker.wait(4, ack);
             assert_eq!(poll(&mut wait), Poll::Pending);
             drop(wait);
-            let mut woken = board.wait(4, ack);
+            let mut woken = tracker.wait(4, ack);
             assert_eq!(poll(&mut woken), Poll::Pending);
-            board.set(LinkId(1), acks(0, 4)).wake();
+            tracker.set(LinkId(1), acks(0, 4)).wake();
             drop(woken);
-            board.set(LinkId(1), acks(0, 3)).wake();
+            tracker.set(LinkId(1), acks(0, 3)).wake();
         }
-        let inner = board.lock();
+        let inner = tracker.lock();
         assert!(inner.for_all.is_empty() && inner.for_one.is_empty() && inner.waiters.is_empty());
     }
 }

@@ -85,10 +85,10 @@ impl Cluster {
     }
 
     /// As [`start`](Self::start), in a world of one's own.
-    pub(crate) fn start_in(config: &ClusterConfig, outside: Env) -> Result<Self, StartError> {
+    pub(crate) fn start_in(config: &ClusterConfig, env: Env) -> Result<Self, StartError> {
         let mut settings = config.settings()?;
         Handle::try_current().map_err(|_| StartError::NoRuntime)?;
-        let guard = LinkSecurity::new(&settings, outside.unix_time())?;
+        let guard = LinkSecurity::new(&settings, env.unix_time())?;
         settings.security.forget_secrets();
         info!(node = %settings.node, cluster = %settings.cluster, "Cluster is about to start");
         if let Security::Plaintext { anywhere: true } = settings.security {
@@ -100,12 +100,12 @@ impl Cluster {
         }
         let listen = settings.listen.as_ref();
         let acceptor = listen
-            .map(|listen| outside.transport.bind(listen))
+            .map(|listen| env.transport.bind(listen))
             .transpose()?;
         let local_addr = acceptor.as_ref().map(|acceptor| acceptor.local_addr());
         let peers = settings.peers.clone();
-        let boot = BootId::from_random(outside.random());
-        let node = Arc::new(Node::new(settings, guard, boot, outside, local_addr));
+        let boot = BootId::from_bytes(env.random());
+        let node = Arc::new(Node::new(settings, guard, boot, env, local_addr));
         if let (Some(acceptor), Some(address)) = (acceptor, local_addr) {
             info!(node = %node.settings.node, %address, "Receiver bound to [{address}]");
             node.tasks
@@ -274,7 +274,7 @@ impl Cluster {
         let (context, name): (Box<str>, Box<str>) = (context.into(), name.into());
         let search = tokio::task::spawn_blocking(move || {
             let holds = |state: &SessionState| {
-                *state.birth().context == *context && holds(state, &name, &wanted)
+                *state.meta().context == *context && holds(state, &name, &wanted)
             };
             let keys = node.replica.store().select(holds);
             let positions: Vec<u64> = keys.iter().filter_map(|key| destroy(&node, key)).collect();

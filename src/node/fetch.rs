@@ -28,10 +28,10 @@ use crate::session::SessionKey;
 pub(super) struct PendingFetches {
     /// Short lookups only; no lock but `owing` is taken inside, and nobody is woken.
     awaited: Mutex<BTreeMap<SessionKey, Awaited>>,
-    owing: UnresponsivePeers,
+    unresponsive: UnresponsivePeers,
     /// A flood of made-up keys has its own turns, and so takes none of anybody else's.
-    turns: RateLimiter,
-    turns_of_made_up: RateLimiter,
+    rate_limiter: RateLimiter,
+    unverified_rate_limiter: RateLimiter,
     /// Numbers questions, so that a late answer to one that was given up is told apart.
     questions: AtomicU64,
     /// Whether requests may wait for merges, so that links have to tell of them.
@@ -42,9 +42,9 @@ impl Default for PendingFetches {
     fn default() -> Self {
         Self {
             awaited: Mutex::default(),
-            owing: UnresponsivePeers::default(),
-            turns: RateLimiter::new(rate_limit::OF_KNOWN),
-            turns_of_made_up: RateLimiter::new(rate_limit::OF_OTHERS),
+            unresponsive: UnresponsivePeers::default(),
+            rate_limiter: RateLimiter::new(rate_limit::OF_KNOWN),
+            unverified_rate_limiter: RateLimiter::new(rate_limit::OF_OTHERS),
             questions: AtomicU64::default(),
             watches_merges: AtomicBool::default(),
         }
@@ -94,7 +94,7 @@ pub(super) struct LinkClosed;
 /// A request that waits; its end is told however it ends.
 #[derive(Debug)]
 pub(super) struct FetchWaiter<'a> {
-    board: &'a PendingFetches,
+    fetches: &'a PendingFetches,
     pub(super) key: SessionKey,
     news: Arc<Notify>,
     /// The answer to a question of this or a higher number will do.
@@ -133,7 +133,7 @@ impl PendingFetches {
             FetchReason::Pause | FetchReason::Token => entry.question + 1,
         };
         Some(FetchWaiter {
-            board: self,
+            fetches: self,
             key,
             news: Arc::clone(&entry.news),
             enough,
@@ -148,10 +148,10 @@ impl PendingFetches {
         entry.is_some_and(|entry| entry.silent.is_empty() && entry.question < waiting.enough)
     }
 
-    fn turns(&self, known: Provenance) -> &RateLimiter {
+    fn rate_limiter(&self, known: Provenance) -> &RateLimiter {
         match known {
-            Provenance::Yes => &self.turns,
-            Provenance::Perhaps => &self.turns_of_made_up,
+            Provenance::Yes => &self.rate_limiter,
+            Provenance::Perhaps => &self.unverified_rate_limiter,
         }
     }
 
@@ -181,7 +181,7 @@ impl PendingFetches {
     }
 
     fn answered(&self, key: &SessionKey, question: u64, link: LinkId) {
-        self.owing.forget(link);
+        self.unresponsive.forget(link);
         self.done(key, question, link);
     }
 
@@ -199,7 +199,7 @@ impl PendingFetches {
     }
 
     fn closed(&self, link: LinkId) {
-        self.owing.forget(link);
+        self.unresponsive.forget(link);
         let mut awaited = self.lock();
         let mut news = Vec::new();
         for entry in awaited.values_mut() {
@@ -291,7 +291,7 @@ impl FetchWaiter<'_> {
 
 impl Drop for FetchWaiter<'_> {
     fn drop(&mut self) {
-        let mut awaited = self.board.lock();
+        let mut awaited = self.fetches.lock();
         if let Some(entry) = awaited.get_mut(&self.key) {
             entry.waiting -= 1;
             if entry.waiting == 0 {
@@ -363,7 +363,7 @@ impl Node {
                 return;
             }
             if !has_turn && self.fetches.is_to_ask(waiting) {
-                let Some(wait) = self.fetches.turns(waiting.known).take(self.now()) else {
+                let Some(wait) = self.fetches.rate_limiter(waiting.known).take(self.now()) else {
                     return;
                 };
                 has_turn = true;
@@ -374,7 +374,7 @@ impl Node {
             }
             let (others, links) = self.whom_to_ask();
             let now = self.now();
-            let expected = |link: &&Arc<PeerLink>| self.fetches.owing.ask(link.id, now);
+            let expected = |link: &&Arc<PeerLink>| self.fetches.unresponsive.ask(link.id, now);
             let ids = links.iter().filter(expected).map(|link| link.id);
             match self.fetches.step(waiting, ids, others) {
                 FetchStep::Ask(question) => {
@@ -451,11 +451,11 @@ mod tests {
 
     use super::*;
 
-    const KEY: SessionKey = SessionKey::from_random([1; 16]);
+    const KEY: SessionKey = SessionKey::from_bytes([1; 16]);
     const LINK: LinkId = LinkId(1);
 
-    fn step(board: &PendingFetches, waiting: &FetchWaiter<'_>) -> FetchStep {
-        board.step(waiting, [LINK].into_iter(), Others::None)
+    fn step(fetches: &PendingFetches, waiting: &FetchWaiter<'_>) -> FetchStep {
+        fetches.step(waiting, [LINK].into_iter(), Others::None)
     }
 
     #[test]
@@ -472,90 +472,90 @@ mod tests {
         };
         let (others, links) = look(others, links);
 
-        let board = PendingFetches::default();
-        let waiting = board
+        let fetches = PendingFetches::default();
+        let waiting = fetches
             .enter(KEY, FetchReason::None, Provenance::Perhaps)
             .expect("room");
-        let step = |others| board.step(&waiting, links.into_iter(), others);
+        let step = |others| fetches.step(&waiting, links.into_iter(), others);
         assert_eq!(step(others), FetchStep::Ask(1));
         assert_eq!(step(Others::None), FetchStep::Wait, "for its answer");
     }
 
     #[test]
     fn answer_to_an_earlier_question_is_not_enough_for_a_later_token() {
-        let board = PendingFetches::default();
-        let first = board
+        let fetches = PendingFetches::default();
+        let first = fetches
             .enter(KEY, FetchReason::Token, Provenance::Yes)
             .expect("room");
-        assert_eq!(step(&board, &first), FetchStep::Ask(1));
-        let second = board
+        assert_eq!(step(&fetches, &first), FetchStep::Ask(1));
+        let second = fetches
             .enter(KEY, FetchReason::Token, Provenance::Yes)
             .expect("room");
-        let stranger = board
+        let stranger = fetches
             .enter(KEY, FetchReason::None, Provenance::Perhaps)
             .expect("room");
         for waiting in [&first, &second, &stranger] {
-            assert_eq!(step(&board, waiting), FetchStep::Wait);
+            assert_eq!(step(&fetches, waiting), FetchStep::Wait);
         }
-        board.answered(&KEY, 1, LINK);
-        assert_eq!(step(&board, &first), FetchStep::Over);
-        assert_eq!(step(&board, &stranger), FetchStep::Over);
-        assert_eq!(step(&board, &second), FetchStep::Ask(2));
-        assert_eq!(step(&board, &second), FetchStep::Wait);
-        board.closed(LINK);
-        assert_eq!(step(&board, &second), FetchStep::Over);
+        fetches.answered(&KEY, 1, LINK);
+        assert_eq!(step(&fetches, &first), FetchStep::Over);
+        assert_eq!(step(&fetches, &stranger), FetchStep::Over);
+        assert_eq!(step(&fetches, &second), FetchStep::Ask(2));
+        assert_eq!(step(&fetches, &second), FetchStep::Wait);
+        fetches.closed(LINK);
+        assert_eq!(step(&fetches, &second), FetchStep::Over);
     }
 
     #[test]
     fn late_answer_to_a_question_given_up_does_not_end_the_next_wait() {
-        let board = PendingFetches::default();
-        let first = board
+        let fetches = PendingFetches::default();
+        let first = fetches
             .enter(KEY, FetchReason::Token, Provenance::Yes)
             .expect("room");
-        assert_eq!(step(&board, &first), FetchStep::Ask(1));
+        assert_eq!(step(&fetches, &first), FetchStep::Ask(1));
         drop(first);
-        let next = board
+        let next = fetches
             .enter(KEY, FetchReason::Token, Provenance::Yes)
             .expect("room");
-        assert_eq!(step(&board, &next), FetchStep::Ask(2));
-        board.answered(&KEY, 1, LINK);
-        assert_eq!(step(&board, &next), FetchStep::Wait);
-        board.answered(&KEY, 2, LINK);
-        assert_eq!(step(&board, &next), FetchStep::Over);
+        assert_eq!(step(&fetches, &next), FetchStep::Ask(2));
+        fetches.answered(&KEY, 1, LINK);
+        assert_eq!(step(&fetches, &next), FetchStep::Wait);
+        fetches.answered(&KEY, 2, LINK);
+        assert_eq!(step(&fetches, &next), FetchStep::Over);
     }
 
     #[test]
     fn made_up_keys_are_bounded_and_the_last_waiter_clears_up() {
-        let board = PendingFetches::default();
+        let fetches = PendingFetches::default();
         let key = |at: usize| {
             let mut bytes = [0; 16];
             bytes[..8].copy_from_slice(&at.to_le_bytes());
-            SessionKey::from_random(bytes)
+            SessionKey::from_bytes(bytes)
         };
         let waiting: Vec<_> = (0..MAX_KEYS)
             .map(|at| {
-                board
+                fetches
                     .enter(key(at), FetchReason::None, Provenance::Perhaps)
                     .expect("room")
             })
             .collect();
         assert!(
-            board
+            fetches
                 .enter(key(MAX_KEYS), FetchReason::None, Provenance::Perhaps)
                 .is_none()
         );
         assert!(
-            board
+            fetches
                 .enter(key(0), FetchReason::None, Provenance::Perhaps)
                 .is_some()
         );
         assert!(
-            board
+            fetches
                 .enter(key(MAX_KEYS), FetchReason::Token, Provenance::Yes)
                 .is_some()
         );
-        assert_eq!(board.lock().len(), MAX_KEYS);
+        assert_eq!(fetches.lock().len(), MAX_KEYS);
         drop(waiting);
-        assert!(board.lock().is_empty());
+        assert!(fetches.lock().is_empty());
     }
 }

@@ -215,24 +215,24 @@ impl Node {
     /// A round asked for on a link is complete.
     pub(super) fn round_completed(&self, link: LinkId, sessions: u64, bytes: u64, now: Now) {
         let round = self.join().round(link);
-        let Some(who) = self.members().who(link) else {
+        let Some(label) = self.members().label(link) else {
             return;
         };
         let Some((since_ms, true)) = round else {
-            tracing::debug!(member = %who.name, sessions, bytes, "repair round completed");
+            tracing::debug!(member = %label.name, sessions, bytes, "repair round completed");
             return;
         };
         let ms = now.mono_ms.saturating_sub(since_ms);
         // Part of them may have come with the live changes, before the round reached them.
         let sessions = sessions.max(self.replica.store().sessions() as u64);
         info!(
-            node = %self.settings.node, member = %who.name, address = %who.address, sessions, bytes, ms,
+            node = %self.settings.node, member = %label.name, address = %label.address, sessions, bytes, ms,
             "session state received from [{} at {}]: [{sessions}] sessions, [{bytes}] bytes, \
              received in [{ms}] ms",
-            who.name, who.address
+            label.name, label.address
         );
         self.events.send(Event::TransferFinished {
-            from: who.name,
+            from: label.name,
             sessions,
             bytes,
             duration: Duration::from_millis(ms),
@@ -243,25 +243,26 @@ impl Node {
         match step {
             JoinStep::Ask(link) => {
                 self.begin_round(link);
-                let Some(who) = self.members().who(link) else {
+                let Some(label) = self.members().label(link) else {
                     return;
                 };
                 let seconds = self.settings.transfer_timeout.as_secs_f64();
                 info!(
-                    node = %self.settings.node, member = %who.name, address = %who.address,
+                    node = %self.settings.node, member = %label.name, address = %label.address,
                     "requesting session state from [{} at {}]; this operation will time out if no \
                      session state has been received within [{seconds}] seconds",
-                    who.name, who.address
+                    label.name, label.address
                 );
-                self.events.send(Event::TransferStarted { from: who.name });
+                self.events
+                    .send(Event::TransferStarted { from: label.name });
             }
             JoinStep::Compare(link) => self.begin_round(link),
             JoinStep::Stalled(link) => {
-                if let Some(who) = self.members().who(link) {
+                if let Some(label) = self.members().label(link) {
                     warn!(
-                        node = %self.settings.node, member = %who.name, address = %who.address,
+                        node = %self.settings.node, member = %label.name, address = %label.address,
                         "no session state from [{} at {}] for [{}] seconds, asking another member",
-                        who.name, who.address, STALL_MS / 1000
+                        label.name, label.address, STALL_MS / 1000
                     );
                 }
             }

@@ -95,20 +95,20 @@ pub(crate) struct Node {
     leaving: watch::Sender<LeaveProgress>,
     events: EventHub,
     fetches: PendingFetches,
-    pauses: StallDetector,
+    stalls: StallDetector,
     cookies: CookieNames,
     counters: Counters,
     /// Lines about strangers, and about nodes that do not fit.
-    refusals: LogThrottle,
-    misfits: LogThrottle,
-    over_limits: LogThrottle,
+    refusal_log: LogThrottle,
+    misfit_log: LogThrottle,
+    over_limit_log: LogThrottle,
     /// Who may be a stranger at the door.
-    slots: Arc<Admission>,
+    admission: Arc<Admission>,
     guard: LinkSecurity,
-    listed: Allowlist,
+    allowlist: Allowlist,
     next_link: AtomicU64,
     local_addr: Option<SocketAddr>,
-    outside: Env,
+    env: Env,
     /// Ends listener, dialling and links.
     network: CancellationToken,
     /// All tasks that end with `network`.
@@ -120,10 +120,10 @@ impl Node {
         settings: Settings,
         guard: LinkSecurity,
         boot: BootId,
-        outside: Env,
+        env: Env,
         local_addr: Option<SocketAddr>,
     ) -> Self {
-        let clock = Clock::new(Arc::clone(&outside.time_of_day));
+        let clock = Clock::new(Arc::clone(&env.time_of_day));
         let now = clock.now();
         let hello = Hello {
             min_version: *PROTOCOL.start(),
@@ -141,8 +141,8 @@ impl Node {
         Self {
             hello,
             guard,
-            slots: Arc::default(),
-            listed: Allowlist::default(),
+            admission: Arc::default(),
+            allowlist: Allowlist::default(),
             replica: Replica::new(boot, settings.limits.clone(), &settings.shape, now),
             acks: Arc::default(),
             members: Mutex::new(members),
@@ -154,15 +154,15 @@ impl Node {
             leaving: watch::Sender::new(LeaveProgress::No),
             events: EventHub::new(),
             fetches: PendingFetches::default(),
-            pauses: StallDetector::new(settings.ack_timeout, now),
+            stalls: StallDetector::new(settings.ack_timeout, now),
             cookies: CookieNames::default(),
             counters: Counters::default(),
-            refusals: LogThrottle::default(),
-            misfits: LogThrottle::default(),
-            over_limits: LogThrottle::default(),
+            refusal_log: LogThrottle::default(),
+            misfit_log: LogThrottle::default(),
+            over_limit_log: LogThrottle::default(),
             next_link: AtomicU64::new(0),
             local_addr,
-            outside,
+            env,
             network: CancellationToken::new(),
             tasks: TaskTracker::new(),
             clock,

@@ -31,7 +31,7 @@ pub(super) struct StallDetector {
     /// Whether there is a `lag`, for the path of every request.
     is_behind: AtomicBool,
     /// Taken before any other lock.
-    lag: Mutex<Option<Recovery>>,
+    recovery: Mutex<Option<Recovery>>,
     links_changed: Notify,
 }
 
@@ -56,7 +56,7 @@ impl StallDetector {
             limit_ms: millis(limit),
             ticked_ms: AtomicU64::new(now.mono_ms),
             is_behind: AtomicBool::new(false),
-            lag: Mutex::default(),
+            recovery: Mutex::default(),
             links_changed: Notify::new(),
         }
     }
@@ -72,8 +72,8 @@ impl StallDetector {
         now.mono_ms.saturating_sub(ticked_ms) >= self.limit_ms
     }
 
-    fn lag(&self) -> MutexGuard<'_, Option<Recovery>> {
-        self.lag.lock().unwrap_or_else(PoisonError::into_inner)
+    fn recovery(&self) -> MutexGuard<'_, Option<Recovery>> {
+        self.recovery.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -81,8 +81,8 @@ impl Node {
     /// Whether sessions held here may lack what peers no longer wait to be told. Then call
     /// [`Node::catch_up_on`] before using one.
     pub(crate) fn may_be_behind(&self, now: Now) -> bool {
-        self.notice_pause(now);
-        self.pauses.is_behind.load(Ordering::Acquire)
+        self.notice_stall(now);
+        self.stalls.is_behind.load(Ordering::Acquire)
     }
 
     /// Asks all peers for these sessions. Returns when all have answered, or 500 ms are over; before
@@ -91,7 +91,11 @@ impl Node {
         if keys.is_empty() {
             return;
         }
-        let woke_ms = self.pauses.lag().as_ref().map(|lag| lag.woke_ms);
+        let woke_ms = self
+            .stalls
+            .recovery()
+            .as_ref()
+            .map(|recovery| recovery.woke_ms);
         if let Some(woke_ms) = woke_ms {
             let since_ms = self.now().mono_ms.saturating_sub(woke_ms);
             let left = self.settings.ack_timeout;
@@ -110,14 +114,17 @@ impl Node {
     /// the beginning of the pause, so that whatever was written elsewhere beats it.
     pub(super) fn time_of_write(&self, loaded_ms: u64) -> Now {
         let now = self.now();
-        self.notice_pause(now);
-        if !self.pauses.is_behind.load(Ordering::Acquire) {
+        self.notice_stall(now);
+        if !self.stalls.is_behind.load(Ordering::Acquire) {
             return now;
         }
-        let lag = self.pauses.lag();
-        match lag.as_ref().filter(|lag| loaded_ms < lag.woke_ms) {
-            Some(lag) => Now {
-                wall_ms: now.wall_ms - (now.mono_ms - lag.slept_ms).min(now.wall_ms),
+        let recovery = self.stalls.recovery();
+        match recovery
+            .as_ref()
+            .filter(|recovery| loaded_ms < recovery.woke_ms)
+        {
+            Some(recovery) => Now {
+                wall_ms: now.wall_ms - (now.mono_ms - recovery.slept_ms).min(now.wall_ms),
                 ..now
             },
             None => now,
@@ -126,33 +133,36 @@ impl Node {
 
     /// Call it before anything that a pause may have caused, such as the end of a link: after a
     /// pause nobody knows which task runs first.
-    pub(super) fn notice_pause(&self, now: Now) {
-        if self.pauses.is_late(now) {
+    pub(super) fn notice_stall(&self, now: Now) {
+        if self.stalls.is_late(now) {
             self.wake_up(now);
         }
     }
 
     /// Notices a pause, and whether an earlier one is made good. Call it on every tick, first.
-    pub(super) fn watch_pauses(&self, now: Now) {
-        self.notice_pause(now);
-        self.pauses.ticked_ms.store(now.mono_ms, Ordering::Relaxed);
-        if !self.pauses.is_behind.load(Ordering::Acquire) {
+    pub(super) fn watch_stalls(&self, now: Now) {
+        self.notice_stall(now);
+        self.stalls.ticked_ms.store(now.mono_ms, Ordering::Relaxed);
+        if !self.stalls.is_behind.load(Ordering::Acquire) {
             return;
         }
-        let mut lag = self.pauses.lag();
-        if lag.as_mut().is_some_and(|lag| self.is_made_good(lag, now)) {
-            *lag = None;
-            self.pauses.is_behind.store(false, Ordering::Release);
+        let mut recovery = self.stalls.recovery();
+        if recovery
+            .as_mut()
+            .is_some_and(|recovery| self.is_made_good(recovery, now))
+        {
+            *recovery = None;
+            self.stalls.is_behind.store(false, Ordering::Release);
         }
     }
 
     fn wake_up(&self, now: Now) {
-        let mut lag = self.pauses.lag();
+        let mut recovery = self.stalls.recovery();
         // Somebody else may have been quicker.
-        if !self.pauses.is_late(now) {
+        if !self.stalls.is_late(now) {
             return;
         }
-        let ticked_ms = self.pauses.ticked_ms.swap(now.mono_ms, Ordering::Relaxed);
+        let ticked_ms = self.stalls.ticked_ms.swap(now.mono_ms, Ordering::Relaxed);
         let links = self.live_links();
         if links.is_empty() {
             return;
@@ -163,15 +173,20 @@ impl Node {
             now.mono_ms.saturating_sub(ticked_ms)
         );
         let mut peers: Vec<BootId> = links.iter().map(|link| link.boot).collect();
-        peers.extend(lag.take().into_iter().flat_map(|earlier| earlier.peers));
-        *lag = Some(Recovery {
+        peers.extend(
+            recovery
+                .take()
+                .into_iter()
+                .flat_map(|earlier| earlier.peers),
+        );
+        *recovery = Some(Recovery {
             peers,
             first_link: LinkId(self.next_link.load(Ordering::Relaxed)),
             slept_ms: ticked_ms,
             woke_ms: now.mono_ms,
             caught_up_ms: None,
         });
-        self.pauses.is_behind.store(true, Ordering::Release);
+        self.stalls.is_behind.store(true, Ordering::Release);
         // Nobody knows how old what comes out of them is; a new one begins with where the peer is.
         for link in links.iter() {
             link.close(&self.acks);
@@ -179,20 +194,21 @@ impl Node {
     }
 
     /// All peers are caught up with, and have had the time to notice and to wait for us again.
-    fn is_made_good(&self, lag: &mut Recovery, now: Now) -> bool {
+    fn is_made_good(&self, recovery: &mut Recovery, now: Now) -> bool {
         let links = self.live_links();
-        let is_gone = now.mono_ms.saturating_sub(lag.woke_ms) >= millis(self.settings.down_after);
-        let missing = lag.peers.iter().any(|peer| {
+        let is_gone =
+            now.mono_ms.saturating_sub(recovery.woke_ms) >= millis(self.settings.down_after);
+        let missing = recovery.peers.iter().any(|peer| {
             let link = links
                 .iter()
-                .find(|link| link.boot == *peer && link.id >= lag.first_link);
+                .find(|link| link.boot == *peer && link.id >= recovery.first_link);
             link.map_or(!is_gone, |link| !link.look(|machine| machine.is_current()))
         });
         if missing {
-            lag.caught_up_ms = None;
+            recovery.caught_up_ms = None;
             return false;
         }
-        let since_ms = *lag.caught_up_ms.get_or_insert(now.mono_ms);
+        let since_ms = *recovery.caught_up_ms.get_or_insert(now.mono_ms);
         now.mono_ms.saturating_sub(since_ms) >= millis(self.settings.ack_timeout)
     }
 
@@ -211,7 +227,7 @@ impl Node {
     /// Waits until every peer of before the pause has a new link on which it has spoken.
     async fn relinked(&self) {
         loop {
-            let changed = self.pauses.links_changed.notified();
+            let changed = self.stalls.links_changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
             if self.is_relinked() {
@@ -223,14 +239,14 @@ impl Node {
 
     fn is_relinked(&self) -> bool {
         let links = self.live_links();
-        self.pauses.lag().as_ref().is_none_or(|lag| {
+        self.stalls.recovery().as_ref().is_none_or(|recovery| {
             let is_linked = |peer: &BootId| {
                 links
                     .iter()
-                    .filter(|link| link.boot == *peer && link.id >= lag.first_link)
+                    .filter(|link| link.boot == *peer && link.id >= recovery.first_link)
                     .any(|link| link.look(|machine| machine.is_open()))
             };
-            lag.peers.iter().all(is_linked)
+            recovery.peers.iter().all(is_linked)
         })
     }
 }

@@ -43,16 +43,16 @@ mod tests {
     #[test]
     fn peer_that_answers_nothing_is_not_waited_for_until_it_does() {
         const LINK: LinkId = LinkId(1);
-        let owing = UnresponsivePeers::default();
+        let unresponsive = UnresponsivePeers::default();
         let at = |mono_ms| Now {
             wall_ms: 0,
             mono_ms,
         };
-        assert!(owing.ask(LINK, at(5)));
-        assert!(owing.ask(LINK, at(4 + MUTE_MS)));
-        assert!(!owing.ask(LINK, at(5 + MUTE_MS)));
-        owing.forget(LINK);
-        assert!(owing.ask(LINK, at(6 + MUTE_MS)));
-        assert!(!owing.ask(LINK, at(6 + 2 * MUTE_MS)));
+        assert!(unresponsive.ask(LINK, at(5)));
+        assert!(unresponsive.ask(LINK, at(4 + MUTE_MS)));
+        assert!(!unresponsive.ask(LINK, at(5 + MUTE_MS)));
+        unresponsive.forget(LINK);
+        assert!(unresponsive.ask(LINK, at(6 + MUTE_MS)));
+        assert!(!unresponsive.ask(LINK, at(6 + 2 * MUTE_MS)));
     }
 }

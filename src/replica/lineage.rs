@@ -74,7 +74,7 @@ mod tests {
     };
 
     fn boot(byte: u8) -> BootId {
-        BootId::from_random([byte; 8])
+        BootId::from_bytes([byte; 8])
     }
 
     #[test]

@@ -114,7 +114,7 @@ mod tests {
     };
 
     fn key(byte: u8) -> SessionKey {
-        SessionKey::from_random([byte; 16])
+        SessionKey::from_bytes([byte; 16])
     }
 
     fn keys(slice: Slice) -> Vec<SessionKey> {

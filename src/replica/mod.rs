@@ -94,8 +94,8 @@ impl Replica {
     }
 
     /// [Commits](Self::commit) for a request or handle that uses the session no more.
-    pub(crate) fn end(&self, key: &SessionKey, shipping: Replicate, now: Now) -> Position {
-        self.store.end(key, shipping, &self.log, now)
+    pub(crate) fn end(&self, key: &SessionKey, replicate: Replicate, now: Now) -> Position {
+        self.store.end(key, replicate, &self.log, now)
     }
 
     /// Drops what has expired and tells peers of what is still in use. Call it every 100 ms.

@@ -31,20 +31,20 @@ fn replica(boot: u8, limits: Limits) -> Replica {
         digests_per_lock: 4,
         log_records: 64,
     };
-    Replica::new(BootId::from_random([boot; 8]), limits, &shape, START)
+    Replica::new(BootId::from_bytes([boot; 8]), limits, &shape, START)
 }
 
 fn key(number: u8) -> SessionKey {
     let mut bytes = [number; 16];
     bytes[0] = number.wrapping_mul(37);
-    SessionKey::from_random(bytes)
+    SessionKey::from_bytes(bytes)
 }
 
 fn secret() -> SessionSecret {
-    SessionSecret::from_random([9; 16])
+    SessionSecret::from_bytes([9; 16])
 }
 
-fn birth(expiry: Expiry) -> Arc<SessionMeta> {
+fn meta(expiry: Expiry) -> Arc<SessionMeta> {
     Arc::new(SessionMeta {
         context: "".into(),
         route: None,
@@ -54,7 +54,7 @@ fn birth(expiry: Expiry) -> Arc<SessionMeta> {
 
 fn create(replica: &Replica, number: u8, expiry: Expiry) -> Result<(), SessionError> {
     let store = replica.store();
-    store.create(birth(expiry), key(number), secret().hash(), START)?;
+    store.create(meta(expiry), key(number), secret().hash(), START)?;
     store.release(&key(number), Replicate::Now, START);
     Ok(())
 }
@@ -101,10 +101,10 @@ fn session_that_nobody_uses_rests_and_is_found_again_as_it_was() {
     create(&replica, 1, idle(10 * MINUTE)).expect("room");
     set(&replica, 1, "cart", b"[7]").expect("room");
     replica.sweep(after(5_000), false);
-    assert_eq!(replica.store().awake(), 1, "not committed yet");
+    assert_eq!(replica.store().hot_count(), 1, "not committed yet");
     let position = replica.commit(&key(1), START);
     replica.sweep(after(10_000), false);
-    assert_eq!(replica.store().awake(), 0);
+    assert_eq!(replica.store().hot_count(), 0);
 
     let full = replica.store().full(&key(1), after(10_000));
     let cart = match &full {
@@ -115,20 +115,20 @@ fn session_that_nobody_uses_rests_and_is_found_again_as_it_was() {
     };
     assert_eq!(cart, Ok(Some(b"[7]".to_vec())));
     assert_eq!(
-        replica.store().awake(),
+        replica.store().hot_count(),
         0,
         "giving it away does not wake it"
     );
 
     assert!(finds(&replica, 1, after(10_000)));
-    assert_eq!(replica.store().awake(), 1);
+    assert_eq!(replica.store().hot_count(), 1);
     assert_eq!(
         replica.commit(&key(1), after(10_000)),
         position,
         "nothing new"
     );
     replica.sweep(after(20_000), false);
-    assert_eq!(replica.store().awake(), 0);
+    assert_eq!(replica.store().hot_count(), 0);
     assert_eq!(
         replica.sweep(after(21 * MINUTE), true).len(),
         1,
@@ -151,7 +151,10 @@ fn sessions_of_a_transfer_are_at_rest_when_they_come() {
         let taken = joiner.store().take(&key(number), whole, now, None);
         assert!(taken.is_ok(), "{taken:?}");
     }
-    assert_eq!((joiner.store().sessions(), joiner.store().awake()), (50, 0));
+    assert_eq!(
+        (joiner.store().sessions(), joiner.store().hot_count()),
+        (50, 0)
+    );
     assert_eq!(joiner.store().digests(), donor.store().digests());
     assert!(finds(&joiner, 7, now));
 }
@@ -339,11 +342,11 @@ fn stamps_that_are_used_up_are_an_error_and_not_a_wrap() {
     let other = Tag {
         stamp: Stamp::MAX,
         origin: crate::session::Origin {
-            boot: BootId::from_random([2; 8]),
+            boot: BootId::from_bytes([2; 8]),
             epoch: 0,
         },
     };
-    let state = SessionState::new(birth(Expiry::default()), secret().hash(), other, START);
+    let state = SessionState::new(meta(Expiry::default()), secret().hash(), other, START);
     let item = Item::Full(Box::new(state));
     replica
         .store()
@@ -434,12 +437,12 @@ fn every_digest_shard_is_listed_on_its_own() {
     for number in 0..=u8::MAX {
         let mut bytes = [number; 16];
         bytes[1] = number.wrapping_mul(91);
-        let key = SessionKey::from_random(bytes);
+        let key = SessionKey::from_bytes(bytes);
         let hash = secret().hash();
-        let birth = birth(Expiry::default());
+        let meta = meta(Expiry::default());
         replica
             .store()
-            .create(birth, key, hash, START)
+            .create(meta, key, hash, START)
             .expect("room");
         keys.push(key);
     }

@@ -15,7 +15,7 @@ use subtle::ConstantTimeEq as _;
 pub(crate) struct SessionKey([u8; 16]);
 
 impl SessionKey {
-    pub(crate) const fn from_random(bytes: [u8; 16]) -> Self {
+    pub(crate) const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
@@ -80,7 +80,7 @@ impl fmt::Debug for SessionKey {
 pub(crate) struct SessionSecret([u8; 16]);
 
 impl SessionSecret {
-    pub(crate) const fn from_random(bytes: [u8; 16]) -> Self {
+    pub(crate) const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
@@ -237,8 +237,8 @@ mod tests {
 
     fn sample() -> CookieValue {
         CookieValue {
-            locator: SessionKey::from_random([0xA5; 16]),
-            secret: SessionSecret::from_random([0x5A; 16]),
+            locator: SessionKey::from_bytes([0xA5; 16]),
+            secret: SessionSecret::from_bytes([0x5A; 16]),
         }
     }
 

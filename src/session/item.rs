@@ -29,11 +29,11 @@ pub(crate) struct Delta {
     pub(crate) since: Stamp,
     pub(crate) upto: Stamp,
     /// There when the delta is the whole session: `since` is zero and nobody else has written.
-    pub(crate) birth: Option<(Arc<SessionMeta>, CreatedMs)>,
+    pub(crate) meta: Option<(Arc<SessionMeta>, CreatedMs)>,
     /// The last access and its local instant, there when the sender recorded use.
     pub(crate) access: Option<(Stamp, u64)>,
     /// Sorted by name.
-    pub(crate) slots: Vec<(Arc<str>, Register)>,
+    pub(crate) registers: Vec<(Arc<str>, Register)>,
     pub(crate) secrets: SecretSet,
     pub(crate) expiry: Option<(Tag, Expiry)>,
 }
@@ -42,7 +42,7 @@ pub(crate) struct Delta {
 /// known of it meanwhile.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct PackedSession {
-    pub(crate) birth: Arc<SessionMeta>,
+    pub(crate) meta: Arc<SessionMeta>,
     pub(crate) created_ms: u64,
     pub(crate) access: Stamp,
     pub(crate) accessed_ms: u64,
@@ -119,18 +119,21 @@ impl SessionState {
     pub(crate) fn delta(&self, own: Origin, since: Stamp, with_access: bool) -> Delta {
         let whole = since == Stamp::ZERO
             && self.vector.is_only(own)
-            && self.slots.iter().all(|(_, slot)| slot.is_only_by(own));
+            && self
+                .registers
+                .iter()
+                .all(|(_, register)| register.is_only_by(own));
         Delta {
             origin: own,
             since,
             upto: self.vector.of(own),
-            birth: whole.then(|| (Arc::clone(&self.birth), CreatedMs(self.created_ms))),
+            meta: whole.then(|| (Arc::clone(&self.meta), CreatedMs(self.created_ms))),
             access: (whole || with_access).then_some((self.access, self.accessed_ms)),
-            slots: self
-                .slots
+            registers: self
+                .registers
                 .iter()
-                .filter_map(|(name, slot)| {
-                    let written = slot.written_by(own, since)?;
+                .filter_map(|(name, register)| {
+                    let written = register.written_by(own, since)?;
                     Some((Arc::clone(name), written))
                 })
                 .collect(),
@@ -146,10 +149,10 @@ impl Item {
     /// About how many bytes of memory it takes.
     pub(crate) fn memory(&self) -> usize {
         let beside = match self {
-            Self::Delta(delta) => size_of::<Delta>() + memory_of(&delta.slots, &delta.secrets),
+            Self::Delta(delta) => size_of::<Delta>() + memory_of(&delta.registers, &delta.secrets),
             Self::Full(state) => {
                 let vector = size_of_val(state.vector().entries());
-                size_of::<SessionState>() + vector + memory_of(&state.slots, &state.secrets)
+                size_of::<SessionState>() + vector + memory_of(&state.registers, &state.secrets)
             }
             Self::PackedSession(state) => {
                 let vector = size_of_val(state.vector.entries());
@@ -161,11 +164,11 @@ impl Item {
     }
 }
 
-fn memory_of(slots: &[(Arc<str>, Register)], secrets: &SecretSet) -> usize {
-    let held = slots
+fn memory_of(registers: &[(Arc<str>, Register)], secrets: &SecretSet) -> usize {
+    let held = registers
         .iter()
-        .map(|(name, slot)| name.len() + slot.weight() + 2 * ARC);
-    size_of_val(slots) + held.sum::<usize>() + size_of_val(secrets.states())
+        .map(|(name, register)| name.len() + register.weight() + 2 * ARC);
+    size_of_val(registers) + held.sum::<usize>() + size_of_val(secrets.states())
 }
 
 /// What a shared allocation has beside its bytes.

@@ -51,14 +51,14 @@ fn at(step: usize) -> Now {
 
 fn origin(writer: usize) -> Origin {
     Origin {
-        boot: BootId::from_random([writer as u8 + 1; 8]),
+        boot: BootId::from_bytes([writer as u8 + 1; 8]),
         epoch: 0,
     }
 }
 
 /// Three copies of one session after a history of writes and meetings.
 fn copies(history: &[(usize, Op)]) -> [SessionState; 3] {
-    let birth = Arc::new(SessionMeta {
+    let meta = Arc::new(SessionMeta {
         context: "".into(),
         route: None,
         expiry: Expiry::default(),
@@ -67,12 +67,7 @@ fn copies(history: &[(usize, Op)]) -> [SessionState; 3] {
         stamp: Stamp::ZERO.next(at(0)).expect("small"),
         origin: origin(0),
     };
-    let first = SessionState::new(
-        birth,
-        SessionSecret::from_random([0; 16]).hash(),
-        tag,
-        at(0),
-    );
+    let first = SessionState::new(meta, SessionSecret::from_bytes([0; 16]).hash(), tag, at(0));
     let mut copies = [first.clone(), first.clone(), first];
     for (step, (writer, op)) in history.iter().enumerate() {
         let now = at(step);
@@ -95,7 +90,7 @@ fn copies(history: &[(usize, Op)]) -> [SessionState; 3] {
                 let mut secret = [*byte; 16];
                 secret[0] = *writer as u8;
                 secret[1] = step as u8;
-                copy.cycle(SessionSecret::from_random(secret).hash(), tag, now);
+                copy.cycle(SessionSecret::from_bytes(secret).hash(), tag, now);
             }
             Op::Expiry(ms) => {
                 copy.set_expiry(Expiry::from_millis(Some(u64::from(*ms)), None), tag);
@@ -179,7 +174,7 @@ proptest! {
     }
 }
 
-fn slot(stamp: u64, writer: usize, content: Content) -> Register {
+fn register(stamp: u64, writer: usize, content: Content) -> Register {
     Register {
         tag: Tag {
             stamp: Stamp::new(stamp).expect("small"),
@@ -191,8 +186,8 @@ fn slot(stamp: u64, writer: usize, content: Content) -> Register {
 
 #[test]
 fn later_write_of_one_attribute_wins_everywhere() {
-    let older = slot(5, 2, Content::Json(b"1".as_slice().into()));
-    let newer = slot(6, 1, Content::Json(b"2".as_slice().into()));
+    let older = register(5, 2, Content::Json(b"1".as_slice().into()));
+    let newer = register(6, 1, Content::Json(b"2".as_slice().into()));
     let mut left = older.clone();
     assert!(left.merge(newer.clone()));
     let mut right = newer.clone();
@@ -221,7 +216,7 @@ fn increments_of_two_nodes_add_up_and_saturate() {
 
 #[test]
 fn increment_that_did_not_see_a_removal_does_not_undo_it() {
-    let removal = slot(9, 0, Content::Removed);
+    let removal = register(9, 0, Content::Removed);
     let mut stale = Register {
         tag: Tag::BOTTOM,
         content: Content::Counter(Counter::new(vec![Count {
@@ -255,8 +250,8 @@ fn late_delta_that_lacks_its_past_is_refused_whole() {
 #[test]
 fn old_secret_is_a_straggler_for_a_minute_and_then_unknown() {
     let [mut session, ..] = copies(&[]);
-    let old = SessionSecret::from_random([0; 16]).hash();
-    let new = SessionSecret::from_random([1; 16]).hash();
+    let old = SessionSecret::from_bytes([0; 16]).hash();
+    let new = SessionSecret::from_bytes([1; 16]).hash();
     let now = at(0);
     let tag = Tag {
         stamp: session.next_stamp(now).expect("small"),
@@ -312,12 +307,12 @@ fn forgotten_removal_is_not_undone_by_a_copy_that_never_heard_of_it() {
 #[test]
 fn secret_whose_death_is_forgotten_does_not_open_the_session_again() {
     let [mut session, mut stale, _] = copies(&[]);
-    let old = SessionSecret::from_random([0; 16]).hash();
+    let old = SessionSecret::from_bytes([0; 16]).hash();
     let tag = Tag {
         stamp: session.next_stamp(at(5)).expect("small"),
         origin: origin(0),
     };
-    session.cycle(SessionSecret::from_random([1; 16]).hash(), tag, at(5));
+    session.cycle(SessionSecret::from_bytes([1; 16]).hash(), tag, at(5));
     write_days_later(&mut session, 2);
     assert_eq!(
         session.secrets().states().len(),
@@ -418,15 +413,15 @@ fn session_remembers_at_most_64_dead_secrets() {
             stamp: session.next_stamp(now).expect("small"),
             origin: origin(0),
         };
-        session.cycle(SessionSecret::from_random([step + 1; 16]).hash(), tag, now);
+        session.cycle(SessionSecret::from_bytes([step + 1; 16]).hash(), tag, now);
         session.settle_alone(origin(0));
     }
     assert_eq!(session.secrets().states().len(), 65);
-    let newest = SessionSecret::from_random([100; 16]).hash();
+    let newest = SessionSecret::from_bytes([100; 16]).hash();
     assert_eq!(session.secrets().presented(&newest, at(300)), Access::Alive);
 }
 
 #[test]
 fn locator_in_log_lines_is_eight_hex_digits() {
-    assert_eq!(SessionKey::from_random([0xAB; 16]).to_string(), "abababab");
+    assert_eq!(SessionKey::from_bytes([0xAB; 16]).to_string(), "abababab");
 }

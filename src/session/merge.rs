@@ -24,23 +24,23 @@ impl SessionState {
         let before = self.vector.clone();
         let mut joined = before.clone();
         joined.join(&incoming.vector);
-        let horizon = joined.horizon(self.birth.memory_ms());
-        let floor = horizon.floor;
-        let mut lost = self.settle(horizon, own);
-        incoming.settle(horizon, own);
+        let gc_horizon = joined.gc_horizon(self.meta.gc_grace_ms());
+        let watermark = gc_horizon.watermark;
+        let mut lost = self.settle(gc_horizon, own);
+        incoming.settle(gc_horizon, own);
         let (ours, theirs) = (&self.vector, &incoming.vector);
-        let seen_here = |tag: Tag| ours.covers(tag) || tag.stamp < floor;
-        let seen_there = |tag: Tag| theirs.covers(tag) || tag.stamp < floor;
+        let seen_here = |tag: Tag| ours.covers(tag) || tag.stamp < watermark;
+        let seen_there = |tag: Tag| theirs.covers(tag) || tag.stamp < watermark;
         // What we have seen and the other has not got any more was removed, and the removal
         // forgotten; and the reverse.
-        let (slots, beaten) = join_slots(
-            std::mem::take(&mut self.slots),
-            std::mem::take(&mut incoming.slots),
-            |slot| covered(slot, seen_there),
-            |slot| covered(slot, seen_here),
+        let (registers, beaten) = join_slots(
+            std::mem::take(&mut self.registers),
+            std::mem::take(&mut incoming.registers),
+            |register| covered(register, seen_there),
+            |register| covered(register, seen_here),
             own,
         );
-        self.slots = slots;
+        self.registers = registers;
         lost = lost.max(beaten);
         let (kept, taken) = (&mut self.secrets, &mut incoming.secrets);
         lost = lost.max(kept.drop_forgotten(taken, seen_there, own));
@@ -59,15 +59,15 @@ impl SessionState {
     /// builds on, and needs the full state.
     pub(crate) fn apply(&mut self, delta: Delta, own: Origin) -> Option<MergeOutcome> {
         let held = self.vector.of(delta.origin);
-        let known_eras = delta.slots.iter().all(|(_, slot)| {
-            let era = slot.tag;
+        let known_eras = delta.registers.iter().all(|(_, register)| {
+            let era = register.tag;
             era == Tag::BOTTOM || era.origin == delta.origin || self.covers(era)
         });
         let is_complete = held >= delta.since || Mutant::IgnoreSince.is_on();
         if !is_complete || !(known_eras || Mutant::IgnoreEras.is_on()) {
             if Mutant::MergeRefused.is_on() {
-                for (name, slot) in delta.slots {
-                    self.merge_slot(name, slot, own);
+                for (name, register) in delta.registers {
+                    self.merge_slot(name, register, own);
                 }
             }
             return None;
@@ -75,8 +75,8 @@ impl SessionState {
         self.vector.raise(delta.origin, delta.upto);
         let mut lost = self.settle_alone(own);
         if held < delta.upto {
-            for (name, slot) in delta.slots {
-                lost = lost.max(self.merge_slot(name, slot, own));
+            for (name, register) in delta.registers {
+                lost = lost.max(self.merge_slot(name, register, own));
             }
             lost = lost.max(self.merge_rest(&delta.secrets, delta.expiry, own));
         }
@@ -92,14 +92,14 @@ impl SessionState {
     /// The session that `delta` is the whole of, `None` when it is only a part.
     pub(crate) fn from_delta(delta: Delta) -> Option<Self> {
         let partial = Mutant::CreatePartially.is_on().then(|| {
-            let birth = SessionMeta {
+            let meta = SessionMeta {
                 context: "".into(),
                 route: None,
                 expiry: Expiry::default(),
             };
-            (Arc::new(birth), CreatedMs(u64::MAX >> 2))
+            (Arc::new(meta), CreatedMs(u64::MAX >> 2))
         });
-        let (birth, created) = delta.birth.or(partial)?;
+        let (meta, created) = delta.meta.or(partial)?;
         let recent = Mutant::CreatePartially
             .is_on()
             .then_some((delta.upto, u64::MAX >> 2));
@@ -107,12 +107,12 @@ impl SessionState {
         let mut vector = Vector::default();
         vector.raise(delta.origin, delta.upto);
         Some(Self {
-            birth,
+            meta,
             created_ms: created.0,
             vector,
             access,
             accessed_ms,
-            slots: delta.slots,
+            registers: delta.registers,
             secrets: delta.secrets,
             expiry: delta.expiry,
         })
@@ -130,10 +130,10 @@ impl SessionState {
 
     fn merge_slot(&mut self, name: Arc<str>, incoming: Register, own: Origin) -> Stamp {
         match self.position(&name) {
-            Ok(at) => merge_slots(&mut self.slots[at].1, incoming, own),
+            Ok(at) => merge_registers(&mut self.registers[at].1, incoming, own),
             Err(at) => {
-                self.slots.reserve_exact(1);
-                self.slots.insert(at, (name, incoming));
+                self.registers.reserve_exact(1);
+                self.registers.insert(at, (name, incoming));
                 Stamp::ZERO
             }
         }
@@ -174,36 +174,36 @@ fn join_slots(
     let mut joined = Vec::with_capacity(held.len().max(incoming.len()));
     let mut lost = Stamp::ZERO;
     let mut incoming = incoming.into_iter().peekable();
-    for (name, mut slot) in held {
+    for (name, mut register) in held {
         while let Some(theirs) = incoming.next_if(|(other, _)| *other < name) {
             if !is_theirs_forgotten(&theirs.1) {
                 joined.push(theirs);
             }
         }
         if let Some((_, theirs)) = incoming.next_if(|(other, _)| *other == name) {
-            lost = lost.max(merge_slots(&mut slot, theirs, own));
-        } else if is_ours_forgotten(&slot) {
-            lost = lost.max(slot.stamp_of(own));
+            lost = lost.max(merge_registers(&mut register, theirs, own));
+        } else if is_ours_forgotten(&register) {
+            lost = lost.max(register.stamp_of(own));
             continue;
         }
-        joined.push((name, slot));
+        joined.push((name, register));
     }
     joined.extend(incoming.filter(|(_, theirs)| !is_theirs_forgotten(theirs)));
     (joined, lost)
 }
 
 /// Returns the latest of `own`'s stamps that the merge has beaten.
-fn merge_slots(held: &mut Register, incoming: Register, own: Origin) -> Stamp {
+fn merge_registers(held: &mut Register, incoming: Register, own: Origin) -> Stamp {
     let before = held.stamp_of(own);
     held.merge(incoming);
     beaten(before, held.stamp_of(own))
 }
 
 /// Whether every write in the slot is among those `seen`.
-fn covered(slot: &Register, seen: impl Fn(Tag) -> bool) -> bool {
-    let register = slot.tag == Tag::BOTTOM || seen(slot.tag);
-    register
-        && match &slot.content {
+fn covered(register: &Register, seen: impl Fn(Tag) -> bool) -> bool {
+    let is_tag_covered = register.tag == Tag::BOTTOM || seen(register.tag);
+    is_tag_covered
+        && match &register.content {
             Content::Counter(counter) => counter.counts.iter().all(|count| seen(count.tag())),
             Content::Json(_) | Content::Removed => true,
         }

@@ -73,7 +73,7 @@ impl Stamp {
 pub(crate) struct BootId([u8; 8]);
 
 impl BootId {
-    pub(crate) const fn from_random(bytes: [u8; 8]) -> Self {
+    pub(crate) const fn from_bytes(bytes: [u8; 8]) -> Self {
         Self(bytes)
     }
 
@@ -168,27 +168,27 @@ impl Vector {
     /// far back as `memory_ms` from the latest write, or as the newest [`KEPT_ORIGINS`] origins, if
     /// that is farther. Depends on nothing but the vector, so nodes with equal vectors agree, and
     /// joining vectors never lowers it.
-    pub(crate) fn floor(&self, memory_ms: u64) -> Stamp {
+    pub(crate) fn watermark(&self, gc_grace_ms: u64) -> Stamp {
         if self.0.len() < KEPT_ORIGINS {
             return Stamp::ZERO;
         }
         let mut stamps: Vec<Stamp> = self.0.iter().map(|entry| entry.1).collect();
         stamps.sort_unstable_by(|one, other| other.cmp(one));
-        stamps[0].earlier(memory_ms).min(stamps[KEPT_ORIGINS - 1])
+        stamps[0].earlier(gc_grace_ms).min(stamps[KEPT_ORIGINS - 1])
     }
 
     /// What a session with this vector may forget.
-    pub(crate) fn horizon(&self, memory_ms: u64) -> GcHorizon {
+    pub(crate) fn gc_horizon(&self, gc_grace_ms: u64) -> GcHorizon {
         GcHorizon {
-            floor: self.floor(memory_ms),
-            before: self.max_stamp().earlier(memory_ms),
+            watermark: self.watermark(gc_grace_ms),
+            before: self.max_stamp().earlier(gc_grace_ms),
         }
     }
 
     /// Drops origins that have not written since `floor`. Whether there were any.
-    pub(crate) fn prune(&mut self, floor: Stamp) -> bool {
+    pub(crate) fn prune(&mut self, watermark: Stamp) -> bool {
         let before = self.0.len();
-        self.0.retain(|entry| entry.1 >= floor);
+        self.0.retain(|entry| entry.1 >= watermark);
         self.0.len() < before
     }
 
@@ -230,7 +230,7 @@ impl Vector {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct GcHorizon {
     /// Writes from before are covered whoever made them.
-    pub(super) floor: Stamp,
+    pub(super) watermark: Stamp,
     /// Removals and deaths from before are forgotten.
     pub(super) before: Stamp,
 }

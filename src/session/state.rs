@@ -21,7 +21,7 @@ pub(crate) struct SessionMeta {
 impl SessionMeta {
     /// How long an origin that writes no more is remembered: as long as a tombstone of a session
     /// with these limits. Fixed at birth, so that all nodes reckon alike.
-    pub(crate) fn memory_ms(&self) -> u64 {
+    pub(crate) fn gc_grace_ms(&self) -> u64 {
         Tombstone::new(self.expiry, 0).keep_ms
     }
 }
@@ -32,7 +32,7 @@ pub(crate) const MAX_CONTEXT_LENGTH: usize = 64;
 /// A live session. Instants are monotonic milliseconds of this node; they travel as ages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SessionState {
-    pub(super) birth: Arc<SessionMeta>,
+    pub(super) meta: Arc<SessionMeta>,
     pub(super) created_ms: u64,
     pub(super) vector: Vector,
     /// Last access: the stamp of whoever touched, merged by max. The instant beside it is set only
@@ -40,7 +40,7 @@ pub(crate) struct SessionState {
     pub(super) access: Stamp,
     pub(super) accessed_ms: u64,
     /// Sorted by name.
-    pub(super) slots: Vec<(Arc<str>, Register)>,
+    pub(super) registers: Vec<(Arc<str>, Register)>,
     pub(super) secrets: SecretSet,
     pub(super) expiry: Option<(Tag, Expiry)>,
 }
@@ -48,13 +48,13 @@ pub(crate) struct SessionState {
 /// What a session arrives as.
 #[derive(Debug)]
 pub(crate) struct SessionParts {
-    pub(crate) birth: Arc<SessionMeta>,
+    pub(crate) meta: Arc<SessionMeta>,
     pub(crate) created: CreatedMs,
     pub(crate) vector: Vector,
     pub(crate) access: Stamp,
     pub(crate) accessed_ms: u64,
     /// Sorted by name.
-    pub(crate) slots: Vec<(Arc<str>, Register)>,
+    pub(crate) registers: Vec<(Arc<str>, Register)>,
     pub(crate) secrets: SecretSet,
     pub(crate) expiry: Option<(Tag, Expiry)>,
 }
@@ -63,16 +63,16 @@ pub(crate) struct SessionParts {
 pub(crate) const REGISTER_OVERHEAD: usize = 64;
 
 impl SessionState {
-    pub(crate) fn new(birth: Arc<SessionMeta>, secret: SecretHash, tag: Tag, now: Now) -> Self {
+    pub(crate) fn new(meta: Arc<SessionMeta>, secret: SecretHash, tag: Tag, now: Now) -> Self {
         let mut vector = Vector::default();
         vector.raise(tag.origin, tag.stamp);
         Self {
-            birth,
+            meta,
             created_ms: now.mono_ms,
             vector,
             access: tag.stamp,
             accessed_ms: now.mono_ms,
-            slots: Vec::new(),
+            registers: Vec::new(),
             secrets: SecretSet::new(secret, tag),
             expiry: None,
         }
@@ -80,12 +80,12 @@ impl SessionState {
 
     pub(crate) fn from_parts(parts: SessionParts) -> Self {
         Self {
-            birth: parts.birth,
+            meta: parts.meta,
             created_ms: parts.created.0,
             vector: parts.vector,
             access: parts.access,
             accessed_ms: parts.accessed_ms,
-            slots: parts.slots,
+            registers: parts.registers,
             secrets: parts.secrets,
             expiry: parts.expiry,
         }
@@ -94,32 +94,32 @@ impl SessionState {
     #[cfg(test)]
     pub(crate) fn into_parts(self) -> SessionParts {
         SessionParts {
-            birth: self.birth,
+            meta: self.meta,
             created: CreatedMs(self.created_ms),
             vector: self.vector,
             access: self.access,
             accessed_ms: self.accessed_ms,
-            slots: self.slots,
+            registers: self.registers,
             secrets: self.secrets,
             expiry: self.expiry,
         }
     }
 
     /// Shares the birth with other sessions of the same app.
-    pub(crate) fn set_birth(&mut self, birth: Arc<SessionMeta>) {
-        self.birth = birth;
+    pub(crate) fn set_meta(&mut self, meta: Arc<SessionMeta>) {
+        self.meta = meta;
     }
 
-    pub(crate) fn slots(&self) -> &[(Arc<str>, Register)] {
-        &self.slots
+    pub(crate) fn registers(&self) -> &[(Arc<str>, Register)] {
+        &self.registers
     }
 
     pub(crate) const fn expiry_register(&self) -> Option<(Tag, Expiry)> {
         self.expiry
     }
 
-    pub(crate) const fn birth(&self) -> &Arc<SessionMeta> {
-        &self.birth
+    pub(crate) const fn meta(&self) -> &Arc<SessionMeta> {
+        &self.meta
     }
 
     pub(crate) const fn vector(&self) -> &Vector {
@@ -143,43 +143,43 @@ impl SessionState {
     }
 
     pub(crate) fn expiry(&self) -> Expiry {
-        self.expiry.map_or(self.birth.expiry, |(_, expiry)| expiry)
+        self.expiry.map_or(self.meta.expiry, |(_, expiry)| expiry)
     }
 
     pub(crate) fn public_id(&self, key: &SessionKey) -> String {
-        key.public_id(self.birth.route.as_ref())
+        key.public_id(self.meta.route.as_ref())
     }
 
-    pub(crate) fn slot(&self, name: &str) -> Option<&Register> {
-        self.position(name).ok().map(|at| &self.slots[at].1)
+    pub(crate) fn register(&self, name: &str) -> Option<&Register> {
+        self.position(name).ok().map(|at| &self.registers[at].1)
     }
 
     pub(crate) fn json(&self, name: &str) -> Result<Option<&Arc<[u8]>>, WrongKind> {
-        self.slot(name).map_or(Ok(None), Register::json)
+        self.register(name).map_or(Ok(None), Register::json)
     }
 
     pub(crate) fn count(&self, name: &str) -> Result<i64, WrongKind> {
-        self.slot(name).map_or(Ok(0), Register::count)
+        self.register(name).map_or(Ok(0), Register::count)
     }
 
     /// Names of attributes and counters that are there, sorted.
     pub(crate) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.slots
+        self.registers
             .iter()
-            .filter(|(_, slot)| slot.is_live())
+            .filter(|(_, register)| register.is_live())
             .map(|(name, _)| name)
     }
 
     /// Names including removed ones that are still remembered.
     pub(crate) fn remembered_names(&self) -> usize {
-        self.slots.len()
+        self.registers.len()
     }
 
     /// What the session counts against its size limit.
     pub(crate) fn weight(&self) -> usize {
-        self.slots
+        self.registers
             .iter()
-            .map(|(name, slot)| name.len() + slot.weight() + REGISTER_OVERHEAD)
+            .map(|(name, register)| name.len() + register.weight() + REGISTER_OVERHEAD)
             .sum()
     }
 
@@ -202,12 +202,12 @@ impl SessionState {
             Err(at) => {
                 let content = Content::Counter(Counter::default());
                 let tag = Tag::BOTTOM;
-                self.slots
+                self.registers
                     .insert(at, (name.into(), Register { tag, content }));
                 at
             }
         };
-        let content = &mut self.slots[at].1.content;
+        let content = &mut self.registers[at].1.content;
         if *content == Content::Removed {
             *content = Content::Counter(Counter::default());
         }
@@ -239,46 +239,51 @@ impl SessionState {
     /// No write that shows in the session has an older stamp, nor has its last use.
     pub(crate) fn oldest_stamp(&self) -> Stamp {
         let entries = self.vector.entries().iter().map(|entry| entry.1);
-        let slots = self.slots.iter().map(|(_, slot)| slot.oldest_stamp());
+        let registers = self
+            .registers
+            .iter()
+            .map(|(_, register)| register.oldest_stamp());
         let secrets = self.secrets.states().iter().map(|state| state.tag.stamp);
         let expiry = self.expiry.map(|(tag, _)| tag.stamp);
-        let all = entries.chain(slots).chain(secrets).chain(expiry);
+        let all = entries.chain(registers).chain(secrets).chain(expiry);
         all.fold(self.access, Stamp::min)
     }
 
     /// Whether this copy holds the write, or one that beats it.
     pub(crate) fn covers(&self, tag: Tag) -> bool {
-        self.vector.covers(tag) || tag.stamp < self.floor()
+        self.vector.covers(tag) || tag.stamp < self.watermark()
     }
 
-    fn horizon(&self) -> GcHorizon {
-        self.vector.horizon(self.birth.memory_ms())
+    fn gc_horizon(&self) -> GcHorizon {
+        self.vector.gc_horizon(self.meta.gc_grace_ms())
     }
 
     /// Writes from before are covered whoever made them.
-    pub(crate) fn floor(&self) -> Stamp {
-        self.vector.floor(self.birth.memory_ms())
+    pub(crate) fn watermark(&self) -> Stamp {
+        self.vector.watermark(self.meta.gc_grace_ms())
     }
 
     /// Forgets what is remembered only to ward off older writes, once it is older than a tombstone
     /// would be: origins that are gone, whose counts are added up, removed names, and dead secrets.
     /// Reckoned from the vector, so that nodes with equal vectors forget alike. Returns the latest
     /// of `own`'s stamps that no longer shows.
-    pub(crate) fn settle(&mut self, horizon: GcHorizon, own: Origin) -> Stamp {
-        let GcHorizon { floor, before } = horizon;
-        if self.vector.prune(floor) {
-            let Self { vector, slots, .. } = self;
-            for (_, slot) in slots {
-                if let Content::Counter(counter) = &mut slot.content {
+    pub(crate) fn settle(&mut self, gc_horizon: GcHorizon, own: Origin) -> Stamp {
+        let GcHorizon { watermark, before } = gc_horizon;
+        if self.vector.prune(watermark) {
+            let Self {
+                vector, registers, ..
+            } = self;
+            for (_, register) in registers {
+                if let Content::Counter(counter) = &mut register.content {
                     counter.settle(|origin| vector.of(origin) == Stamp::ZERO);
                 }
             }
         }
         let mut lost = self.secrets.forget(before, own);
-        self.slots.retain(|(_, slot)| {
-            let forgotten = slot.content == Content::Removed && slot.tag.stamp < before;
+        self.registers.retain(|(_, register)| {
+            let forgotten = register.content == Content::Removed && register.tag.stamp < before;
             if forgotten {
-                lost = lost.max(slot.stamp_of(own));
+                lost = lost.max(register.stamp_of(own));
             }
             !forgotten
         });
@@ -290,7 +295,7 @@ impl SessionState {
         if !self.remembers_the_past() {
             return Stamp::ZERO;
         }
-        self.settle(self.horizon(), own)
+        self.settle(self.gc_horizon(), own)
     }
 
     /// Whether [`settle`](Self::settle) could find something to forget: nearly no session has it.
@@ -301,20 +306,24 @@ impl SessionState {
                 .states()
                 .iter()
                 .any(|state| state.dead_at_ms.is_some())
-            || self.slots.iter().any(|(_, slot)| !slot.is_live())
+            || self
+                .registers
+                .iter()
+                .any(|(_, register)| !register.is_live())
     }
 
     pub(super) fn position(&self, name: &str) -> Result<usize, usize> {
-        self.slots.binary_search_by(|(held, _)| (**held).cmp(name))
+        self.registers
+            .binary_search_by(|(held, _)| (**held).cmp(name))
     }
 
     fn put(&mut self, name: &str, tag: Tag, content: Content) {
-        let slot = Register { tag, content };
+        let register = Register { tag, content };
         match self.position(name) {
-            Ok(at) => self.slots[at].1 = slot,
+            Ok(at) => self.registers[at].1 = register,
             Err(at) => {
-                self.slots.reserve_exact(1);
-                self.slots.insert(at, (name.into(), slot));
+                self.registers.reserve_exact(1);
+                self.registers.insert(at, (name.into(), register));
             }
         }
         self.vector.raise(tag.origin, tag.stamp);

@@ -63,7 +63,7 @@ impl Token {
             let (epoch, tag) = tag.split_first_chunk()?;
             let (stamp, _) = tag.split_first_chunk()?;
             let origin = Origin {
-                boot: BootId::from_random(*boot),
+                boot: BootId::from_bytes(*boot),
                 epoch: u32::from_be_bytes(*epoch),
             };
             let stamp = Stamp::new(u64::from_be_bytes(*stamp))?;
@@ -136,7 +136,7 @@ const PURPOSE: &[u8] = b"tower-cluster-sessions token 1\0";
 mod tests {
     use super::*;
 
-    const SESSION: SessionKey = SessionKey::from_random([7; 16]);
+    const SESSION: SessionKey = SessionKey::from_bytes([7; 16]);
 
     fn key(byte: u8) -> TokenKey {
         TokenKey::new(&[ClusterSecret::from_bytes([byte; 32])]).expect("a key")
@@ -146,7 +146,7 @@ mod tests {
         Tag {
             stamp: Stamp::new(stamp).expect("small"),
             origin: Origin {
-                boot: BootId::from_random([boot; 8]),
+                boot: BootId::from_bytes([boot; 8]),
                 epoch: 0,
             },
         }
@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn forged_foreign_and_malformed_tokens_are_nothing() {
         let text = key(1).sign(&SESSION, &token(&[tag(1, 10), tag(2, 20)]));
-        let other_session = SessionKey::from_random([8; 16]);
+        let other_session = SessionKey::from_bytes([8; 16]);
         assert_eq!(key(1).verify(&other_session, &text), None);
         assert_eq!(key(2).verify(&SESSION, &text), None);
         for at in 0..text.len() {

@@ -34,10 +34,10 @@ mod tests {
     /// Nodes of different releases must agree on these bytes.
     #[test]
     fn versions_are_what_they_always_were() {
-        let key = SessionKey::from_random([7; 16]);
+        let key = SessionKey::from_bytes([7; 16]);
         let mut vector = Vector::default();
         let origin = Origin {
-            boot: BootId::from_random([1, 2, 3, 4, 5, 6, 7, 8]),
+            boot: BootId::from_bytes([1, 2, 3, 4, 5, 6, 7, 8]),
             epoch: 9,
         };
         vector.raise(origin, Stamp::new(10 << 16).expect("small"));

@@ -42,8 +42,8 @@ pub(super) async fn serve(stage: Arc<Stage>, node: usize) -> turmoil::Result {
         config.insecure_plaintext()
     };
     let sockets = Arc::default();
-    let outside = network::outside(plan.seed, life, plan.skews_ms[node], &sockets);
-    let cluster = Cluster::start_in(&config, outside)?;
+    let env = network::env(plan.seed, life, plan.skews_ms[node], &sockets);
+    let cluster = Cluster::start_in(&config, env)?;
     let app = Router::new()
         .route("/write", get(write))
         .route("/show", get(show))

@@ -18,7 +18,7 @@ pub(super) fn contents(node: &Node) -> BTreeMap<SessionKey, Contents> {
         let state = store.read(&key, |state| {
             let secrets = state.secrets().states().iter();
             let secrets = secrets.map(|s| (s.hash, s.dead_at_ms.is_some())).collect();
-            (state.vector().clone(), state.slots().to_vec(), secrets)
+            (state.vector().clone(), state.registers().to_vec(), secrets)
         });
         Some((key, state.ok()?))
     };
@@ -28,7 +28,7 @@ pub(super) fn contents(node: &Node) -> BTreeMap<SessionKey, Contents> {
 /// Whether a node holds what a request wrote.
 pub(super) fn has_write(node: &Node, key: &SessionKey, op: u32) -> bool {
     let name = write_name(op);
-    let found = node.read(key, |state| state.slot(&name).is_some());
+    let found = node.read(key, |state| state.register(&name).is_some());
     found.is_ok_and(|found| found)
 }
 

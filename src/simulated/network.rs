@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// The world of one life of a node: equal seeds give equal worlds.
-pub(super) fn outside(seed: u64, life: Life, skew_ms: i64, sockets: &Arc<Sockets>) -> Env {
+pub(super) fn env(seed: u64, life: Life, skew_ms: i64, sockets: &Arc<Sockets>) -> Env {
     let dice = Dice::new(seed, u64::from(life.run) << 8 | life.node as u64);
     Env {
         transport: Arc::new(SimulatedNetwork(Arc::clone(sockets))),

@@ -5,20 +5,20 @@ use std::sync::Arc;
 use super::{
     bytes::{Reader, UNKNOWN, Writer},
     message::Malformed,
-    tags::{Author, TagContext, WireTag, take_wire_tag},
+    tags::{Author, TagContext, WireTag, read_wire_tag},
 };
 use crate::session::{Content, Count, Counter, MAX_NAME_LENGTH, Register, Tag, counts_are_sorted};
 
-pub(super) fn put_slots(
-    slots: &[(Arc<str>, Register)],
+pub(super) fn write_registers(
+    registers: &[(Arc<str>, Register)],
     scale: &TagContext<'_>,
     to: &mut Writer<'_>,
 ) {
-    to.count(slots.len());
-    for (name, slot) in slots {
+    to.count(registers.len());
+    for (name, register) in registers {
         to.bytes(name.as_bytes());
-        scale.put_tag(slot.tag, to);
-        match &slot.content {
+        scale.write_tag(register.tag, to);
+        match &register.content {
             Content::Json(bytes) => {
                 to.byte(JSON);
                 to.bytes(bytes);
@@ -26,7 +26,7 @@ pub(super) fn put_slots(
             Content::Counter(counter) => {
                 to.byte(COUNTER);
                 to.i64(counter.settled);
-                put_counts(&counter.counts, scale, to);
+                write_counts(&counter.counts, scale, to);
             }
             Content::Removed => to.byte(REMOVED),
         }
@@ -40,23 +40,23 @@ pub(super) enum Foreign {
     Counters,
 }
 
-pub(super) fn take_slots(
+pub(super) fn read_registers(
     from: &mut Reader<'_>,
     scale: &TagContext<'_>,
     max_names: usize,
     foreign: Foreign,
     mut named: impl FnMut(&str) -> Arc<str>,
 ) -> Result<Vec<(Arc<str>, Register)>, Malformed> {
-    let mut slots = Vec::with_capacity(from.clone().count()?.min(max_names));
-    each_slot(from, scale, max_names, foreign, |name, tag, value| {
+    let mut registers = Vec::with_capacity(from.clone().count()?.min(max_names));
+    each_register(from, scale, max_names, foreign, |name, tag, value| {
         let content = match value {
             Value::Json(bytes) => Content::Json(bytes.into()),
             Value::Counter(counter) => Content::Counter(counter),
             Value::Removed => Content::Removed,
         };
-        slots.push((named(name), Register { tag, content }));
+        registers.push((named(name), Register { tag, content }));
     })?;
-    Ok(slots)
+    Ok(registers)
 }
 
 /// The last names of one reader. Sessions of an app have the same ones, and most arrive with writes
@@ -107,7 +107,7 @@ impl Value<'_> {
 }
 
 /// Calls `each` with name, tag and value of every slot.
-pub(super) fn each_slot<'a>(
+pub(super) fn each_register<'a>(
     from: &mut Reader<'a>,
     scale: &TagContext<'_>,
     max_names: usize,
@@ -139,7 +139,7 @@ fn take_slot<'a>(
     scale: &TagContext<'_>,
     foreign: Foreign,
 ) -> Result<(Tag, Value<'a>), Malformed> {
-    let tag = take_wire_tag(from)?;
+    let tag = read_wire_tag(from)?;
     match from.byte()? {
         JSON => {
             let value = Value::Json(from.bytes()?);
@@ -151,7 +151,7 @@ fn take_slot<'a>(
             if foreign == Foreign::Counters && settled != 0 {
                 return Err(Malformed("a delta that settles a counter"));
             }
-            let counts = take_counts(from, scale)?;
+            let counts = read_counts(from, scale)?;
             let counter = Counter { settled, counts };
             Ok((era(&tag, scale, foreign)?, Value::Counter(counter)))
         }
@@ -175,7 +175,7 @@ fn era(tag: &WireTag, scale: &TagContext<'_>, foreign: Foreign) -> Result<Tag, M
 }
 
 /// Honest vectors number every origin that has counted; another is not sent.
-fn put_counts(counts: &[Count], scale: &TagContext<'_>, to: &mut Writer<'_>) {
+fn write_counts(counts: &[Count], scale: &TagContext<'_>, to: &mut Writer<'_>) {
     let numbered = |count: &Count| Some((scale.number(count.origin)?, *count));
     to.count(counts.iter().filter_map(numbered).count());
     for (by, count) in counts.iter().filter_map(numbered) {
@@ -185,7 +185,7 @@ fn put_counts(counts: &[Count], scale: &TagContext<'_>, to: &mut Writer<'_>) {
     }
 }
 
-fn take_counts(from: &mut Reader<'_>, scale: &TagContext<'_>) -> Result<Vec<Count>, Malformed> {
+fn read_counts(from: &mut Reader<'_>, scale: &TagContext<'_>) -> Result<Vec<Count>, Malformed> {
     let count = from.count()?;
     if count > scale.origins.len() {
         return Err(Malformed("more counts than origins"));

@@ -58,13 +58,13 @@ impl FrameCodec {
         let mut rest = message;
         let mut flag = Flag::of(message.len());
         while let (Flag::Part, Some((part, after))) = (flag, rest.split_at_checked(PIECE)) {
-            self.put_frame(flag, part, out)?;
+            self.write_frame(flag, part, out)?;
             rest = after;
             if rest.len() <= PIECE {
                 flag = Flag::Last;
             }
         }
-        self.put_frame(flag, rest, out)
+        self.write_frame(flag, rest, out)
     }
 
     /// Bytes kept for a message whose last part has not come.
@@ -89,7 +89,12 @@ impl FrameCodec {
         }
     }
 
-    fn put_frame(&self, flag: Flag, payload: &[u8], out: &mut BytesMut) -> Result<(), FrameError> {
+    fn write_frame(
+        &self,
+        flag: Flag,
+        payload: &[u8],
+        out: &mut BytesMut,
+    ) -> Result<(), FrameError> {
         let max = self.lengths.max_frame_length();
         let length = payload.len().saturating_add(FLAG);
         let head = u32::try_from(length).map_err(|_| FrameError::FrameTooLong { max })?;

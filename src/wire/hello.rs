@@ -255,7 +255,7 @@ mod tests {
             max_version: 1,
             cluster: "sessions".to_owned(),
             node: node.to_owned(),
-            boot: BootId::from_random([boot; 8]),
+            boot: BootId::from_bytes([boot; 8]),
             advertise: None,
         }
     }

@@ -6,37 +6,37 @@
 use std::sync::Arc;
 
 use super::{
-    attributes::{Foreign, Names, put_slots, take_slots},
+    attributes::{Foreign, Names, read_registers, write_registers},
     bytes::{Reader, UNKNOWN, Writer},
     message::{DecodeLimits, Malformed},
     metadata::{
-        MAX_ORIGINS, MAX_SECRETS, put_birth, put_expiry, put_secrets, put_vector, take_birth,
-        take_expiry, take_secrets, take_vector,
+        MAX_ORIGINS, MAX_SECRETS, read_expiry, read_secrets, read_vector, take_birth, write_birth,
+        write_expiry, write_secrets, write_vector,
     },
-    packed_session::{Head, put_body, take_body},
-    tags::{Author, TOO_LATE, TagContext, put_origin, stamp, take_origin},
+    packed_session::{Head, read_body, write_body},
+    tags::{Author, TOO_LATE, TagContext, read_origin, stamp, write_origin},
 };
 use crate::session::{
     CreatedMs, Delta, Item, PackedSession, Register, SessionMeta, SessionParts, SessionState,
     Stamp, Tag, Tombstone,
 };
 
-pub(super) fn put_item(item: &Item, now_ms: u64, to: &mut Writer<'_>) {
+pub(super) fn write_item(item: &Item, now_ms: u64, to: &mut Writer<'_>) {
     match item {
         Item::Delta(delta) => {
             to.byte(DELTA);
-            put_delta(delta, now_ms, to);
+            write_delta(delta, now_ms, to);
         }
         Item::Full(state) => {
             to.byte(FULL);
-            put_state(state, now_ms, to);
+            write_state(state, now_ms, to);
         }
         Item::PackedSession(state) => {
             to.byte(FULL);
-            put_birth(&state.birth, now_ms.saturating_sub(state.created_ms), to);
+            write_birth(&state.meta, now_ms.saturating_sub(state.created_ms), to);
             to.u64(state.access.get());
             to.u64(now_ms.saturating_sub(state.accessed_ms));
-            put_body(state, now_ms, to).expect("the bytes are those of a state at rest");
+            write_body(state, now_ms, to).expect("the bytes are those of a state at rest");
         }
         Item::Destroyed(tombstone) => {
             to.byte(DESTROYED);
@@ -70,42 +70,43 @@ impl Items<'_> {
     pub(super) fn take(&mut self, bytes: &[u8]) -> Result<Item, Malformed> {
         let from = &mut Reader::new(bytes);
         Ok(match from.byte()? {
-            DELTA => Item::Delta(Box::new(self.take_delta(from)?)),
+            DELTA => Item::Delta(Box::new(self.read_delta(from)?)),
             FULL if self.form == Form::PackedSession => {
                 Item::PackedSession(Box::new(self.take_at_rest(from)?))
             }
-            FULL => Item::Full(Box::new(self.take_state(from)?)),
-            DESTROYED => Item::Destroyed(self.take_tombstone(from)?),
+            FULL => Item::Full(Box::new(self.read_state(from)?)),
+            DESTROYED => Item::Destroyed(self.read_tombstone(from)?),
             ABSENT => Item::Absent,
             _ => return Err(UNKNOWN),
         })
     }
 
-    fn take_delta(&mut self, from: &mut Reader<'_>) -> Result<Delta, Malformed> {
-        let origin = take_origin(from)?;
+    fn read_delta(&mut self, from: &mut Reader<'_>) -> Result<Delta, Malformed> {
+        let origin = read_origin(from)?;
         let since = stamp(from.u64()?)?;
         let upto = stamp(since.get().checked_add(from.u64()?).ok_or(TOO_LATE)?)?;
-        let birth = from.option(|from| self.take_birth(from))?;
+        let meta = from.option(|from| self.take_birth(from))?;
         let access = from.option(|from| Ok((stamp(from.u64()?)?, self.instant(from.u64()?))))?;
-        if birth.is_some() && (since != Stamp::ZERO || access.is_none()) {
+        if meta.is_some() && (since != Stamp::ZERO || access.is_none()) {
             return Err(Malformed("a partial delta with a birth"));
         }
         let origins = [(origin, upto)];
         let scale = TagContext {
             origins: &origins,
             since,
-            floor: Stamp::ZERO,
+            watermark: Stamp::ZERO,
             author: Author::Peer,
         };
         // Only a counter may name a foreign write: the reset that its increments follow.
         let (max_names, foreign) = (self.limits.max_names, Foreign::Counters);
-        let slots = take_slots(from, &scale, max_names, foreign, |name| {
+        let registers = read_registers(from, &scale, max_names, foreign, |name| {
             self.names.shared(name)
         })?;
-        if birth.is_some() {
+        if meta.is_some() {
             // It becomes a session as it is, which must be one that others take from here.
-            let foreign = |slot: &Register| slot.tag != Tag::BOTTOM && slot.tag.origin != origin;
-            if upto == Stamp::ZERO || slots.iter().any(|(_, slot)| foreign(slot)) {
+            let foreign =
+                |register: &Register| register.tag != Tag::BOTTOM && register.tag.origin != origin;
+            if upto == Stamp::ZERO || registers.iter().any(|(_, register)| foreign(register)) {
                 return Err(Malformed("a whole session that others wrote, or nobody"));
             }
         }
@@ -113,40 +114,40 @@ impl Items<'_> {
             origin,
             since,
             upto,
-            birth,
+            meta,
             access,
-            slots,
-            secrets: take_secrets(from, &scale, self.now_ms, MAX_SECRETS)?,
-            expiry: take_expiry(from, &scale)?,
+            registers,
+            secrets: read_secrets(from, &scale, self.now_ms, MAX_SECRETS)?,
+            expiry: read_expiry(from, &scale)?,
         })
     }
 
-    fn take_state(&mut self, from: &mut Reader<'_>) -> Result<SessionState, Malformed> {
-        let (birth, created) = self.take_birth(from)?;
+    fn read_state(&mut self, from: &mut Reader<'_>) -> Result<SessionState, Malformed> {
+        let (meta, created) = self.take_birth(from)?;
         let access = stamp(from.u64()?)?;
         let accessed_ms = self.instant(from.u64()?);
-        let vector = take_vector(from, Stamp::ZERO, MAX_ORIGINS)?;
+        let vector = read_vector(from, Stamp::ZERO, MAX_ORIGINS)?;
         if vector.entries().is_empty() {
             return Err(Malformed("a session nobody wrote"));
         }
         let scale = TagContext {
             origins: vector.entries(),
             since: Stamp::ZERO,
-            floor: vector.floor(birth.memory_ms()),
+            watermark: vector.watermark(meta.gc_grace_ms()),
             author: Author::Peer,
         };
         let (max_names, foreign) = (self.limits.max_names, Foreign::No);
-        let slots = take_slots(from, &scale, max_names, foreign, |name| {
+        let registers = read_registers(from, &scale, max_names, foreign, |name| {
             self.names.shared(name)
         })?;
-        let secrets = take_secrets(from, &scale, self.now_ms, MAX_SECRETS)?;
-        let expiry = take_expiry(from, &scale)?;
+        let secrets = read_secrets(from, &scale, self.now_ms, MAX_SECRETS)?;
+        let expiry = read_expiry(from, &scale)?;
         Ok(SessionState::from_parts(SessionParts {
-            birth,
+            meta,
             created,
             access,
             accessed_ms,
-            slots,
+            registers,
             secrets,
             expiry,
             vector,
@@ -154,7 +155,7 @@ impl Items<'_> {
     }
 
     fn take_at_rest(&mut self, from: &mut Reader<'_>) -> Result<PackedSession, Malformed> {
-        let (birth, created) = self.take_birth(from)?;
+        let (meta, created) = self.take_birth(from)?;
         let head = Head {
             since: Stamp::ZERO,
             created_ms: created.0,
@@ -162,18 +163,18 @@ impl Items<'_> {
             accessed_ms: self.instant(from.u64()?),
         };
         let limits = (self.now_ms, self.limits.max_names);
-        take_body(from, &birth, head, limits, &mut self.scratch)
+        read_body(from, &meta, head, limits, &mut self.scratch)
     }
 
     fn take_birth(
         &mut self,
         from: &mut Reader<'_>,
     ) -> Result<(Arc<SessionMeta>, CreatedMs), Malformed> {
-        let (birth, age_ms) = take_birth(from, &mut self.last_birth)?;
-        Ok((birth, CreatedMs(self.instant(age_ms))))
+        let (meta, age_ms) = take_birth(from, &mut self.last_birth)?;
+        Ok((meta, CreatedMs(self.instant(age_ms))))
     }
 
-    fn take_tombstone(&self, from: &mut Reader<'_>) -> Result<Tombstone, Malformed> {
+    fn read_tombstone(&self, from: &mut Reader<'_>) -> Result<Tombstone, Malformed> {
         let destroyed_ms = self.instant(from.u64()?);
         let keep_ms = from.u64()?;
         if keep_ms > Tombstone::MAX_KEEP_MS {
@@ -190,44 +191,44 @@ impl Items<'_> {
     }
 }
 
-fn put_delta(delta: &Delta, now_ms: u64, to: &mut Writer<'_>) {
+fn write_delta(delta: &Delta, now_ms: u64, to: &mut Writer<'_>) {
     let origins = [(delta.origin, delta.upto)];
     let scale = TagContext {
         origins: &origins,
         since: delta.since,
-        floor: Stamp::ZERO,
+        watermark: Stamp::ZERO,
         author: Author::This,
     };
-    put_origin(delta.origin, to);
+    write_origin(delta.origin, to);
     to.u64(delta.since.get());
     to.u64(delta.upto.get().saturating_sub(delta.since.get()));
-    to.option(delta.birth.as_ref(), |to, (birth, created)| {
-        put_birth(birth, now_ms.saturating_sub(created.0), to);
+    to.option(delta.meta.as_ref(), |to, (meta, created)| {
+        write_birth(meta, now_ms.saturating_sub(created.0), to);
     });
     to.option(delta.access, |to, (stamp, at_ms)| {
         to.u64(stamp.get());
         to.u64(now_ms.saturating_sub(at_ms));
     });
-    put_slots(&delta.slots, &scale, to);
-    put_secrets(&delta.secrets, &scale, now_ms, to);
-    put_expiry(delta.expiry, &scale, to);
+    write_registers(&delta.registers, &scale, to);
+    write_secrets(&delta.secrets, &scale, now_ms, to);
+    write_expiry(delta.expiry, &scale, to);
 }
 
-fn put_state(state: &SessionState, now_ms: u64, to: &mut Writer<'_>) {
+fn write_state(state: &SessionState, now_ms: u64, to: &mut Writer<'_>) {
     let scale = TagContext {
         origins: state.vector().entries(),
         since: Stamp::ZERO,
-        floor: state.floor(),
+        watermark: state.watermark(),
         author: Author::This,
     };
     let age_ms = now_ms.saturating_sub(state.created_ms());
-    put_birth(state.birth(), age_ms, to);
+    write_birth(state.meta(), age_ms, to);
     to.u64(state.access().get());
     to.u64(now_ms.saturating_sub(state.accessed_ms()));
-    put_vector(state.vector(), Stamp::ZERO, to);
-    put_slots(state.slots(), &scale, to);
-    put_secrets(state.secrets(), &scale, now_ms, to);
-    put_expiry(state.expiry_register(), &scale, to);
+    write_vector(state.vector(), Stamp::ZERO, to);
+    write_registers(state.registers(), &scale, to);
+    write_secrets(state.secrets(), &scale, now_ms, to);
+    write_expiry(state.expiry_register(), &scale, to);
 }
 
 const DELTA: u8 = 0;

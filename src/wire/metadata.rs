@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{
     bytes::{Reader, Writer},
     message::Malformed,
-    tags::{TagContext, put_origin, stamp, take_origin},
+    tags::{TagContext, read_origin, stamp, write_origin},
 };
 use crate::{
     config::Expiry,
@@ -16,15 +16,15 @@ use crate::{
 };
 
 /// Stamps count from `since`.
-pub(super) fn put_vector(vector: &Vector, since: Stamp, to: &mut Writer<'_>) {
+pub(super) fn write_vector(vector: &Vector, since: Stamp, to: &mut Writer<'_>) {
     to.count(vector.entries().len());
     for (origin, stamp) in vector.entries() {
-        put_origin(*origin, to);
+        write_origin(*origin, to);
         to.u64(stamp.get().saturating_sub(since.get()));
     }
 }
 
-pub(super) fn take_vector(
+pub(super) fn read_vector(
     from: &mut Reader<'_>,
     since: Stamp,
     max: usize,
@@ -35,18 +35,18 @@ pub(super) fn take_vector(
     }
     let mut entries = Vec::with_capacity(count);
     for _ in 0..count {
-        let origin = take_origin(from)?;
+        let origin = read_origin(from)?;
         entries.push((origin, stamp(since.get().saturating_add(from.u64()?))?));
     }
     Vector::from_sorted(entries).ok_or(Malformed("vector out of order"))
 }
 
-pub(super) fn put_birth(birth: &SessionMeta, age_ms: u64, to: &mut Writer<'_>) {
-    to.bytes(birth.context.as_bytes());
-    to.option(birth.route.as_ref(), |to, route| {
+pub(super) fn write_birth(meta: &SessionMeta, age_ms: u64, to: &mut Writer<'_>) {
+    to.bytes(meta.context.as_bytes());
+    to.option(meta.route.as_ref(), |to, route| {
         to.bytes(route.as_str().as_bytes());
     });
-    put_limits(birth.expiry, to);
+    write_limits(meta.expiry, to);
     to.u64(age_ms);
 }
 
@@ -71,18 +71,18 @@ pub(super) fn take_birth(
     if let Some(same) = last.as_mut().filter(is_last) {
         return Ok((Arc::clone(same), age_ms));
     }
-    let birth = Arc::new(SessionMeta {
+    let meta = Arc::new(SessionMeta {
         context: context.into(),
         route: route
             .map(|route| route.parse().map_err(|_| Malformed("invalid route")))
             .transpose()?,
         expiry,
     });
-    *last = Some(Arc::clone(&birth));
-    Ok((birth, age_ms))
+    *last = Some(Arc::clone(&meta));
+    Ok((meta, age_ms))
 }
 
-pub(super) fn put_secrets(
+pub(super) fn write_secrets(
     secrets: &SecretSet,
     scale: &TagContext<'_>,
     now_ms: u64,
@@ -91,12 +91,12 @@ pub(super) fn put_secrets(
     to.count(secrets.states().len());
     for state in secrets.states() {
         to.array(state.hash.bytes());
-        scale.put_tag(state.tag, to);
+        scale.write_tag(state.tag, to);
         to.option(state.dead_at_ms, |to, at| to.u64(now_ms.saturating_sub(at)));
     }
 }
 
-pub(super) fn take_secrets(
+pub(super) fn read_secrets(
     from: &mut Reader<'_>,
     scale: &TagContext<'_>,
     now_ms: u64,
@@ -110,32 +110,32 @@ pub(super) fn take_secrets(
     for _ in 0..count {
         states.push(SecretState {
             hash: SecretHash::from_bytes(from.array()?),
-            tag: scale.take_tag(from)?,
+            tag: scale.read_tag(from)?,
             dead_at_ms: from.option(|from| Ok(now_ms.saturating_sub(from.u64()?)))?,
         });
     }
     SecretSet::from_sorted(states).ok_or(Malformed("secrets out of order"))
 }
 
-pub(super) fn put_expiry(
+pub(super) fn write_expiry(
     register: Option<(Tag, Expiry)>,
     scale: &TagContext<'_>,
     to: &mut Writer<'_>,
 ) {
     to.option(register, |to, (tag, expiry)| {
-        scale.put_tag(tag, to);
-        put_limits(expiry, to);
+        scale.write_tag(tag, to);
+        write_limits(expiry, to);
     });
 }
 
-pub(super) fn take_expiry(
+pub(super) fn read_expiry(
     from: &mut Reader<'_>,
     scale: &TagContext<'_>,
 ) -> Result<Option<(Tag, Expiry)>, Malformed> {
-    from.option(|from| Ok((scale.take_tag(from)?, take_limits(from)?)))
+    from.option(|from| Ok((scale.read_tag(from)?, take_limits(from)?)))
 }
 
-fn put_limits(expiry: Expiry, to: &mut Writer<'_>) {
+fn write_limits(expiry: Expiry, to: &mut Writer<'_>) {
     to.option(expiry.idle_ms(), Writer::u64);
     to.option(expiry.absolute_ms(), Writer::u64);
 }

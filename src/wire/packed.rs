@@ -6,7 +6,7 @@ use serde_bytes::Bytes;
 use super::{
     attributes::Names,
     bytes::Writer,
-    item::{Form, Items, put_item},
+    item::{Form, Items, write_item},
     message::{DecodeLimits, Malformed},
 };
 use crate::session::{Item, SessionKey};
@@ -31,7 +31,7 @@ impl Serialize for WireItems<'_> {
         for (key, item) in items {
             bytes.clear();
             bytes.extend_from_slice(key.bytes());
-            put_item(item, now_ms, &mut Writer(&mut bytes));
+            write_item(item, now_ms, &mut Writer(&mut bytes));
             list.serialize_element(Bytes::new(&bytes))?;
         }
         list.end()
@@ -72,7 +72,7 @@ pub(super) fn items_from_wire(
         let item = reader.take(bytes)?;
         let left = room.checked_sub(item.memory());
         room = left.ok_or(Malformed("items that grow too much when decoded"))?;
-        items.push((SessionKey::from_random(*key), item));
+        items.push((SessionKey::from_bytes(*key), item));
     }
     Ok(items)
 }

@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 pub(crate) use super::bytes::{Reader, Writer};
 use super::{
-    attributes::{Foreign, each_slot, put_slots, take_slots},
+    attributes::{Foreign, each_register, read_registers, write_registers},
     message::Malformed,
     metadata::{
-        MAX_ORIGINS, MAX_SECRETS, put_expiry, put_secrets, put_vector, take_expiry, take_secrets,
-        take_vector,
+        MAX_ORIGINS, MAX_SECRETS, read_expiry, read_secrets, read_vector, write_expiry,
+        write_secrets, write_vector,
     },
     relay::Relay,
     tags::{Author, TagContext, stamp},
@@ -26,12 +26,12 @@ use crate::{
 };
 
 /// Everything but the birth.
-pub(crate) fn put_resting(state: &SessionState, to: &mut Writer<'_>) {
+pub(crate) fn write_resting(state: &SessionState, to: &mut Writer<'_>) {
     let since = state.oldest_stamp().before();
     let scale = TagContext {
         origins: state.vector().entries(),
         since,
-        floor: Stamp::ZERO,
+        watermark: Stamp::ZERO,
         author: Author::This,
     };
     let head = Head {
@@ -40,39 +40,39 @@ pub(crate) fn put_resting(state: &SessionState, to: &mut Writer<'_>) {
         access: state.access(),
         accessed_ms: state.accessed_ms(),
     };
-    head.put(to);
-    put_vector(state.vector(), since, to);
-    put_slots(state.slots(), &scale, to);
-    put_secrets(state.secrets(), &scale, LAST_INSTANT, to);
-    put_expiry(state.expiry_register(), &scale, to);
+    head.write(to);
+    write_vector(state.vector(), since, to);
+    write_registers(state.registers(), &scale, to);
+    write_secrets(state.secrets(), &scale, LAST_INSTANT, to);
+    write_expiry(state.expiry_register(), &scale, to);
 }
 
 /// # Errors
 ///
 /// For bytes that [`put_resting`] did not write.
-pub(crate) fn take_resting(
+pub(crate) fn read_resting(
     from: &mut Reader<'_>,
-    birth: Arc<SessionMeta>,
+    meta: Arc<SessionMeta>,
 ) -> Result<SessionState, Malformed> {
     let head = Head::take(from)?;
-    let vector = take_vector(from, head.since, usize::MAX)?;
+    let vector = read_vector(from, head.since, usize::MAX)?;
     let scale = TagContext {
         origins: vector.entries(),
         since: head.since,
-        floor: Stamp::ZERO,
+        watermark: Stamp::ZERO,
         author: Author::This,
     };
-    let slots = take_slots(from, &scale, usize::MAX, Foreign::No, |name| {
+    let registers = read_registers(from, &scale, usize::MAX, Foreign::No, |name| {
         Arc::from(name)
     })?;
-    let secrets = take_secrets(from, &scale, LAST_INSTANT, usize::MAX)?;
-    let expiry = take_expiry(from, &scale)?;
+    let secrets = read_secrets(from, &scale, LAST_INSTANT, usize::MAX)?;
+    let expiry = read_expiry(from, &scale)?;
     Ok(SessionState::from_parts(SessionParts {
-        birth,
+        meta,
         created: CreatedMs(head.created_ms),
         access: head.access,
         accessed_ms: head.accessed_ms,
-        slots,
+        registers,
         secrets,
         expiry,
         vector,
@@ -84,28 +84,28 @@ pub(crate) fn take_resting(
 /// # Errors
 ///
 /// For bytes that [`put_resting`] did not write.
-pub(crate) fn at_rest(bytes: &[u8], birth: &Arc<SessionMeta>) -> Result<PackedSession, Malformed> {
+pub(crate) fn packed(bytes: &[u8], meta: &Arc<SessionMeta>) -> Result<PackedSession, Malformed> {
     let from = &mut Reader::new(bytes);
     let head = Head::take(from)?;
     let walk = Walk {
         author: Author::This,
         max_names: usize::MAX,
-        memory_ms: birth.memory_ms(),
+        gc_grace_ms: meta.gc_grace_ms(),
     };
     let seen = walk.over(from, head.since)?;
-    Ok(seen.at_rest(head, birth, bytes.into()))
+    Ok(seen.packed(head, meta, bytes.into()))
 }
 
 impl PackedSession {
     /// The session to be used or merged.
     pub(crate) fn wake(&self) -> SessionState {
-        take_resting(&mut Reader::new(&self.bytes), Arc::clone(&self.birth))
+        read_resting(&mut Reader::new(&self.bytes), Arc::clone(&self.meta))
             .expect("only this module makes them, of a whole state")
     }
 }
 
 /// Behind the birth and the instants of use, all of a full state on the wire.
-pub(super) fn put_body(
+pub(super) fn write_body(
     state: &PackedSession,
     now_ms: u64,
     to: &mut Writer<'_>,
@@ -121,9 +121,9 @@ pub(super) fn put_body(
 
 /// Reads what [`put_body`] writes, of a peer. The head's `since` is not known yet. `scratch` is
 /// for the bytes.
-pub(super) fn take_body(
+pub(super) fn read_body(
     from: &mut Reader<'_>,
-    birth: &Arc<SessionMeta>,
+    meta: &Arc<SessionMeta>,
     mut head: Head,
     (now_ms, max_names): (u64, usize),
     scratch: &mut Vec<u8>,
@@ -131,20 +131,20 @@ pub(super) fn take_body(
     let walk = Walk {
         author: Author::Peer,
         max_names,
-        memory_ms: birth.memory_ms(),
+        gc_grace_ms: meta.gc_grace_ms(),
     };
     let body = &mut from.clone();
     let seen = walk.over(from, Stamp::ZERO)?;
     head.since = seen.oldest.min(head.access).before();
     scratch.clear();
     let to = &mut Writer(scratch);
-    head.put(to);
+    head.write(to);
     Relay {
         stamp: |stamp: u64| stamp.saturating_sub(head.since.get()),
         death: |age_ms: u64| LAST_INSTANT - now_ms.saturating_sub(age_ms),
     }
     .body(body, to)?;
-    Ok(seen.at_rest(head, birth, scratch.as_slice().into()))
+    Ok(seen.packed(head, meta, scratch.as_slice().into()))
 }
 
 /// What stands before a state's vector.
@@ -157,7 +157,7 @@ pub(super) struct Head {
 }
 
 impl Head {
-    fn put(&self, to: &mut Writer<'_>) {
+    fn write(&self, to: &mut Writer<'_>) {
         to.u64(self.since.get());
         to.u64(self.created_ms);
         to.u64(self.access.get().saturating_sub(self.since.get()));
@@ -181,7 +181,7 @@ impl Head {
 struct Walk {
     author: Author,
     max_names: usize,
-    memory_ms: u64,
+    gc_grace_ms: u64,
 }
 
 /// What a walk has seen.
@@ -198,14 +198,14 @@ impl Walk {
             Author::Peer => (MAX_ORIGINS, MAX_SECRETS),
             Author::This => (usize::MAX, usize::MAX),
         };
-        let vector = take_vector(from, since, max_origins)?;
+        let vector = read_vector(from, since, max_origins)?;
         if vector.entries().is_empty() {
             return Err(Malformed("a session nobody wrote"));
         }
         let scale = TagContext {
             origins: vector.entries(),
             since,
-            floor: vector.floor(self.memory_ms),
+            watermark: vector.watermark(self.gc_grace_ms),
             author: self.author,
         };
         let stamps = vector.entries().iter().map(|entry| entry.1);
@@ -216,7 +216,7 @@ impl Walk {
             }
         };
         let (mut names, mut weight) = (0, 0);
-        each_slot(
+        each_register(
             from,
             &scale,
             self.max_names,
@@ -228,9 +228,9 @@ impl Walk {
                 value.counts().iter().for_each(|count| note(count.tag()));
             },
         )?;
-        let secrets = take_secrets(from, &scale, LAST_INSTANT, max_secrets)?;
+        let secrets = read_secrets(from, &scale, LAST_INSTANT, max_secrets)?;
         secrets.states().iter().for_each(|state| note(state.tag));
-        let expiry = take_expiry(from, &scale)?;
+        let expiry = read_expiry(from, &scale)?;
         if let Some((tag, _)) = expiry {
             note(tag);
         }
@@ -250,13 +250,13 @@ impl Walk {
 }
 
 impl Summary {
-    fn at_rest(self, head: Head, birth: &Arc<SessionMeta>, bytes: Box<[u8]>) -> PackedSession {
+    fn packed(self, head: Head, meta: &Arc<SessionMeta>, bytes: Box<[u8]>) -> PackedSession {
         PackedSession {
-            birth: Arc::clone(birth),
+            meta: Arc::clone(meta),
             created_ms: head.created_ms,
             access: head.access,
             accessed_ms: head.accessed_ms,
-            expiry: self.expiry.unwrap_or(birth.expiry),
+            expiry: self.expiry.unwrap_or(meta.expiry),
             vector: self.vector,
             extent: self.extent,
             bytes,

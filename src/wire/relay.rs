@@ -5,7 +5,7 @@ use super::{
     attributes::{COUNTER, JSON, REMOVED},
     bytes::{Reader, UNKNOWN, Writer},
     message::Malformed,
-    tags::{BOTTOM, BY, OTHER, put_origin, take_origin},
+    tags::{BOTTOM, BY, OTHER, read_origin, write_origin},
 };
 
 /// What becomes of the stamps that count from a session's oldest, and of the ages of dead secrets.
@@ -18,7 +18,7 @@ impl<S: Fn(u64) -> u64, D: Fn(u64) -> u64> Relay<S, D> {
     /// Vector, attributes, secrets and limits.
     pub(super) fn body(&self, from: &mut Reader<'_>, to: &mut Writer<'_>) -> Result<(), Malformed> {
         for _ in 0..count(from, to)? {
-            put_origin(take_origin(from)?, to);
+            write_origin(read_origin(from)?, to);
             self.stamp(from, to)?;
         }
         for _ in 0..count(from, to)? {
@@ -73,7 +73,7 @@ impl<S: Fn(u64) -> u64, D: Fn(u64) -> u64> Relay<S, D> {
             }
             OTHER => {
                 to.u64(from.u64()?);
-                put_origin(take_origin(from)?, to);
+                write_origin(read_origin(from)?, to);
             }
             BOTTOM => {}
             _ => return Err(UNKNOWN),

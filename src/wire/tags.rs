@@ -13,7 +13,7 @@ pub(super) struct TagContext<'a> {
     pub(super) origins: &'a [(Origin, Stamp)],
     pub(super) since: Stamp,
     /// Writes from before may be of origins that are forgotten.
-    pub(super) floor: Stamp,
+    pub(super) watermark: Stamp,
     pub(super) author: Author,
 }
 
@@ -34,7 +34,7 @@ pub(super) enum WireTag {
 }
 
 impl TagContext<'_> {
-    pub(super) fn put_tag(&self, tag: Tag, to: &mut Writer<'_>) {
+    pub(super) fn write_tag(&self, tag: Tag, to: &mut Writer<'_>) {
         match self.to_wire(tag) {
             WireTag::By(by, beyond) => {
                 to.byte(BY);
@@ -44,15 +44,15 @@ impl TagContext<'_> {
             WireTag::Other(tag) => {
                 to.byte(OTHER);
                 to.u64(tag.stamp.get());
-                put_origin(tag.origin, to);
+                write_origin(tag.origin, to);
             }
             WireTag::Bottom => to.byte(BOTTOM),
         }
     }
 
     /// The tag of a write that the item covers.
-    pub(super) fn take_tag(&self, from: &mut Reader<'_>) -> Result<Tag, Malformed> {
-        self.tag(&take_wire_tag(from)?)
+    pub(super) fn read_tag(&self, from: &mut Reader<'_>) -> Result<Tag, Malformed> {
+        self.tag(&read_wire_tag(from)?)
     }
 
     pub(super) fn number(&self, origin: Origin) -> Option<u32> {
@@ -98,31 +98,31 @@ impl TagContext<'_> {
     /// Whether it is a write from before the floor, of an origin that has no number any more. One
     /// that has a number would be sent on by it, as a write that the vector does not cover.
     fn is_forgotten(&self, tag: Tag) -> bool {
-        let written = tag.stamp > Stamp::ZERO && tag.stamp < self.floor;
+        let written = tag.stamp > Stamp::ZERO && tag.stamp < self.watermark;
         written && self.number(tag.origin).is_none()
     }
 }
 
-pub(super) fn take_wire_tag(from: &mut Reader<'_>) -> Result<WireTag, Malformed> {
+pub(super) fn read_wire_tag(from: &mut Reader<'_>) -> Result<WireTag, Malformed> {
     Ok(match from.byte()? {
         BY => WireTag::By(from.u32()?, from.u64()?),
         OTHER => WireTag::Other(Tag {
             stamp: stamp(from.u64()?)?,
-            origin: take_origin(from)?,
+            origin: read_origin(from)?,
         }),
         BOTTOM => WireTag::Bottom,
         _ => return Err(UNKNOWN),
     })
 }
 
-pub(super) fn put_origin(origin: Origin, to: &mut Writer<'_>) {
+pub(super) fn write_origin(origin: Origin, to: &mut Writer<'_>) {
     to.array(&origin.boot.bytes());
     to.u64(origin.epoch.into());
 }
 
-pub(super) fn take_origin(from: &mut Reader<'_>) -> Result<Origin, Malformed> {
+pub(super) fn read_origin(from: &mut Reader<'_>) -> Result<Origin, Malformed> {
     Ok(Origin {
-        boot: BootId::from_random(from.array()?),
+        boot: BootId::from_bytes(from.array()?),
         epoch: from.u32()?,
     })
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::{
     DecodeLimits, Message,
     message::Lineage,
-    packed_session::{Writer, put_resting},
+    packed_session::{Writer, write_resting},
 };
 use crate::{
     config::Expiry,
@@ -29,7 +29,7 @@ const LIMITS: DecodeLimits = DecodeLimits {
 
 fn origin(byte: u8) -> Origin {
     Origin {
-        boot: BootId::from_random([byte; 8]),
+        boot: BootId::from_bytes([byte; 8]),
         epoch: u32::from(byte),
     }
 }
@@ -51,18 +51,18 @@ fn sample_state() -> SessionState {
         wall_ms: 1,
         mono_ms: NOW_MS - 5_000,
     };
-    let birth = Arc::new(SessionMeta {
+    let meta = Arc::new(SessionMeta {
         context: "shop".into(),
         route: Some("node1".parse().expect("valid")),
         expiry: Expiry::from_millis(Some(60_000), Some(600_000)),
     });
-    let secret = SessionSecret::from_random([3; 16]).hash();
-    let mut state = SessionState::new(birth, secret, tag(100, 1), now);
+    let secret = SessionSecret::from_bytes([3; 16]).hash();
+    let mut state = SessionState::new(meta, secret, tag(100, 1), now);
     state.set("cart", b"[1,2]".as_slice().into(), tag(101, 1));
     state.add("hits", 4, origin(1), stamp(102));
     state.add("hits", -1, origin(2), stamp(103));
     state.remove("gone", tag(104, 2));
-    state.cycle(SessionSecret::from_random([4; 16]).hash(), tag(105, 2), now);
+    state.cycle(SessionSecret::from_bytes([4; 16]).hash(), tag(105, 2), now);
     state.set_expiry(Expiry::from_millis(None, Some(7)), tag(106, 1));
     state
 }
@@ -74,7 +74,7 @@ fn encode(message: &Message) -> BytesMut {
 }
 
 fn key(byte: u8) -> SessionKey {
-    SessionKey::from_random([byte; 16])
+    SessionKey::from_bytes([byte; 16])
 }
 
 fn samples() -> Vec<Message> {
@@ -194,7 +194,7 @@ fn state_at_rest_is_the_state() {
     assert_eq!(at_rest.extent, extent);
     assert_eq!(at_rest.expiry, state.expiry());
     let mut bytes = Vec::new();
-    put_resting(&state, &mut Writer(&mut bytes));
+    write_resting(&state, &mut Writer(&mut bytes));
     assert_eq!(*at_rest.bytes, bytes);
 }
 
@@ -234,7 +234,7 @@ fn dishonest_states_are_malformed() {
     };
     let unordered = {
         let mut parts = sample_state().into_parts();
-        parts.slots.reverse();
+        parts.registers.reverse();
         SessionState::from_parts(parts)
     };
     let long_name = {
@@ -301,7 +301,7 @@ fn stamp_beyond_the_last_one_is_malformed() {
 
 #[test]
 fn counter_in_an_era_of_another_origin_survives() {
-    let slot = Register {
+    let register = Register {
         tag: tag(50, 9),
         content: Content::Counter(Counter::new(vec![Count {
             origin: origin(1),
@@ -311,7 +311,7 @@ fn counter_in_an_era_of_another_origin_survives() {
     };
     let mut delta = sample_state().delta(origin(1), stamp(200), false);
     delta.upto = stamp(201);
-    delta.slots = vec![("hits".into(), slot)];
+    delta.registers = vec![("hits".into(), register)];
     let message = Message::Batch {
         from: 1,
         to: 2,
@@ -357,13 +357,13 @@ fn items_that_grow_too_much_when_decoded_are_malformed() {
     };
     let message = |names: u32| {
         let mut parts = sample_state().into_parts();
-        let slot = Register {
+        let register = Register {
             tag: tag(100, 1),
             content: Content::Removed,
         };
         let name = |number: u32| format!("{number:05}").as_str().into();
-        parts.slots = (0..names)
-            .map(|number| (name(number), slot.clone()))
+        parts.registers = (0..names)
+            .map(|number| (name(number), register.clone()))
             .collect();
         let state = SessionState::from_parts(parts);
         Message::Answer {
@@ -394,9 +394,9 @@ fn whole_sessions_that_others_wrote_or_nobody_are_malformed() {
             wall_ms: 1,
             mono_ms: NOW_MS,
         };
-        let secret = SessionSecret::from_random([3; 16]).hash();
-        let birth = Arc::clone(sample_state().birth());
-        let mut state = SessionState::new(birth, secret, tag(100, 1), now);
+        let secret = SessionSecret::from_bytes([3; 16]).hash();
+        let meta = Arc::clone(sample_state().meta());
+        let mut state = SessionState::new(meta, secret, tag(100, 1), now);
         state.add("hits", 4, origin(1), stamp(102));
         let mut delta = state.delta(origin(1), Stamp::ZERO, true);
         change(&mut delta);
@@ -405,11 +405,11 @@ fn whole_sessions_that_others_wrote_or_nobody_are_malformed() {
         Message::decode(&encode(&message), NOW_MS, &LIMITS)
     };
     whole(|_| ()).expect("an honest one");
-    let reset_elsewhere = whole(|delta| delta.slots[0].1.tag = tag(7, 9));
+    let reset_elsewhere = whole(|delta| delta.registers[0].1.tag = tag(7, 9));
     reset_elsewhere.expect_err("the reset of another");
     let unwritten = whole(|delta| {
         delta.upto = Stamp::ZERO;
-        delta.slots.clear();
+        delta.registers.clear();
         delta.secrets = SecretSet::default();
     });
     unwritten.expect_err("written by nobody");

@@ -54,8 +54,8 @@ impl RequestSession {
             return 0;
         }
         let keys = state.keys();
-        let (node, shipping) = (self.app.node(), self.shipping);
-        keys.map(|key| node.release(&key, shipping))
+        let (node, replicate) = (self.app.node(), self.replicate);
+        keys.map(|key| node.release(&key, replicate))
             .max()
             .unwrap_or(0)
     }
@@ -98,14 +98,14 @@ impl RequestSession {
             let alive = state.secrets().presented(&hash, now) == Access::Alive;
             alive.then(|| {
                 (
-                    Arc::clone(state.birth()),
+                    Arc::clone(state.meta()),
                     lifetime::remaining_ms(state, now.mono_ms),
                 )
             })
         });
-        let (birth, remaining_ms) = described.ok().flatten()?;
+        let (meta, remaining_ms) = described.ok().flatten()?;
         let max_age = self.app.cookie.max_age(remaining_ms);
-        let value = self.app.cookie.seal(cookie, birth.route.as_ref());
+        let value = self.app.cookie.seal(cookie, meta.route.as_ref());
         Some(self.app.cookie.set(value, max_age))
     }
 }

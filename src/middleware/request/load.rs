@@ -76,7 +76,7 @@ impl RequestSession {
 
     fn open(&self, cookie: &CookieValue, now: Now) -> Access {
         let context = self.app.context();
-        self.node().open(context, cookie, self.shipping, now)
+        self.node().open(context, cookie, self.replicate, now)
     }
 
     /// Whether a persistent cookie is due for renewal, from the session's use before this request.

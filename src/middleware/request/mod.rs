@@ -28,7 +28,7 @@ pub(in crate::middleware) struct RequestSession {
     pub(in crate::middleware) app: Arc<LayerConfig>,
     pub(in crate::middleware) presented: RequestCookies,
     /// Attribute writes of a filtered request wait for the session's next commit.
-    pub(in crate::middleware) shipping: Replicate,
+    pub(in crate::middleware) replicate: Replicate,
     /// When the session was loaded, in monotonic milliseconds: what the request writes may be based
     /// on what it saw then. Never, as long as it has seen nothing.
     pub(in crate::middleware) loaded_ms: AtomicU64,
@@ -46,12 +46,12 @@ impl RequestSession {
     pub(in crate::middleware) fn new(
         app: Arc<LayerConfig>,
         presented: RequestCookies,
-        shipping: Replicate,
+        replicate: Replicate,
     ) -> Self {
         Self {
             app,
             presented,
-            shipping,
+            replicate,
             loaded_ms: AtomicU64::new(u64::MAX),
             head_sent: AtomicBool::new(false),
             changed: AtomicBool::new(false),
@@ -81,7 +81,7 @@ impl RequestSession {
 
     /// What [`RequestSession::write`] has to write to, `None` if it may create it.
     pub(in crate::middleware) fn writable(&self) -> Result<Option<SessionKey>, SessionError> {
-        match self.standing(&self.state()) {
+        match self.write_target(&self.state()) {
             WriteTarget::Superseded => Err(SessionError::Superseded),
             WriteTarget::TooLate => Err(SessionError::HeadersSent),
             WriteTarget::Held(key) => Ok(Some(key)),
@@ -105,8 +105,8 @@ impl RequestSession {
         &self,
         write: impl FnOnce(&mut SessionWriter<'_>) -> Result<R, SessionError>,
     ) -> Result<Option<R>, SessionError> {
-        let standing = self.standing(&self.state());
-        match standing {
+        let write_target = self.write_target(&self.state());
+        match write_target {
             WriteTarget::Superseded => Err(SessionError::Superseded),
             WriteTarget::TooLate | WriteTarget::Absent => Ok(None),
             WriteTarget::Held(key) => self.write_to(&key, write).map(Some),
@@ -129,7 +129,7 @@ impl RequestSession {
     /// The limits of the session, or those it would be created with.
     pub(in crate::middleware) fn expiry(&self) -> Result<Expiry, SessionError> {
         let held = self.read(SessionState::expiry)?;
-        Ok(held.unwrap_or_else(|| self.state().expiry.unwrap_or(self.app.birth.expiry)))
+        Ok(held.unwrap_or_else(|| self.state().expiry.unwrap_or(self.app.meta.expiry)))
     }
 
     pub(in crate::middleware) fn cycle_id(&self) -> Result<(), SessionError> {
@@ -200,7 +200,7 @@ impl RequestSession {
 
     fn held_or_created(&self, weight: usize) -> Result<SessionKey, SessionError> {
         let mut state = self.state();
-        match self.standing(&state) {
+        match self.write_target(&state) {
             WriteTarget::Held(key) => return Ok(key),
             WriteTarget::Superseded => return Err(SessionError::Superseded),
             WriteTarget::TooLate => return Err(SessionError::HeadersSent),
@@ -216,7 +216,7 @@ impl RequestSession {
                 limit,
             });
         }
-        let cookie = self.node().create(self.birth(state.expiry))?;
+        let cookie = self.node().create(self.meta(state.expiry))?;
         let key = cookie.locator;
         state.phase = Phase::Held {
             cookie,
@@ -227,12 +227,12 @@ impl RequestSession {
         Ok(key)
     }
 
-    fn birth(&self, expiry: Option<Expiry>) -> Arc<SessionMeta> {
+    fn meta(&self, expiry: Option<Expiry>) -> Arc<SessionMeta> {
         match expiry {
-            None => Arc::clone(&self.app.birth),
+            None => Arc::clone(&self.app.meta),
             Some(expiry) => Arc::new(SessionMeta {
                 expiry,
-                ..(*self.app.birth).clone()
+                ..(*self.app.meta).clone()
             }),
         }
     }
@@ -245,12 +245,12 @@ impl RequestSession {
     ) -> Result<R, SessionError> {
         let mut has_written = false;
         let loaded_ms = self.loaded_ms.load(Ordering::Relaxed);
-        let result = self.node().write(key, self.shipping, loaded_ms, |writer| {
+        let result = self.node().write(key, self.replicate, loaded_ms, |writer| {
             let result = write(writer);
             has_written = writer.has_written();
             result
         });
-        if has_written && self.shipping == Replicate::Now {
+        if has_written && self.replicate == Replicate::Now {
             self.changed.store(true, Ordering::Relaxed);
         }
         if self.has_sent_head() {
@@ -263,7 +263,7 @@ impl RequestSession {
         self.head_sent.load(Ordering::Acquire)
     }
 
-    fn standing(&self, state: &RequestState) -> WriteTarget {
+    fn write_target(&self, state: &RequestState) -> WriteTarget {
         match &state.phase {
             Phase::Held { cookie, .. } => WriteTarget::Held(cookie.locator),
             Phase::Superseded => WriteTarget::Superseded,

@@ -162,7 +162,7 @@ async fn only_a_token_with_a_valid_code_has_a_request_wait() {
     let never_written = Tag {
         stamp: Stamp::MAX,
         origin: Origin {
-            boot: BootId::from_random([9; 8]),
+            boot: BootId::from_bytes([9; 8]),
             epoch: 0,
         },
     };

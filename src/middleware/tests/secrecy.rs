@@ -28,7 +28,7 @@ async fn secrets_do_not_show_in_debug_output_of_anything_inside() {
     let rules = CookieRules::default().check(None).expect("defaults");
     let presented = RequestCookies::find(&rules, request.headers());
     assert!(!presented.is_empty(&rules));
-    let visit = request_visit(&one, &cookie).await;
+    let request = request_visit(&one, &cookie).await;
     // A node shows its whole store.
     let inside = format!("{node:?}");
     assert!(inside.contains(&format!("{key:?}")), "the session is there");
@@ -39,7 +39,7 @@ async fn secrets_do_not_show_in_debug_output_of_anything_inside() {
         format!("{parsed:?} {:?}", parsed.secret),
         format!("{message:?}"),
         format!("{presented:?}"),
-        visit,
+        request,
         format!("{:?}", two.cluster().node()),
     ] {
         assert!(

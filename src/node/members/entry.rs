@@ -89,7 +89,7 @@ impl MemberEntry {
         Some(link)
     }
 
-    pub(super) fn who(&self) -> Option<MemberLabel> {
+    pub(super) fn label(&self) -> Option<MemberLabel> {
         Some(MemberLabel {
             name: Arc::clone(self.name.as_ref()?),
             address: Arc::clone(&self.address),

@@ -157,14 +157,14 @@ impl Members {
         // A node that still needs this member's sessions must dial it once more before it may
         // conclude that nobody is there.
         entry.tried = false;
-        entry.who()
+        entry.label()
     }
 
     /// Notes that the member at the other end of a link said goodbye.
     pub(super) fn leave(&mut self, link: LinkId) -> Option<MemberLabel> {
         let entry = self.entries.iter_mut().find(|e| e.has(link))?;
         entry.standing = MemberStatus::Left;
-        entry.who()
+        entry.label()
     }
 
     /// Notes which members are down by now.
@@ -175,7 +175,7 @@ impl Members {
                 && heard_ms.saturating_add(down_after_ms) <= now.mono_ms
             {
                 entry.standing = MemberStatus::Down;
-                down.extend(entry.who());
+                down.extend(entry.label());
             }
         }
         down
@@ -204,8 +204,8 @@ impl Members {
         link.cloned()
     }
 
-    pub(super) fn who(&self, link: LinkId) -> Option<MemberLabel> {
-        self.entries.iter().find(|e| e.has(link))?.who()
+    pub(super) fn label(&self, link: LinkId) -> Option<MemberLabel> {
+        self.entries.iter().find(|e| e.has(link))?.label()
     }
 
     pub(super) fn links(&self) -> Vec<Arc<PeerLink>> {

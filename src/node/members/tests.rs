@@ -18,7 +18,7 @@ struct Table {
 
 impl Table {
     fn new(peers: &[&str]) -> Self {
-        let own = BootId::from_random([5; 8]);
+        let own = BootId::from_bytes([5; 8]);
         let mut members = Members::new(own, Duration::from_secs(1));
         for peer in peers {
             assert!(members.add(&peer.parse().expect("valid")));
@@ -36,7 +36,7 @@ impl Table {
             heartbeat_ms: 500,
             collect: false,
         };
-        let boot = BootId::from_random([boot; 8]);
+        let boot = BootId::from_bytes([boot; 8]);
         self.links += 1;
         Arc::new(PeerLink::new(
             LinkId(self.links),
@@ -158,7 +158,10 @@ fn member_is_down_after_a_while_of_silence_unless_it_left() {
         ..NOW
     };
     let down = table.members.sweep(3_000, later);
-    assert_eq!(down.iter().map(|who| &*who.name).collect::<Vec<_>>(), ["b"]);
+    assert_eq!(
+        down.iter().map(|label| &*label.name).collect::<Vec<_>>(),
+        ["b"]
+    );
     assert!(table.members.sweep(3_000, later).is_empty(), "told once");
 }
 

@@ -34,14 +34,14 @@ pub(in crate::node) async fn accept(node: Arc<Node>, mut acceptor: Box<dyn Accep
         if !node.may_create() {
             continue;
         }
-        match Permit::take(&node.slots, remote.ip().to_canonical()) {
-            Some(slot) => {
-                let task = receive(Arc::clone(&node), io, remote, slot);
+        match Permit::take(&node.admission, remote.ip().to_canonical()) {
+            Some(permit) => {
+                let task = receive(Arc::clone(&node), io, remote, permit);
                 node.tasks.spawn(task);
             }
             None => {
                 node.counters.refused.fetch_add(1, Ordering::Relaxed);
-                if node.refusals.may_log(node.now()) {
+                if node.refusal_log.may_log(node.now()) {
                     warn!(
                         node = %node.settings.node, %remote,
                         "refused a connection from [{remote}]: too many connections without hello"
@@ -52,11 +52,11 @@ pub(in crate::node) async fn accept(node: Arc<Node>, mut acceptor: Box<dyn Accep
     }
 }
 
-async fn receive(node: Arc<Node>, io: BoxIo, remote: SocketAddr, slot: Permit) {
+async fn receive(node: Arc<Node>, io: BoxIo, remote: SocketAddr, permit: Permit) {
     let served = async {
         match greet(&node, io, remote).await {
             Ok((registered, greeted, io)) => {
-                drop(slot);
+                drop(permit);
                 link_task::run(registered, io, greeted.codec, greeted.unread).await;
             }
             Err(error) => {
@@ -90,7 +90,7 @@ async fn greet(
     let judge = |theirs: &_| node.judge(theirs);
     let (io, greeted) = handshake::listen(secured, &node.hello, judge).await?;
     if node.guard.authenticates() {
-        node.slots.know(remote.ip());
+        node.admission.know(remote.ip());
     }
     let registered = node
         .admit(&greeted.theirs, Established::Accepted { remote })
@@ -125,9 +125,9 @@ impl Node {
         self.counters.refused.fetch_add(1, Ordering::Relaxed);
         // A node that is set up wrongly is seen also while strangers make the other lines.
         let throttle = if error.is_of_a_node() {
-            &self.misfits
+            &self.misfit_log
         } else {
-            &self.refusals
+            &self.refusal_log
         };
         if throttle.may_log(self.now()) {
             warn!(

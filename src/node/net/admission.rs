@@ -37,21 +37,21 @@ impl Admission {
 impl PermitCounts {
     fn by_strangers(&self) -> usize {
         let strangers = self.by.iter().filter(|(ip, _)| !self.known.contains(ip));
-        strangers.map(|(_, slots)| slots).sum()
+        strangers.map(|(_, admission)| admission).sum()
     }
 }
 
 /// The right to be connected without having completed hello, until it is dropped.
 #[derive(Debug)]
 pub(in crate::node) struct Permit {
-    slots: Arc<Admission>,
+    admission: Arc<Admission>,
     ip: IpAddr,
 }
 
 impl Permit {
-    pub(in crate::node) fn take(slots: &Arc<Admission>, ip: IpAddr) -> Option<Self> {
+    pub(in crate::node) fn take(admission: &Arc<Admission>, ip: IpAddr) -> Option<Self> {
         let ip = place(ip);
-        let mut taken = slots.lock();
+        let mut taken = admission.lock();
         let here = taken.by.get(&ip).copied().unwrap_or(0);
         if here >= PER_ADDRESS {
             return None;
@@ -61,7 +61,7 @@ impl Permit {
         }
         taken.by.insert(ip, here + 1);
         Some(Self {
-            slots: Arc::clone(slots),
+            admission: Arc::clone(admission),
             ip,
         })
     }
@@ -69,7 +69,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut taken = self.slots.lock();
+        let mut taken = self.admission.lock();
         if let Some(here) = taken.by.get_mut(&self.ip) {
             *here -= 1;
             if *here == 0 {
@@ -108,52 +108,52 @@ mod tests {
 
     #[test]
     fn one_address_cannot_take_all_slots() {
-        let slots = Arc::default();
+        let admission = Arc::default();
         let mut held: Vec<_> = (0..PER_ADDRESS)
-            .map(|_| Permit::take(&slots, ip(1)).expect("free"))
+            .map(|_| Permit::take(&admission, ip(1)).expect("free"))
             .collect();
-        assert!(Permit::take(&slots, ip(1)).is_none());
-        assert!(Permit::take(&slots, ip(2)).is_some());
+        assert!(Permit::take(&admission, ip(1)).is_none());
+        assert!(Permit::take(&admission, ip(2)).is_some());
         held.pop();
-        assert!(Permit::take(&slots, ip(1)).is_some());
+        assert!(Permit::take(&admission, ip(1)).is_some());
     }
 
     #[test]
     fn one_ipv6_host_is_one_address_however_many_it_has() {
-        let slots = Arc::default();
+        let admission = Arc::default();
         let host = |last: u16| Ipv6Addr::new(0x2001, 0xdb8, 0, 7, 0, 0, 0, last).into();
         let held: Vec<_> = (0..100)
-            .filter_map(|last| Permit::take(&slots, host(last)))
+            .filter_map(|last| Permit::take(&admission, host(last)))
             .collect();
         assert_eq!(held.len(), PER_ADDRESS);
         let mapped = "::ffff:10.0.0.1".parse().expect("an address");
-        assert!(Permit::take(&slots, mapped).is_some());
+        assert!(Permit::take(&admission, mapped).is_some());
     }
 
     #[test]
     fn all_addresses_together_are_bounded() {
-        let slots = Arc::default();
+        let admission = Arc::default();
         let held: Vec<_> = (0..=u8::MAX)
-            .filter_map(|last| Permit::take(&slots, ip(last)))
+            .filter_map(|last| Permit::take(&admission, ip(last)))
             .collect();
         assert_eq!(held.len(), IN_ALL);
         drop(held);
-        assert!(slots.lock().by.is_empty());
+        assert!(admission.lock().by.is_empty());
     }
 
     #[test]
     fn strangers_cannot_keep_known_peers_out() {
-        let slots: Arc<Admission> = Arc::default();
+        let admission: Arc<Admission> = Arc::default();
         let strangers: Vec<_> = (0..=u8::MAX)
-            .filter_map(|last| Permit::take(&slots, ip(last)))
+            .filter_map(|last| Permit::take(&admission, ip(last)))
             .collect();
         let peer = Ipv4Addr::new(10, 1, 0, 1).into();
-        assert!(Permit::take(&slots, peer).is_none());
-        slots.know(peer);
+        assert!(Permit::take(&admission, peer).is_none());
+        admission.know(peer);
         let known: Vec<_> = (0..=PER_ADDRESS)
-            .filter_map(|_| Permit::take(&slots, peer))
+            .filter_map(|_| Permit::take(&admission, peer))
             .collect();
         assert_eq!((strangers.len(), known.len()), (IN_ALL, PER_ADDRESS));
-        assert!(Permit::take(&slots, ip(200)).is_none());
+        assert!(Permit::take(&admission, ip(200)).is_none());
     }
 }

@@ -27,7 +27,7 @@ impl Node {
             return true;
         }
         let peers = self.members().peers();
-        let mut found = self.listed.0.lock().await;
+        let mut found = self.allowlist.0.lock().await;
         let now_ms = self.now().mono_ms;
         if found.peers != peers || found.at_ms.saturating_add(millis(FRESH)) < now_ms {
             let addresses = join_all(peers.iter().map(|peer| self.addresses(peer))).await;
@@ -44,7 +44,7 @@ impl Node {
         if let Ok(ip) = peer.host.parse::<IpAddr>() {
             return vec![ip.to_canonical()];
         }
-        match timeout(LOOKUP, self.outside.transport.resolve(peer)).await {
+        match timeout(LOOKUP, self.env.transport.resolve(peer)).await {
             Ok(Ok(found)) => found.iter().map(|at| at.ip().to_canonical()).collect(),
             // It is asked for again when somebody comes who may be it.
             Ok(Err(_)) | Err(_) => Vec::new(),

@@ -98,17 +98,17 @@ impl Dialling {
     }
 
     fn jittered(&self, pause: Duration) -> Duration {
-        let [random] = self.node.outside.random();
+        let [random] = self.node.env.random();
         jittered(pause, random)
     }
 
     async fn dial(&self) -> Dialled {
-        let (io, remote) =
-            match timeout(CONNECT, self.node.outside.transport.connect(&self.peer)).await {
-                Ok(Ok(connected)) => connected,
-                Ok(Err(error)) => return Dialled::Failed(DialError::Connect(error)),
-                Err(_) => return Dialled::Failed(DialError::NoAnswer),
-            };
+        let (io, remote) = match timeout(CONNECT, self.node.env.transport.connect(&self.peer)).await
+        {
+            Ok(Ok(connected)) => connected,
+            Ok(Err(error)) => return Dialled::Failed(DialError::Connect(error)),
+            Err(_) => return Dialled::Failed(DialError::NoAnswer),
+        };
         let origin = Established::Dialled {
             peer: &self.peer,
             remote,
@@ -120,7 +120,7 @@ impl Dialling {
         .await;
         match met {
             Ok((io, greeted)) => {
-                self.node.slots.know(remote.ip());
+                self.node.admission.know(remote.ip());
                 let since_ms = self.node.now().mono_ms;
                 // In a task of its own, so that no fault in handling a link ends the dialling.
                 let run = link_task::run(greeted.verdict, io, greeted.codec, greeted.unread);
@@ -229,8 +229,8 @@ mod tests {
     #[test]
     fn pauses_double_and_end_at_two_seconds() {
         let mut backoff = Backoff::default();
-        let pauses: Vec<_> = (0..8).map(|_| backoff.next().as_millis()).collect();
-        assert_eq!(pauses, [50, 100, 200, 400, 800, 1600, 2000, 2000]);
+        let stalls: Vec<_> = (0..8).map(|_| backoff.next().as_millis()).collect();
+        assert_eq!(stalls, [50, 100, 200, 400, 800, 1600, 2000, 2000]);
     }
 
     #[test]

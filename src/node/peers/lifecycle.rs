@@ -64,7 +64,7 @@ impl Node {
     ) -> Result<Registered, Refusal> {
         let version = self.hello.judge(theirs)?;
         let now = self.now();
-        self.notice_pause(now);
+        self.notice_stall(now);
         let (dialler, dialled, remote) = match origin {
             Established::Dialled { peer, remote } => (Dialler::Us, Some(peer), remote),
             Established::Accepted { remote } => (Dialler::Them, None, remote),
@@ -92,7 +92,7 @@ impl Node {
         };
         // The link was made before it could be found: what happened in between is told now.
         let ready = !self.awaits_transfer();
-        link.drive(&self.acks, |machine| machine.set_ready(ready));
+        link.drive(&self.acks, |state| state.set_ready(ready));
         if admitted.is_news {
             let MemberLabel { name, address } = MemberLabel {
                 name: Arc::clone(&link.name),
@@ -116,7 +116,7 @@ impl Node {
         for event in events {
             match event {
                 // The board has been told under the link's lock. The first of them opens the link.
-                LinkEvent::Acks => self.pauses.links_changed(),
+                LinkEvent::Acks => self.stalls.links_changed(),
                 LinkEvent::Answered(key, question) => {
                     self.fetch_answered(&key, question, link.id);
                 }
@@ -151,7 +151,7 @@ impl Node {
 
     /// Everything that happens because time passes.
     pub(in crate::node) fn tick(&self, now: Now) {
-        self.watch_pauses(now);
+        self.watch_stalls(now);
         let expired = self.replica.sweep(now, self.wants_session_events());
         for change in expired {
             self.publish(change);
@@ -162,8 +162,7 @@ impl Node {
                 continue;
             }
             link.expect_opening(&self.acks, self.settings.ack_timeout, now);
-            if let Some(events) = link.drive(&self.acks, |machine| machine.tick(&self.replica, now))
-            {
+            if let Some(events) = link.drive(&self.acks, |state| state.tick(&self.replica, now)) {
                 self.note(link, events, now);
                 link.wake_writer();
             }
@@ -183,7 +182,7 @@ impl Node {
     /// Keeps the list for commits in step with the table. Call it with the table locked.
     pub(in crate::node) fn refresh_links(&self, members: &Members) {
         *self.links.write().unwrap_or_else(PoisonError::into_inner) = members.links().into();
-        self.pauses.links_changed();
+        self.stalls.links_changed();
     }
 
     /// Takes a peer off the list and ends its link. Whether it was there.
@@ -206,14 +205,14 @@ impl Node {
             heartbeat_ms: millis(self.settings.heartbeat_interval),
             collect: self.settings.notify_on_replication,
         };
-        let machine = Link::new(&self.replica, theirs.boot, options, now);
+        let state = Link::new(&self.replica, theirs.boot, options, now);
         let id = LinkId(self.next_link.fetch_add(1, Ordering::Relaxed));
-        let who = (Arc::from(theirs.node.as_str()), theirs.boot);
-        PeerLink::new(id, who, dialler, machine, now)
+        let label = (Arc::from(theirs.node.as_str()), theirs.boot);
+        PeerLink::new(id, label, dialler, state, now)
     }
 
     fn link_ended(&self, link: &PeerLink, ended: &Ended) {
-        self.notice_pause(self.now());
+        self.notice_stall(self.now());
         link.close(&self.acks);
         let suspect = {
             let mut members = self.members();
@@ -255,7 +254,7 @@ impl Node {
     }
 
     fn note_lagging(&self, link: LinkId) {
-        if let Some(MemberLabel { name, address }) = self.members().who(link) {
+        if let Some(MemberLabel { name, address }) = self.members().label(link) {
             warn!(
                 node = %self.settings.node, member = %name, %address,
                 "member lagging: [{name} at {address}], requests do not wait for it until it has \
@@ -267,7 +266,7 @@ impl Node {
 
     fn note_over_limit(&self, link: &PeerLink, what: &str, now: Now) {
         self.counters.over_limit.fetch_add(1, Ordering::Relaxed);
-        if self.over_limits.may_log(now) {
+        if self.over_limit_log.may_log(now) {
             warn!(
                 node = %self.settings.node, member = %link.name,
                 "over limit: [{}] sends more {what} than twice what this node may hold, which is \
@@ -278,7 +277,7 @@ impl Node {
     }
 
     fn note_caught_up(&self, link: LinkId) {
-        if let Some(MemberLabel { name, address }) = self.members().who(link) {
+        if let Some(MemberLabel { name, address }) = self.members().label(link) {
             info!(
                 node = %self.settings.node, member = %name, %address,
                 "member caught up: [{name} at {address}]"

@@ -37,7 +37,7 @@ pub(in crate::node) struct PeerLink {
     pub(in crate::node) name: Arc<str>,
     pub(in crate::node) dialler: Dialler,
     /// Guards the link's decisions, and keeps the ack board in step with them.
-    machine: Mutex<Machine>,
+    state: Mutex<Machine>,
     writer: Notify,
     closed: CancellationToken,
     gave_way: AtomicBool,
@@ -69,7 +69,7 @@ impl PeerLink {
             boot,
             name,
             dialler,
-            machine: Mutex::new(Machine {
+            state: Mutex::new(Machine {
                 link,
                 told: None,
                 over: false,
@@ -88,22 +88,22 @@ impl PeerLink {
     /// `None` once the link is closed.
     pub(in crate::node) fn drive<R>(
         &self,
-        board: &AckTracker,
+        tracker: &AckTracker,
         decide: impl FnOnce(&mut Link) -> R,
     ) -> Option<R> {
-        let mut machine = self.lock();
-        if machine.over {
+        let mut state = self.lock();
+        if state.over {
             return None;
         }
-        let result = decide(&mut machine.link);
-        let acks = machine.link.acks();
+        let result = decide(&mut state.link);
+        let acks = state.link.acks();
         // Before it opens, what the link before it has said of the peer stands.
-        let is_news = machine.link.is_open() && machine.told != Some(acks);
-        let released = is_news.then(|| board.set(self.id, acks));
+        let is_news = state.link.is_open() && state.told != Some(acks);
+        let released = is_news.then(|| tracker.set(self.id, acks));
         if is_news {
-            machine.told = Some(acks);
+            state.told = Some(acks);
         }
-        drop(machine);
+        drop(state);
         if let Some(released) = released {
             released.wake();
         }
@@ -116,12 +116,12 @@ impl PeerLink {
     }
 
     /// Ends the link: its tasks stop, and nobody waits for it.
-    pub(in crate::node) fn close(&self, board: &AckTracker) {
-        let mut machine = self.lock();
-        let first = !machine.over;
-        machine.over = true;
-        let released = first.then(|| board.remove(self.id));
-        drop(machine);
+    pub(in crate::node) fn close(&self, tracker: &AckTracker) {
+        let mut state = self.lock();
+        let first = !state.over;
+        state.over = true;
+        let released = first.then(|| tracker.remove(self.id));
+        drop(state);
         if let Some(released) = released {
             released.wake();
         }
@@ -129,12 +129,12 @@ impl PeerLink {
     }
 
     /// Ends the link in favour of another to the same peer.
-    pub(in crate::node) fn give_way(&self, board: &AckTracker, to: LinkId) {
+    pub(in crate::node) fn give_way(&self, tracker: &AckTracker, to: LinkId) {
         self.gave_way.store(true, Ordering::Relaxed);
-        let mut machine = self.lock();
-        let first = !std::mem::replace(&mut machine.over, true);
-        let released = first.then(|| board.hand_over(self.id, to));
-        drop(machine);
+        let mut state = self.lock();
+        let first = !std::mem::replace(&mut state.over, true);
+        let released = first.then(|| tracker.hand_over(self.id, to));
+        drop(state);
         if let Some(released) = released {
             released.wake();
         }
@@ -142,12 +142,12 @@ impl PeerLink {
     }
 
     /// Nobody waits longer than `limit` for a link that does not open.
-    pub(in crate::node) fn expect_opening(&self, board: &AckTracker, limit: Duration, now: Now) {
-        let machine = self.lock();
+    pub(in crate::node) fn expect_opening(&self, tracker: &AckTracker, limit: Duration, now: Now) {
+        let state = self.lock();
         let late = now.mono_ms.saturating_sub(self.made_ms) >= millis(limit);
-        let is_late = late && !machine.over && !machine.link.is_open();
-        let released = is_late.then(|| board.remove(self.id));
-        drop(machine);
+        let is_late = late && !state.over && !state.link.is_open();
+        let released = is_late.then(|| tracker.remove(self.id));
+        drop(state);
         if let Some(released) = released {
             released.wake();
         }
@@ -205,6 +205,6 @@ impl PeerLink {
     }
 
     fn lock(&self) -> MutexGuard<'_, Machine> {
-        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -166,9 +166,9 @@ fn take_in(
     while let Some(bytes) = codec.decode(unread)? {
         let message = Message::decode(&bytes, now.mono_ms, limits)?;
         let keys = node.keys_to_tell(&message);
-        let handled = link.drive(&node.acks, |machine| {
-            news.to_answer |= machine.may_answer(&message);
-            machine.handle(&node.replica, message, bytes.len(), now)
+        let handled = link.drive(&node.acks, |state| {
+            news.to_answer |= state.may_answer(&message);
+            state.handle(&node.replica, message, bytes.len(), now)
         });
         match handled {
             Some(events) => news.events.extend(events?),
@@ -189,9 +189,9 @@ async fn write(
     let mut message = BytesMut::new();
     loop {
         let now = node.now();
-        let filled = link.drive(&node.acks, |machine| {
-            let filled = fill(&node, machine, &mut codec, (&mut message, &mut out), now);
-            (filled, machine.waits_for_time())
+        let filled = link.drive(&node.acks, |state| {
+            let filled = fill(&node, state, &mut codec, (&mut message, &mut out), now);
+            (filled, state.waits_for_time())
         });
         let Some((filled, waits_for_time)) = filled else {
             return Err(Ended::Stopped);
@@ -258,15 +258,15 @@ async fn after_what_is_ready() {
 /// by themselves or at the head. Whether it ends with the goodbye.
 fn fill(
     node: &Node,
-    machine: &mut Link,
+    state: &mut Link,
     codec: &mut FrameCodec,
     (bytes, out): (&mut BytesMut, &mut BytesMut),
     now: Now,
 ) -> Result<bool, FrameError> {
     while out.len() < BATCH_BYTES {
         let message = match out.is_empty() {
-            true => machine.poll(&node.replica, now),
-            false => machine.poll_urgent(&node.replica, now),
+            true => state.poll(&node.replica, now),
+            false => state.poll_urgent(&node.replica, now),
         };
         let Some(message) = message else {
             break;
@@ -274,7 +274,7 @@ fn fill(
         bytes.clear();
         message.encode(now.mono_ms, bytes);
         codec.encode_message(bytes, out)?;
-        machine.sent(&message, bytes.len());
+        state.sent(&message, bytes.len());
         if matches!(message, Message::Leave) {
             return Ok(true);
         }

@@ -17,24 +17,24 @@ impl Node {
         &self,
         context: &str,
         CookieValue { locator, secret }: &CookieValue,
-        shipping: Replicate,
+        replicate: Replicate,
         now: Now,
     ) -> Access {
         let store = self.replica().store();
-        store.open(context, locator, secret, shipping, now)
+        store.open(context, locator, secret, replicate, now)
     }
 
     /// Creates a session, in use until [`Node::release`], to be shipped by [`Node::commit`].
-    pub(crate) fn create(&self, birth: Arc<SessionMeta>) -> Result<CookieValue, SessionError> {
+    pub(crate) fn create(&self, meta: Arc<SessionMeta>) -> Result<CookieValue, SessionError> {
         if !self.may_create() {
             return Err(SessionError::Leaving);
         }
-        let locator = SessionKey::from_random(self.outside.random());
-        let secret = SessionSecret::from_random(self.outside.random());
-        let context = Arc::clone(&birth.context);
-        let route = birth.route.clone();
+        let locator = SessionKey::from_bytes(self.env.random());
+        let secret = SessionSecret::from_bytes(self.env.random());
+        let context = Arc::clone(&meta.context);
+        let route = meta.route.clone();
         let store = self.replica().store();
-        store.create(birth, locator, secret.hash(), self.now())?;
+        store.create(meta, locator, secret.hash(), self.now())?;
         if self.wants_session_events() {
             self.publish(Change {
                 key: locator,
@@ -58,14 +58,19 @@ impl Node {
     pub(crate) fn write<R>(
         &self,
         key: &SessionKey,
-        shipping: Replicate,
+        replicate: Replicate,
         loaded_ms: u64,
         write: impl FnOnce(&mut SessionWriter<'_>) -> Result<R, SessionError>,
     ) -> Result<R, SessionError> {
         let collect = self.wants_session_events();
         let store = self.replica().store();
-        let (result, changes) =
-            store.write(key, shipping, collect, self.time_of_write(loaded_ms), write)?;
+        let (result, changes) = store.write(
+            key,
+            replicate,
+            collect,
+            self.time_of_write(loaded_ms),
+            write,
+        )?;
         for change in changes {
             self.publish(change);
         }
@@ -74,7 +79,7 @@ impl Node {
 
     /// Replaces the secret; the old one is dead at once, here, and everywhere once committed.
     pub(crate) fn cycle(&self, key: &SessionKey) -> Result<SessionSecret, SessionError> {
-        let secret = SessionSecret::from_random(self.outside.random());
+        let secret = SessionSecret::from_bytes(self.env.random());
         let hash = secret.hash();
         let now_ms = self.now().mono_ms;
         self.write(key, Replicate::Now, now_ms, |writer| writer.cycle(hash))?;
@@ -98,8 +103,8 @@ impl Node {
 
     /// [Ships](Self::commit) for one holder that is done. Use up to now is told to peers, unless the
     /// request was filtered.
-    pub(crate) fn release(&self, key: &SessionKey, shipping: Replicate) -> u64 {
-        self.ship(|replica, now| replica.end(key, shipping, now))
+    pub(crate) fn release(&self, key: &SessionKey, replicate: Replicate) -> u64 {
+        self.ship(|replica, now| replica.end(key, replicate, now))
     }
 
     fn ship(&self, commit: impl FnOnce(&Replica, Now) -> u64) -> u64 {

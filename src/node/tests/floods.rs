@@ -12,7 +12,7 @@ fn made_up(number: u32) -> SessionKey {
     let mut bytes = [0xAA; 16];
     bytes[..4].copy_from_slice(&number.wrapping_mul(0x9E37_79B9).to_be_bytes());
     bytes[12..].copy_from_slice(&number.to_be_bytes());
-    SessionKey::from_random(bytes)
+    SessionKey::from_bytes(bytes)
 }
 
 /// Questions of one kind that a node asks its peers in half a second, and one step at each end.

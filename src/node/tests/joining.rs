@@ -76,8 +76,8 @@ async fn transfer_beside_requests_takes_as_long_as_its_pace_says_and_waits_for_n
     let node = Arc::clone(one.node());
     let requests = tokio::spawn(async move {
         let stranger = CookieValue {
-            locator: SessionKey::from_random([1; 16]),
-            secret: SessionSecret::from_random([1; 16]),
+            locator: SessionKey::from_bytes([1; 16]),
+            secret: SessionSecret::from_bytes([1; 16]),
         };
         loop {
             node.open("", &stranger, Replicate::Now, node.now());
@@ -163,7 +163,7 @@ async fn session_is_fetched_while_the_transfer_is_under_way() {
     assert!(holds(&two, &key));
     assert!(two.node().now().mono_ms - before < 500, "answered");
     // The mute peer might have this one.
-    two.node().fetch(SessionKey::from_random([9; 16])).await;
+    two.node().fetch(SessionKey::from_bytes([9; 16])).await;
     assert!(two.node().now().mono_ms - before < 1000, "given up");
     // The first had come with the transfer.
     assert_eq!(two.stats().lookups, 1);
@@ -224,7 +224,7 @@ async fn request_before_the_first_link_is_up_finds_its_session_at_the_peer() {
 async fn request_waits_for_no_peer_that_does_not_answer() {
     let network = MemoryNetwork::default();
     let two = start(&network, "n2", 2, &[1, 3]);
-    let key = SessionKey::from_random([5; 16]);
+    let key = SessionKey::from_bytes([5; 16]);
     two.node().fetch(key).await;
     assert!(!holds(&two, &key));
     assert_eq!(two.ready().await, Readiness::Alone);

@@ -35,13 +35,13 @@ async fn node_that_left_serves_what_it_has_and_creates_nothing() {
     let position = set(two.node(), &key, "a", &1.into());
     assert_eq!(two.node().acknowledged(position, Ack::All).await, 0);
     assert_eq!(get(two.node(), &key, "a"), Some(1.into()));
-    let birth = Arc::new(SessionMeta {
+    let meta = Arc::new(SessionMeta {
         context: "".into(),
         route: None,
         expiry: Expiry::default(),
     });
     assert!(matches!(
-        two.node().create(birth),
+        two.node().create(meta),
         Err(SessionError::Leaving)
     ));
     tokio::time::sleep(Duration::from_secs(35 * 60)).await;

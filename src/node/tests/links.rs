@@ -223,7 +223,7 @@ impl FakePeer {
             max_version: 1,
             cluster: "sessions".to_owned(),
             node: "fake".to_owned(),
-            boot: BootId::from_random([3; 8]),
+            boot: BootId::from_bytes([3; 8]),
             advertise: None,
         };
         let (io, _) = handshake::listen(ready(Ok(accepted)), &hello, |theirs| hello.judge(theirs))

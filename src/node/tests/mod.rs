@@ -94,12 +94,12 @@ fn create(node: &Arc<Node>) -> SessionKey {
 
 /// A session with the attribute `user`, committed.
 fn create_in(node: &Arc<Node>, context: &str, user: &serde_json::Value) -> SessionKey {
-    let birth = Arc::new(SessionMeta {
+    let meta = Arc::new(SessionMeta {
         context: context.into(),
         route: None,
         expiry: Expiry::default(),
     });
-    let key = node.create(birth).expect("there is room").locator;
+    let key = node.create(meta).expect("there is room").locator;
     set(node, &key, "user", user);
     node.release(&key, Replicate::Now);
     key

@@ -31,7 +31,7 @@ pub(super) struct Inbound {
     /// Keys in `asked` whose answer may be older than the last question.
     ask_again: HashSet<SessionKey>,
     /// Tombstones that the peer must hear of, once each however often it sends the session.
-    buried: BTreeMap<SessionKey, Tombstone>,
+    deleted: BTreeMap<SessionKey, Tombstone>,
     owes_rounds: u32,
     moved: bool,
 }
@@ -42,7 +42,7 @@ pub(super) struct Taking {
     to: Position,
     /// In order, so that equal histories ask equal questions.
     refused: BTreeSet<SessionKey>,
-    buried: Vec<(SessionKey, Tombstone)>,
+    deleted: Vec<(SessionKey, Tombstone)>,
 }
 
 impl Taking {
@@ -52,7 +52,7 @@ impl Taking {
             ApplyOutcome::Refused => {
                 self.refused.insert(key);
             }
-            ApplyOutcome::Deleted(tombstone) => self.buried.push((key, tombstone)),
+            ApplyOutcome::Deleted(tombstone) => self.deleted.push((key, tombstone)),
         }
     }
 }
@@ -72,7 +72,7 @@ impl Inbound {
             to_ask: Vec::new(),
             looked_up: HashMap::new(),
             ask_again: HashSet::new(),
-            buried: BTreeMap::new(),
+            deleted: BTreeMap::new(),
             owes_rounds: u32::from(owes_round),
             moved: false,
         }
@@ -107,14 +107,14 @@ impl Inbound {
         Ok(Taking {
             to,
             refused: BTreeSet::new(),
-            buried: Vec::new(),
+            deleted: Vec::new(),
         })
     }
 
     pub(super) fn finish(&mut self, taking: Taking) -> Result<(), Violation> {
         self.received = taking.to;
-        for (key, tombstone) in taking.buried {
-            self.bury(key, tombstone)?;
+        for (key, tombstone) in taking.deleted {
+            self.return_tombstone(key, tombstone)?;
         }
         for key in &taking.refused {
             if self.asked.insert(*key) {
@@ -161,7 +161,7 @@ impl Inbound {
         key: &SessionKey,
         merged: ApplyOutcome,
     ) -> Result<Option<u64>, Violation> {
-        self.answer_buried(*key, merged)?;
+        self.answer_deleted(*key, merged)?;
         if self.asked.remove(key) {
             for (_, keys) in &mut self.waiting {
                 if keys.remove(key) {
@@ -181,13 +181,13 @@ impl Inbound {
     /// # Errors
     ///
     /// When the peer goes on sending sessions that are destroyed, and does not read that they are.
-    pub(super) fn answer_buried(
+    pub(super) fn answer_deleted(
         &mut self,
         key: SessionKey,
         merged: ApplyOutcome,
     ) -> Result<(), Violation> {
         match merged {
-            ApplyOutcome::Deleted(tombstone) => self.bury(key, tombstone),
+            ApplyOutcome::Deleted(tombstone) => self.return_tombstone(key, tombstone),
             ApplyOutcome::Done | ApplyOutcome::Refused => Ok(()),
         }
     }
@@ -219,9 +219,9 @@ impl Inbound {
 
     /// Tombstones go before the acknowledgement of the batch that met them.
     pub(super) fn poll(&mut self) -> Option<Message> {
-        if !self.buried.is_empty() {
-            let buried = std::iter::from_fn(|| self.buried.pop_first());
-            let items = buried
+        if !self.deleted.is_empty() {
+            let deleted = std::iter::from_fn(|| self.deleted.pop_first());
+            let items = deleted
                 .take(MAX_KEYS)
                 .map(|(key, tombstone)| (key, Item::Destroyed(tombstone)))
                 .collect();
@@ -246,7 +246,7 @@ impl Inbound {
             && self.asked.is_empty()
             && self.ask_again.is_empty()
             && self.to_ask.is_empty()
-            && self.buried.is_empty()
+            && self.deleted.is_empty()
             && self.owes_rounds == 0
     }
 
@@ -255,9 +255,9 @@ impl Inbound {
         self.waiting.len()
     }
 
-    fn bury(&mut self, key: SessionKey, tombstone: Tombstone) -> Result<(), Violation> {
-        self.buried.insert(key, tombstone);
-        if self.buried.len() > MAX_BURIED {
+    fn return_tombstone(&mut self, key: SessionKey, tombstone: Tombstone) -> Result<(), Violation> {
+        self.deleted.insert(key, tombstone);
+        if self.deleted.len() > MAX_BURIED {
             return Err(Violation::Protocol(
                 "too many changes of destroyed sessions",
             ));
@@ -308,7 +308,7 @@ mod tests {
         let key = |at: usize| {
             let mut bytes = [0; 16];
             bytes[..8].copy_from_slice(&at.to_le_bytes());
-            SessionKey::from_random(bytes)
+            SessionKey::from_bytes(bytes)
         };
         for at in 0..MAX_LOOKED_UP {
             assert!(inbound.look_up(key(at), 1));
@@ -322,7 +322,7 @@ mod tests {
 
     #[test]
     fn answer_to_a_question_given_up_is_not_taken_for_the_answer_to_the_next() {
-        let key = SessionKey::from_random([1; 16]);
+        let key = SessionKey::from_bytes([1; 16]);
         let want = Some(Message::Want { keys: vec![key] });
         let mut inbound = Inbound::new(0, false);
         inbound.look_up(key, 1);

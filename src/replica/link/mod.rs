@@ -229,7 +229,7 @@ impl Link {
         merging: &mut Merging<'_>,
     ) -> Result<(), Violation> {
         for (key, item) in items {
-            self.inbound.answer_buried(key, merging.take(key, item))?;
+            self.inbound.answer_deleted(key, merging.take(key, item))?;
         }
         Ok(())
     }
@@ -456,7 +456,7 @@ mod tests {
 
     #[test]
     fn acknowledgement_is_answered_only_when_the_window_was_full() {
-        let boot = |byte| BootId::from_random([byte; 8]);
+        let boot = |byte| BootId::from_bytes([byte; 8]);
         let replica = Replica::new(boot(1), Limits::default(), &Shape::default(), NOW);
         let options = LinkOptions {
             heartbeat_ms: 500,

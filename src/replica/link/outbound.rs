@@ -294,9 +294,9 @@ pub(super) fn weight(item: &Item) -> usize {
             Item::Full(state) => state.weight(),
             Item::PackedSession(state) => state.extent.weight,
             Item::Delta(delta) => delta
-                .slots
+                .registers
                 .iter()
-                .map(|(name, slot)| name.len() + slot.weight() + REGISTER_OVERHEAD)
+                .map(|(name, register)| name.len() + register.weight() + REGISTER_OVERHEAD)
                 .sum(),
             Item::Destroyed(_) | Item::Absent => 0,
         }

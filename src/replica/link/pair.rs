@@ -16,7 +16,7 @@ const NOW: Now = Now {
     wall_ms: 1_700_000_000_000,
     mono_ms: 1 << 41,
 };
-const KEY: SessionKey = SessionKey::from_random([7; 16]);
+const KEY: SessionKey = SessionKey::from_bytes([7; 16]);
 
 struct Pair {
     replicas: [Replica; 2],
@@ -25,7 +25,7 @@ struct Pair {
 
 impl Pair {
     fn new() -> Self {
-        let boots = [1, 2].map(|byte| BootId::from_random([byte; 8]));
+        let boots = [1, 2].map(|byte| BootId::from_bytes([byte; 8]));
         let shape = Shape {
             lock_shards: 4,
             digests_per_lock: 4,
@@ -45,13 +45,13 @@ impl Pair {
     }
 
     fn create(&self) {
-        let birth = Arc::new(SessionMeta {
+        let meta = Arc::new(SessionMeta {
             context: "".into(),
             route: None,
             expiry: Expiry::default(),
         });
-        let secret = SessionSecret::from_random([9; 16]).hash();
-        let created = self.replicas[0].store().create(birth, KEY, secret, NOW);
+        let secret = SessionSecret::from_bytes([9; 16]).hash();
+        let created = self.replicas[0].store().create(meta, KEY, secret, NOW);
         created.expect("room for a session");
     }
 
@@ -183,7 +183,7 @@ fn change_of_one_attribute_in_a_hundred_sends_and_merges_that_one() {
     let [(KEY, Item::Delta(delta))] = items.as_slice() else {
         panic!("one delta: {items:?}");
     };
-    let names: Vec<&str> = delta.slots.iter().map(|(name, _)| &**name).collect();
+    let names: Vec<&str> = delta.registers.iter().map(|(name, _)| &**name).collect();
     assert_eq!(names, [name(42)]);
     assert!(length(message) < 200 + 100, "{} bytes", length(message));
     for (at, before) in before.iter().enumerate() {

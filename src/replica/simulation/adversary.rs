@@ -30,7 +30,7 @@ const NOW: Now = Now {
     wall_ms: 1_700_000_000_000,
     mono_ms: 1 << 41,
 };
-const KEY: SessionKey = SessionKey::from_random([5; 16]);
+const KEY: SessionKey = SessionKey::from_bytes([5; 16]);
 const SHAPE: Shape = Shape {
     lock_shards: 4,
     digests_per_lock: 4,
@@ -55,14 +55,14 @@ fn decode_limits() -> DecodeLimits {
 }
 
 fn replica() -> Replica {
-    Replica::new(BootId::from_random([1; 8]), limits(), &SHAPE, NOW)
+    Replica::new(BootId::from_bytes([1; 8]), limits(), &SHAPE, NOW)
 }
 
 fn tag(number: u32) -> Tag {
     Tag {
         stamp: Stamp::ZERO.next(NOW).expect("far from the end"),
         origin: Origin {
-            boot: BootId::from_random([9; 8]),
+            boot: BootId::from_bytes([9; 8]),
             epoch: number,
         },
     }
@@ -74,7 +74,7 @@ fn session(prefix: u8, names: u32, bytes: usize, writers: u32, secrets: u32) -> 
     let first = u32::from(prefix) << 24;
     let name = |at| format!("{prefix}-{at:05}").as_str().into();
     let content = Content::Json(vec![b'1'; bytes].into());
-    let slot = |at| Register {
+    let register = |at| Register {
         tag: tag(first + at % writers),
         content: content.clone(),
     };
@@ -84,7 +84,7 @@ fn session(prefix: u8, names: u32, bytes: usize, writers: u32, secrets: u32) -> 
             let mut bytes = [prefix; 16];
             bytes[..4].copy_from_slice(&at.to_le_bytes());
             SecretState {
-                hash: SessionSecret::from_random(bytes).hash(),
+                hash: SessionSecret::from_bytes(bytes).hash(),
                 tag: tag(first),
                 dead_at_ms: None,
             }
@@ -92,19 +92,19 @@ fn session(prefix: u8, names: u32, bytes: usize, writers: u32, secrets: u32) -> 
         .collect();
     ids.sort_by_key(|id| id.hash);
     SessionState::from_parts(SessionParts {
-        birth: birth(Expiry::default()),
+        meta: meta(Expiry::default()),
         created: CreatedMs(NOW.mono_ms),
         vector: Vector::from_sorted(origins.map(|tag| (tag.origin, tag.stamp)).collect())
             .expect("sorted"),
         access: tag(0).stamp,
         accessed_ms: NOW.mono_ms,
-        slots: (0..names).map(|at| (name(at), slot(at))).collect(),
+        registers: (0..names).map(|at| (name(at), register(at))).collect(),
         secrets: SecretSet::from_sorted(ids).expect("sorted"),
         expiry: None,
     })
 }
 
-fn birth(expiry: Expiry) -> Arc<SessionMeta> {
+fn meta(expiry: Expiry) -> Arc<SessionMeta> {
     Arc::new(SessionMeta {
         context: "".into(),
         route: None,
@@ -198,9 +198,9 @@ fn session_that_grows_by_every_delta_stays_one_that_can_be_sent() {
             origin,
             since: Stamp::ZERO,
             upto,
-            birth: None,
+            meta: None,
             access: None,
-            slots: whole.slots,
+            registers: whole.registers,
             secrets: whole.secrets,
             expiry: None,
         }))
@@ -214,7 +214,7 @@ fn session_that_grows_by_every_delta_stays_one_that_can_be_sent() {
 #[test]
 fn ids_that_are_all_alike_are_taken_as_long_as_they_can_be_listed() {
     let replica = Replica::new(
-        BootId::from_random([1; 8]),
+        BootId::from_bytes([1; 8]),
         Limits::default(),
         &Shape::default(),
         NOW,
@@ -229,7 +229,7 @@ fn ids_that_are_all_alike_are_taken_as_long_as_they_can_be_listed() {
     for at in 0..70_000u32 {
         let mut bytes = [0; 16];
         bytes[12..].copy_from_slice(&at.to_le_bytes());
-        let key = SessionKey::from_random(bytes);
+        let key = SessionKey::from_bytes(bytes);
         taken += usize::from(take(&replica, key, tombstone(Tombstone::MIN_KEEP_MS)).is_ok());
     }
     let entries = replica.store().listing(0, true, NOW);
@@ -244,7 +244,7 @@ fn ids_that_are_all_alike_are_taken_as_long_as_they_can_be_listed() {
     };
     listing.encode(NOW.mono_ms, &mut bytes);
     assert!(bytes.len() <= Message::max_length(&limits));
-    let elsewhere = SessionKey::from_random([9; 16]);
+    let elsewhere = SessionKey::from_bytes([9; 16]);
     assert!(take(&replica, elsewhere, tombstone(Tombstone::MIN_KEEP_MS)).is_ok());
 }
 
@@ -254,7 +254,7 @@ fn ids_chosen_by_a_peer_do_not_share_a_hash() {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&first.to_be_bytes());
         bytes[8..].copy_from_slice(&last.to_be_bytes());
-        SessionKeyHash.hash_one(SessionKey::from_random(bytes))
+        SessionKeyHash.hash_one(SessionKey::from_bytes(bytes))
     };
     let mut hashes: Vec<u64> = (0..1000)
         .flat_map(|at| [hash(at, 7), hash(7, at + 1000)])
@@ -266,7 +266,7 @@ fn ids_chosen_by_a_peer_do_not_share_a_hash() {
 
 #[test]
 fn keys_to_be_looked_at_do_not_pile_up() {
-    let mut shard = Shard::new(BootId::from_random([1; 8]), 1, 0);
+    let mut shard = Shard::new(BootId::from_bytes([1; 8]), 1, 0);
     let far = 1 << 45;
     shard.insert(KEY, session(1, 1, 1, 1, 1), NOW);
     for at in 0..1000 {
@@ -281,15 +281,15 @@ fn keys_to_be_looked_at_do_not_pile_up() {
 #[test]
 fn contexts_of_sessions_that_are_gone_make_room() {
     let replica = replica();
-    let birth = |at: u32| SessionMeta {
+    let meta = |at: u32| SessionMeta {
         context: at.to_string().as_str().into(),
-        ..(*birth(Expiry::default())).clone()
+        ..(*meta(Expiry::default())).clone()
     };
     for at in 0..10_000 {
-        drop(replica.store().shared_birth(Arc::new(birth(at))));
+        drop(replica.store().shared_meta(Arc::new(meta(at))));
     }
-    let first = replica.store().shared_birth(Arc::new(birth(1_000_000)));
-    let second = replica.store().shared_birth(Arc::new(birth(1_000_000)));
+    let first = replica.store().shared_meta(Arc::new(meta(1_000_000)));
+    let second = replica.store().shared_meta(Arc::new(meta(1_000_000)));
     assert!(Arc::ptr_eq(&first, &second));
 }
 
@@ -300,7 +300,7 @@ fn link(replica: &Replica) -> Link {
         heartbeat_ms: 500,
         collect: false,
     };
-    let mut link = Link::new(replica, BootId::from_random([9; 8]), options, NOW);
+    let mut link = Link::new(replica, BootId::from_bytes([9; 8]), options, NOW);
     let past = Lineage {
         holds: false,
         away: false,
@@ -330,7 +330,7 @@ fn locator(at: u32) -> SessionKey {
     let mut bytes = [7; 16];
     bytes[..4].copy_from_slice(&at.wrapping_mul(0x9E37_79B9).to_be_bytes());
     bytes[12..].copy_from_slice(&at.to_be_bytes());
-    SessionKey::from_random(bytes)
+    SessionKey::from_bytes(bytes)
 }
 
 #[test]
@@ -355,7 +355,7 @@ fn one_destroyed_session_sent_for_ever_is_answered_once() {
 
 #[test]
 fn peer_that_does_not_read_that_sessions_are_destroyed_is_cut_off() {
-    let replica = Replica::new(BootId::from_random([1; 8]), Limits::default(), &SHAPE, NOW);
+    let replica = Replica::new(BootId::from_bytes([1; 8]), Limits::default(), &SHAPE, NOW);
     let mut buried = Vec::new();
     for at in 0..300_000 {
         take(&replica, locator(at), tombstone(Tombstone::MIN_KEEP_MS)).expect("room");
@@ -387,9 +387,9 @@ fn empty_batches_behind_an_unanswered_question_take_no_room() {
         origin: tag(1).origin,
         since: Stamp::ZERO,
         upto: tag(1).stamp,
-        birth: None,
+        meta: None,
         access: None,
-        slots: Vec::new(),
+        registers: Vec::new(),
         secrets: SecretSet::default(),
         expiry: None,
     };

@@ -145,18 +145,21 @@ impl World {
     pub(super) fn check_origins(&mut self) {
         let is_bounded = |state: &SessionState| {
             let vector = state.vector();
-            let recent = vector.max_stamp().earlier(state.birth().memory_ms());
+            let recent = vector.max_stamp().earlier(state.meta().gc_grace_ms());
             let entries = vector.entries();
             let oldest = entries.iter().map(|entry| entry.1).min();
             let oldest = oldest.unwrap_or(recent);
             let newer = entries.iter().filter(|(_, stamp)| *stamp > oldest).count();
             let named = |count: &Count| vector.of(count.origin) > Stamp::ZERO;
             (oldest >= recent || newer < KEPT_ORIGINS)
-                && state.slots().iter().all(|(_, slot)| match &slot.content {
-                    Content::Counter(counter) => counter.counts.iter().all(named),
-                    Content::Removed => slot.tag.stamp >= recent,
-                    Content::Json(_) => true,
-                })
+                && state
+                    .registers()
+                    .iter()
+                    .all(|(_, register)| match &register.content {
+                        Content::Counter(counter) => counter.counts.iter().all(named),
+                        Content::Removed => register.tag.stamp >= recent,
+                        Content::Json(_) => true,
+                    })
         };
         let bounded = self.nodes.iter().all(|node| {
             let store = node.replica.store();
@@ -174,14 +177,14 @@ type Shown = (Vec<(Arc<str>, Register)>, Vec<Tag>, Stamp);
 fn shown(node: &SimNode, known: &Known) -> Option<Shown> {
     let read = node.replica.store().read(&known.key, SessionState::clone);
     let state = read.ok()?;
-    let live = |(name, slot): &(Arc<str>, Register)| {
-        let live = slot.is_live();
-        live.then(|| (name.clone(), slot.clone()))
+    let live = |(name, register): &(Arc<str>, Register)| {
+        let live = register.is_live();
+        live.then(|| (name.clone(), register.clone()))
     };
     let secrets = state.secrets().states().iter();
     let alive = secrets.filter(|secret| secret.dead_at_ms.is_none());
     Some((
-        state.slots().iter().filter_map(live).collect(),
+        state.registers().iter().filter_map(live).collect(),
         alive.map(|secret| secret.tag).collect(),
         state.access(),
     ))
@@ -191,7 +194,9 @@ fn shown(node: &SimNode, known: &Known) -> Option<Shown> {
 fn lie_of(state: &SessionState, known: &Known) -> Option<String> {
     let vector = state.vector();
     for (name, tag) in known.writes.iter().filter(|(_, tag)| vector.covers(*tag)) {
-        let held = state.slot(name).map_or(Tag::BOTTOM, |slot| slot.tag);
+        let held = state
+            .register(name)
+            .map_or(Tag::BOTTOM, |register| register.tag);
         if held < *tag {
             return Some(format!(
                 "{name} of {tag:?} is claimed, but {held:?} is here"
@@ -199,7 +204,7 @@ fn lie_of(state: &SessionState, known: &Known) -> Option<String> {
         }
     }
     for (name, tag) in known.adds.iter().filter(|(_, tag)| vector.covers(*tag)) {
-        let counts = |slot: &Register| match &slot.content {
+        let counts = |register: &Register| match &register.content {
             Content::Counter(counter) => counter
                 .counts
                 .iter()
@@ -207,19 +212,19 @@ fn lie_of(state: &SessionState, known: &Known) -> Option<String> {
             Content::Json(_) | Content::Removed => false,
         };
         // A reset that did not see the increment beats it whatever their stamps are.
-        let beaten = |slot: &Register| slot.tag != Tag::BOTTOM;
+        let beaten = |register: &Register| register.tag != Tag::BOTTOM;
         if !state
-            .slot(name)
-            .is_some_and(|slot| counts(slot) || beaten(slot))
+            .register(name)
+            .is_some_and(|register| counts(register) || beaten(register))
         {
             return Some(format!("an increment of {name} is claimed but not here"));
         }
     }
-    for (name, slot) in state.slots() {
-        if slot.tag != Tag::BOTTOM && !state.covers(slot.tag) {
+    for (name, register) in state.registers() {
+        if register.tag != Tag::BOTTOM && !state.covers(register.tag) {
             return Some(format!("{name} is here but not covered"));
         }
-        if let Content::Counter(counter) = &slot.content
+        if let Content::Counter(counter) = &register.content
             && counter
                 .counts
                 .iter()

@@ -286,7 +286,7 @@ struct World {
     sessions: Vec<Known>,
     boots: u8,
     commits: Vec<Commit>,
-    birth: Arc<SessionMeta>,
+    meta: Arc<SessionMeta>,
     /// The first broken promise.
     broken: Option<String>,
 }
@@ -329,7 +329,7 @@ const OPTIONS: LinkOptions = LinkOptions {
 
 impl World {
     fn new(seed: u64, plan: Plan) -> Self {
-        let birth = SessionMeta {
+        let meta = SessionMeta {
             context: "".into(),
             route: None,
             expiry: Expiry::from_millis(Some(plan.idle_ms), None),
@@ -343,7 +343,7 @@ impl World {
             sessions: Vec::new(),
             boots: 0,
             commits: Vec::new(),
-            birth: Arc::new(birth),
+            meta: Arc::new(meta),
             broken: None,
         };
         for _ in 0..plan.nodes {
@@ -395,7 +395,7 @@ impl World {
         self.boots += 1;
         let mut boot = [self.random.byte(); 8];
         boot[7] = self.boots;
-        let boot = BootId::from_random(boot);
+        let boot = BootId::from_bytes(boot);
         self.start(boot, joining)
     }
 

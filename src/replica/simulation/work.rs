@@ -51,11 +51,11 @@ impl World {
         }
         let mut key = [0; 16];
         key.fill_with(|| self.random.byte());
-        let key = SessionKey::from_random(key);
-        let secret = SessionSecret::from_random([self.sessions.len() as u8; 16]);
+        let key = SessionKey::from_bytes(key);
+        let secret = SessionSecret::from_bytes([self.sessions.len() as u8; 16]);
         let now = self.now(node);
         let store = self.nodes[node].replica.store();
-        let created = store.create(Arc::clone(&self.birth), key, secret.hash(), now);
+        let created = store.create(Arc::clone(&self.meta), key, secret.hash(), now);
         if created.is_err() {
             let full = store.sessions() >= self.plan.max_sessions;
             self.check(full, || {
@@ -81,12 +81,12 @@ impl World {
         &self,
         node: usize,
         session: usize,
-        shipping: Replicate,
+        replicate: Replicate,
         write: impl FnOnce(&mut SessionWriter<'_>) -> Result<R, SessionError>,
     ) -> Option<R> {
         let key = self.sessions[session].key;
         let store = self.nodes[node].replica.store();
-        let written = store.write(&key, shipping, true, self.now(node), write);
+        let written = store.write(&key, replicate, true, self.now(node), write);
         written.ok().map(|(result, _)| result)
     }
 
@@ -96,11 +96,11 @@ impl World {
         };
         let name = NAMES[self.random.below(NAMES.len())];
         let value: Arc<[u8]> = self.random.next().to_string().into_bytes().into();
-        let shipping = match self.random.below(4) {
+        let replicate = match self.random.below(4) {
             0 => Replicate::Deferred,
             _ => Replicate::Now,
         };
-        let written = self.write_to(node, session, shipping, |writer| {
+        let written = self.write_to(node, session, replicate, |writer| {
             writer.set(name, value)?;
             Ok(writer.tag(name))
         });
@@ -118,7 +118,7 @@ impl World {
         let by = self.random.below(9) as i64 - 3;
         let written = self.write_to(node, session, Replicate::Now, |writer| {
             writer.add(name, by)?;
-            Ok(writer.state().slot(name).and_then(latest_count))
+            Ok(writer.state().register(name).and_then(latest_count))
         });
         if let Some(Some(tag)) = written {
             self.sessions[session].adds.push((name, tag));
@@ -147,7 +147,7 @@ impl World {
         };
         let mut bytes = [7; 16];
         bytes[..8].copy_from_slice(&self.random.next().to_le_bytes());
-        let secret = SessionSecret::from_random(bytes);
+        let secret = SessionSecret::from_bytes(bytes);
         let hash = secret.hash();
         let cycled = self.write_to(node, session, Replicate::Now, |writer| writer.cycle(hash));
         if cycled.is_some() {
@@ -227,8 +227,8 @@ impl World {
 }
 
 /// The latest share of a counter, which is the one just written.
-fn latest_count(slot: &Register) -> Option<Tag> {
-    let Content::Counter(counter) = &slot.content else {
+fn latest_count(register: &Register) -> Option<Tag> {
+    let Content::Counter(counter) = &register.content else {
         return None;
     };
     let counts = counter.counts.iter();

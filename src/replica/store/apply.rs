@@ -66,7 +66,7 @@ impl Store {
             Item::PackedSession(state) => {
                 let is_new = shard.grave(key).is_none() && !shard.holds(key);
                 if is_new && changes.is_none() {
-                    return self.take_at_rest(&mut shard, key, *state, now);
+                    return self.apply_packed(&mut shard, key, *state, now);
                 }
                 Item::Full(Box::new(state.wake()))
             }
@@ -75,37 +75,37 @@ impl Store {
         match item {
             Item::PackedSession(_) | Item::Absent => Ok(ApplyOutcome::Done),
             Item::Destroyed(tombstone) => {
-                self.take_tombstone(&mut shard, key, tombstone, now, changes)
+                self.apply_tombstone(&mut shard, key, tombstone, now, changes)
             }
             Item::Delta(delta) => {
                 if let Some(entry) = shard.entry(key) {
-                    return self.take_delta(entry, key, *delta, now, changes);
+                    return self.apply_delta(entry, key, *delta, now, changes);
                 }
                 if let Some(grave) = shard.grave(key) {
                     return Ok(ApplyOutcome::Deleted(grave.tombstone));
                 }
                 match SessionState::from_delta(*delta) {
-                    Some(state) => self.take_new(&mut shard, key, state, now, changes),
+                    Some(state) => self.apply_new(&mut shard, key, state, now, changes),
                     None => Ok(ApplyOutcome::Refused),
                 }
             }
             Item::Full(state) => {
                 if Mutant::LiveBeatsDestroyed.is_on() && shard.grave(key).is_some() {
-                    shard.drop_grave(key);
-                    self.graves.fetch_sub(1, Ordering::Relaxed);
+                    shard.drop_tombstone(key);
+                    self.tombstones.fetch_sub(1, Ordering::Relaxed);
                 }
                 if let Some(entry) = shard.entry(key) {
-                    return self.take_state(entry, key, *state, now, changes);
+                    return self.apply_state(entry, key, *state, now, changes);
                 }
                 if let Some(grave) = shard.grave(key) {
                     return Ok(ApplyOutcome::Deleted(grave.tombstone));
                 }
-                self.take_new(&mut shard, key, *state, now, changes)
+                self.apply_new(&mut shard, key, *state, now, changes)
             }
         }
     }
 
-    fn take_tombstone(
+    fn apply_tombstone(
         &self,
         shard: &mut Shard,
         key: &SessionKey,
@@ -117,7 +117,7 @@ impl Store {
         let mut tombstone = tombstone;
         if Mutant::RejuvenateTombstones.is_on() {
             tombstone.destroyed_ms = now.mono_ms;
-            if let Some(grave) = shard.grave_mut(key) {
+            if let Some(grave) = shard.tombstone_mut(key) {
                 grave.tombstone.destroyed_ms = now.mono_ms;
             }
         }
@@ -126,25 +126,25 @@ impl Store {
             return Ok(ApplyOutcome::Done);
         }
         let hard = self.limits.max_tombstones().saturating_mul(Limits::HARD);
-        if !known && self.graves.load(Ordering::Relaxed) >= hard {
+        if !known && self.tombstones.load(Ordering::Relaxed) >= hard {
             return Err(OverLimit("tombstones"));
         }
         if !known && !shard.holds(key) {
             self.check_listing(shard, key)?;
         }
-        if let Some(birth) = shard.bury(*key, tombstone) {
+        if let Some(meta) = shard.delete(*key, tombstone) {
             self.live.fetch_sub(1, Ordering::Relaxed);
             if let Some(changes) = changes {
-                changes.push(Change::of(key, &birth, ChangeKind::Destroyed));
+                changes.push(Change::of(key, &meta, ChangeKind::Destroyed));
             }
         }
         if !known {
-            self.graves.fetch_add(1, Ordering::Relaxed);
+            self.tombstones.fetch_add(1, Ordering::Relaxed);
         }
         Ok(ApplyOutcome::Done)
     }
 
-    fn take_new(
+    fn apply_new(
         &self,
         shard: &mut Shard,
         key: &SessionKey,
@@ -157,20 +157,20 @@ impl Store {
         }
         self.check_room(shard, key)?;
         quota::check(&self.limits, None, Incoming::of(&state))?;
-        let birth = self.shared_birth(state.birth().clone());
-        state.set_birth(birth);
+        let meta = self.shared_meta(state.meta().clone());
+        state.set_meta(meta);
         if let Some(changes) = changes {
             // A session seldom comes without attributes, and listeners must not miss the first ones.
             let names = state.names().cloned().map(ChangeKind::AttributeChanged);
             let news = std::iter::once(ChangeKind::Created).chain(names);
-            changes.extend(news.map(|what| Change::of(key, state.birth(), what)));
+            changes.extend(news.map(|what| Change::of(key, state.meta(), what)));
         }
         shard.insert(*key, state, now);
         self.live.fetch_add(1, Ordering::Relaxed);
         Ok(ApplyOutcome::Done)
     }
 
-    fn take_delta(
+    fn apply_delta(
         &self,
         entry: HotEntry<'_>,
         key: &SessionKey,
@@ -181,16 +181,16 @@ impl Store {
         let live = &mut *entry.live;
         let written = [(delta.origin, delta.upto)];
         let incoming = Incoming {
-            slots: &delta.slots,
+            registers: &delta.registers,
             origins: &written,
             secrets: &delta.secrets,
         };
         quota::check(&self.limits, Some(&live.state), incoming)?;
         let told = changes.map(|changes| {
             let news = delta
-                .slots
+                .registers
                 .iter()
-                .filter(|(name, slot)| live.state.slot(name) != Some(slot))
+                .filter(|(name, register)| live.state.register(name) != Some(register))
                 .map(|(name, _)| ChangeKind::AttributeChanged(name.clone()))
                 .chain((!delta.secrets.states().is_empty()).then_some(ChangeKind::IdChanged))
                 .map(|what| live.change(key, what))
@@ -210,7 +210,7 @@ impl Store {
         Ok(ApplyOutcome::Done)
     }
 
-    fn take_state(
+    fn apply_state(
         &self,
         entry: HotEntry<'_>,
         key: &SessionKey,
@@ -237,7 +237,7 @@ impl Store {
         Ok(ApplyOutcome::Done)
     }
 
-    fn take_at_rest(
+    fn apply_packed(
         &self,
         shard: &mut Shard,
         key: &SessionKey,
@@ -249,8 +249,8 @@ impl Store {
         }
         self.check_room(shard, key)?;
         quota::check_whole(&self.limits, state.extent)?;
-        state.birth = self.shared_birth(state.birth);
-        shard.insert_at_rest(*key, &state, now);
+        state.meta = self.shared_meta(state.meta);
+        shard.insert_packed(*key, &state, now);
         self.live.fetch_add(1, Ordering::Relaxed);
         Ok(ApplyOutcome::Done)
     }
@@ -297,8 +297,8 @@ impl Store {
                 let mut delta = live.state.delta(live.own, since, touch);
                 if Mutant::CarryCommittedOnly.is_on() {
                     delta
-                        .slots
-                        .retain(|(_, slot)| slot.tag.stamp <= live.logged);
+                        .registers
+                        .retain(|(_, register)| register.tag.stamp <= live.logged);
                 }
                 Item::Delta(Box::new(delta))
             }
@@ -321,8 +321,8 @@ impl Store {
 
     /// The same, in the cheapest form.
     pub(in crate::replica) fn whole(&self, key: &SessionKey, now: Now) -> Item {
-        let at_rest = self.shard(key).at_rest(key, now);
-        at_rest.map_or_else(
+        let packed = self.shard(key).packed(key, now);
+        packed.map_or_else(
             || self.full(key, now),
             |state| Item::PackedSession(Box::new(state)),
         )
@@ -405,14 +405,14 @@ const fn settled(changed_ms: u64, now: Now) -> bool {
 }
 
 fn differing_names(before: &SessionState, after: &SessionState) -> Vec<std::sync::Arc<str>> {
-    let visible = |slot: &Register| match &slot.content {
+    let visible = |register: &Register| match &register.content {
         Content::Removed => None,
         content => Some(content.clone()),
     };
     after
-        .slots()
+        .registers()
         .iter()
-        .filter(|(name, slot)| before.slot(name).and_then(visible) != visible(slot))
+        .filter(|(name, register)| before.register(name).and_then(visible) != visible(register))
         .map(|(name, _)| name.clone())
         .collect()
 }

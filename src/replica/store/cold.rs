@@ -6,12 +6,12 @@ use std::sync::Arc;
 use super::{expiry::stale_ms, hot::HotSession};
 use crate::{
     session::{BootId, Now, Origin, PackedSession, SessionMeta},
-    wire::packed_session::{Reader, Writer, at_rest, put_resting, take_resting},
+    wire::packed_session::{Reader, Writer, packed, read_resting, write_resting},
 };
 
 #[derive(Debug)]
 pub(in crate::replica) struct ColdSession {
-    birth: Arc<SessionMeta>,
+    meta: Arc<SessionMeta>,
     /// What `of` writes: what only this node knows of the session, and then its state.
     bytes: Box<[u8]>,
 }
@@ -21,17 +21,17 @@ impl ColdSession {
     pub(in crate::replica) fn of(live: &HotSession) -> Option<Self> {
         let own = live.state.vector().of(live.own);
         let is_told = !live.dirty && !live.touched && live.logged == own && live.written == own;
-        if !is_told || live.holders > 0 || live.lost > own {
+        if !is_told || live.pins > 0 || live.lost > own {
             return None;
         }
         let mut bytes = Vec::with_capacity(USUAL_BYTES);
         let to = &mut Writer(&mut bytes);
         let used = live.used_ms.saturating_sub(live.state.accessed_ms());
         let epoch = live.own.epoch.into();
-        put_head([stale_ms(&live.state), epoch, live.position, used], to);
-        put_resting(&live.state, to);
+        write_head([stale_ms(&live.state), epoch, live.position, used], to);
+        write_resting(&live.state, to);
         Some(Self {
-            birth: Arc::clone(live.state.birth()),
+            meta: Arc::clone(live.state.meta()),
             bytes: bytes.as_slice().into(),
         })
     }
@@ -39,23 +39,23 @@ impl ColdSession {
     /// A session that this node takes in as `own`, and has not written.
     pub(in crate::replica) fn taken_in(state: &PackedSession, stale_ms: u64, own: Origin) -> Self {
         let mut bytes = Vec::with_capacity(USUAL_BYTES);
-        put_head([stale_ms, own.epoch.into(), 0, 0], &mut Writer(&mut bytes));
+        write_head([stale_ms, own.epoch.into(), 0, 0], &mut Writer(&mut bytes));
         bytes.extend_from_slice(&state.bytes);
         Self {
-            birth: Arc::clone(&state.birth),
+            meta: Arc::clone(&state.meta),
             bytes: bytes.as_slice().into(),
         }
     }
 
     /// All that peers may have of the session.
-    pub(in crate::replica) fn at_rest(&self) -> PackedSession {
+    pub(in crate::replica) fn packed(&self) -> PackedSession {
         let from = &mut Reader::new(&self.bytes);
-        take_head(from);
-        at_rest(from.rest(), &self.birth).expect(OWN_BYTES)
+        read_head(from);
+        packed(from.rest(), &self.meta).expect(OWN_BYTES)
     }
 
-    pub(in crate::replica) const fn birth(&self) -> &Arc<SessionMeta> {
-        &self.birth
+    pub(in crate::replica) const fn meta(&self) -> &Arc<SessionMeta> {
+        &self.meta
     }
 
     /// From when on the session is no longer offered to peers.
@@ -67,8 +67,8 @@ impl ColdSession {
     /// taken for beaten, and records of them that still wait bring the full state.
     pub(in crate::replica) fn wake(&self, boot: BootId) -> HotSession {
         let from = &mut Reader::new(&self.bytes);
-        let [_stale_ms, epoch, position, used] = take_head(from);
-        let state = take_resting(from, Arc::clone(&self.birth)).expect(OWN_BYTES);
+        let [_stale_ms, epoch, position, used] = read_head(from);
+        let state = read_resting(from, Arc::clone(&self.meta)).expect(OWN_BYTES);
         let epoch = u32::try_from(epoch).expect(OWN_BYTES);
         let own = Origin { boot, epoch };
         let logged = state.vector().of(own);
@@ -80,7 +80,7 @@ impl ColdSession {
             position,
             dirty: false,
             touched: false,
-            holders: 0,
+            pins: 0,
             used_ms: state.accessed_ms().saturating_add(used),
             changed_ms: LONG_AGO,
             state,
@@ -90,25 +90,25 @@ impl ColdSession {
 
 impl HotSession {
     /// Whether nothing has happened to the session for so long that it had better rest.
-    pub(in crate::replica) fn is_quiet(&self, now: Now) -> bool {
+    pub(in crate::replica) fn is_idle(&self, now: Now) -> bool {
         let last_ms = self.last_use_ms().max(self.changed_ms);
-        now.mono_ms.saturating_sub(last_ms) >= QUIET_MS
+        now.mono_ms.saturating_sub(last_ms) >= IDLE_MS
     }
 }
 
 /// Stale from when on, own epoch, position, and how long after the last use that peers know of it
 /// was used here.
-fn put_head(numbers: [u64; 4], to: &mut Writer<'_>) {
+fn write_head(numbers: [u64; 4], to: &mut Writer<'_>) {
     numbers.into_iter().for_each(|number| to.u64(number));
 }
 
-fn take_head(from: &mut Reader<'_>) -> [u64; 4] {
+fn read_head(from: &mut Reader<'_>) -> [u64; 4] {
     [(); 4].map(|()| from.u64().expect(OWN_BYTES))
 }
 
 /// How long a session is kept awake after its last use. Not below the second for which a change
 /// counts as under way.
-pub(in crate::replica) const QUIET_MS: u64 = 1000;
+pub(in crate::replica) const IDLE_MS: u64 = 1000;
 const LONG_AGO: u64 = 0;
 const USUAL_BYTES: usize = 512;
 const OWN_BYTES: &str = "the bytes were written by this node and never left it";
@@ -127,7 +127,7 @@ mod tests {
     };
 
     fn origin(byte: u8, epoch: u32) -> Origin {
-        let boot = BootId::from_random([byte; 8]);
+        let boot = BootId::from_bytes([byte; 8]);
         Origin { boot, epoch }
     }
 
@@ -138,19 +138,19 @@ mod tests {
 
     fn live() -> HotSession {
         let (own, other) = (origin(1, 3), origin(2, 0));
-        let birth = Arc::new(SessionMeta {
+        let meta = Arc::new(SessionMeta {
             context: "shop".into(),
             route: None,
             expiry: Expiry::default(),
         });
         let stamp = Stamp::ZERO.next(NOW).expect("far from the end");
-        let secret = SessionSecret::from_random([1; 16]).hash();
-        let mut state = SessionState::new(birth, secret, Tag { stamp, origin: own }, NOW);
+        let secret = SessionSecret::from_bytes([1; 16]).hash();
+        let mut state = SessionState::new(meta, secret, Tag { stamp, origin: own }, NOW);
         state.set("cart", b"[1]".as_slice().into(), tag(&state, other));
         state.add("hits", -7, own, tag(&state, own).stamp);
         state.remove("gone", tag(&state, own));
         state.cycle(
-            SessionSecret::from_random([2; 16]).hash(),
+            SessionSecret::from_bytes([2; 16]).hash(),
             tag(&state, other),
             NOW,
         );
@@ -164,7 +164,7 @@ mod tests {
             position: 77,
             dirty: false,
             touched: false,
-            holders: 0,
+            pins: 0,
             used_ms: NOW.mono_ms + 500,
             changed_ms: LONG_AGO,
             state,
@@ -174,15 +174,15 @@ mod tests {
     #[test]
     fn session_wakes_as_what_it_was() {
         let live = live();
-        let resting = ColdSession::of(&live).expect("nothing is under way");
-        assert_eq!(resting.wake(live.own.boot), live);
-        assert_eq!(resting.stale_ms(), NOW.mono_ms + 5);
+        let cold = ColdSession::of(&live).expect("nothing is under way");
+        assert_eq!(cold.wake(live.own.boot), live);
+        assert_eq!(cold.stale_ms(), NOW.mono_ms + 5);
     }
 
     #[test]
     fn session_that_is_used_or_has_something_to_tell_does_not_rest() {
         let changes: [fn(&mut HotSession); 6] = [
-            |live| live.holders = 1,
+            |live| live.pins = 1,
             |live| live.dirty = true,
             |live| live.touched = true,
             |live| live.logged = Stamp::ZERO,

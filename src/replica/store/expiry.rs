@@ -30,7 +30,7 @@ impl HotSession {
         let expiry = self.state.expiry();
         !is_too_old(&self.state, now)
             && expiry.idle_ms().is_none_or(|idle| {
-                self.holders > 0 || now.mono_ms < self.last_use_ms() + idle + slack_ms(idle)
+                self.pins > 0 || now.mono_ms < self.last_use_ms() + idle + slack_ms(idle)
             })
     }
 
@@ -46,7 +46,7 @@ impl HotSession {
 
     pub(in crate::replica) fn verdict(&self, now: Now) -> Verdict {
         let expiry = self.state.expiry();
-        let in_use = self.holders > 0;
+        let in_use = self.pins > 0;
         let too_old = is_too_old(&self.state, now);
         if too_old && !in_use {
             return Verdict::Drop;

@@ -30,7 +30,7 @@ pub(in crate::replica) struct HotSession {
     /// Use since the last record that peers should hear of.
     pub(in crate::replica) touched: bool,
     /// Requests and handles that use the session now.
-    pub(in crate::replica) holders: u32,
+    pub(in crate::replica) pins: u32,
     /// Monotonic milliseconds of the last use here, told to peers coalesced.
     pub(in crate::replica) used_ms: u64,
     /// Monotonic milliseconds of the last change here, by us or by a peer.
@@ -58,7 +58,7 @@ impl HotSession {
             position: 0,
             dirty: false,
             touched: false,
-            holders: 0,
+            pins: 0,
             used_ms: state.accessed_ms(),
             changed_ms: now_ms,
             state,
@@ -80,9 +80,9 @@ impl HotSession {
     }
 
     /// One holder less. Whether use worth telling was noted, which changes the session.
-    pub(in crate::replica) fn release(&mut self, shipping: Replicate, now: Now) -> bool {
-        self.holders = self.holders.saturating_sub(1);
-        shipping == Replicate::Now && self.use_at(now)
+    pub(in crate::replica) fn release(&mut self, replicate: Replicate, now: Now) -> bool {
+        self.pins = self.pins.saturating_sub(1);
+        replicate == Replicate::Now && self.use_at(now)
     }
 
     /// Appends a record of what has not been shipped, if anything. Returns the position whose
@@ -101,16 +101,16 @@ impl HotSession {
     }
 
     pub(in crate::replica) fn change(&self, key: &SessionKey, what: ChangeKind) -> Change {
-        Change::of(key, self.state.birth(), what)
+        Change::of(key, self.state.meta(), what)
     }
 }
 
 impl Change {
-    pub(in crate::replica) fn of(key: &SessionKey, birth: &SessionMeta, what: ChangeKind) -> Self {
+    pub(in crate::replica) fn of(key: &SessionKey, meta: &SessionMeta, what: ChangeKind) -> Self {
         Self {
             key: *key,
-            context: Arc::clone(&birth.context),
-            route: birth.route.clone(),
+            context: Arc::clone(&meta.context),
+            route: meta.route.clone(),
             what,
         }
     }

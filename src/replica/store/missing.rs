@@ -58,7 +58,7 @@ mod tests {
         },
     };
 
-    const KEY: SessionKey = SessionKey::from_random([1; 16]);
+    const KEY: SessionKey = SessionKey::from_bytes([1; 16]);
     const DAY_MS: u64 = 24 * 60 * 60 * 1000;
     const NOW: Now = Now {
         wall_ms: 10 * DAY_MS,
@@ -66,17 +66,17 @@ mod tests {
     };
 
     fn empty() -> Store {
-        let boot = BootId::from_random([1; 8]);
+        let boot = BootId::from_bytes([1; 8]);
         Store::new(boot, Limits::default(), &Shape::default())
     }
 
     fn store() -> Store {
         let store = empty();
-        store.create(birth(), KEY, secret(), NOW).expect("room");
+        store.create(meta(), KEY, secret(), NOW).expect("room");
         store
     }
 
-    fn birth() -> Arc<SessionMeta> {
+    fn meta() -> Arc<SessionMeta> {
         Arc::new(SessionMeta {
             context: "".into(),
             route: None,
@@ -85,13 +85,13 @@ mod tests {
     }
 
     fn secret() -> SecretHash {
-        SessionSecret::from_random([2; 16]).hash()
+        SessionSecret::from_bytes([2; 16]).hash()
     }
 
     /// A token with one write of another node.
     fn foreign(wall_ms: u64) -> Token {
         let origin = Origin {
-            boot: BootId::from_random([9; 8]),
+            boot: BootId::from_bytes([9; 8]),
             epoch: 0,
         };
         let stamp = Stamp::new(wall_ms << 16).expect("small");
@@ -107,12 +107,12 @@ mod tests {
         let tag = |number: usize| Tag {
             stamp,
             origin: Origin {
-                boot: BootId::from_random(number.to_le_bytes()),
+                boot: BootId::from_bytes(number.to_le_bytes()),
                 epoch: 1,
             },
         };
         // Origins are forgotten once there are many.
-        let mut state = SessionState::new(birth(), secret(), tag(0), NOW);
+        let mut state = SessionState::new(meta(), secret(), tag(0), NOW);
         for number in 1..=KEPT_ORIGINS {
             state.set("a", b"1".as_slice().into(), tag(number));
         }
@@ -139,7 +139,7 @@ mod tests {
         let token = foreign(NOW.wall_ms);
         store.destroy(&KEY, NOW).expect("there");
         assert_eq!(store.lack(&KEY, &token), Missing::Nothing);
-        let unknown = SessionKey::from_random([3; 16]);
+        let unknown = SessionKey::from_bytes([3; 16]);
         assert_eq!(store.lack(&unknown, &token), Missing::Session);
     }
 }

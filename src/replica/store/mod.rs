@@ -44,11 +44,11 @@ pub(crate) struct Store {
     max_listed: usize,
     lock_shift: u32,
     pub(in crate::replica) live: AtomicUsize,
-    pub(in crate::replica) graves: AtomicUsize,
+    pub(in crate::replica) tombstones: AtomicUsize,
     /// Whether requests have asked for sessions, or created some, between the last two sweeps.
     pub(in crate::replica) in_use: AtomicBool,
     /// Guards the births that sessions share, few as layers are few.
-    births: Mutex<SharedMetas>,
+    metas: Mutex<SharedMetas>,
 }
 
 /// Whether a request's writes and use go out with it, or wait for the session's next commit
@@ -75,9 +75,9 @@ impl Store {
             digests_per_shard: digests,
             lock_shift,
             live: AtomicUsize::new(0),
-            graves: AtomicUsize::new(0),
+            tombstones: AtomicUsize::new(0),
             in_use: AtomicBool::new(false),
-            births: Mutex::default(),
+            metas: Mutex::default(),
         }
     }
 
@@ -87,7 +87,7 @@ impl Store {
         context: &str,
         key: &SessionKey,
         secret: &SessionSecret,
-        shipping: Replicate,
+        replicate: Replicate,
         now: Now,
     ) -> Access {
         let hash = secret.hash();
@@ -97,13 +97,13 @@ impl Store {
             return Access::Unknown;
         };
         let live = &mut *entry.live;
-        if *live.state.birth().context != *context || !live.is_open(now) {
+        if *live.state.meta().context != *context || !live.is_open(now) {
             return Access::Unknown;
         }
         let access = live.state.secrets().presented(&hash, now);
         if access == Access::Alive {
-            live.holders = live.holders.saturating_add(1);
-            if shipping == Replicate::Now && live.use_at(now) {
+            live.pins = live.pins.saturating_add(1);
+            if replicate == Replicate::Now && live.use_at(now) {
                 entry.settle(key, now);
             }
         }
@@ -115,15 +115,15 @@ impl Store {
     pub(in crate::replica) fn end(
         &self,
         key: &SessionKey,
-        shipping: Replicate,
+        replicate: Replicate,
         log: &Log,
         now: Now,
     ) -> Position {
         let mut shard = self.shard(key);
         let Some(entry) = shard.entry(key) else {
-            return commit_grave(&mut shard, key, log, now);
+            return commit_tombstone(&mut shard, key, log, now);
         };
-        let used = entry.live.release(shipping, now);
+        let used = entry.live.release(replicate, now);
         let position = entry.live.commit(key, log, now);
         if used {
             entry.settle(key, now);
@@ -133,9 +133,9 @@ impl Store {
 
     /// One holder less, and nothing shipped.
     #[cfg(test)]
-    pub(crate) fn release(&self, key: &SessionKey, shipping: Replicate, now: Now) {
+    pub(crate) fn release(&self, key: &SessionKey, replicate: Replicate, now: Now) {
         if let Some(entry) = self.shard(key).entry(key)
-            && entry.live.release(shipping, now)
+            && entry.live.release(replicate, now)
         {
             entry.settle(key, now);
         }
@@ -144,12 +144,12 @@ impl Store {
     /// Creates a session, in use until released.
     pub(crate) fn create(
         &self,
-        birth: Arc<SessionMeta>,
+        meta: Arc<SessionMeta>,
         key: SessionKey,
         secret: SecretHash,
         now: Now,
     ) -> Result<(), SessionError> {
-        if self.graves.load(Ordering::Relaxed) >= self.limits.max_tombstones() {
+        if self.tombstones.load(Ordering::Relaxed) >= self.limits.max_tombstones() {
             return Err(SessionError::Full);
         }
         let stamp = Stamp::ZERO.next(now).ok_or(SessionError::Exhausted)?;
@@ -159,14 +159,14 @@ impl Store {
                 (held < self.limits.max_sessions).then_some(held + 1)
             });
         counted.map_err(|_| SessionError::Full)?;
-        let birth = self.shared_birth(birth);
+        let meta = self.shared_meta(meta);
         let mut shard = self.shard(&key);
         shard.in_use = true;
         let origin = shard.next_origin();
-        let state = SessionState::new(birth, secret, Tag { stamp, origin }, now);
+        let state = SessionState::new(meta, secret, Tag { stamp, origin }, now);
         shard.insert(key, state, now);
         if let Some(live) = shard.live(&key) {
-            live.holders = 1;
+            live.pins = 1;
             live.dirty = true;
             live.written = stamp;
         }
@@ -189,7 +189,7 @@ impl Store {
     pub(crate) fn write<R>(
         &self,
         key: &SessionKey,
-        shipping: Replicate,
+        replicate: Replicate,
         collect: bool,
         now: Now,
         write: impl FnOnce(&mut SessionWriter<'_>) -> Result<R, SessionError>,
@@ -208,7 +208,7 @@ impl Store {
         };
         if written.any {
             live.written = live.state.vector().of(live.own);
-            live.dirty |= shipping == Replicate::Now || written.must_ship;
+            live.dirty |= replicate == Replicate::Now || written.must_ship;
             entry.settle(key, now);
         }
         Ok((result?, changes))
@@ -220,12 +220,12 @@ impl Store {
         let live = shard.view(key)?;
         let tombstone = Tombstone::new(live.state.expiry(), now.mono_ms);
         let change = live.change(key, ChangeKind::Destroyed);
-        shard.bury(*key, tombstone);
-        if let Some(grave) = shard.grave_mut(key) {
+        shard.delete(*key, tombstone);
+        if let Some(grave) = shard.tombstone_mut(key) {
             grave.dirty = true;
         }
         self.live.fetch_sub(1, Ordering::Relaxed);
-        self.graves.fetch_add(1, Ordering::Relaxed);
+        self.tombstones.fetch_add(1, Ordering::Relaxed);
         Some(change)
     }
 
@@ -235,7 +235,7 @@ impl Store {
         let mut shard = self.shard(key);
         match shard.entry(key) {
             Some(entry) => entry.live.commit(key, log, now),
-            None => commit_grave(&mut shard, key, log, now),
+            None => commit_tombstone(&mut shard, key, log, now),
         }
     }
 
@@ -259,9 +259,9 @@ impl Store {
         let mut dropped = 0;
         for shard in &self.shards {
             let mut shard = lock(shard);
-            let (live, graves) = shard.clear();
+            let (live, tombstones) = shard.clear();
             self.live.fetch_sub(live, Ordering::Relaxed);
-            self.graves.fetch_sub(graves, Ordering::Relaxed);
+            self.tombstones.fetch_sub(tombstones, Ordering::Relaxed);
             dropped += live;
         }
         dropped
@@ -290,7 +290,7 @@ impl Store {
 
     /// Remembered destroyed sessions.
     pub(crate) fn tombstones(&self) -> usize {
-        self.graves.load(Ordering::Relaxed)
+        self.tombstones.load(Ordering::Relaxed)
     }
 
     pub(in crate::replica) fn shard(&self, key: &SessionKey) -> MutexGuard<'_, Shard> {
@@ -299,20 +299,23 @@ impl Store {
     }
 
     /// The birth that equal ones share, so that a million sessions hold one.
-    pub(in crate::replica) fn shared_birth(&self, birth: Arc<SessionMeta>) -> Arc<SessionMeta> {
-        let mut births = self.births.lock().unwrap_or_else(PoisonError::into_inner);
-        births.shared(birth)
+    pub(in crate::replica) fn shared_meta(&self, meta: Arc<SessionMeta>) -> Arc<SessionMeta> {
+        let mut metas = self.metas.lock().unwrap_or_else(PoisonError::into_inner);
+        metas.shared(meta)
     }
 
     /// Sessions that are not at rest.
     #[cfg(test)]
-    pub(in crate::replica) fn awake(&self) -> usize {
-        self.shards.iter().map(|shard| lock(shard).awake()).sum()
+    pub(in crate::replica) fn hot_count(&self) -> usize {
+        self.shards
+            .iter()
+            .map(|shard| lock(shard).hot_count())
+            .sum()
     }
 }
 
-fn commit_grave(shard: &mut Shard, key: &SessionKey, log: &Log, now: Now) -> Position {
-    let Some(grave) = shard.grave_mut(key) else {
+fn commit_tombstone(shard: &mut Shard, key: &SessionKey, log: &Log, now: Now) -> Position {
+    let Some(grave) = shard.tombstone_mut(key) else {
         return 0;
     };
     if grave.dirty {
@@ -331,23 +334,23 @@ struct SharedMetas {
 }
 
 impl SharedMetas {
-    fn shared(&mut self, birth: Arc<SessionMeta>) -> Arc<SessionMeta> {
-        if let Some(last) = self.last.as_ref().filter(|last| **last == birth) {
+    fn shared(&mut self, meta: Arc<SessionMeta>) -> Arc<SessionMeta> {
+        if let Some(last) = self.last.as_ref().filter(|last| **last == meta) {
             return Arc::clone(last);
         }
-        let shared = match self.all.get(&birth) {
+        let shared = match self.all.get(&meta) {
             Some(shared) => Arc::clone(shared),
             None => {
                 if self.all.len() >= MAX_SHARED_BIRTHS {
                     // Those of sessions that are gone, so that whoever sent many does not stay in
                     // the way.
-                    self.all.retain(|birth| Arc::strong_count(birth) > 1);
+                    self.all.retain(|meta| Arc::strong_count(meta) > 1);
                 }
                 if self.all.len() >= MAX_SHARED_BIRTHS {
-                    return birth;
+                    return meta;
                 }
-                self.all.insert(Arc::clone(&birth));
-                birth
+                self.all.insert(Arc::clone(&meta));
+                meta
             }
         };
         self.last = Some(Arc::clone(&shared));

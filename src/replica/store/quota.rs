@@ -17,7 +17,7 @@ use crate::{
 /// The parts of a session that may grow.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::replica) struct Incoming<'a> {
-    pub(in crate::replica) slots: &'a [(Arc<str>, Register)],
+    pub(in crate::replica) registers: &'a [(Arc<str>, Register)],
     pub(in crate::replica) origins: &'a [(Origin, Stamp)],
     pub(in crate::replica) secrets: &'a SecretSet,
 }
@@ -25,7 +25,7 @@ pub(in crate::replica) struct Incoming<'a> {
 impl<'a> Incoming<'a> {
     pub(in crate::replica) fn of(state: &'a SessionState) -> Self {
         Self {
-            slots: state.slots(),
+            registers: state.registers(),
             origins: state.vector().entries(),
             secrets: state.secrets(),
         }
@@ -40,7 +40,7 @@ pub(in crate::replica) fn check(
     incoming: Incoming<'_>,
 ) -> Result<(), OverLimit> {
     let Incoming {
-        slots,
+        registers,
         origins,
         secrets,
     } = incoming;
@@ -50,11 +50,12 @@ pub(in crate::replica) fn check(
         let ids = held.secrets().states().len();
         (held.remembered_names(), writers, ids)
     });
-    let new_name =
-        |slot: &&(Arc<str>, Register)| held.is_none_or(|held| held.slot(&slot.0).is_none());
+    let new_name = |register: &&(Arc<str>, Register)| {
+        held.is_none_or(|held| held.register(&register.0).is_none())
+    };
     let max_names = limits.max_names().saturating_mul(Limits::HARD);
-    let more_names = || slots.iter().filter(new_name).count();
-    if names + slots.len() > max_names && names + more_names() > max_names {
+    let more_names = || registers.iter().filter(new_name).count();
+    if names + registers.len() > max_names && names + more_names() > max_names {
         return Err(NAMES_OVER);
     }
     let new_writer =
@@ -73,8 +74,11 @@ pub(in crate::replica) fn check(
     }
     let bytes = held.map_or(0, SessionState::weight);
     let max_bytes = limits.max_session_bytes.saturating_mul(Limits::HARD);
-    let most: usize = slots.iter().map(|(name, slot)| weight(name, slot)).sum();
-    if bytes + most > max_bytes && bytes + growth(held, slots) > max_bytes {
+    let most: usize = registers
+        .iter()
+        .map(|(name, register)| weight(name, register))
+        .sum();
+    if bytes + most > max_bytes && bytes + growth(held, registers) > max_bytes {
         return Err(BYTES_OVER);
     }
     Ok(())
@@ -105,23 +109,23 @@ pub(in crate::replica) fn check_whole(
 }
 
 /// How much heavier the session becomes at most.
-fn growth(held: Option<&SessionState>, slots: &[(Arc<str>, Register)]) -> usize {
-    let of = |(name, slot): &(Arc<str>, Register)| {
-        let before = held.and_then(|held| held.slot(name));
+fn growth(held: Option<&SessionState>, registers: &[(Arc<str>, Register)]) -> usize {
+    let of = |(name, register): &(Arc<str>, Register)| {
+        let before = held.and_then(|held| held.register(name));
         match before.map(|before| (&before.content, before.weight())) {
             // What origins added is kept apart, so two counters may add up.
-            Some((Content::Counter(_), _)) => slot.weight(),
+            Some((Content::Counter(_), _)) => register.weight(),
             Some((Content::Json(_) | Content::Removed, weight)) => {
-                slot.weight().saturating_sub(weight)
+                register.weight().saturating_sub(weight)
             }
-            None => weight(name, slot),
+            None => weight(name, register),
         }
     };
-    slots.iter().map(of).sum()
+    registers.iter().map(of).sum()
 }
 
-fn weight(name: &str, slot: &Register) -> usize {
-    name.len() + slot.weight() + REGISTER_OVERHEAD
+fn weight(name: &str, register: &Register) -> usize {
+    name.len() + register.weight() + REGISTER_OVERHEAD
 }
 
 const NAMES_OVER: OverLimit = OverLimit("attribute names of a session");

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, collections::VecDeque};
 
 use super::{
-    cold::{ColdSession, QUIET_MS},
+    cold::{ColdSession, IDLE_MS},
     hot::HotSession,
 };
 use crate::session::{BootId, Now, SessionKey, Stamp};
@@ -51,11 +51,11 @@ impl Residency {
         &mut self,
         key: &SessionKey,
         boot: BootId,
-        awake: &mut IdleQueue,
+        idle_queue: &mut IdleQueue,
     ) -> Option<&mut HotSession> {
-        if let Self::Cold(resting) = self {
-            *self = Self::Hot(Box::new(resting.wake(boot)));
-            awake.push(*key);
+        if let Self::Cold(cold) = self {
+            *self = Self::Hot(Box::new(cold.wake(boot)));
+            idle_queue.push(*key);
         }
         match self {
             Self::Hot(live) => Some(live),
@@ -66,7 +66,7 @@ impl Residency {
     pub(in crate::replica) fn view(&self, boot: BootId) -> Cow<'_, HotSession> {
         match self {
             Self::Hot(live) => Cow::Borrowed(live),
-            Self::Cold(resting) => Cow::Owned(resting.wake(boot)),
+            Self::Cold(cold) => Cow::Owned(cold.wake(boot)),
         }
     }
 }
@@ -80,7 +80,7 @@ impl HotEntry<'_> {
         if live.written == Stamp::ZERO {
             return;
         }
-        let half = live.state.birth().memory_ms() / 2;
+        let half = live.state.meta().gc_grace_ms() / 2;
         let next = live.state.next_stamp(now);
         if let Some(next) = next.filter(|next| live.written < next.earlier(half)) {
             *self.drops = self.drops.wrapping_add(1);
@@ -142,4 +142,4 @@ pub(in crate::replica) const fn tick(at_ms: u64) -> u64 {
 
 /// When to look whether a session may rest: as soon as it may after one use, however long the last
 /// sweep is ago.
-const LOOK_AFTER_MS: u64 = QUIET_MS + QUIET_MS / 8;
+const LOOK_AFTER_MS: u64 = IDLE_MS + IDLE_MS / 8;

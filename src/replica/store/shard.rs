@@ -19,14 +19,14 @@ use crate::session::{
 pub(in crate::replica) struct Shard {
     boot: BootId,
     live: Box<[SortedMap<StoredSession>]>,
-    graves: Box<[SortedMap<TombstoneEntry>]>,
+    tombstones: Box<[SortedMap<TombstoneEntry>]>,
     /// Per digest shard the xor of its sessions' versions.
     pub(in crate::replica) digests: Box<[u64]>,
     /// Sessions and tombstones dropped here: the epoch of what is taken in next.
     drops: u32,
     /// Per digest shard the first tick at which something of it is due, or an earlier one.
     looks: Box<[u64]>,
-    awake: IdleQueue,
+    idle_queue: IdleQueue,
     /// Whether a request has asked for a session here, or created one, since the last sweep.
     pub(in crate::replica) in_use: bool,
     digest_shift: u32,
@@ -38,11 +38,11 @@ impl Shard {
         Self {
             boot,
             live: (0..digests).map(|_| SortedMap::new(shared_bits)).collect(),
-            graves: (0..digests).map(|_| SortedMap::new(shared_bits)).collect(),
+            tombstones: (0..digests).map(|_| SortedMap::new(shared_bits)).collect(),
             digests: vec![0; digests].into(),
             drops: 0,
             looks: vec![u64::MAX; digests].into(),
-            awake: IdleQueue::default(),
+            idle_queue: IdleQueue::default(),
             in_use: false,
             digest_shift,
         }
@@ -82,7 +82,7 @@ impl Shard {
         let digest = self.digest_of(key);
         let StoredSession { due, version, held } = self.live[digest].get_mut(key)?;
         Some(HotEntry {
-            live: held.wake(key, self.boot, &mut self.awake)?,
+            live: held.wake(key, self.boot, &mut self.idle_queue)?,
             due,
             version,
             digest: &mut self.digests[digest],
@@ -99,30 +99,30 @@ impl Shard {
     /// Sessions and tombstones beside which `key` would be listed.
     pub(in crate::replica) fn entries_beside(&self, key: &SessionKey) -> usize {
         let digest = self.digest_of(key);
-        self.live[digest].len() + self.graves[digest].len()
+        self.live[digest].len() + self.tombstones[digest].len()
     }
 
     pub(in crate::replica) fn grave(&self, key: &SessionKey) -> Option<&TombstoneEntry> {
-        self.graves[self.digest_of(key)].get(key)
+        self.tombstones[self.digest_of(key)].get(key)
     }
 
-    pub(in crate::replica) fn grave_mut(
+    pub(in crate::replica) fn tombstone_mut(
         &mut self,
         key: &SessionKey,
     ) -> Option<&mut TombstoneEntry> {
-        self.graves[self.digest_of(key)].get_mut(key)
+        self.tombstones[self.digest_of(key)].get_mut(key)
     }
 
     /// Takes in a session that is about to be used.
     pub(in crate::replica) fn insert(&mut self, key: SessionKey, state: SessionState, now: Now) {
         let live = HotSession::new(state, self.next_origin(), now.mono_ms);
         let (version, check_ms) = (live.version(&key), live.next_check());
-        self.awake.push(key);
+        self.idle_queue.push(key);
         self.place(key, version, check_ms, Residency::Hot(Box::new(live)));
     }
 
     /// Takes in a session that nobody here has asked for.
-    pub(in crate::replica) fn insert_at_rest(
+    pub(in crate::replica) fn insert_packed(
         &mut self,
         key: SessionKey,
         state: &PackedSession,
@@ -140,23 +140,23 @@ impl Shard {
     }
 
     /// What peers may have of a session, if it rests.
-    pub(in crate::replica) fn at_rest(&self, key: &SessionKey, now: Now) -> Option<PackedSession> {
+    pub(in crate::replica) fn packed(&self, key: &SessionKey, now: Now) -> Option<PackedSession> {
         match &self.live[self.digest_of(key)].get(key)?.held {
-            Residency::Cold(resting) if now.mono_ms < resting.stale_ms() => Some(resting.at_rest()),
+            Residency::Cold(cold) if now.mono_ms < cold.stale_ms() => Some(cold.packed()),
             Residency::Cold(_) | Residency::Hot(_) => None,
         }
     }
 
     /// Turns a live session into a tombstone, or adds what is known of one. Returns the birth of
     /// the session.
-    pub(in crate::replica) fn bury(
+    pub(in crate::replica) fn delete(
         &mut self,
         key: SessionKey,
         tombstone: Tombstone,
     ) -> Option<Arc<SessionMeta>> {
         let digest = self.digest_of(&key);
         let gone = self.remove_live(&key);
-        if let Some(grave) = self.grave_mut(&key) {
+        if let Some(grave) = self.tombstone_mut(&key) {
             grave.tombstone.merge(tombstone);
             return gone;
         }
@@ -168,21 +168,21 @@ impl Shard {
             dirty: false,
             due,
         };
-        self.graves[digest].insert(key, grave);
+        self.tombstones[digest].insert(key, grave);
         self.looks[digest] = self.looks[digest].min(due);
         gone
     }
 
     /// Drops an expired session without a trace. Returns its birth.
     pub(in crate::replica) fn drop_live(&mut self, key: &SessionKey) -> Option<Arc<SessionMeta>> {
-        let birth = self.remove_live(key)?;
+        let meta = self.remove_live(key)?;
         self.drops = self.drops.wrapping_add(1);
-        Some(birth)
+        Some(meta)
     }
 
-    pub(in crate::replica) fn drop_grave(&mut self, key: &SessionKey) {
+    pub(in crate::replica) fn drop_tombstone(&mut self, key: &SessionKey) {
         let digest = self.digest_of(key);
-        if self.graves[digest].remove(key).is_some() {
+        if self.tombstones[digest].remove(key).is_some() {
             self.digests[digest] ^= destroyed_version(key);
             self.drops = self.drops.wrapping_add(1);
         }
@@ -191,14 +191,14 @@ impl Shard {
     /// Drops all. Returns how many sessions and tombstones there were.
     pub(in crate::replica) fn clear(&mut self) -> (usize, usize) {
         let live = self.live.iter().map(SortedMap::len).sum();
-        let graves = self.graves.iter().map(SortedMap::len).sum();
+        let tombstones = self.tombstones.iter().map(SortedMap::len).sum();
         self.live.iter_mut().for_each(SortedMap::clear);
-        self.graves.iter_mut().for_each(SortedMap::clear);
+        self.tombstones.iter_mut().for_each(SortedMap::clear);
         self.digests.fill(0);
         self.looks.fill(u64::MAX);
-        self.awake = IdleQueue::default();
+        self.idle_queue = IdleQueue::default();
         self.drops = self.drops.wrapping_add(1);
-        (live, graves)
+        (live, tombstones)
     }
 
     /// Looks at a session or tombstone again then.
@@ -206,7 +206,7 @@ impl Shard {
         let (digest, due) = (self.digest_of(key), tick(at_ms));
         if let Some(place) = self.live[digest].get_mut(key) {
             place.due = due;
-        } else if let Some(grave) = self.graves[digest].get_mut(key) {
+        } else if let Some(grave) = self.tombstones[digest].get_mut(key) {
             grave.due = due;
         }
         self.looks[digest] = self.looks[digest].min(due);
@@ -216,15 +216,15 @@ impl Shard {
     pub(in crate::replica) fn due(&mut self, now: Now) -> Vec<SessionKey> {
         let tick = tick(now.mono_ms);
         let mut keys = Vec::new();
-        let shelves = self.live.iter().zip(&self.graves);
-        for (look, (live, graves)) in self.looks.iter_mut().zip(shelves) {
+        let shelves = self.live.iter().zip(&self.tombstones);
+        for (look, (live, tombstones)) in self.looks.iter_mut().zip(shelves) {
             if *look > tick {
                 continue;
             }
             *look = u64::MAX;
             let live = live.iter().map(|(key, place)| (key, place.due));
-            let graves = graves.iter().map(|(key, grave)| (key, grave.due));
-            for (key, due) in live.chain(graves) {
+            let tombstones = tombstones.iter().map(|(key, grave)| (key, grave.due));
+            for (key, due) in live.chain(tombstones) {
                 if due <= tick {
                     keys.push(*key);
                 } else {
@@ -237,23 +237,23 @@ impl Shard {
 
     /// Sessions that are not at rest.
     #[cfg(test)]
-    pub(in crate::replica) fn awake(&self) -> usize {
+    pub(in crate::replica) fn hot_count(&self) -> usize {
         let places = self.live.iter().flat_map(SortedMap::iter);
-        let awake = places.filter(|(_, place)| matches!(place.held, Residency::Hot(_)));
-        awake.count()
+        let idle_queue = places.filter(|(_, place)| matches!(place.held, Residency::Hot(_)));
+        idle_queue.count()
     }
 
     /// Puts sessions that nobody has used for a moment to rest.
     pub(in crate::replica) fn rest(&mut self, now: Now) {
-        let mut awake = std::mem::take(&mut self.awake);
-        awake.start(now);
-        while let Some(key) = awake.pop_due() {
+        let mut idle_queue = std::mem::take(&mut self.idle_queue);
+        idle_queue.start(now);
+        while let Some(key) = idle_queue.pop_due() {
             if !self.rests(&key, now) {
-                awake.push(key);
+                idle_queue.push(key);
             }
         }
-        awake.shrink();
-        self.awake = awake;
+        idle_queue.shrink();
+        self.idle_queue = idle_queue;
     }
 
     /// Calls `each` with key, version, instant of the last change, and the instant from which on
@@ -266,11 +266,11 @@ impl Shard {
         for (key, place) in self.live[digest].iter() {
             let (changed_ms, stale_ms) = match &place.held {
                 Residency::Hot(live) => (live.changed_ms, stale_ms(&live.state)),
-                Residency::Cold(resting) => (0, resting.stale_ms()),
+                Residency::Cold(cold) => (0, cold.stale_ms()),
             };
             each(key, place.version, changed_ms, stale_ms);
         }
-        for (key, grave) in self.graves[digest].iter() {
+        for (key, grave) in self.tombstones[digest].iter() {
             let Tombstone { destroyed_ms, .. } = grave.tombstone;
             let ends_ms = grave.tombstone.ends_ms();
             each(key, destroyed_version(key), destroyed_ms, ends_ms);
@@ -294,8 +294,8 @@ impl Shard {
         let place = self.live[digest].remove(key)?;
         self.digests[digest] ^= place.version;
         Some(Arc::clone(match &place.held {
-            Residency::Hot(live) => live.state.birth(),
-            Residency::Cold(resting) => resting.birth(),
+            Residency::Hot(live) => live.state.meta(),
+            Residency::Cold(cold) => cold.meta(),
         }))
     }
 
@@ -308,13 +308,13 @@ impl Shard {
         let Residency::Hot(live) = &place.held else {
             return true;
         };
-        if !live.is_quiet(now) {
+        if !live.is_idle(now) {
             return false;
         }
-        let Some(resting) = ColdSession::of(live) else {
+        let Some(cold) = ColdSession::of(live) else {
             return false;
         };
-        place.held = Residency::Cold(resting);
+        place.held = Residency::Cold(cold);
         true
     }
 }

@@ -22,8 +22,8 @@ impl Store {
             for key in shard.due(now) {
                 self.look_at(&mut shard, key, now, |outcome| match outcome {
                     SweepOutcome::Touched => touched.push(key),
-                    SweepOutcome::Dropped(birth) if collect => {
-                        expired.push(Change::of(&key, &birth, ChangeKind::Expired));
+                    SweepOutcome::Dropped(meta) if collect => {
+                        expired.push(Change::of(&key, &meta, ChangeKind::Expired));
                     }
                     SweepOutcome::Dropped(_) => {}
                 });
@@ -45,8 +45,8 @@ impl Store {
         if let Some(grave) = shard.grave(&key) {
             let ends_ms = grave.tombstone.ends_ms();
             if now.mono_ms >= ends_ms {
-                shard.drop_grave(&key);
-                self.graves.fetch_sub(1, Ordering::Relaxed);
+                shard.drop_tombstone(&key);
+                self.tombstones.fetch_sub(1, Ordering::Relaxed);
             } else {
                 shard.schedule(&key, ends_ms);
             }
@@ -57,9 +57,9 @@ impl Store {
         };
         match verdict {
             Verdict::Drop => {
-                if let Some(birth) = shard.drop_live(&key) {
+                if let Some(meta) = shard.drop_live(&key) {
                     self.live.fetch_sub(1, Ordering::Relaxed);
-                    tell(SweepOutcome::Dropped(birth));
+                    tell(SweepOutcome::Dropped(meta));
                 }
             }
             Verdict::Touch => {

@@ -65,15 +65,15 @@ impl<'a> SessionWriter<'a> {
 
     /// The tag of a register, for compare-and-set; `None` for a name never used.
     pub(crate) fn tag(&self, name: &str) -> Option<Tag> {
-        self.live.state.slot(name).map(|slot| slot.tag)
+        self.live.state.register(name).map(|register| register.tag)
     }
 
     pub(crate) fn set(&mut self, name: &str, value: Arc<[u8]>) -> Result<(), SessionError> {
-        let slot = self.live.state.slot(name);
-        if let Some(Err(kind)) = slot.map(Register::json) {
+        let register = self.live.state.register(name);
+        if let Some(Err(kind)) = register.map(Register::json) {
             return Err(wrong_kind(name, kind));
         }
-        self.check_room(name, slot, value.len())?;
+        self.check_room(name, register, value.len())?;
         let tag = self.next_tag()?;
         self.live.state.set(name, value, tag);
         self.changed(name);
@@ -82,7 +82,12 @@ impl<'a> SessionWriter<'a> {
 
     /// Removes an attribute or counter; whether it was there. Always within the limits.
     pub(crate) fn remove(&mut self, name: &str) -> Result<bool, SessionError> {
-        if !self.live.state.slot(name).is_some_and(Register::is_live) {
+        if !self
+            .live
+            .state
+            .register(name)
+            .is_some_and(Register::is_live)
+        {
             return Ok(false);
         }
         let tag = self.next_tag()?;
@@ -93,12 +98,12 @@ impl<'a> SessionWriter<'a> {
 
     /// The counter's new value.
     pub(crate) fn add(&mut self, name: &str, by: i64) -> Result<i64, SessionError> {
-        let slot = self.live.state.slot(name);
-        if let Some(Err(kind)) = slot.map(Register::count) {
+        let register = self.live.state.register(name);
+        if let Some(Err(kind)) = register.map(Register::count) {
             return Err(wrong_kind(name, kind));
         }
-        let held = slot.map_or(0, Register::weight);
-        self.check_room(name, slot, held + COUNT_WEIGHT)?;
+        let held = register.map_or(0, Register::weight);
+        self.check_room(name, register, held + COUNT_WEIGHT)?;
         let tag = self.next_tag()?;
         let state = &mut self.live.state;
         state.add(name, by, tag.origin, tag.stamp);
@@ -147,22 +152,24 @@ impl<'a> SessionWriter<'a> {
     fn check_room(
         &self,
         name: &str,
-        slot: Option<&Register>,
+        register: Option<&Register>,
         weight: usize,
     ) -> Result<(), SessionError> {
         let state = &self.live.state;
-        if !slot.is_some_and(Register::is_live) {
+        if !register.is_some_and(Register::is_live) {
             within(
                 "attributes",
                 state.names().count() + 1,
                 self.limits.max_attributes,
             )?;
         }
-        if slot.is_none() {
+        if register.is_none() {
             let names = state.remembered_names() + 1;
             within("attribute names", names, self.limits.max_names())?;
         }
-        let before = slot.map_or(0, |slot| name.len() + slot.weight() + REGISTER_OVERHEAD);
+        let before = register.map_or(0, |register| {
+            name.len() + register.weight() + REGISTER_OVERHEAD
+        });
         let after = state.weight() - before + name.len() + weight + REGISTER_OVERHEAD;
         within("bytes", after, self.limits.max_session_bytes)
     }

@@ -41,7 +41,7 @@ async fn keep(node: &Arc<Node>) {
         let reading = {
             let node = Arc::clone(node);
             // Files may lie on a network.
-            spawn_blocking(move || node.guard.reload(node.outside.unix_time()))
+            spawn_blocking(move || node.guard.reload(node.env.unix_time()))
         };
         match reading.await {
             Ok(Ok(true)) => info!(
@@ -64,7 +64,7 @@ fn note_end(node: &Node, nearly_over: &LogThrottle, over: &LogThrottle) {
         return;
     };
     let (name, cert) = (&node.settings.node, given.files.cert.display());
-    match read(current).end(node.outside.unix_time()) {
+    match read(current).end(node.env.unix_time()) {
         Expiration::Over if over.may_log(node.now()) => warn!(
             node = %name,
             "the certificate in {cert} has expired, so there are no new links: renew it, the file \

@@ -80,7 +80,7 @@ fn hello(node: &str) -> Hello {
         max_version: 1,
         cluster: "sessions".to_owned(),
         node: node.to_owned(),
-        boot: BootId::from_random(Env::default().random()),
+        boot: BootId::from_bytes(Env::default().random()),
         advertise: None,
     }
 }
