@@ -170,7 +170,7 @@ impl FullStore {
             let value = Arc::from(&*value);
             assert!(store.write(&key, |writer| writer.set(ATTRIBUTE, value)));
             assert!(store.write(&key, |writer| writer.add(COUNTER, 1).map(drop)));
-            store.replica.end(&key, Replicate::Now, NOW);
+            store.replica.release(&key, Replicate::Now, NOW);
         }
         store.replica.sweep(later(sessions), false);
         store

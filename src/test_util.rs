@@ -125,7 +125,7 @@ impl TestCluster {
     pub fn kill(&mut self, node: usize) {
         let node = &mut self.nodes[node];
         if let Some(cluster) = node.running.take() {
-            cluster.node().die();
+            cluster.node().kill();
             node.dead.push(Arc::clone(cluster.node()));
         }
     }
@@ -145,7 +145,7 @@ impl TestCluster {
         self.kill(node);
         let node = &mut self.nodes[node];
         while let Some(dead) = node.dead.last() {
-            dead.gone().await;
+            dead.stopped().await;
             node.dead.pop();
         }
         *node = TestNode::start(&self.network, node.port, node.config.clone());

@@ -165,7 +165,7 @@ async fn client(layers: [ClusterSessionLayer; 2]) -> u64 {
 async fn node(config: ClusterConfig) -> Cluster {
     // That a busy machine may need longer than the default is not what is tested here.
     let config = config
-        .catch_up_timeout(Duration::from_secs(10))
+        .read_your_writes_timeout(Duration::from_secs(10))
         .consistency_key("Dp0/vSfysfmg8cRnfZoeW4jGwaJd33pMkDv+byJA1+M=");
     Cluster::start(config).await.expect("a free port")
 }

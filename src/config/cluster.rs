@@ -56,7 +56,7 @@ pub struct ClusterConfig {
     pub(super) ack_timeout: Duration,
     pub(super) consistency_key: Option<KeyText>,
     #[serde(rename = "catch_up_timeout_ms", deserialize_with = "milliseconds")]
-    pub(super) catch_up_timeout: Duration,
+    pub(super) read_your_writes_timeout: Duration,
     #[serde(rename = "transfer_timeout_ms", deserialize_with = "milliseconds")]
     pub(super) transfer_timeout: Duration,
     #[serde(rename = "leave_timeout_ms", deserialize_with = "milliseconds")]
@@ -275,8 +275,8 @@ impl ClusterConfig {
     /// Afterwards it gets what the node has, and [`Stats::stale_reads`](crate::Stats::stale_reads)
     /// counts it.
     #[must_use]
-    pub fn catch_up_timeout(mut self, time: Duration) -> Self {
-        self.catch_up_timeout = time;
+    pub fn read_your_writes_timeout(mut self, time: Duration) -> Self {
+        self.read_your_writes_timeout = time;
         self
     }
 
@@ -391,7 +391,7 @@ impl ClusterConfig {
             insecure_plaintext: false,
             ack_timeout: Duration::from_secs(1),
             consistency_key: None,
-            catch_up_timeout: Duration::from_millis(50),
+            read_your_writes_timeout: Duration::from_millis(50),
             transfer_timeout: Duration::from_secs(60),
             leave_timeout: Duration::from_secs(5),
             heartbeat_interval: Duration::from_millis(500),
@@ -447,7 +447,7 @@ mod tests {
             .tls("c", "k", "a")
             .tls_name("t")
             .consistency_key("k")
-            .catch_up_timeout(ms(9))
+            .read_your_writes_timeout(ms(9))
             .ack_timeout(ms(1))
             .transfer_timeout(ms(2))
             .leave_timeout(ms(3))

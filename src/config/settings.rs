@@ -27,7 +27,7 @@ pub(crate) struct Settings {
     pub(crate) ack_timeout: Duration,
     /// The first signs, all are accepted.
     pub(crate) consistency_keys: Vec<ClusterSecret>,
-    pub(crate) catch_up_timeout: Duration,
+    pub(crate) read_your_writes_timeout: Duration,
     pub(crate) transfer_timeout: Duration,
     pub(crate) leave_timeout: Duration,
     pub(crate) heartbeat_interval: Duration,
@@ -56,7 +56,7 @@ impl ClusterConfig {
             insecure_plaintext: _,
             ack_timeout,
             consistency_key,
-            catch_up_timeout,
+            read_your_writes_timeout,
             transfer_timeout,
             leave_timeout,
             heartbeat_interval,
@@ -120,7 +120,7 @@ impl ClusterConfig {
             security,
             ack_timeout: positive("ack_timeout", *ack_timeout)?,
             consistency_keys,
-            catch_up_timeout: positive("catch_up_timeout", *catch_up_timeout)?,
+            read_your_writes_timeout: positive("catch_up_timeout", *read_your_writes_timeout)?,
             transfer_timeout: capped(*transfer_timeout),
             leave_timeout: capped(*leave_timeout),
             heartbeat_interval,
@@ -257,7 +257,7 @@ mod tests {
             security: Security::Plaintext { anywhere: false },
             ack_timeout: Duration::from_secs(1),
             consistency_keys: Vec::new(),
-            catch_up_timeout: Duration::from_millis(50),
+            read_your_writes_timeout: Duration::from_millis(50),
             transfer_timeout: Duration::from_secs(60),
             leave_timeout: Duration::from_secs(5),
             heartbeat_interval: Duration::from_millis(500),
@@ -307,7 +307,7 @@ mod tests {
             );
             assert!(!error.to_string().contains(&weak));
         }
-        let none = node().catch_up_timeout(Duration::ZERO);
+        let none = node().read_your_writes_timeout(Duration::ZERO);
         refused(&none, &["`catch_up_timeout`"]);
     }
 

@@ -43,7 +43,7 @@ impl Transfer {
     pub fn run(&mut self) -> (usize, usize) {
         self.joiner.link.begin_round();
         let mut sent = 0;
-        while !self.joiner.link.is_settled() {
+        while !self.joiner.link.is_synced() {
             let there = self.donor.say();
             sent += there.len();
             self.joiner.hear(there);

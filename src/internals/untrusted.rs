@@ -287,7 +287,7 @@ fn create(replica: &Replica, key: SessionKey) {
         writer.add(COUNTER, 1).map(drop)
     });
     written.expect("it was just created, and is small");
-    replica.end(&key, Replicate::Now, NOW);
+    replica.release(&key, Replicate::Now, NOW);
 }
 
 const LIVE: SessionKey = SessionKey::from_bytes([1; 16]);

@@ -33,7 +33,7 @@ pin_project! {
         inner: Option<F>,
         answer: Option<F::Output>,
         wait: Option<AckWait>,
-        request: Option<ShipOnDrop>,
+        request: Option<CommitOnDrop>,
     }
 }
 
@@ -43,7 +43,7 @@ impl<F: Future> ResponseFuture<F> {
             inner: Some(inner),
             answer: None,
             wait: None,
-            request: request.map(ShipOnDrop),
+            request: request.map(CommitOnDrop),
         }
     }
 }
@@ -57,11 +57,17 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let mut this = self.project();
         let mut answer = if let Some(inner) = this.inner.as_mut().as_pin_mut() {
-            let on_panic = this.request.as_ref().map(|request| ShipOnPanic(&request.0));
+            let on_panic = this
+                .request
+                .as_ref()
+                .map(|request| CommitOnPanic(&request.0));
             let answer = ready!(inner.poll(cx));
             drop(on_panic);
             this.inner.set(None);
-            if let Some(mut wait) = this.request.as_mut().and_then(ShipOnDrop::end)
+            if let Some(mut wait) = this
+                .request
+                .as_mut()
+                .and_then(CommitOnDrop::commit_and_wait)
                 && Pin::new(&mut wait).poll(cx).is_pending()
             {
                 *this.answer = Some(answer);
@@ -97,29 +103,29 @@ impl<F: Future> fmt::Debug for ResponseFuture<F> {
 }
 
 /// A request under way. Whatever ends it, its writes are shipped.
-struct ShipOnDrop(Arc<RequestSession>);
+struct CommitOnDrop(Arc<RequestSession>);
 
-impl ShipOnDrop {
-    fn end(&mut self) -> Option<AckWait> {
+impl CommitOnDrop {
+    fn commit_and_wait(&mut self) -> Option<AckWait> {
         match Arc::get_mut(&mut self.0) {
-            Some(request) => request.end_alone(),
+            Some(request) => request.release_and_wait(),
             // A streamed body or a task goes on using the session.
-            None => self.0.end(),
+            None => self.0.commit_and_wait(),
         }
     }
 }
 
-impl Drop for ShipOnDrop {
+impl Drop for CommitOnDrop {
     fn drop(&mut self) {
         // Nobody is left to wait for peers.
-        self.0.close();
+        self.0.commit_at_head();
     }
 }
 
 /// Ships at once when the handler panics, because whoever catches that may keep the future.
-struct ShipOnPanic<'a>(&'a RequestSession);
+struct CommitOnPanic<'a>(&'a RequestSession);
 
-impl Drop for ShipOnPanic<'_> {
+impl Drop for CommitOnPanic<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.commit();

@@ -307,7 +307,7 @@ impl ClusterSessionLayer {
     /// With [`Consistency::ReadYourWrites`] each response that changes the session sets a second
     /// cookie, called like the session's with `-seen` behind. By it any node knows what it has to
     /// have. If it lacks some of that, loading the session waits for it, in all for
-    /// [`catch_up_timeout`](ClusterConfig::catch_up_timeout) at most; otherwise it costs the check
+    /// [`read_your_writes_timeout`](ClusterConfig::read_your_writes_timeout) at most; otherwise it costs the check
     /// of a signature. Say the same on all nodes, and give all the same
     /// [`secret`](ClusterConfig::secret) or [`consistency_key`](ClusterConfig::consistency_key).
     ///
@@ -348,7 +348,7 @@ impl ClusterSessionLayer {
         self.claim(cookie.name(), CookieUse::Id, &context)?;
         if tokens.is_some() {
             self.claim(cookie.seen_name(), CookieUse::Token, &context)?;
-            node.expect_catching_up();
+            node.enable_read_your_writes();
         }
         Ok(LayerConfig {
             cluster: self.cluster.clone(),

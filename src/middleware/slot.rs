@@ -53,7 +53,7 @@ impl SessionSlot {
     /// pause for up to [`ack_timeout`](crate::ClusterConfig::ack_timeout) more. With
     /// [`Consistency::ReadYourWrites`](crate::Consistency::ReadYourWrites) it waits for what the
     /// client has written on another node, for
-    /// [`catch_up_timeout`](crate::ClusterConfig::catch_up_timeout) at most.
+    /// [`read_your_writes_timeout`](crate::ClusterConfig::read_your_writes_timeout) at most.
     ///
     /// # Cancel safety
     ///

@@ -215,7 +215,7 @@ async fn what_requests_do_to_sessions_is_told() {
     let mut told = Vec::new();
     while told.len() < 4 {
         if let Some(Event::Session(event)) = events.recv().await {
-            told.push(event.what);
+            told.push(event.kind);
         }
     }
     let name = "a".into();

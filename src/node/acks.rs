@@ -139,7 +139,7 @@ enum Waiter {
 impl Inner {
     /// Up to which position no counted link is waited for: positions at or below a link's base are
     /// not waited for either.
-    fn floor(&self) -> Position {
+    fn watermark(&self) -> Position {
         let counted = self.links.values().filter(|acks| acks.counted);
         counted
             .map(|acks| acks.acked.max(acks.base))
@@ -153,7 +153,7 @@ impl Inner {
     }
 
     fn is_over(&self, position: Position, ack: Ack) -> bool {
-        position <= self.floor() || (ack == Ack::One && self.holders(position) > 0)
+        position <= self.watermark() || (ack == Ack::One && self.holders(position) > 0)
     }
 
     fn queue(&mut self, ack: Ack) -> &mut VecDeque<(Position, usize)> {
@@ -192,15 +192,15 @@ impl Inner {
 
     fn release(&mut self) -> Released {
         let mut wakers = Vec::new();
-        let floor = self.floor();
+        let watermark = self.watermark();
         while let Some(&(position, slot)) = self.for_all.front()
-            && position <= floor
+            && position <= watermark
         {
             self.for_all.pop_front();
             wakers.extend(self.end(position, slot));
         }
         let held = self.links.values().map(|acks| acks.acked).max();
-        let last = floor.max(held.unwrap_or(0));
+        let last = watermark.max(held.unwrap_or(0));
         let mut at = 0;
         while let Some(&(position, slot)) = self.for_one.get(at)
             && position <= last

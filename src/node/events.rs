@@ -126,7 +126,7 @@ pub struct SessionEvent {
     /// [`notify_listeners_on_replication`](crate::ClusterConfig::notify_listeners_on_replication).
     pub replicated: bool,
     /// What happened.
-    pub what: SessionEventKind,
+    pub kind: SessionEventKind,
 }
 
 /// What happened to a session.
@@ -179,7 +179,7 @@ impl SessionEvent {
             id: change.key.public_id(change.route.as_ref()),
             context: change.context,
             replicated,
-            what: match change.what {
+            kind: match change.kind {
                 ChangeKind::Created => SessionEventKind::Created,
                 ChangeKind::Destroyed => SessionEventKind::Destroyed,
                 ChangeKind::Expired => SessionEventKind::Expired,

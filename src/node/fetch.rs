@@ -181,7 +181,7 @@ impl PendingFetches {
     }
 
     fn answered(&self, key: &SessionKey, question: u64, link: LinkId) {
-        self.unresponsive.forget(link);
+        self.unresponsive.record_answer(link);
         self.done(key, question, link);
     }
 
@@ -195,11 +195,11 @@ impl PendingFetches {
             Arc::clone(&entry.news)
         });
         drop(awaited);
-        tell(news);
+        notify(news);
     }
 
     fn closed(&self, link: LinkId) {
-        self.unresponsive.forget(link);
+        self.unresponsive.record_answer(link);
         let mut awaited = self.lock();
         let mut news = Vec::new();
         for entry in awaited.values_mut() {
@@ -209,7 +209,7 @@ impl PendingFetches {
             }
         }
         drop(awaited);
-        tell(news);
+        notify(news);
     }
 
     #[cfg(test)]
@@ -242,7 +242,7 @@ impl PendingFetches {
             .map(|entry| Arc::clone(&entry.news))
             .collect();
         drop(awaited);
-        tell(news);
+        notify(news);
     }
 
     pub(super) fn merged(&self, keys: &[SessionKey]) {
@@ -253,7 +253,7 @@ impl PendingFetches {
         let entries = keys.iter().filter_map(|key| awaited.get(key));
         let news: Vec<_> = entries.map(|entry| Arc::clone(&entry.news)).collect();
         drop(awaited);
-        tell(news);
+        notify(news);
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<SessionKey, Awaited>> {
@@ -261,7 +261,7 @@ impl PendingFetches {
     }
 }
 
-fn tell(news: impl IntoIterator<Item = Arc<Notify>>) {
+fn notify(news: impl IntoIterator<Item = Arc<Notify>>) {
     for news in news {
         news.notify_waiters();
     }
@@ -363,7 +363,8 @@ impl Node {
                 return;
             }
             if !has_turn && self.fetches.is_to_ask(waiting) {
-                let Some(wait) = self.fetches.rate_limiter(waiting.known).take(self.now()) else {
+                let Some(wait) = self.fetches.rate_limiter(waiting.known).acquire(self.now())
+                else {
                     return;
                 };
                 has_turn = true;
@@ -374,7 +375,8 @@ impl Node {
             }
             let (others, links) = self.whom_to_ask();
             let now = self.now();
-            let expected = |link: &&Arc<PeerLink>| self.fetches.unresponsive.ask(link.id, now);
+            let expected =
+                |link: &&Arc<PeerLink>| self.fetches.unresponsive.record_question(link.id, now);
             let ids = links.iter().filter(expected).map(|link| link.id);
             match self.fetches.step(waiting, ids, others) {
                 FetchStep::Ask(question) => {
@@ -414,7 +416,7 @@ impl Node {
     }
 
     fn ask(&self, link: &PeerLink, key: SessionKey, question: u64) {
-        match link.drive(&self.acks, |machine| machine.want(key, question)) {
+        match link.update(&self.acks, |machine| machine.want(key, question)) {
             Some(true) => link.wake_writer(),
             Some(false) => self.fetches.done(&key, question, link.id),
             None => self.fetches.answered(&key, question, link.id),

@@ -52,7 +52,7 @@ struct Donor {
 pub(super) struct JoinLink {
     pub(super) link: LinkId,
     /// A round asked for is complete, and what the peer had at the start has been applied.
-    pub(super) settled: bool,
+    pub(super) synced: bool,
     /// Grows with everything a round brings.
     pub(super) progress: u64,
 }
@@ -102,7 +102,7 @@ impl Join {
         } else if self.donor.is_none() {
             self.choose_donor(links, now, &mut steps);
         }
-        if all_tried && (links.is_empty() || (self.donated && links.iter().all(|l| l.settled))) {
+        if all_tried && (links.is_empty() || (self.donated && links.iter().all(|l| l.synced))) {
             self.over = true;
             let alone = links.is_empty() && !self.donated;
             if !self.timed_out {
@@ -138,7 +138,7 @@ impl Join {
             self.donor = None;
             return;
         };
-        if link.settled {
+        if link.synced {
             self.donated = true;
         } else if link.progress != donor.progress {
             donor.progress = link.progress;
@@ -157,7 +157,7 @@ impl Join {
     fn choose_donor(&mut self, links: &[JoinLink], now: Now, steps: &mut Vec<JoinStep>) {
         if links
             .iter()
-            .any(|link| link.settled && self.begun.contains_key(&link.link))
+            .any(|link| link.synced && self.begun.contains_key(&link.link))
         {
             self.donated = true;
             return;
@@ -197,9 +197,9 @@ impl Node {
             let candidates: Vec<JoinLink> = links
                 .iter()
                 .map(|link| {
-                    link.look(|machine| JoinLink {
+                    link.inspect(|machine| JoinLink {
                         link: link.id,
-                        settled: machine.is_settled(),
+                        synced: machine.is_synced(),
                         progress: machine.progress(),
                     })
                 })
@@ -270,7 +270,7 @@ impl Node {
             JoinStep::Over => {
                 self.transferring.store(false, Ordering::Release);
                 for link in self.live_links().iter() {
-                    link.drive(&self.acks, |machine| machine.set_ready(true));
+                    link.update(&self.acks, |machine| machine.set_ready(true));
                     link.wake_writer();
                 }
             }
@@ -279,7 +279,7 @@ impl Node {
 
     fn begin_round(&self, id: LinkId) {
         for link in self.live_links().iter().filter(|link| link.id == id) {
-            link.drive(&self.acks, |machine| machine.begin_round());
+            link.update(&self.acks, |machine| machine.begin_round());
             link.wake_writer();
         }
     }
@@ -321,10 +321,10 @@ mod tests {
         }
     }
 
-    const fn link(id: u64, settled: bool, progress: u64) -> JoinLink {
+    const fn link(id: u64, synced: bool, progress: u64) -> JoinLink {
         JoinLink {
             link: LinkId(id),
-            settled,
+            synced,
             progress,
         }
     }

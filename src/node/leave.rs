@@ -33,7 +33,7 @@ impl Node {
         });
         if is_first {
             // Joined by everybody who waits for `Done`.
-            tokio::spawn(Arc::clone(self).part());
+            tokio::spawn(Arc::clone(self).leave_cluster());
         }
         // The sender lives in `self`, so there is no other end.
         let _ = progress
@@ -43,7 +43,7 @@ impl Node {
 
     /// Ends all links at once, without a flush or a goodbye, as if the process were killed.
     #[cfg(feature = "test-util")]
-    pub(crate) fn die(&self) {
+    pub(crate) fn kill(&self) {
         self.network.cancel();
         for link in self.live_links().iter() {
             link.close(&self.acks);
@@ -52,12 +52,12 @@ impl Node {
 
     /// Waits until a node that died has given its port up.
     #[cfg(feature = "test-util")]
-    pub(crate) async fn gone(&self) {
+    pub(crate) async fn stopped(&self) {
         self.tasks.close();
         self.tasks.wait().await;
     }
 
-    async fn part(self: Arc<Self>) {
+    async fn leave_cluster(self: Arc<Self>) {
         info!(node = %self.settings.node, "Cluster is about to be left");
         if self.settings.expire_sessions_on_leave {
             self.destroy_all();
@@ -72,7 +72,7 @@ impl Node {
         }
         let links = self.live_links();
         for link in links.iter() {
-            link.drive(&self.acks, crate::replica::Link::leave);
+            link.update(&self.acks, crate::replica::Link::leave);
             link.wake_writer();
         }
         let closed = async {

@@ -33,7 +33,7 @@ impl RateLimiter {
     }
 
     /// How long to wait for one's turn, `None` if it would come too late to be of use.
-    pub(super) fn take(&self, now: Now) -> Option<Duration> {
+    pub(super) fn acquire(&self, now: Now) -> Option<Duration> {
         let mut step = self.step.lock().unwrap_or_else(PoisonError::into_inner);
         if now.mono_ms >= step.begins_ms.saturating_add(STEP_MS) {
             *step = Interval {
@@ -82,16 +82,16 @@ mod tests {
     #[test]
     fn turns_in_a_second_are_bounded_and_come_in_order() {
         let turns = RateLimiter::new(PER_STEP);
-        let first: Vec<_> = (0..PER_STEP).map(|_| turns.take(at(1000))).collect();
+        let first: Vec<_> = (0..PER_STEP).map(|_| turns.acquire(at(1000))).collect();
         assert!(first.iter().all(|wait| *wait == Some(Duration::ZERO)));
-        assert_eq!(turns.take(at(1000)), Some(Duration::from_millis(10)));
-        assert_eq!(turns.take(at(1009)), Some(Duration::from_millis(1)));
-        let queued = (0..).map_while(|_| turns.take(at(1009))).count();
+        assert_eq!(turns.acquire(at(1000)), Some(Duration::from_millis(10)));
+        assert_eq!(turns.acquire(at(1009)), Some(Duration::from_millis(1)));
+        let queued = (0..).map_while(|_| turns.acquire(at(1009))).count();
         let steps = LONGEST_MS / STEP_MS;
         assert_eq!(queued as u64, steps * u64::from(PER_STEP) - 2);
-        assert!(turns.take(at(1019)).is_some(), "one step is over");
+        assert!(turns.acquire(at(1019)).is_some(), "one step is over");
         assert_eq!(
-            turns.take(at(9000)),
+            turns.acquire(at(9000)),
             Some(Duration::ZERO),
             "all is forgotten"
         );

@@ -43,8 +43,8 @@ struct Recovery {
     /// Links from this one on were made after the pause.
     first_link: LinkId,
     /// The last sign of life before the pause.
-    slept_ms: u64,
-    woke_ms: u64,
+    stalled_ms: u64,
+    resumed_ms: u64,
     caught_up_ms: Option<u64>,
 }
 
@@ -87,20 +87,23 @@ impl Node {
 
     /// Asks all peers for these sessions. Returns when all have answered, or 500 ms are over; before
     /// that, it waits until `ack_timeout` after a pause for links. Dropping it is harmless.
-    pub(crate) async fn catch_up_on(&self, keys: Vec<SessionKey>) {
+    pub(crate) async fn recover_sessions(&self, keys: Vec<SessionKey>) {
         if keys.is_empty() {
             return;
         }
-        let woke_ms = self
+        let resumed_ms = self
             .stalls
             .recovery()
             .as_ref()
-            .map(|recovery| recovery.woke_ms);
-        if let Some(woke_ms) = woke_ms {
-            let since_ms = self.now().mono_ms.saturating_sub(woke_ms);
+            .map(|recovery| recovery.resumed_ms);
+        if let Some(resumed_ms) = resumed_ms {
+            let since_ms = self.now().mono_ms.saturating_sub(resumed_ms);
             let left = self.settings.ack_timeout;
             let left = left.saturating_sub(Duration::from_millis(since_ms));
-            if timeout(left, self.asked(&keys)).await.is_ok() {
+            if timeout(left, self.ask_peers_from_before(&keys))
+                .await
+                .is_ok()
+            {
                 return;
             }
             // A peer that does not come back in time was left behind itself, or is gone.
@@ -121,10 +124,10 @@ impl Node {
         let recovery = self.stalls.recovery();
         match recovery
             .as_ref()
-            .filter(|recovery| loaded_ms < recovery.woke_ms)
+            .filter(|recovery| loaded_ms < recovery.resumed_ms)
         {
             Some(recovery) => Now {
-                wall_ms: now.wall_ms - (now.mono_ms - recovery.slept_ms).min(now.wall_ms),
+                wall_ms: now.wall_ms - (now.mono_ms - recovery.stalled_ms).min(now.wall_ms),
                 ..now
             },
             None => now,
@@ -135,7 +138,7 @@ impl Node {
     /// pause nobody knows which task runs first.
     pub(super) fn notice_stall(&self, now: Now) {
         if self.stalls.is_late(now) {
-            self.wake_up(now);
+            self.begin_recovery(now);
         }
     }
 
@@ -149,14 +152,14 @@ impl Node {
         let mut recovery = self.stalls.recovery();
         if recovery
             .as_mut()
-            .is_some_and(|recovery| self.is_made_good(recovery, now))
+            .is_some_and(|recovery| self.is_recovered(recovery, now))
         {
             *recovery = None;
             self.stalls.is_behind.store(false, Ordering::Release);
         }
     }
 
-    fn wake_up(&self, now: Now) {
+    fn begin_recovery(&self, now: Now) {
         let mut recovery = self.stalls.recovery();
         // Somebody else may have been quicker.
         if !self.stalls.is_late(now) {
@@ -182,8 +185,8 @@ impl Node {
         *recovery = Some(Recovery {
             peers,
             first_link: LinkId(self.next_link.load(Ordering::Relaxed)),
-            slept_ms: ticked_ms,
-            woke_ms: now.mono_ms,
+            stalled_ms: ticked_ms,
+            resumed_ms: now.mono_ms,
             caught_up_ms: None,
         });
         self.stalls.is_behind.store(true, Ordering::Release);
@@ -194,15 +197,17 @@ impl Node {
     }
 
     /// All peers are caught up with, and have had the time to notice and to wait for us again.
-    fn is_made_good(&self, recovery: &mut Recovery, now: Now) -> bool {
+    fn is_recovered(&self, recovery: &mut Recovery, now: Now) -> bool {
         let links = self.live_links();
         let is_gone =
-            now.mono_ms.saturating_sub(recovery.woke_ms) >= millis(self.settings.down_after);
+            now.mono_ms.saturating_sub(recovery.resumed_ms) >= millis(self.settings.down_after);
         let missing = recovery.peers.iter().any(|peer| {
             let link = links
                 .iter()
                 .find(|link| link.boot == *peer && link.id >= recovery.first_link);
-            link.map_or(!is_gone, |link| !link.look(|machine| machine.is_current()))
+            link.map_or(!is_gone, |link| {
+                !link.inspect(|machine| machine.is_current())
+            })
         });
         if missing {
             recovery.caught_up_ms = None;
@@ -214,9 +219,9 @@ impl Node {
 
     /// Asks all peers of before the pause. Links of connections that the peers gave up during the
     /// pause may be made first, and close at once.
-    async fn asked(&self, keys: &[SessionKey]) {
+    async fn ask_peers_from_before(&self, keys: &[SessionKey]) {
         loop {
-            self.relinked().await;
+            self.wait_for_links().await;
             if self.ask_all(keys).await.is_ok() {
                 return;
             }
@@ -225,26 +230,26 @@ impl Node {
     }
 
     /// Waits until every peer of before the pause has a new link on which it has spoken.
-    async fn relinked(&self) {
+    async fn wait_for_links(&self) {
         loop {
             let changed = self.stalls.links_changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            if self.is_relinked() {
+            if self.has_new_links() {
                 return;
             }
             changed.await;
         }
     }
 
-    fn is_relinked(&self) -> bool {
+    fn has_new_links(&self) -> bool {
         let links = self.live_links();
         self.stalls.recovery().as_ref().is_none_or(|recovery| {
             let is_linked = |peer: &BootId| {
                 links
                     .iter()
                     .filter(|link| link.boot == *peer && link.id >= recovery.first_link)
-                    .any(|link| link.look(|machine| machine.is_open()))
+                    .any(|link| link.inspect(|machine| machine.is_open()))
             };
             recovery.peers.iter().all(is_linked)
         })

@@ -37,7 +37,7 @@ pub struct Stats {
     /// or for what a client had written elsewhere.
     pub lookups: u64,
     /// Requests served without what their client had written elsewhere, because nobody had it within
-    /// [`catch_up_timeout`](crate::ClusterConfig::catch_up_timeout). 0 with
+    /// [`read_your_writes_timeout`](crate::ClusterConfig::read_your_writes_timeout). 0 with
     /// [`Consistency::Eventual`](crate::Consistency::Eventual), which does not look.
     pub stale_reads: u64,
     /// The other members.
@@ -121,10 +121,10 @@ impl Node {
     fn member(&self, row: MemberRow) -> Member {
         let transferring = self.awaits_transfer();
         let figures = row.link.as_ref().map(|link| {
-            link.look(|machine| {
+            link.inspect(|machine| {
                 let state = if machine.is_lagging() {
                     MemberState::Lagging
-                } else if !machine.peer_is_ready() || (transferring && !machine.is_settled()) {
+                } else if !machine.peer_is_ready() || (transferring && !machine.is_synced()) {
                     MemberState::Syncing
                 } else {
                     MemberState::Up

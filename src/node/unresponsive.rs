@@ -18,13 +18,13 @@ pub(super) struct UnresponsivePeers {
 impl UnresponsivePeers {
     /// Notes that a link is asked. Whether to wait for its answer: not if it has been asked for
     /// long and has answered nothing.
-    pub(super) fn ask(&self, link: LinkId, now: Now) -> bool {
+    pub(super) fn record_question(&self, link: LinkId, now: Now) -> bool {
         let since_ms = *self.lock().entry(link).or_insert(now.mono_ms);
         now.mono_ms.saturating_sub(since_ms) < MUTE_MS
     }
 
     /// The link has answered something, or is closed.
-    pub(super) fn forget(&self, link: LinkId) {
+    pub(super) fn record_answer(&self, link: LinkId) {
         self.lock().remove(&link);
     }
 
@@ -48,11 +48,11 @@ mod tests {
             wall_ms: 0,
             mono_ms,
         };
-        assert!(unresponsive.ask(LINK, at(5)));
-        assert!(unresponsive.ask(LINK, at(4 + MUTE_MS)));
-        assert!(!unresponsive.ask(LINK, at(5 + MUTE_MS)));
-        unresponsive.forget(LINK);
-        assert!(unresponsive.ask(LINK, at(6 + MUTE_MS)));
-        assert!(!unresponsive.ask(LINK, at(6 + 2 * MUTE_MS)));
+        assert!(unresponsive.record_question(LINK, at(5)));
+        assert!(unresponsive.record_question(LINK, at(4 + MUTE_MS)));
+        assert!(!unresponsive.record_question(LINK, at(5 + MUTE_MS)));
+        unresponsive.record_answer(LINK);
+        assert!(unresponsive.record_question(LINK, at(6 + MUTE_MS)));
+        assert!(!unresponsive.record_question(LINK, at(6 + 2 * MUTE_MS)));
     }
 }

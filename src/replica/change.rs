@@ -10,7 +10,7 @@ pub(crate) struct Change {
     pub(crate) key: SessionKey,
     pub(crate) context: Arc<str>,
     pub(crate) route: Option<Route>,
-    pub(crate) what: ChangeKind,
+    pub(crate) kind: ChangeKind,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

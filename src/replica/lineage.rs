@@ -33,13 +33,13 @@ impl LineageTracker {
     }
 
     /// A round with a peer has completed, or there was nothing to exchange.
-    pub(super) fn met(&self, lineage_ms: u64, now: Now) {
+    pub(super) fn record_contact(&self, lineage_ms: u64, now: Now) {
         self.contact_ms.store(now.mono_ms, Ordering::Relaxed);
         let mut since_ms = self.since_ms.lock().unwrap_or_else(PoisonError::into_inner);
         *since_ms = (*since_ms).min(now.mono_ms.saturating_sub(lineage_ms));
     }
 
-    pub(super) fn tell(&self, holds: bool, now: Now) -> Lineage {
+    pub(super) fn describe(&self, holds: bool, now: Now) -> Lineage {
         let since_ms = *self.since_ms.lock().unwrap_or_else(PoisonError::into_inner);
         let contact_ms = self.contact_ms.load(Ordering::Relaxed);
         Lineage {

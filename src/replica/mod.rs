@@ -94,8 +94,8 @@ impl Replica {
     }
 
     /// [Commits](Self::commit) for a request or handle that uses the session no more.
-    pub(crate) fn end(&self, key: &SessionKey, replicate: Replicate, now: Now) -> Position {
-        self.store.end(key, replicate, &self.log, now)
+    pub(crate) fn release(&self, key: &SessionKey, replicate: Replicate, now: Now) -> Position {
+        self.store.release(key, replicate, &self.log, now)
     }
 
     /// Drops what has expired and tells peers of what is still in use. Call it every 100 ms.
@@ -115,7 +115,7 @@ impl Replica {
     }
 
     fn past(&self, now: Now) -> Lineage {
-        self.memory.tell(!self.store.is_empty(), now)
+        self.memory.describe(!self.store.is_empty(), now)
     }
 
     /// A hash over all digests, at most [`ROOT_AGE_MS`] old.

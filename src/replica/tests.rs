@@ -55,7 +55,7 @@ fn meta(expiry: Expiry) -> Arc<SessionMeta> {
 fn create(replica: &Replica, number: u8, expiry: Expiry) -> Result<(), SessionError> {
     let store = replica.store();
     store.create(meta(expiry), key(number), secret().hash(), START)?;
-    store.release(&key(number), Replicate::Now, START);
+    store.unpin(&key(number), Replicate::Now, START);
     Ok(())
 }
 
@@ -72,7 +72,7 @@ fn finds(replica: &Replica, number: u8, now: Now) -> bool {
     let store = replica.store();
     let opened = store.open("", &key(number), &secret(), Replicate::Now, now);
     if opened == Access::Alive {
-        store.release(&key(number), Replicate::Now, now);
+        store.unpin(&key(number), Replicate::Now, now);
     }
     opened == Access::Alive
 }
@@ -147,8 +147,8 @@ fn sessions_of_a_transfer_are_at_rest_when_they_come() {
     let now = after(5_000);
     donor.sweep(now, false);
     for number in 0..50 {
-        let whole = donor.store().whole(&key(number), now);
-        let taken = joiner.store().take(&key(number), whole, now, None);
+        let whole = donor.store().full_state(&key(number), now);
+        let taken = joiner.store().apply(&key(number), whole, now, None);
         assert!(taken.is_ok(), "{taken:?}");
     }
     assert_eq!(
@@ -200,7 +200,7 @@ fn session_that_a_request_still_uses_is_not_expired() {
         assert!(replica.head() > told, "peers hear of the use");
         told = replica.head();
     }
-    store.release(&key(1), Replicate::Now, after(10 * MINUTE));
+    store.unpin(&key(1), Replicate::Now, after(10 * MINUTE));
     assert!(
         finds(&replica, 1, after(11 * MINUTE - 1)),
         "released is used"
@@ -350,7 +350,7 @@ fn stamps_that_are_used_up_are_an_error_and_not_a_wrap() {
     let item = Item::Full(Box::new(state));
     replica
         .store()
-        .take(&key(1), item, START, None)
+        .apply(&key(1), item, START, None)
         .expect("within limits");
     let error = set(&replica, 1, "a", b"1").expect_err("nothing is later");
     assert!(matches!(error, SessionError::Exhausted));
@@ -367,7 +367,7 @@ fn replicated_sessions_are_merged_up_to_twice_the_limit() {
     for number in 0..5 {
         create(&source, number, Expiry::default()).expect("room");
         let item = source.store().full(&key(number), START);
-        let taken = target.store().take(&key(number), item, START, None);
+        let taken = target.store().apply(&key(number), item, START, None);
         assert_eq!(taken.is_ok(), number < 4, "session {number}");
     }
     assert_eq!(target.store().sessions(), 4);
@@ -383,7 +383,7 @@ fn node_that_dropped_a_session_and_got_it_back_writes_as_another_origin() {
     assert_eq!(first.store().sessions(), 0);
     first
         .store()
-        .take(&key(1), copy, START, None)
+        .apply(&key(1), copy, START, None)
         .expect("within limits");
     set(&first, 1, "a", b"2").expect("there");
     let origins = first
@@ -408,7 +408,7 @@ fn expired_copy_is_neither_offered_nor_taken() {
     assert_eq!(all(late), 0);
     second
         .store()
-        .take(&key(1), fresh, late, None)
+        .apply(&key(1), fresh, late, None)
         .expect("within limits");
     assert_eq!(second.store().sessions(), 0);
 }
@@ -422,7 +422,7 @@ fn tombstone_past_its_time_is_not_taken_as_new() {
             keep_ms: Tombstone::MIN_KEEP_MS,
         })
     };
-    let take = |item| stranger.store().take(&key(1), item, START, None);
+    let take = |item| stranger.store().apply(&key(1), item, START, None);
     take(aged(Tombstone::MIN_KEEP_MS)).expect("within limits");
     assert_eq!(stranger.store().tombstones(), 0);
     take(aged(Tombstone::MIN_KEEP_MS - 1)).expect("within limits");

@@ -29,7 +29,7 @@ pub(crate) const MAX_NAME_LENGTH: usize = 255;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counter {
     /// What origins added that are long gone.
-    pub(crate) settled: i64,
+    pub(crate) base: i64,
     /// Per origin the sum of its increments, sorted by origin.
     pub(crate) counts: Vec<Count>,
 }
@@ -121,12 +121,12 @@ impl Register {
 
 impl Counter {
     pub(crate) fn new(counts: Vec<Count>) -> Self {
-        Self { settled: 0, counts }
+        Self { base: 0, counts }
     }
 
     fn total(&self) -> i64 {
         let counts = self.counts.iter().map(|count| i128::from(count.sum));
-        let sum = i128::from(self.settled) + counts.sum::<i128>();
+        let sum = i128::from(self.base) + counts.sum::<i128>();
         i64::try_from(sum).unwrap_or(if sum < 0 { i64::MIN } else { i64::MAX })
     }
 
@@ -139,9 +139,9 @@ impl Counter {
 
     /// Both counters have settled the same origins.
     fn merge(&mut self, other: Self) -> bool {
-        let settled = settled_of(self.settled, other.settled);
-        let changed = settled != self.settled;
-        self.settled = settled;
+        let base = merged_base(self.base, other.base);
+        let changed = base != self.base;
+        self.base = base;
         other
             .counts
             .into_iter()
@@ -168,12 +168,12 @@ impl Counter {
     }
 
     /// Adds up what origins that are gone have added, and forgets who they were.
-    pub(super) fn settle(&mut self, is_gone: impl Fn(Origin) -> bool) {
-        let settled = &mut self.settled;
+    pub(super) fn fold(&mut self, is_gone: impl Fn(Origin) -> bool) {
+        let base = &mut self.base;
         self.counts.retain(|count| {
             let gone = is_gone(count.origin);
             if gone {
-                *settled = settled.saturating_add(count.sum);
+                *base = base.saturating_add(count.sum);
             }
             !gone
         });
@@ -182,7 +182,7 @@ impl Counter {
 
 /// Two nodes that were not apart for longer than a tombstone lives have settled the same sum. Of
 /// two others the larger amount counts on both.
-fn settled_of(one: i64, other: i64) -> i64 {
+fn merged_base(one: i64, other: i64) -> i64 {
     if (one.unsigned_abs(), one) >= (other.unsigned_abs(), other) {
         one
     } else {
@@ -261,7 +261,7 @@ impl Register {
             && match &self.content {
                 Content::Counter(counter) => {
                     let mut counts = counter.counts.iter();
-                    counter.settled == 0 && counts.all(|count| count.origin == origin)
+                    counter.base == 0 && counts.all(|count| count.origin == origin)
                 }
                 Content::Json(_) | Content::Removed => true,
             }

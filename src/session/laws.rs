@@ -285,7 +285,7 @@ fn write_days_later(session: &mut SessionState, days: u64) {
         origin: origin(0),
     };
     session.set("late", b"1".as_slice().into(), tag);
-    session.settle_alone(origin(0));
+    session.collect_garbage_alone(origin(0));
 }
 
 #[test]
@@ -414,7 +414,7 @@ fn session_remembers_at_most_64_dead_secrets() {
             origin: origin(0),
         };
         session.cycle(SessionSecret::from_bytes([step + 1; 16]).hash(), tag, now);
-        session.settle_alone(origin(0));
+        session.collect_garbage_alone(origin(0));
     }
     assert_eq!(session.secrets().states().len(), 65);
     let newest = SessionSecret::from_bytes([100; 16]).hash();

@@ -26,8 +26,8 @@ impl SessionState {
         joined.join(&incoming.vector);
         let gc_horizon = joined.gc_horizon(self.meta.gc_grace_ms());
         let watermark = gc_horizon.watermark;
-        let mut lost = self.settle(gc_horizon, own);
-        incoming.settle(gc_horizon, own);
+        let mut lost = self.collect_garbage(gc_horizon, own);
+        incoming.collect_garbage(gc_horizon, own);
         let (ours, theirs) = (&self.vector, &incoming.vector);
         let seen_here = |tag: Tag| ours.covers(tag) || tag.stamp < watermark;
         let seen_there = |tag: Tag| theirs.covers(tag) || tag.stamp < watermark;
@@ -73,7 +73,7 @@ impl SessionState {
             return None;
         }
         self.vector.raise(delta.origin, delta.upto);
-        let mut lost = self.settle_alone(own);
+        let mut lost = self.collect_garbage_alone(own);
         if held < delta.upto {
             for (name, register) in delta.registers {
                 lost = lost.max(self.merge_slot(name, register, own));

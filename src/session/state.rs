@@ -267,7 +267,7 @@ impl SessionState {
     /// would be: origins that are gone, whose counts are added up, removed names, and dead secrets.
     /// Reckoned from the vector, so that nodes with equal vectors forget alike. Returns the latest
     /// of `own`'s stamps that no longer shows.
-    pub(crate) fn settle(&mut self, gc_horizon: GcHorizon, own: Origin) -> Stamp {
+    pub(crate) fn collect_garbage(&mut self, gc_horizon: GcHorizon, own: Origin) -> Stamp {
         let GcHorizon { watermark, before } = gc_horizon;
         if self.vector.prune(watermark) {
             let Self {
@@ -275,7 +275,7 @@ impl SessionState {
             } = self;
             for (_, register) in registers {
                 if let Content::Counter(counter) = &mut register.content {
-                    counter.settle(|origin| vector.of(origin) == Stamp::ZERO);
+                    counter.fold(|origin| vector.of(origin) == Stamp::ZERO);
                 }
             }
         }
@@ -291,11 +291,11 @@ impl SessionState {
     }
 
     /// [Settles](Self::settle) a copy that is joined with no other.
-    pub(crate) fn settle_alone(&mut self, own: Origin) -> Stamp {
+    pub(crate) fn collect_garbage_alone(&mut self, own: Origin) -> Stamp {
         if !self.remembers_the_past() {
             return Stamp::ZERO;
         }
-        self.settle(self.gc_horizon(), own)
+        self.collect_garbage(self.gc_horizon(), own)
     }
 
     /// Whether [`settle`](Self::settle) could find something to forget: nearly no session has it.

@@ -25,7 +25,7 @@ pub(super) fn write_registers(
             }
             Content::Counter(counter) => {
                 to.byte(COUNTER);
-                to.i64(counter.settled);
+                to.i64(counter.base);
                 write_counts(&counter.counts, scale, to);
             }
             Content::Removed => to.byte(REMOVED),
@@ -147,12 +147,12 @@ fn take_slot<'a>(
         }
         REMOVED => Ok((scale.tag(&tag)?, Value::Removed)),
         COUNTER => {
-            let settled = from.i64()?;
-            if foreign == Foreign::Counters && settled != 0 {
+            let base = from.i64()?;
+            if foreign == Foreign::Counters && base != 0 {
                 return Err(Malformed("a delta that settles a counter"));
             }
             let counts = read_counts(from, scale)?;
-            let counter = Counter { settled, counts };
+            let counter = Counter { base, counts };
             Ok((era(&tag, scale, foreign)?, Value::Counter(counter)))
         }
         _ => Err(UNKNOWN),

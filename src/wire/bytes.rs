@@ -20,7 +20,7 @@ impl<'a> Reader<'a> {
         Self(bytes)
     }
 
-    pub(crate) const fn rest(&self) -> &'a [u8] {
+    pub(crate) const fn remaining(&self) -> &'a [u8] {
         self.0
     }
 

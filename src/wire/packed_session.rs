@@ -54,7 +54,7 @@ pub(crate) fn read_resting(
     from: &mut Reader<'_>,
     meta: Arc<SessionMeta>,
 ) -> Result<SessionState, Malformed> {
-    let head = Head::take(from)?;
+    let head = Head::read(from)?;
     let vector = read_vector(from, head.since, usize::MAX)?;
     let scale = TagContext {
         origins: vector.entries(),
@@ -86,7 +86,7 @@ pub(crate) fn read_resting(
 /// For bytes that [`put_resting`] did not write.
 pub(crate) fn packed(bytes: &[u8], meta: &Arc<SessionMeta>) -> Result<PackedSession, Malformed> {
     let from = &mut Reader::new(bytes);
-    let head = Head::take(from)?;
+    let head = Head::read(from)?;
     let walk = Walk {
         author: Author::This,
         max_names: usize::MAX,
@@ -98,7 +98,7 @@ pub(crate) fn packed(bytes: &[u8], meta: &Arc<SessionMeta>) -> Result<PackedSess
 
 impl PackedSession {
     /// The session to be used or merged.
-    pub(crate) fn wake(&self) -> SessionState {
+    pub(crate) fn unpack(&self) -> SessionState {
         read_resting(&mut Reader::new(&self.bytes), Arc::clone(&self.meta))
             .expect("only this module makes them, of a whole state")
     }
@@ -111,7 +111,7 @@ pub(super) fn write_body(
     to: &mut Writer<'_>,
 ) -> Result<(), Malformed> {
     let from = &mut Reader::new(&state.bytes);
-    let head = Head::take(from)?;
+    let head = Head::read(from)?;
     Relay {
         stamp: |beyond: u64| head.since.get().saturating_add(beyond),
         death: |age_ms: u64| now_ms.saturating_sub(LAST_INSTANT - age_ms),
@@ -165,7 +165,7 @@ impl Head {
         to.i64(beyond.cast_signed());
     }
 
-    fn take(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
         let since = stamp(from.u64()?)?;
         let created_ms = from.u64()?;
         Ok(Self {

@@ -164,7 +164,7 @@ fn ages_survive_a_receiver_with_another_uptime() {
         panic!("a state at rest");
     };
     assert_eq!(later - state.accessed_ms, 5_000);
-    assert_eq!(later - state.wake().accessed_ms(), 5_000);
+    assert_eq!(later - state.unpack().accessed_ms(), 5_000);
 }
 
 /// What is received at rest is what was sent, whoever looks at it: who wakes it or who gets it next.
@@ -183,7 +183,7 @@ fn state_at_rest_is_the_state() {
     let Item::PackedSession(at_rest) = &items[0].1 else {
         panic!("{items:?}");
     };
-    assert_eq!(at_rest.wake(), state);
+    assert_eq!(at_rest.unpack(), state);
     assert_eq!(&at_rest.vector, state.vector());
     let extent = SessionSize {
         names: state.remembered_names(),

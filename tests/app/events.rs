@@ -21,7 +21,7 @@ async fn session_events_are_told_where_the_change_was_made_and_elsewhere_when_as
     let local = session_events(&mut here, &id).await;
     let replicated = session_events(&mut there, &id).await;
     let kinds = |events: &[SessionEvent]| -> Vec<_> {
-        events.iter().map(|event| event.what.clone()).collect()
+        events.iter().map(|event| event.kind.clone()).collect()
     };
     assert_eq!(kinds(&local), kinds(&replicated));
     assert!(matches!(
@@ -59,7 +59,7 @@ async fn each_node_tells_of_the_sessions_that_expire_on_it() {
     for mut events in events {
         let event = next_session_event(&mut events).await;
         assert_eq!((&event.id, event.replicated), (&id, false));
-        assert_eq!(event.what, SessionEventKind::Expired);
+        assert_eq!(event.kind, SessionEventKind::Expired);
     }
 }
 
@@ -89,7 +89,7 @@ async fn session_events(events: &mut Events, id: &str) -> Vec<SessionEvent> {
     loop {
         let event = next_session_event(events).await;
         assert_eq!(event.id, id);
-        let over = event.what == SessionEventKind::Destroyed;
+        let over = event.kind == SessionEventKind::Destroyed;
         seen.push(event);
         if over {
             return seen;

@@ -19,7 +19,7 @@ use crate::{
 impl RequestSession {
     /// From now on no cookie can be sent, and each write is a commit of its own. Ships what has
     /// been written. Returns the log position the response must wait for, 0 for none.
-    pub(in crate::middleware) fn close(&self) -> u64 {
+    pub(in crate::middleware) fn commit_at_head(&self) -> u64 {
         if self.has_sent_head() {
             return 0;
         }
@@ -34,20 +34,20 @@ impl RequestSession {
     }
 
     /// [Closes](Self::close), and returns the wait for peers that the layer's options ask for.
-    pub(in crate::middleware) fn end(&self) -> Option<AckWait> {
-        let position = self.close();
+    pub(in crate::middleware) fn commit_and_wait(&self) -> Option<AckWait> {
+        let position = self.commit_at_head();
         (position != 0).then(|| self.node().acknowledged(position, self.app.ack))
     }
 
     /// [Ends](Self::end) a request of which nobody has a handle any more, so that shipping and the
     /// end of use are one step.
-    pub(in crate::middleware) fn end_alone(&mut self) -> Option<AckWait> {
-        let position = self.release_all();
+    pub(in crate::middleware) fn release_and_wait(&mut self) -> Option<AckWait> {
+        let position = self.release();
         (position != 0).then(|| self.node().acknowledged(position, self.app.ack))
     }
 
     /// Ships what has been written, and uses the sessions no more. Returns as [`RequestSession::commit`] does.
-    fn release_all(&mut self) -> u64 {
+    fn release(&mut self) -> u64 {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         *self.head_sent.get_mut() = true;
         if std::mem::replace(&mut state.released, true) {
@@ -110,10 +110,10 @@ impl RequestSession {
     }
 }
 
-/// Ends the use of the sessions. What was written has been shipped by [`RequestSession::close`], and behind
+/// Ends the use of the sessions. What was written has been shipped by [`RequestSession::commit_at_head`], and behind
 /// that write by write, unless the inner service panicked before it returned its future.
 impl Drop for RequestSession {
     fn drop(&mut self) {
-        self.release_all();
+        self.release();
     }
 }

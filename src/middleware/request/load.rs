@@ -29,9 +29,9 @@ impl RequestSession {
     /// Waits for peers, within bounds.
     async fn wait(&self, now: Now) {
         if self.lacks_peers(now) {
-            self.node().catch_up_on(self.presented_keys()).await;
+            self.node().recover_sessions(self.presented_keys()).await;
         }
-        self.catch_up().await;
+        self.await_writes().await;
     }
 
     /// A session that one peer has sent already may lack what another one was told meanwhile.

@@ -17,7 +17,7 @@ use futures_util::future::join_all;
 impl RequestSession {
     /// Waits until this node has what the client says it has written, within bounds. It comes before
     /// the session is opened, because the write may have created it or given it another secret.
-    pub(in crate::middleware) async fn catch_up(&self) {
+    pub(in crate::middleware) async fn await_writes(&self) {
         if self.app.tokens.is_none() {
             return;
         }
@@ -26,11 +26,11 @@ impl RequestSession {
             .candidates(&self.app.cookie)
             .map(|candidate| candidate.cookie.locator)
             .filter_map(|key| Some((key, self.presented_token(&key)?)))
-            .filter(|(key, token)| self.node().lack(key, token) != Missing::Nothing)
+            .filter(|(key, token)| self.node().missing(key, token) != Missing::Nothing)
             .collect();
         let waits = behind
             .iter()
-            .map(|(key, token)| self.node().catch_up(*key, token));
+            .map(|(key, token)| self.node().await_writes(*key, token));
         join_all(waits).await;
     }
 

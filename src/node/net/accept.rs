@@ -34,7 +34,7 @@ pub(in crate::node) async fn accept(node: Arc<Node>, mut acceptor: Box<dyn Accep
         if !node.may_create() {
             continue;
         }
-        match Permit::take(&node.admission, remote.ip().to_canonical()) {
+        match Permit::try_acquire(&node.admission, remote.ip().to_canonical()) {
             Some(permit) => {
                 let task = receive(Arc::clone(&node), io, remote, permit);
                 node.tasks.spawn(task);

@@ -20,13 +20,13 @@ struct PermitCounts {
 impl Admission {
     /// A member has been met at this address.
     pub(in crate::node) fn know(&self, ip: IpAddr) {
-        let place = place(ip);
+        let address_group = address_group(ip);
         let mut taken = self.lock();
-        taken.known.retain(|known| *known != place);
+        taken.known.retain(|known| *known != address_group);
         if taken.known.len() >= MAX_KNOWN {
             taken.known.pop_front();
         }
-        taken.known.push_back(place);
+        taken.known.push_back(address_group);
     }
 
     fn lock(&self) -> MutexGuard<'_, PermitCounts> {
@@ -49,8 +49,8 @@ pub(in crate::node) struct Permit {
 }
 
 impl Permit {
-    pub(in crate::node) fn take(admission: &Arc<Admission>, ip: IpAddr) -> Option<Self> {
-        let ip = place(ip);
+    pub(in crate::node) fn try_acquire(admission: &Arc<Admission>, ip: IpAddr) -> Option<Self> {
+        let ip = address_group(ip);
         let mut taken = admission.lock();
         let here = taken.by.get(&ip).copied().unwrap_or(0);
         if here >= PER_ADDRESS {
@@ -80,7 +80,7 @@ impl Drop for Permit {
 }
 
 /// What counts as one address. Of IPv6 that is the prefix that one host commonly has for itself.
-fn place(ip: IpAddr) -> IpAddr {
+fn address_group(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) => {
             let [a, b, c, d, ..] = ip.segments();
@@ -110,12 +110,12 @@ mod tests {
     fn one_address_cannot_take_all_slots() {
         let admission = Arc::default();
         let mut held: Vec<_> = (0..PER_ADDRESS)
-            .map(|_| Permit::take(&admission, ip(1)).expect("free"))
+            .map(|_| Permit::try_acquire(&admission, ip(1)).expect("free"))
             .collect();
-        assert!(Permit::take(&admission, ip(1)).is_none());
-        assert!(Permit::take(&admission, ip(2)).is_some());
+        assert!(Permit::try_acquire(&admission, ip(1)).is_none());
+        assert!(Permit::try_acquire(&admission, ip(2)).is_some());
         held.pop();
-        assert!(Permit::take(&admission, ip(1)).is_some());
+        assert!(Permit::try_acquire(&admission, ip(1)).is_some());
     }
 
     #[test]
@@ -123,18 +123,18 @@ mod tests {
         let admission = Arc::default();
         let host = |last: u16| Ipv6Addr::new(0x2001, 0xdb8, 0, 7, 0, 0, 0, last).into();
         let held: Vec<_> = (0..100)
-            .filter_map(|last| Permit::take(&admission, host(last)))
+            .filter_map(|last| Permit::try_acquire(&admission, host(last)))
             .collect();
         assert_eq!(held.len(), PER_ADDRESS);
         let mapped = "::ffff:10.0.0.1".parse().expect("an address");
-        assert!(Permit::take(&admission, mapped).is_some());
+        assert!(Permit::try_acquire(&admission, mapped).is_some());
     }
 
     #[test]
     fn all_addresses_together_are_bounded() {
         let admission = Arc::default();
         let held: Vec<_> = (0..=u8::MAX)
-            .filter_map(|last| Permit::take(&admission, ip(last)))
+            .filter_map(|last| Permit::try_acquire(&admission, ip(last)))
             .collect();
         assert_eq!(held.len(), IN_ALL);
         drop(held);
@@ -145,15 +145,15 @@ mod tests {
     fn strangers_cannot_keep_known_peers_out() {
         let admission: Arc<Admission> = Arc::default();
         let strangers: Vec<_> = (0..=u8::MAX)
-            .filter_map(|last| Permit::take(&admission, ip(last)))
+            .filter_map(|last| Permit::try_acquire(&admission, ip(last)))
             .collect();
         let peer = Ipv4Addr::new(10, 1, 0, 1).into();
-        assert!(Permit::take(&admission, peer).is_none());
+        assert!(Permit::try_acquire(&admission, peer).is_none());
         admission.know(peer);
         let known: Vec<_> = (0..=PER_ADDRESS)
-            .filter_map(|_| Permit::take(&admission, peer))
+            .filter_map(|_| Permit::try_acquire(&admission, peer))
             .collect();
         assert_eq!((strangers.len(), known.len()), (IN_ALL, PER_ADDRESS));
-        assert!(Permit::take(&admission, ip(200)).is_none());
+        assert!(Permit::try_acquire(&admission, ip(200)).is_none());
     }
 }

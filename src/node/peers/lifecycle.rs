@@ -83,7 +83,7 @@ impl Node {
             admitted
         };
         for old in admitted.replaced {
-            old.give_way(&self.acks, link.id);
+            old.yield_to(&self.acks, link.id);
         }
         let registered = Registered {
             node: Arc::clone(self),
@@ -92,7 +92,7 @@ impl Node {
         };
         // The link was made before it could be found: what happened in between is told now.
         let ready = !self.awaits_transfer();
-        link.drive(&self.acks, |state| state.set_ready(ready));
+        link.update(&self.acks, |state| state.set_ready(ready));
         if admitted.is_news {
             let MemberLabel { name, address } = MemberLabel {
                 name: Arc::clone(&link.name),
@@ -110,7 +110,12 @@ impl Node {
     }
 
     /// Notes what a link decided. Whether the peer said goodbye.
-    pub(in crate::node) fn note(&self, link: &PeerLink, events: Vec<LinkEvent>, now: Now) -> bool {
+    pub(in crate::node) fn handle_events(
+        &self,
+        link: &PeerLink,
+        events: Vec<LinkEvent>,
+        now: Now,
+    ) -> bool {
         let mut left = false;
         let mut moved = false;
         for event in events {
@@ -162,8 +167,8 @@ impl Node {
                 continue;
             }
             link.expect_opening(&self.acks, self.settings.ack_timeout, now);
-            if let Some(events) = link.drive(&self.acks, |state| state.tick(&self.replica, now)) {
-                self.note(link, events, now);
+            if let Some(events) = link.update(&self.acks, |state| state.tick(&self.replica, now)) {
+                self.handle_events(link, events, now);
                 link.wake_writer();
             }
         }

@@ -86,7 +86,7 @@ impl PeerLink {
 
     /// Lets the link decide something and tells the board what its acknowledgements mean then.
     /// `None` once the link is closed.
-    pub(in crate::node) fn drive<R>(
+    pub(in crate::node) fn update<R>(
         &self,
         tracker: &AckTracker,
         decide: impl FnOnce(&mut Link) -> R,
@@ -111,7 +111,7 @@ impl PeerLink {
     }
 
     /// Looks at the link's decisions.
-    pub(in crate::node) fn look<R>(&self, look: impl FnOnce(&Link) -> R) -> R {
+    pub(in crate::node) fn inspect<R>(&self, look: impl FnOnce(&Link) -> R) -> R {
         look(&self.lock().link)
     }
 
@@ -129,7 +129,7 @@ impl PeerLink {
     }
 
     /// Ends the link in favour of another to the same peer.
-    pub(in crate::node) fn give_way(&self, tracker: &AckTracker, to: LinkId) {
+    pub(in crate::node) fn yield_to(&self, tracker: &AckTracker, to: LinkId) {
         self.gave_way.store(true, Ordering::Relaxed);
         let mut state = self.lock();
         let first = !std::mem::replace(&mut state.over, true);

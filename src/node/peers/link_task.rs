@@ -119,7 +119,7 @@ async fn read(
         if news.to_answer {
             link.wake_writer();
         }
-        if node.note(link, news.events, now) {
+        if node.handle_events(link, news.events, now) {
             return Ended::Left;
         }
         if let Err(offence) = taken {
@@ -129,7 +129,7 @@ async fn read(
         match source.read_buf(&mut unread).await {
             Ok(0) => return Ended::Closed,
             Ok(bytes) => {
-                give_way(bytes).await;
+                yield_after(bytes).await;
                 now = node.now();
                 link.note_received(bytes, now);
             }
@@ -140,7 +140,7 @@ async fn read(
 
 /// Lets requests of this thread go first after much work. Sockets that are always ready would keep
 /// a transfer going for a hundred times as long.
-async fn give_way(bytes: usize) {
+async fn yield_after(bytes: usize) {
     if bytes >= BATCH_BYTES / 4 {
         yield_now().await;
     }
@@ -166,7 +166,7 @@ fn take_in(
     while let Some(bytes) = codec.decode(unread)? {
         let message = Message::decode(&bytes, now.mono_ms, limits)?;
         let keys = node.keys_to_tell(&message);
-        let handled = link.drive(&node.acks, |state| {
+        let handled = link.update(&node.acks, |state| {
             news.to_answer |= state.may_answer(&message);
             state.handle(&node.replica, message, bytes.len(), now)
         });
@@ -189,7 +189,7 @@ async fn write(
     let mut message = BytesMut::new();
     loop {
         let now = node.now();
-        let filled = link.drive(&node.acks, |state| {
+        let filled = link.update(&node.acks, |state| {
             let filled = fill(&node, state, &mut codec, (&mut message, &mut out), now);
             (filled, state.waits_for_time())
         });
@@ -214,7 +214,7 @@ async fn write(
         if goodbye {
             return sink.shutdown().await.map_err(Ended::Broken);
         }
-        give_way(out.len()).await;
+        yield_after(out.len()).await;
         if out.capacity() > KEEP_BYTES {
             out = BytesMut::with_capacity(BATCH_BYTES);
             message = BytesMut::new();

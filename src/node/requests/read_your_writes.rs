@@ -16,32 +16,32 @@ use crate::{
 
 impl Node {
     /// From now on requests may call [`Node::catch_up`].
-    pub(crate) fn expect_catching_up(&self) {
+    pub(crate) fn enable_read_your_writes(&self) {
         self.fetches.watches_merges.store(true, Ordering::Relaxed);
     }
 
     /// What the copy held here lacks of a client's writes.
-    pub(crate) fn lack(&self, key: &SessionKey, token: &Token) -> Missing {
-        self.replica.store().lack(key, token)
+    pub(crate) fn missing(&self, key: &SessionKey, token: &Token) -> Missing {
+        self.replica.store().missing(key, token)
     }
 
     /// Waits until the writes in `token` are here: first for the stream that brings them, then for
     /// peers that are asked for the session. Returns as soon as they are here or nobody has them,
-    /// at the latest after `catch_up_timeout`. Dropping it is harmless.
-    pub(crate) async fn catch_up(&self, key: SessionKey, token: &Token) {
+    /// at the latest after `read_your_writes_timeout`. Dropping it is harmless.
+    pub(crate) async fn await_writes(&self, key: SessionKey, token: &Token) {
         let Some(waiting) = self.fetches.enter(key, FetchReason::Token, Provenance::Yes) else {
             return;
         };
-        let is_there = || self.lack(&key, token) == Missing::Nothing;
+        let is_there = || self.missing(&key, token) == Missing::Nothing;
         let catching_up = async {
-            if self.is_streamed(&self.lack(&key, token)) {
+            if self.is_streamed(&self.missing(&key, token)) {
                 // What has not come by then may have been overtaken by a skip or refused.
                 let _ = timeout(STREAM, waiting.until(is_there)).await;
             }
             self.ask_until(&waiting, is_there).await;
         };
-        let in_time = timeout(self.settings.catch_up_timeout, catching_up).await;
-        let is_stale = match self.lack(&key, token) {
+        let in_time = timeout(self.settings.read_your_writes_timeout, catching_up).await;
+        let is_stale = match self.missing(&key, token) {
             Missing::Nothing => false,
             Missing::Writes(_) => true,
             // That nobody has it any more is no news that was missed.
@@ -56,7 +56,7 @@ impl Node {
     /// and their node has restarted or is no member. Without it, their client would ask for them with
     /// each request.
     pub(crate) fn without_lost_writes(&self, key: &SessionKey, mut token: Token) -> Token {
-        if let Missing::Writes(missing) = self.lack(key, &token) {
+        if let Missing::Writes(missing) = self.missing(key, &token) {
             let members = self.members();
             let is_lost =
                 |tag: &Tag| missing.tags().contains(tag) && !members.knows(tag.origin.boot);
@@ -83,8 +83,8 @@ impl Node {
 
     /// Whether a live link brings some of what is lacking without being asked. For a whole session
     /// it is quicker to ask.
-    fn is_streamed(&self, lack: &Missing) -> bool {
-        let Missing::Writes(missing) = lack else {
+    fn is_streamed(&self, missing: &Missing) -> bool {
+        let Missing::Writes(missing) = missing else {
             return false;
         };
         let links = self.live_links();

@@ -40,7 +40,7 @@ impl Node {
                 key: locator,
                 context,
                 route,
-                what: ChangeKind::Created,
+                kind: ChangeKind::Created,
             });
         }
         Ok(CookieValue { locator, secret })
@@ -98,16 +98,16 @@ impl Node {
 
     /// Ships the session's changes. Returns the log position to wait for, 0 for none.
     pub(crate) fn commit(&self, key: &SessionKey) -> u64 {
-        self.ship(|replica, now| replica.commit(key, now))
+        self.commit_with(|replica, now| replica.commit(key, now))
     }
 
     /// [Ships](Self::commit) for one holder that is done. Use up to now is told to peers, unless the
     /// request was filtered.
     pub(crate) fn release(&self, key: &SessionKey, replicate: Replicate) -> u64 {
-        self.ship(|replica, now| replica.end(key, replicate, now))
+        self.commit_with(|replica, now| replica.release(key, replicate, now))
     }
 
-    fn ship(&self, commit: impl FnOnce(&Replica, Now) -> u64) -> u64 {
+    fn commit_with(&self, commit: impl FnOnce(&Replica, Now) -> u64) -> u64 {
         let before = self.replica().head();
         let position = commit(self.replica(), self.now());
         if self.replica().head() != before {

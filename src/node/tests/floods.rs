@@ -31,8 +31,9 @@ async fn made_up_ids_are_asked_for_at_a_bounded_rate_and_the_others_at_once() {
     assert!(two.node().awaits_transfer(), "the mute peer may have more");
 
     let before = two.stats().lookups;
-    let flood = join_all((0..FLOOD).map(|number| two.node().catch_up_on(vec![made_up(number)])));
-    let visitor = two.node().catch_up_on(vec![key]);
+    let flood =
+        join_all((0..FLOOD).map(|number| two.node().recover_sessions(vec![made_up(number)])));
+    let visitor = two.node().recover_sessions(vec![key]);
     let watcher = async {
         let mut most = 0;
         let mut last = before;

@@ -148,7 +148,7 @@ async fn peer_that_never_acknowledges_delays_a_request_by_the_timeout_only() {
     });
     until(&mut events, |e| matches!(e, Event::MemberUp { .. })).await;
     wait_until("it streams", || {
-        one.node().live_links()[0].look(|link| link.acks().counted)
+        one.node().live_links()[0].inspect(|link| link.acks().counted)
     })
     .await;
     let key = create(one.node());

@@ -17,7 +17,7 @@ async fn paused_node_asks_its_peers_before_it_uses_a_session() {
     assert!(two.node().may_be_behind(two.node().now()));
     let position = set(one.node(), &key, "a", &2.into());
     assert_eq!(get(two.node(), &key, "a"), Some(1.into()), "not sent yet");
-    two.node().catch_up_on(vec![key]).await;
+    two.node().recover_sessions(vec![key]).await;
     assert_eq!(get(two.node(), &key, "a"), Some(2.into()));
     one.node().acknowledged(position, Ack::All).await;
 
@@ -41,11 +41,11 @@ async fn paused_node_does_not_wait_for_a_peer_that_is_gone() {
     drop(one);
     network.cut();
     let before = two.node().now().mono_ms;
-    two.node().catch_up_on(vec![key]).await;
+    two.node().recover_sessions(vec![key]).await;
     let waited = two.node().now().mono_ms - before;
     assert!(waited <= 1_000, "{waited} ms");
     let before = two.node().now().mono_ms;
-    two.node().catch_up_on(vec![key]).await;
+    two.node().recover_sessions(vec![key]).await;
     assert_eq!(two.node().now().mono_ms, before, "it waits once");
     wait_until("it goes on alone", || {
         !two.node().may_be_behind(two.node().now())

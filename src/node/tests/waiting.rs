@@ -33,7 +33,7 @@ async fn change_that_a_lagging_peer_has_not_got_dies_with_its_node() {
     let position = set(one.node(), &key, "n", &2.into());
     assert_eq!(one.node().acknowledged(position, Ack::All).await, 0);
     settle(&one, "n2", MemberState::Lagging).await;
-    one.node().die();
+    one.node().kill();
     network.cut();
     network.release();
     network.heal();
@@ -73,7 +73,7 @@ async fn session_events_are_local_unless_asked_for() {
             matches!(event, Event::Session(SessionEvent {
                 id: told,
                 replicated: how,
-                what: SessionEventKind::Created,
+                kind: SessionEventKind::Created,
                 ..
             }) if *told == id && *how == replicated)
         }
@@ -81,7 +81,7 @@ async fn session_events_are_local_unless_asked_for() {
     until(&mut here, told(false)).await;
     until(&mut there, told(true)).await;
     assert!(two.destroy(&key.public_id(None)).await);
-    let local = until(&mut there, |event| matches!(event, Event::Session(session) if session.what == SessionEventKind::Destroyed)).await;
+    let local = until(&mut there, |event| matches!(event, Event::Session(session) if session.kind == SessionEventKind::Destroyed)).await;
     assert!(matches!(local, Event::Session(session) if !session.replicated));
     assert!(!holds(&one, &key));
 }

@@ -11,7 +11,7 @@ use crate::{
 
 #[derive(Debug)]
 pub(super) struct Inbound {
-    greeted: bool,
+    opening_sent: bool,
     open: bool,
     /// The end of the peer's log at the start of this link.
     live_head: Position,
@@ -38,15 +38,15 @@ pub(super) struct Inbound {
 
 /// One batch being taken in.
 #[derive(Debug)]
-pub(super) struct Taking {
+pub(super) struct BatchProgress {
     to: Position,
     /// In order, so that equal histories ask equal questions.
     refused: BTreeSet<SessionKey>,
     deleted: Vec<(SessionKey, Tombstone)>,
 }
 
-impl Taking {
-    pub(super) fn note(&mut self, key: SessionKey, merged: ApplyOutcome) {
+impl BatchProgress {
+    pub(super) fn record(&mut self, key: SessionKey, merged: ApplyOutcome) {
         match merged {
             ApplyOutcome::Done => {}
             ApplyOutcome::Refused => {
@@ -60,7 +60,7 @@ impl Taking {
 impl Inbound {
     pub(super) fn new(applied: Position, owes_round: bool) -> Self {
         Self {
-            greeted: false,
+            opening_sent: false,
             open: false,
             live_head: 0,
             received: applied,
@@ -79,11 +79,11 @@ impl Inbound {
     }
 
     /// What to tell the peer first, once: how far its log is applied.
-    pub(super) const fn greet(&mut self) -> Option<Position> {
-        if self.greeted {
+    pub(super) const fn take_opening(&mut self) -> Option<Position> {
+        if self.opening_sent {
             return None;
         }
-        self.greeted = true;
+        self.opening_sent = true;
         Some(self.applied)
     }
 
@@ -100,36 +100,43 @@ impl Inbound {
         self.open && self.applied >= self.live_head
     }
 
-    pub(super) fn begin(&self, from: Position, to: Position) -> Result<Taking, Violation> {
+    pub(super) fn begin_batch(
+        &self,
+        from: Position,
+        to: Position,
+    ) -> Result<BatchProgress, Violation> {
         if from != self.received || to <= from {
             return Err(Violation::Protocol("a batch out of order"));
         }
-        Ok(Taking {
+        Ok(BatchProgress {
             to,
             refused: BTreeSet::new(),
             deleted: Vec::new(),
         })
     }
 
-    pub(super) fn finish(&mut self, taking: Taking) -> Result<(), Violation> {
-        self.received = taking.to;
-        for (key, tombstone) in taking.deleted {
+    pub(super) fn finish_batch(
+        &mut self,
+        progress_of_batch: BatchProgress,
+    ) -> Result<(), Violation> {
+        self.received = progress_of_batch.to;
+        for (key, tombstone) in progress_of_batch.deleted {
             self.return_tombstone(key, tombstone)?;
         }
-        for key in &taking.refused {
+        for key in &progress_of_batch.refused {
             if self.asked.insert(*key) {
                 self.to_ask.push(*key);
             }
         }
         if Mutant::AcknowledgeRefused.is_on() {
-            self.wait(taking.to, BTreeSet::new());
+            self.wait(progress_of_batch.to, BTreeSet::new());
             return Ok(());
         }
-        self.waiting_keys += taking.refused.len();
+        self.waiting_keys += progress_of_batch.refused.len();
         if self.waiting_keys > MAX_WAITING {
             return Err(Violation::Protocol("too many changes of unknown sessions"));
         }
-        self.wait(taking.to, taking.refused);
+        self.wait(progress_of_batch.to, progress_of_batch.refused);
         Ok(())
     }
 

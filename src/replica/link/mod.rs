@@ -92,7 +92,7 @@ impl Link {
         if self.inbound.is_open() == matches!(message, Message::Resume { .. }) {
             return Err(Violation::Protocol("live must be the first message, once"));
         }
-        let mut merging = Merging {
+        let mut applying = Applying {
             replica,
             now,
             changes: self.collect.then(Vec::new),
@@ -116,11 +116,11 @@ impl Link {
                 self.peers_past = Some(past);
             }
             Message::Batch { from, to, items } => {
-                let mut taking = self.inbound.begin(from, to)?;
+                let mut progress_of_batch = self.inbound.begin_batch(from, to)?;
                 for (key, item) in items {
-                    taking.note(key, merging.take(key, item));
+                    progress_of_batch.record(key, applying.apply(key, item));
                 }
-                self.inbound.finish(taking)?;
+                self.inbound.finish_batch(progress_of_batch)?;
             }
             Message::Skip { to } => {
                 self.inbound.skip(to)?;
@@ -134,7 +134,7 @@ impl Link {
             Message::Want { keys } => self.outbound.asked_for(keys)?,
             Message::Answer { items } => {
                 for (key, item) in items {
-                    let merged = merging.take(key, item);
+                    let merged = applying.apply(key, item);
                     if let Some(question) = self.inbound.answered(&key, merged)? {
                         events.push(LinkEvent::Answered(key, question));
                     }
@@ -145,7 +145,7 @@ impl Link {
                 let equal = root == replica.root(now);
                 self.repair.compare_root(equal);
                 if equal {
-                    self.met(replica, now);
+                    self.record_contact(replica, now);
                 }
             }
             Message::AskDigests => self.repair.asked_for_digests(),
@@ -174,21 +174,21 @@ impl Link {
             } => {
                 self.repair.wanted(round, shard, wants)?;
                 self.repair.merged(items.len(), bytes);
-                self.take_repair(items, &mut merging)?;
+                self.take_repair(items, &mut applying)?;
                 if last {
                     self.repair.shard_done(shard);
                 }
             }
             Message::Supply { items } => {
                 self.repair.merged(0, bytes);
-                self.take_repair(items, &mut merging)?;
+                self.take_repair(items, &mut applying)?;
             }
             Message::Credit { bytes } => self.repair.credit(bytes)?,
             Message::RoundDone => self.outbound.round_done(),
             Message::Leave => events.push(LinkEvent::Left),
         }
         if self.repair.take_ended() {
-            self.met(replica, now);
+            self.record_contact(replica, now);
         }
         if let Some(done) = self.repair.take_completed() {
             self.inbound.round_done(done.skips);
@@ -201,8 +201,8 @@ impl Link {
         if self.inbound.moved() {
             replica.set_applied(self.peer, applied, owes_round, now);
         }
-        events.extend(merging.over.map(LinkEvent::OverLimit));
-        let changes = merging.changes.into_iter().flatten();
+        events.extend(applying.over.map(LinkEvent::OverLimit));
+        let changes = applying.changes.into_iter().flatten();
         events.extend(changes.map(LinkEvent::Changed));
         Ok(events)
     }
@@ -216,9 +216,9 @@ impl Link {
         }
     }
 
-    fn met(&self, replica: &Replica, now: Now) {
+    fn record_contact(&self, replica: &Replica, now: Now) {
         if let Some(past) = self.peers_past {
-            replica.memory.met(past.lineage_ms, now);
+            replica.memory.record_contact(past.lineage_ms, now);
         }
     }
 
@@ -226,10 +226,11 @@ impl Link {
     fn take_repair(
         &mut self,
         items: Vec<(SessionKey, Item)>,
-        merging: &mut Merging<'_>,
+        applying: &mut Applying<'_>,
     ) -> Result<(), Violation> {
         for (key, item) in items {
-            self.inbound.answer_deleted(key, merging.take(key, item))?;
+            self.inbound
+                .answer_deleted(key, applying.apply(key, item))?;
         }
         Ok(())
     }
@@ -282,7 +283,7 @@ impl Link {
     }
 
     fn next_urgent(&mut self, replica: &Replica, now: Now) -> Option<Message> {
-        if let Some(applied) = self.inbound.greet() {
+        if let Some(applied) = self.inbound.take_opening() {
             let head = replica.head();
             let past = self.past;
             return Some(Message::Resume {
@@ -345,7 +346,7 @@ impl Link {
 
     /// Whether a complete round has ended on this link and the position the peer announced at its
     /// start is applied.
-    pub(crate) const fn is_settled(&self) -> bool {
+    pub(crate) const fn is_synced(&self) -> bool {
         self.repair.has_completed() && self.inbound.has_caught_up()
     }
 
@@ -419,19 +420,19 @@ impl Link {
 
 /// What becomes of the items of one message.
 #[derive(Debug)]
-struct Merging<'a> {
+struct Applying<'a> {
     replica: &'a Replica,
     now: Now,
     changes: Option<Vec<Change>>,
     over: Option<&'static str>,
 }
 
-impl Merging<'_> {
+impl Applying<'_> {
     /// What is over a limit counts as done: an honest peer may hold it because a malicious one has
     /// sent it there, and must be heard all the same.
-    fn take(&mut self, key: SessionKey, item: Item) -> ApplyOutcome {
+    fn apply(&mut self, key: SessionKey, item: Item) -> ApplyOutcome {
         let store = self.replica.store();
-        match store.take(&key, item, self.now, self.changes.as_mut()) {
+        match store.apply(&key, item, self.now, self.changes.as_mut()) {
             Ok(merged) => merged,
             Err(OverLimit(what)) => {
                 self.over = Some(what);

@@ -394,7 +394,7 @@ fn states(replica: &Replica, keys: &mut VecDeque<SessionKey>, now: Now) -> Vec<(
     while bytes <= CHUNK_BYTES
         && let Some(key) = keys.pop_front()
     {
-        let item = replica.store().whole(&key, now);
+        let item = replica.store().full_state(&key, now);
         if item != Item::Absent {
             bytes += weight(&item);
             items.push((key, item));

@@ -113,7 +113,7 @@ fn meta(expiry: Expiry) -> Arc<SessionMeta> {
 }
 
 fn take(replica: &Replica, key: SessionKey, item: Item) -> Result<ApplyOutcome, OverLimit> {
-    replica.store().take(&key, item, NOW, None)
+    replica.store().apply(&key, item, NOW, None)
 }
 
 fn full(state: SessionState) -> Item {

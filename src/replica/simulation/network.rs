@@ -182,7 +182,7 @@ impl World {
         true
     }
 
-    /// A joiner is ready when all its links are settled; then it holds what its peers held.
+    /// A joiner is ready when all its links are synced; then it holds what its peers held.
     fn note_ready(&mut self, node: usize) {
         if !self.nodes[node].joining {
             return;
@@ -192,11 +192,11 @@ impl World {
             let own = cables.filter(move |(pair, _)| pair.0 == node || pair.1 == node);
             own.map(move |(pair, cable)| (cable, usize::from(pair.1 == node)))
         };
-        let settled = |(cable, end): (&Cable, usize)| cable.ends[end].is_settled();
+        let synced = |(cable, end): (&Cable, usize)| cable.ends[end].is_synced();
         let ready = if Mutant::ReadyAfterDonor.is_on() {
-            links().any(settled)
+            links().any(synced)
         } else {
-            links().all(settled)
+            links().all(synced)
         };
         if !ready {
             return;

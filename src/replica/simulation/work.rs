@@ -63,7 +63,7 @@ impl World {
             });
             return;
         }
-        store.release(&key, Replicate::Now, now);
+        store.unpin(&key, Replicate::Now, now);
         self.sessions.push(Known {
             key,
             secret,
@@ -183,7 +183,7 @@ impl World {
         let replica = &self.nodes[node].replica;
         let store = replica.store();
         if store.open("", &known.key, &known.secret, Replicate::Now, now) == Access::Alive {
-            replica.end(&known.key, Replicate::Now, now);
+            replica.release(&known.key, Replicate::Now, now);
         }
     }
 

@@ -54,7 +54,7 @@ pub(in crate::replica) struct Difference {
 
 impl Store {
     /// Takes in what a peer sent. What happened is added to `changes` when there are any asked for.
-    pub(in crate::replica) fn take(
+    pub(in crate::replica) fn apply(
         &self,
         key: &SessionKey,
         item: Item,
@@ -68,7 +68,7 @@ impl Store {
                 if is_new && changes.is_none() {
                     return self.apply_packed(&mut shard, key, *state, now);
                 }
-                Item::Full(Box::new(state.wake()))
+                Item::Full(Box::new(state.unpack()))
             }
             other => other,
         };
@@ -155,7 +155,7 @@ impl Store {
         if is_stale(&state, now) {
             return Ok(ApplyOutcome::Done);
         }
-        self.check_room(shard, key)?;
+        self.check_quota(shard, key)?;
         quota::check(&self.limits, None, Incoming::of(&state))?;
         let meta = self.shared_meta(state.meta().clone());
         state.set_meta(meta);
@@ -202,7 +202,7 @@ impl Store {
         };
         live.lost = live.lost.max(taken.lost);
         if taken.changed {
-            entry.settle(key, now);
+            entry.reindex(key, now);
             if let Some((changes, news)) = told {
                 changes.extend(news);
             }
@@ -232,7 +232,7 @@ impl Store {
             changes.extend(news);
         }
         if taken.changed {
-            entry.settle(key, now);
+            entry.reindex(key, now);
         }
         Ok(ApplyOutcome::Done)
     }
@@ -247,7 +247,7 @@ impl Store {
         if now.mono_ms >= end_ms(state.expiry, state.created_ms, state.accessed_ms) {
             return Ok(ApplyOutcome::Done);
         }
-        self.check_room(shard, key)?;
+        self.check_quota(shard, key)?;
         quota::check_whole(&self.limits, state.extent)?;
         state.meta = self.shared_meta(state.meta);
         shard.insert_packed(*key, &state, now);
@@ -256,7 +256,7 @@ impl Store {
     }
 
     /// Whether there is room for one more session.
-    fn check_room(&self, shard: &Shard, key: &SessionKey) -> Result<(), OverLimit> {
+    fn check_quota(&self, shard: &Shard, key: &SessionKey) -> Result<(), OverLimit> {
         let hard = self.limits.max_sessions.saturating_mul(Limits::HARD);
         if self.live.load(Ordering::Relaxed) >= hard {
             return Err(OverLimit("sessions"));
@@ -320,7 +320,7 @@ impl Store {
     }
 
     /// The same, in the cheapest form.
-    pub(in crate::replica) fn whole(&self, key: &SessionKey, now: Now) -> Item {
+    pub(in crate::replica) fn full_state(&self, key: &SessionKey, now: Now) -> Item {
         let packed = self.shard(key).packed(key, now);
         packed.map_or_else(
             || self.full(key, now),
@@ -347,7 +347,7 @@ impl Store {
     ) -> Vec<(SessionKey, u64)> {
         let mut entries = Vec::new();
         self.visit(shard, now, |key, version, changed_ms| {
-            if complete || settled(changed_ms, now) {
+            if complete || is_stable(changed_ms, now) {
                 entries.push((*key, version));
             }
         });
@@ -371,7 +371,7 @@ impl Store {
                 met[at] = true;
             }
             let same = theirs.is_some_and(|at| listed[at].1 == version);
-            if same || !(complete || settled(changed_ms, now)) {
+            if same || !(complete || is_stable(changed_ms, now)) {
                 return;
             }
             difference.send.push(*key);
@@ -400,7 +400,7 @@ impl Store {
 }
 
 /// Whether a change is old enough that its delta must have arrived.
-const fn settled(changed_ms: u64, now: Now) -> bool {
+const fn is_stable(changed_ms: u64, now: Now) -> bool {
     now.mono_ms.saturating_sub(changed_ms) >= 1000
 }
 

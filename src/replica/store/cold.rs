@@ -51,7 +51,7 @@ impl ColdSession {
     pub(in crate::replica) fn packed(&self) -> PackedSession {
         let from = &mut Reader::new(&self.bytes);
         read_head(from);
-        packed(from.rest(), &self.meta).expect(OWN_BYTES)
+        packed(from.remaining(), &self.meta).expect(OWN_BYTES)
     }
 
     pub(in crate::replica) const fn meta(&self) -> &Arc<SessionMeta> {
@@ -65,7 +65,7 @@ impl ColdSession {
 
     /// The session as it was. That some write of this node has been beaten is forgotten; so all are
     /// taken for beaten, and records of them that still wait bring the full state.
-    pub(in crate::replica) fn wake(&self, boot: BootId) -> HotSession {
+    pub(in crate::replica) fn to_hot(&self, boot: BootId) -> HotSession {
         let from = &mut Reader::new(&self.bytes);
         let [_stale_ms, epoch, position, used] = read_head(from);
         let state = read_resting(from, Arc::clone(&self.meta)).expect(OWN_BYTES);
@@ -175,7 +175,7 @@ mod tests {
     fn session_wakes_as_what_it_was() {
         let live = live();
         let cold = ColdSession::of(&live).expect("nothing is under way");
-        assert_eq!(cold.wake(live.own.boot), live);
+        assert_eq!(cold.to_hot(live.own.boot), live);
         assert_eq!(cold.stale_ms(), NOW.mono_ms + 5);
     }
 

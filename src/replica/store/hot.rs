@@ -80,7 +80,7 @@ impl HotSession {
     }
 
     /// One holder less. Whether use worth telling was noted, which changes the session.
-    pub(in crate::replica) fn release(&mut self, replicate: Replicate, now: Now) -> bool {
+    pub(in crate::replica) fn unpin(&mut self, replicate: Replicate, now: Now) -> bool {
         self.pins = self.pins.saturating_sub(1);
         replicate == Replicate::Now && self.use_at(now)
     }
@@ -100,18 +100,18 @@ impl HotSession {
         self.position
     }
 
-    pub(in crate::replica) fn change(&self, key: &SessionKey, what: ChangeKind) -> Change {
-        Change::of(key, self.state.meta(), what)
+    pub(in crate::replica) fn change(&self, key: &SessionKey, kind: ChangeKind) -> Change {
+        Change::of(key, self.state.meta(), kind)
     }
 }
 
 impl Change {
-    pub(in crate::replica) fn of(key: &SessionKey, meta: &SessionMeta, what: ChangeKind) -> Self {
+    pub(in crate::replica) fn of(key: &SessionKey, meta: &SessionMeta, kind: ChangeKind) -> Self {
         Self {
             key: *key,
             context: Arc::clone(&meta.context),
             route: meta.route.clone(),
-            what,
+            kind,
         }
     }
 }

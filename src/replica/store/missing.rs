@@ -14,7 +14,7 @@ pub(crate) enum Missing {
 }
 
 impl Store {
-    pub(crate) fn lack(&self, key: &SessionKey, token: &Token) -> Missing {
+    pub(crate) fn missing(&self, key: &SessionKey, token: &Token) -> Missing {
         let shard = self.shard(key);
         if shard.grave(key).is_some() {
             return Missing::Nothing;
@@ -116,11 +116,11 @@ mod tests {
         for number in 1..=KEPT_ORIGINS {
             state.set("a", b"1".as_slice().into(), tag(number));
         }
-        let taken = store.take(&KEY, Item::Full(Box::new(state)), NOW, None);
+        let taken = store.apply(&KEY, Item::Full(Box::new(state)), NOW, None);
         taken.expect("within the limits");
         let recent = foreign(NOW.wall_ms - DAY_MS / 2);
-        assert_eq!(store.lack(&KEY, &recent), Missing::Writes(recent));
-        assert_eq!(store.lack(&KEY, &foreign(DAY_MS)), Missing::Nothing);
+        assert_eq!(store.missing(&KEY, &recent), Missing::Writes(recent));
+        assert_eq!(store.missing(&KEY, &foreign(DAY_MS)), Missing::Nothing);
     }
 
     #[test]
@@ -130,7 +130,7 @@ mod tests {
         store.commit(&KEY, &crate::replica::log::Log::new(8), NOW);
         let mut token = Token::default();
         token.add(store.last_logged(&KEY).expect("logged"));
-        assert_eq!(store.lack(&KEY, &token), Missing::Nothing);
+        assert_eq!(store.missing(&KEY, &token), Missing::Nothing);
     }
 
     #[test]
@@ -138,8 +138,8 @@ mod tests {
         let store = store();
         let token = foreign(NOW.wall_ms);
         store.destroy(&KEY, NOW).expect("there");
-        assert_eq!(store.lack(&KEY, &token), Missing::Nothing);
+        assert_eq!(store.missing(&KEY, &token), Missing::Nothing);
         let unknown = SessionKey::from_bytes([3; 16]);
-        assert_eq!(store.lack(&unknown, &token), Missing::Session);
+        assert_eq!(store.missing(&unknown, &token), Missing::Session);
     }
 }

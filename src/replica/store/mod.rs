@@ -104,7 +104,7 @@ impl Store {
         if access == Access::Alive {
             live.pins = live.pins.saturating_add(1);
             if replicate == Replicate::Now && live.use_at(now) {
-                entry.settle(key, now);
+                entry.reindex(key, now);
             }
         }
         access
@@ -112,7 +112,7 @@ impl Store {
 
     /// One holder less: a request or handle that opened or created the session is done. What it
     /// has not shipped, use worth telling included, gets a record. Returns as `commit` does.
-    pub(in crate::replica) fn end(
+    pub(in crate::replica) fn release(
         &self,
         key: &SessionKey,
         replicate: Replicate,
@@ -123,21 +123,21 @@ impl Store {
         let Some(entry) = shard.entry(key) else {
             return commit_tombstone(&mut shard, key, log, now);
         };
-        let used = entry.live.release(replicate, now);
+        let used = entry.live.unpin(replicate, now);
         let position = entry.live.commit(key, log, now);
         if used {
-            entry.settle(key, now);
+            entry.reindex(key, now);
         }
         position
     }
 
     /// One holder less, and nothing shipped.
     #[cfg(test)]
-    pub(crate) fn release(&self, key: &SessionKey, replicate: Replicate, now: Now) {
+    pub(crate) fn unpin(&self, key: &SessionKey, replicate: Replicate, now: Now) {
         if let Some(entry) = self.shard(key).entry(key)
-            && entry.live.release(replicate, now)
+            && entry.live.unpin(replicate, now)
         {
-            entry.settle(key, now);
+            entry.reindex(key, now);
         }
     }
 
@@ -209,7 +209,7 @@ impl Store {
         if written.any {
             live.written = live.state.vector().of(live.own);
             live.dirty |= replicate == Replicate::Now || written.must_ship;
-            entry.settle(key, now);
+            entry.reindex(key, now);
         }
         Ok((result?, changes))
     }

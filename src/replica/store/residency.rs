@@ -31,7 +31,7 @@ pub(in crate::replica) struct HotEntry<'a> {
     pub(in crate::replica) version: &'a mut u64,
     /// Of its digest shard.
     pub(in crate::replica) digest: &'a mut u64,
-    pub(in crate::replica) look: &'a mut u64,
+    pub(in crate::replica) next_due: &'a mut u64,
     /// Of its shard.
     pub(in crate::replica) drops: &'a mut u32,
 }
@@ -47,14 +47,14 @@ pub(in crate::replica) struct IdleQueue {
 
 impl Residency {
     /// What is held, awake; `awake` gets the key of what has just woken.
-    pub(in crate::replica) fn wake(
+    pub(in crate::replica) fn make_hot(
         &mut self,
         key: &SessionKey,
         boot: BootId,
         idle_queue: &mut IdleQueue,
     ) -> Option<&mut HotSession> {
         if let Self::Cold(cold) = self {
-            *self = Self::Hot(Box::new(cold.wake(boot)));
+            *self = Self::Hot(Box::new(cold.to_hot(boot)));
             idle_queue.push(*key);
         }
         match self {
@@ -66,7 +66,7 @@ impl Residency {
     pub(in crate::replica) fn view(&self, boot: BootId) -> Cow<'_, HotSession> {
         match self {
             Self::Hot(live) => Cow::Borrowed(live),
-            Self::Cold(cold) => Cow::Owned(cold.wake(boot)),
+            Self::Cold(cold) => Cow::Owned(cold.to_hot(boot)),
         }
     }
 }
@@ -92,14 +92,14 @@ impl HotEntry<'_> {
     }
 
     /// Brings version, digest and schedule up to date after a change.
-    pub(in crate::replica) fn settle(self, key: &SessionKey, now: Now) {
+    pub(in crate::replica) fn reindex(self, key: &SessionKey, now: Now) {
         let live = self.live;
         live.changed_ms = now.mono_ms;
         let version = live.version(key);
         *self.digest ^= *self.version ^ version;
         *self.version = version;
-        *self.due = (*self.due).min(tick(live.next_check()));
-        *self.look = (*self.look).min(*self.due);
+        *self.due = (*self.due).min(bucket(live.next_check()));
+        *self.next_due = (*self.next_due).min(*self.due);
     }
 }
 
@@ -130,13 +130,13 @@ impl IdleQueue {
 }
 
 /// A schedule tick is a quarter of a second: nodes drop a session at nearly the same moment.
-const TICK_SHIFT: u32 = 8;
+const BUCKET_SHIFT: u32 = 8;
 
-pub(in crate::replica) const fn tick(at_ms: u64) -> u64 {
+pub(in crate::replica) const fn bucket(at_ms: u64) -> u64 {
     if at_ms == u64::MAX {
         u64::MAX
     } else {
-        at_ms >> TICK_SHIFT
+        at_ms >> BUCKET_SHIFT
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
     cold::ColdSession,
     expiry::{end_ms, stale_ms},
     hot::{HotSession, TombstoneEntry},
-    residency::{HotEntry, IdleQueue, Residency, StoredSession, tick},
+    residency::{HotEntry, IdleQueue, Residency, StoredSession, bucket},
     sorted_map::SortedMap,
 };
 use crate::session::{
@@ -25,7 +25,7 @@ pub(in crate::replica) struct Shard {
     /// Sessions and tombstones dropped here: the epoch of what is taken in next.
     drops: u32,
     /// Per digest shard the first tick at which something of it is due, or an earlier one.
-    looks: Box<[u64]>,
+    next_due: Box<[u64]>,
     idle_queue: IdleQueue,
     /// Whether a request has asked for a session here, or created one, since the last sweep.
     pub(in crate::replica) in_use: bool,
@@ -41,7 +41,7 @@ impl Shard {
             tombstones: (0..digests).map(|_| SortedMap::new(shared_bits)).collect(),
             digests: vec![0; digests].into(),
             drops: 0,
-            looks: vec![u64::MAX; digests].into(),
+            next_due: vec![u64::MAX; digests].into(),
             idle_queue: IdleQueue::default(),
             in_use: false,
             digest_shift,
@@ -82,11 +82,11 @@ impl Shard {
         let digest = self.digest_of(key);
         let StoredSession { due, version, held } = self.live[digest].get_mut(key)?;
         Some(HotEntry {
-            live: held.wake(key, self.boot, &mut self.idle_queue)?,
+            live: held.make_hot(key, self.boot, &mut self.idle_queue)?,
             due,
             version,
             digest: &mut self.digests[digest],
-            look: &mut self.looks[digest],
+            next_due: &mut self.next_due[digest],
             drops: &mut self.drops,
         })
     }
@@ -118,7 +118,7 @@ impl Shard {
         let live = HotSession::new(state, self.next_origin(), now.mono_ms);
         let (version, check_ms) = (live.version(&key), live.next_check());
         self.idle_queue.push(key);
-        self.place(key, version, check_ms, Residency::Hot(Box::new(live)));
+        self.insert_stored(key, version, check_ms, Residency::Hot(Box::new(live)));
     }
 
     /// Takes in a session that nobody here has asked for.
@@ -131,12 +131,12 @@ impl Shard {
         let own = self.next_origin();
         if state.vector.of(own) != Stamp::ZERO {
             // What this node is said to have written must not look as if its log had it.
-            return self.insert(key, state.wake(), now);
+            return self.insert(key, state.unpack(), now);
         }
         let end_ms = end_ms(state.expiry, state.created_ms, state.accessed_ms);
         let held = Residency::Cold(ColdSession::taken_in(state, end_ms, own));
         let version = live_version(&key, &state.vector, state.access);
-        self.place(key, version, end_ms, held);
+        self.insert_stored(key, version, end_ms, held);
     }
 
     /// What peers may have of a session, if it rests.
@@ -161,7 +161,7 @@ impl Shard {
             return gone;
         }
         self.digests[digest] ^= destroyed_version(&key);
-        let due = tick(tombstone.ends_ms());
+        let due = bucket(tombstone.ends_ms());
         let grave = TombstoneEntry {
             tombstone,
             position: 0,
@@ -169,7 +169,7 @@ impl Shard {
             due,
         };
         self.tombstones[digest].insert(key, grave);
-        self.looks[digest] = self.looks[digest].min(due);
+        self.next_due[digest] = self.next_due[digest].min(due);
         gone
     }
 
@@ -195,7 +195,7 @@ impl Shard {
         self.live.iter_mut().for_each(SortedMap::clear);
         self.tombstones.iter_mut().for_each(SortedMap::clear);
         self.digests.fill(0);
-        self.looks.fill(u64::MAX);
+        self.next_due.fill(u64::MAX);
         self.idle_queue = IdleQueue::default();
         self.drops = self.drops.wrapping_add(1);
         (live, tombstones)
@@ -203,32 +203,32 @@ impl Shard {
 
     /// Looks at a session or tombstone again then.
     pub(in crate::replica) fn schedule(&mut self, key: &SessionKey, at_ms: u64) {
-        let (digest, due) = (self.digest_of(key), tick(at_ms));
+        let (digest, due) = (self.digest_of(key), bucket(at_ms));
         if let Some(place) = self.live[digest].get_mut(key) {
             place.due = due;
         } else if let Some(grave) = self.tombstones[digest].get_mut(key) {
             grave.due = due;
         }
-        self.looks[digest] = self.looks[digest].min(due);
+        self.next_due[digest] = self.next_due[digest].min(due);
     }
 
     /// The keys whose time has come.
     pub(in crate::replica) fn due(&mut self, now: Now) -> Vec<SessionKey> {
-        let tick = tick(now.mono_ms);
+        let tick = bucket(now.mono_ms);
         let mut keys = Vec::new();
         let shelves = self.live.iter().zip(&self.tombstones);
-        for (look, (live, tombstones)) in self.looks.iter_mut().zip(shelves) {
-            if *look > tick {
+        for (next_due, (live, tombstones)) in self.next_due.iter_mut().zip(shelves) {
+            if *next_due > tick {
                 continue;
             }
-            *look = u64::MAX;
+            *next_due = u64::MAX;
             let live = live.iter().map(|(key, place)| (key, place.due));
             let tombstones = tombstones.iter().map(|(key, grave)| (key, grave.due));
             for (key, due) in live.chain(tombstones) {
                 if due <= tick {
                     keys.push(*key);
                 } else {
-                    *look = (*look).min(due);
+                    *next_due = (*next_due).min(due);
                 }
             }
         }
@@ -244,11 +244,11 @@ impl Shard {
     }
 
     /// Puts sessions that nobody has used for a moment to rest.
-    pub(in crate::replica) fn rest(&mut self, now: Now) {
+    pub(in crate::replica) fn cool_idle(&mut self, now: Now) {
         let mut idle_queue = std::mem::take(&mut self.idle_queue);
         idle_queue.start(now);
         while let Some(key) = idle_queue.pop_due() {
-            if !self.rests(&key, now) {
+            if !self.cool(&key, now) {
                 idle_queue.push(key);
             }
         }
@@ -282,10 +282,10 @@ impl Shard {
         digest_number(key, self.digest_shift) & (self.digests.len() - 1)
     }
 
-    fn place(&mut self, key: SessionKey, version: u64, check_ms: u64, held: Residency) {
-        let (digest, due) = (self.digest_of(&key), tick(check_ms));
+    fn insert_stored(&mut self, key: SessionKey, version: u64, check_ms: u64, held: Residency) {
+        let (digest, due) = (self.digest_of(&key), bucket(check_ms));
         self.digests[digest] ^= version;
-        self.looks[digest] = self.looks[digest].min(due);
+        self.next_due[digest] = self.next_due[digest].min(due);
         self.live[digest].insert(key, StoredSession { due, version, held });
     }
 
@@ -300,7 +300,7 @@ impl Shard {
     }
 
     /// Whether the session is not awake, or is put to rest now.
-    fn rests(&mut self, key: &SessionKey, now: Now) -> bool {
+    fn cool(&mut self, key: &SessionKey, now: Now) -> bool {
         let digest = self.digest_of(key);
         let Some(place) = self.live[digest].get_mut(key) else {
             return true;

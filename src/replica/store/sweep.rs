@@ -20,7 +20,7 @@ impl Store {
         for shard in &self.shards {
             let mut shard = lock(shard);
             for key in shard.due(now) {
-                self.look_at(&mut shard, key, now, |outcome| match outcome {
+                self.sweep_one(&mut shard, key, now, |outcome| match outcome {
                     SweepOutcome::Touched => touched.push(key),
                     SweepOutcome::Dropped(meta) if collect => {
                         expired.push(Change::of(&key, &meta, ChangeKind::Expired));
@@ -28,14 +28,14 @@ impl Store {
                     SweepOutcome::Dropped(_) => {}
                 });
             }
-            shard.rest(now);
+            shard.cool_idle(now);
             in_use |= std::mem::take(&mut shard.in_use);
         }
         self.in_use.store(in_use, Ordering::Relaxed);
         (touched, expired)
     }
 
-    fn look_at(
+    fn sweep_one(
         &self,
         shard: &mut Shard,
         key: SessionKey,
@@ -66,7 +66,7 @@ impl Store {
                 shard.schedule(&key, u64::MAX);
                 if let Some(entry) = shard.entry(&key) {
                     entry.live.use_at(now);
-                    entry.settle(&key, now);
+                    entry.reindex(&key, now);
                 }
                 tell(SweepOutcome::Touched);
             }

@@ -48,7 +48,7 @@ impl<'a> SessionWriter<'a> {
 
     pub(in crate::replica) fn finish(self) -> Written {
         if self.written.any {
-            let lost = self.live.state.settle_alone(self.live.own);
+            let lost = self.live.state.collect_garbage_alone(self.live.own);
             self.live.lost = self.live.lost.max(lost);
         }
         self.written
@@ -73,7 +73,7 @@ impl<'a> SessionWriter<'a> {
         if let Some(Err(kind)) = register.map(Register::json) {
             return Err(wrong_kind(name, kind));
         }
-        self.check_room(name, register, value.len())?;
+        self.check_quota(name, register, value.len())?;
         let tag = self.next_tag()?;
         self.live.state.set(name, value, tag);
         self.changed(name);
@@ -103,7 +103,7 @@ impl<'a> SessionWriter<'a> {
             return Err(wrong_kind(name, kind));
         }
         let held = register.map_or(0, Register::weight);
-        self.check_room(name, register, held + COUNT_WEIGHT)?;
+        self.check_quota(name, register, held + COUNT_WEIGHT)?;
         let tag = self.next_tag()?;
         let state = &mut self.live.state;
         state.add(name, by, tag.origin, tag.stamp);
@@ -149,7 +149,7 @@ impl<'a> SessionWriter<'a> {
     }
 
     /// Whether `name`, which has this slot, may weigh `weight`.
-    fn check_room(
+    fn check_quota(
         &self,
         name: &str,
         register: Option<&Register>,

@@ -95,7 +95,7 @@ impl Loaded {
         Ok(loaded)
     }
 
-    pub(super) fn end(&self, now: UnixTime) -> Expiration {
+    pub(super) fn expiration(&self, now: UnixTime) -> Expiration {
         let is_over = |seconds: u64| {
             let then = Duration::from_secs(now.as_secs().saturating_add(seconds));
             let outcome = self.verify(UnixTime::since_unix_epoch(then));

@@ -36,7 +36,7 @@ async fn keep(node: &Arc<Node>) {
     let over = LogThrottle::every(HOUR);
     let unusable = LogThrottle::every(HOUR);
     loop {
-        note_end(node, &nearly_over, &over);
+        warn_of_expiration(node, &nearly_over, &over);
         sleep(INTERVAL).await;
         let reading = {
             let node = Arc::clone(node);
@@ -59,12 +59,12 @@ async fn keep(node: &Arc<Node>) {
     }
 }
 
-fn note_end(node: &Node, nearly_over: &LogThrottle, over: &LogThrottle) {
+fn warn_of_expiration(node: &Node, nearly_over: &LogThrottle, over: &LogThrottle) {
     let Protection::Certificates { given, current } = &node.guard.0 else {
         return;
     };
     let (name, cert) = (&node.settings.node, given.files.cert.display());
-    match read(current).end(node.env.unix_time()) {
+    match read(current).expiration(node.env.unix_time()) {
         Expiration::Over if over.may_log(node.now()) => warn!(
             node = %name,
             "the certificate in {cert} has expired, so there are no new links: renew it, the file \

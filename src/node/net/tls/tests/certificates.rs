@@ -236,19 +236,19 @@ fn a_certificate_near_its_end_is_noticed() {
     let Protection::Certificates { current, .. } = &guard.0 else {
         panic!("made of certificates");
     };
-    let end = |before: u64| {
+    let expiration = |before: u64| {
         let then = UnixTime::since_unix_epoch(Duration::from_secs(END - before));
-        read(current).end(then)
+        read(current).expiration(then)
     };
     for days in 0..14 {
-        assert_eq!(end(days * DAY + 1), Expiration::Near { days });
+        assert_eq!(expiration(days * DAY + 1), Expiration::Near { days });
     }
     assert_eq!(
-        (end(14 * DAY + 1), end(100 * DAY)),
+        (expiration(14 * DAY + 1), expiration(100 * DAY)),
         (Expiration::Far, Expiration::Far)
     );
     let later = UnixTime::since_unix_epoch(Duration::from_secs(END + 1));
-    assert_eq!(read(current).end(later), Expiration::Over);
+    assert_eq!(read(current).expiration(later), Expiration::Over);
 }
 
 /// The first second of 2090.
