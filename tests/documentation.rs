@@ -1,6 +1,7 @@
-//! The documents that name tests name ones that exist.
+//! The documents that name tests name ones that exist, and their footnotes lead somewhere.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -25,19 +26,71 @@ fn every_test_that_a_document_names_exists() {
 }
 
 #[test]
-fn names_are_found_across_lines() {
-    let text = "It holds (tests `one_thing`,\n`another`) `here` (test `third`).";
-    assert_eq!(named_tests(text), ["one_thing", "another", "third"]);
+fn every_footnote_is_written_once_and_referred_to() {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for document in files(&package.join("docs"), "md") {
+        let (written, referred) = footnotes(&read(&document));
+        let once: BTreeSet<_> = written.iter().cloned().collect();
+        assert_eq!(once.len(), written.len(), "{}", document.display());
+        assert_eq!(once, referred, "{}", document.display());
+    }
 }
 
-/// What stands in backticks in brackets that begin with "test" or "tests".
+#[test]
+fn names_are_found_in_footnotes_and_brackets_and_across_lines() {
+    let text = "It holds.[^a] `here` (tests `one`,\n`two`) `here`\n\n[^a]: Tests: `three`,\n    \
+                `four`. `here`\n[^b]: Test: `five`.";
+    let mut named = named_tests(text);
+    named.sort();
+    assert_eq!(named, ["five", "four", "one", "three", "two"]);
+}
+
+#[test]
+fn footnotes_are_told_from_references() {
+    let text = "It holds.[^a] | so[^b] |\n[^;]*\n[^a]: Test: `one`.\n[^c]: Test: `two`.";
+    let (written, referred) = footnotes(text);
+    assert_eq!(written, ["a", "c"]);
+    assert_eq!(referred, BTreeSet::from(["a".into(), "b".into()]));
+}
+
+/// Returns what stands in backticks in brackets that begin with "test" or "tests", and behind
+/// "Test:" or "Tests:" up to the full stop.
 fn named_tests(text: &str) -> Vec<String> {
-    text.split("(test")
-        .skip(1)
-        .filter_map(|after| after.split_once(')'))
-        .flat_map(|(inside, _)| inside.split('`').skip(1).step_by(2))
+    [("(test", ')'), ("Test:", '.'), ("Tests:", '.')]
+        .into_iter()
+        .flat_map(|(begin, end)| {
+            text.split(begin)
+                .skip(1)
+                .map(move |after| after.split_once(end).map_or(after, |(inside, _)| inside))
+        })
+        .flat_map(|inside| inside.split('`').skip(1).step_by(2))
         .map(str::to_owned)
         .collect()
+}
+
+/// Returns the labels of the footnotes that are written, and of those that are referred to.
+fn footnotes(text: &str) -> (Vec<String>, BTreeSet<String>) {
+    let mut written = Vec::new();
+    let mut referred = BTreeSet::new();
+    for after in text.split("[^").skip(1) {
+        let Some((label, rest)) = after.split_once(']') else {
+            continue;
+        };
+        // A regular expression in an example may begin likewise.
+        if !label.bytes().all(is_of_a_label) {
+            continue;
+        }
+        if rest.starts_with(':') {
+            written.push(label.to_owned());
+        } else {
+            referred.insert(label.to_owned());
+        }
+    }
+    (written, referred)
+}
+
+const fn is_of_a_label(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'-'
 }
 
 fn read(file: &Path) -> String {
