@@ -150,7 +150,7 @@ async fn pair() -> (Cluster, Cluster) {
     let one = Cluster::start(ClusterConfig::new("one").listen("127.0.0.1:0")).await;
     let one = one.expect("some port is free");
     let mut events = one.events();
-    let address = one.local_addr().expect("it listens").to_string();
+    let address = one.local_address().expect("it listens").to_string();
     let two = Cluster::start(ClusterConfig::new("two").peer(address)).await;
     let two = two.expect("nothing is bound");
     while let Some(event) = events.recv().await {

@@ -10,13 +10,13 @@ use super::error::{AddressProblem, ConfigError};
 
 /// Where a peer listens: an IPv4 or IPv6 address or a DNS name, and a port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct PeerAddr {
+pub(crate) struct PeerAddress {
     /// Lower case; IPv6 without brackets and in its shortest form.
     pub(crate) host: String,
     pub(crate) port: u16,
 }
 
-impl PeerAddr {
+impl PeerAddress {
     /// Whether the address cannot leave this machine. A name other than `localhost` might.
     pub(crate) fn is_loopback(&self) -> bool {
         is_loopback(&self.host)
@@ -40,7 +40,7 @@ impl PeerAddr {
     }
 }
 
-impl FromStr for PeerAddr {
+impl FromStr for PeerAddress {
     type Err = ConfigError;
 
     fn from_str(address: &str) -> Result<Self, ConfigError> {
@@ -48,7 +48,7 @@ impl FromStr for PeerAddr {
     }
 }
 
-impl fmt::Display for PeerAddr {
+impl fmt::Display for PeerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write(&self.host, self.port, f)
     }
@@ -56,7 +56,7 @@ impl fmt::Display for PeerAddr {
 
 /// Where this node listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ListenAddr {
+pub(crate) struct ListenAddress {
     pub(crate) host: String,
     /// 0 leaves the choice to the system.
     pub(crate) port: u16,
@@ -64,7 +64,7 @@ pub(crate) struct ListenAddr {
     pub(crate) auto_bind: u16,
 }
 
-impl ListenAddr {
+impl ListenAddress {
     pub(crate) fn is_loopback(&self) -> bool {
         is_loopback(&self.host)
     }
@@ -86,7 +86,7 @@ impl ListenAddr {
     }
 }
 
-impl fmt::Display for ListenAddr {
+impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write(&self.host, self.port, f)
     }
@@ -180,7 +180,7 @@ mod tests {
             ("[fe80::1%eth0]:65535", "fe80::1%eth0", 65535),
             ("node-1.shop_net:1", "node-1.shop_net", 1),
         ] {
-            let address: PeerAddr = text.parse().expect(text);
+            let address: PeerAddress = text.parse().expect(text);
             assert_eq!((address.host.as_str(), address.port), (host, port));
             assert_eq!(address.to_string(), text);
         }
@@ -192,7 +192,7 @@ mod tests {
             ("[::1]:1", "[0:0::0001]:1"),
             ("Node.Example:1", "node.example:1"),
         ] {
-            assert_eq!(one.parse::<PeerAddr>(), other.parse::<PeerAddr>());
+            assert_eq!(one.parse::<PeerAddress>(), other.parse::<PeerAddress>());
         }
     }
 
@@ -219,19 +219,19 @@ mod tests {
             ("http//x:1", P::Host),
             ("nöde:1", P::Host),
         ] {
-            let error = text.parse::<PeerAddr>().expect_err(text);
+            let error = text.parse::<PeerAddress>().expect_err(text);
             let ConfigError::Address { problem: found, .. } = &error else {
                 panic!("{text}: {error}");
             };
             assert_eq!(*found, problem, "{text}");
         }
         let long = format!("{}:1", "a".repeat(MAX_NAME + 1));
-        assert!(long.parse::<PeerAddr>().is_err());
+        assert!(long.parse::<PeerAddress>().is_err());
     }
 
     #[test]
     fn listening_on_port_zero_and_on_all_addresses_is_possible() {
-        let listen = ListenAddr::parse("[::]:0", 0).expect("valid");
+        let listen = ListenAddress::parse("[::]:0", 0).expect("valid");
         assert_eq!((listen.port, listen.auto_bind), (0, 1));
         assert_eq!(listen.to_string(), "[::]:0");
     }
@@ -246,7 +246,7 @@ mod tests {
             "[::ffff:127.0.0.1]:1",
         ] {
             assert!(
-                inside.parse::<PeerAddr>().expect(inside).is_loopback(),
+                inside.parse::<PeerAddress>().expect(inside).is_loopback(),
                 "{inside}"
             );
         }
@@ -258,7 +258,7 @@ mod tests {
             "localhost.example:1",
         ] {
             assert!(
-                !outside.parse::<PeerAddr>().expect(outside).is_loopback(),
+                !outside.parse::<PeerAddress>().expect(outside).is_loopback(),
                 "{outside}"
             );
         }

@@ -150,10 +150,10 @@ pub enum StartError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The listen address cannot be used.
-    #[error("cannot listen on {addr}: {}", bind_advice(source))]
+    #[error("cannot listen on {address}: {}", bind_advice(source))]
     Bind {
         /// The address, with all ports tried.
-        addr: String,
+        address: String,
         /// Why the last port tried could not be bound.
         source: io::Error,
     },
@@ -205,7 +205,7 @@ mod tests {
             (io::ErrorKind::Other, &["`listen`"]),
         ] {
             let error = StartError::Bind {
-                addr: "10.0.0.1:41".to_owned(),
+                address: "10.0.0.1:41".to_owned(),
                 source: kind.into(),
             };
             let text = error.to_string();

@@ -22,7 +22,7 @@ pub use self::{
     secret::SecretProblem,
 };
 pub(crate) use self::{
-    address::{ListenAddr, PeerAddr},
+    address::{ListenAddress, PeerAddress},
     key::ClusterSecret,
     limits::{Limits, Shape},
     security::{Certificates, Security, TlsFiles},

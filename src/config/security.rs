@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::{
-    address::{ListenAddr, PeerAddr},
+    address::{ListenAddress, PeerAddress},
     cluster::ClusterConfig,
     error::ConfigError,
     key::ClusterSecret,
@@ -62,8 +62,8 @@ pub(crate) struct TlsFiles {
 impl ClusterConfig {
     pub(super) fn security(
         &self,
-        listen: Option<&ListenAddr>,
-        peers: &[PeerAddr],
+        listen: Option<&ListenAddress>,
+        peers: &[PeerAddress],
     ) -> Result<Security, ConfigError> {
         let named = [
             ("secret", !self.secrets.is_empty()),
@@ -98,7 +98,10 @@ impl ClusterConfig {
     }
 }
 
-fn refuse_plaintext(listen: Option<&ListenAddr>, peers: &[PeerAddr]) -> Result<(), ConfigError> {
+fn refuse_plaintext(
+    listen: Option<&ListenAddress>,
+    peers: &[PeerAddress],
+) -> Result<(), ConfigError> {
     let plaintext = |setting, address: String| Err(ConfigError::Plaintext { setting, address });
     if let Some(listen) = listen.filter(|listen| !listen.is_loopback()) {
         return plaintext("listen", listen.to_string());

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    address::{ListenAddr, PeerAddr},
+    address::{ListenAddress, PeerAddress},
     cluster::ClusterConfig,
     error::ConfigError,
     key::ClusterSecret,
@@ -19,10 +19,10 @@ pub(crate) struct Settings {
     pub(crate) cluster: Arc<str>,
     pub(crate) route: Option<Route>,
     /// `None`: the node only dials, or is standalone.
-    pub(crate) listen: Option<ListenAddr>,
+    pub(crate) listen: Option<ListenAddress>,
     pub(crate) advertise: Option<String>,
     /// Without duplicates, in the order they were given.
-    pub(crate) peers: Vec<PeerAddr>,
+    pub(crate) peers: Vec<PeerAddress>,
     pub(crate) security: Security,
     pub(crate) ack_timeout: Duration,
     /// The first signs, all are accepted.
@@ -81,7 +81,7 @@ impl ClusterConfig {
         }
         let listen = listen
             .as_deref()
-            .map(|address| ListenAddr::parse(address, *auto_bind))
+            .map(|address| ListenAddress::parse(address, *auto_bind))
             .transpose()?;
         let peers = distinct(peers)?;
         if *standalone {
@@ -113,7 +113,7 @@ impl ClusterConfig {
             listen,
             advertise: advertise
                 .as_deref()
-                .map(|address| PeerAddr::parse("advertise", address))
+                .map(|address| PeerAddress::parse("advertise", address))
                 .transpose()?
                 .map(|address| address.to_string()),
             peers,
@@ -153,10 +153,10 @@ pub(crate) fn is_name(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-fn distinct(addresses: &[String]) -> Result<Vec<PeerAddr>, ConfigError> {
+fn distinct(addresses: &[String]) -> Result<Vec<PeerAddress>, ConfigError> {
     let mut peers = Vec::with_capacity(addresses.len());
     for address in addresses {
-        let peer: PeerAddr = address.parse()?;
+        let peer: PeerAddress = address.parse()?;
         if !peers.contains(&peer) {
             peers.push(peer);
         }
@@ -165,8 +165,8 @@ fn distinct(addresses: &[String]) -> Result<Vec<PeerAddr>, ConfigError> {
 }
 
 fn refuse_addresses(
-    listen: Option<&ListenAddr>,
-    peers: &[PeerAddr],
+    listen: Option<&ListenAddress>,
+    peers: &[PeerAddress],
     advertise: Option<&str>,
 ) -> Result<(), ConfigError> {
     if listen.is_some() {
@@ -247,7 +247,7 @@ mod tests {
             node: "node1".into(),
             cluster: "sessions".into(),
             route: None,
-            listen: Some(ListenAddr {
+            listen: Some(ListenAddress {
                 host: "127.0.0.1".to_owned(),
                 port: 4100,
                 auto_bind: 1,

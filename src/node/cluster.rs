@@ -17,7 +17,7 @@ use super::{
     net::{accept, dial, tls},
 };
 use crate::{
-    config::{Ack, ClusterConfig, ConfigError, PeerAddr, Security, StartError},
+    config::{Ack, ClusterConfig, ConfigError, PeerAddress, Security, StartError},
     session::{BootId, SessionError, SessionKey, SessionState},
 };
 
@@ -45,7 +45,7 @@ pub struct Cluster(Arc<Running>);
 struct Running {
     node: Arc<Node>,
     /// What ends the dialling of each configured peer.
-    dials: Mutex<HashMap<PeerAddr, CancellationToken>>,
+    dials: Mutex<HashMap<PeerAddress, CancellationToken>>,
     _tick: AbortOnDropHandle<()>,
 }
 
@@ -102,11 +102,11 @@ impl Cluster {
         let acceptor = listen
             .map(|listen| env.transport.bind(listen))
             .transpose()?;
-        let local_addr = acceptor.as_ref().map(|acceptor| acceptor.local_addr());
+        let local_address = acceptor.as_ref().map(|acceptor| acceptor.local_address());
         let peers = settings.peers.clone();
         let boot = BootId::from_bytes(env.random());
-        let node = Arc::new(Node::new(settings, guard, boot, env, local_addr));
-        if let (Some(acceptor), Some(address)) = (acceptor, local_addr) {
+        let node = Arc::new(Node::new(settings, guard, boot, env, local_address));
+        if let (Some(acceptor), Some(address)) = (acceptor, local_address) {
             info!(node = %node.settings.node, %address, "Receiver bound to [{address}]");
             node.tasks
                 .spawn(accept::accept(Arc::clone(&node), acceptor));
@@ -169,8 +169,8 @@ impl Cluster {
 
     /// Where the node listens, with the real port; `None` for a node that only dials.
     #[must_use]
-    pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.0.node.local_addr
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        self.0.node.local_address
     }
 
     /// This node's name.
@@ -187,7 +187,7 @@ impl Cluster {
     /// changes then.
     pub fn add_peer(&self, address: impl AsRef<str>) -> Result<bool, ConfigError> {
         let node = &self.0.node;
-        let peer: PeerAddr = address.as_ref().parse()?;
+        let peer: PeerAddress = address.as_ref().parse()?;
         if node.settings.listen.is_none() && node.settings.peers.is_empty() {
             return Err(ConfigError::StandaloneWith("peer"));
         }
@@ -210,7 +210,7 @@ impl Cluster {
     /// A peer that still has this node on its own list dials on, and is let in if it may: remove it
     /// at both ends.
     pub fn remove_peer(&self, address: impl AsRef<str>) -> bool {
-        let Ok(peer) = address.as_ref().parse::<PeerAddr>() else {
+        let Ok(peer) = address.as_ref().parse::<PeerAddress>() else {
             return false;
         };
         let mut dials = self.dials();
@@ -310,14 +310,14 @@ impl Cluster {
         &self.0.node
     }
 
-    fn dial(&self, dials: &mut HashMap<PeerAddr, CancellationToken>, peer: PeerAddr) {
+    fn dial(&self, dials: &mut HashMap<PeerAddress, CancellationToken>, peer: PeerAddress) {
         let node = &self.0.node;
         let stop = node.network.child_token();
         dials.insert(peer.clone(), stop.clone());
         node.tasks.spawn(dial::keep(Arc::clone(node), peer, stop));
     }
 
-    fn dials(&self) -> MutexGuard<'_, HashMap<PeerAddr, CancellationToken>> {
+    fn dials(&self) -> MutexGuard<'_, HashMap<PeerAddress, CancellationToken>> {
         self.0.dials.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -326,7 +326,7 @@ impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cluster")
             .field("node", &self.node_name())
-            .field("local_addr", &self.local_addr())
+            .field("local_address", &self.local_address())
             .finish_non_exhaustive()
     }
 }

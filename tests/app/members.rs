@@ -45,7 +45,7 @@ async fn peers_taken_off_and_put_on_the_list_at_run_time_are_told_as_events() {
     let [one, two] = [cluster.cluster(0), cluster.cluster(1)];
     let mut events = two.events();
     let at = |cluster: &tower_cluster_sessions::Cluster| {
-        cluster.local_addr().expect("it listens").to_string()
+        cluster.local_address().expect("it listens").to_string()
     };
     assert!(two.remove_peer(at(one)));
     assert!(one.remove_peer(at(two)));

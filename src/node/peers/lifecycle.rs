@@ -17,7 +17,7 @@ use crate::node::{
     members::{MemberLabel, Members, Newcomer},
 };
 use crate::{
-    config::PeerAddr,
+    config::PeerAddress,
     replica::{Link, LinkEvent, LinkOptions},
     session::Now,
     wire::{Hello, Refusal},
@@ -41,7 +41,7 @@ impl Drop for Registered {
 #[derive(Clone, Copy, Debug)]
 pub(in crate::node) enum Established<'a> {
     Dialled {
-        peer: &'a PeerAddr,
+        peer: &'a PeerAddress,
         remote: SocketAddr,
     },
     Accepted {
@@ -191,7 +191,7 @@ impl Node {
     }
 
     /// Takes a peer off the list and ends its link. Whether it was there.
-    pub(in crate::node) fn forget_peer(&self, peer: &PeerAddr) -> bool {
+    pub(in crate::node) fn forget_peer(&self, peer: &PeerAddress) -> bool {
         let removed = {
             let mut members = self.members();
             let removed = members.remove(peer);

@@ -6,7 +6,7 @@ use bytes::BytesMut;
 
 use super::*;
 use crate::{
-    config::ListenAddr,
+    config::ListenAddress,
     node::net::{
         handshake,
         tls::Accepted,
@@ -210,7 +210,7 @@ struct Met {
 
 impl FakePeer {
     fn listen(network: &MemoryNetwork, port: u16) -> Self {
-        let listen = ListenAddr::parse(&address(port), 1).expect("valid");
+        let listen = ListenAddress::parse(&address(port), 1).expect("valid");
         let acceptor = network.transport(port).bind(&listen).expect("free");
         Self { acceptor }
     }
