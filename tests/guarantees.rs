@@ -22,7 +22,7 @@ async fn all_nodes_killed_means_all_sessions_gone() {
     }
     cluster.settled().await;
     for node in 0..2 {
-        assert_eq!(cluster.cluster(node).sessions(), 0, "node{node}");
+        assert_eq!(cluster.cluster(node).session_count(), 0, "node{node}");
         assert_eq!(value(&layer_on(&cluster, node), &cookie, "a").await, None);
     }
 }

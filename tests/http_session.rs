@@ -189,7 +189,7 @@ async fn panic_in_update_changes_nothing() {
         assert_eq!(session.id(), None);
     })
     .await;
-    assert_eq!(layer.cluster().sessions(), 0);
+    assert_eq!(layer.cluster().session_count(), 0);
 }
 
 #[tokio::test]

@@ -84,7 +84,7 @@ async fn catching_up_moves_only_what_differs() {
     let began = Stopwatch::start();
     let two = wires.start_two(setup).await;
     two.ready().await;
-    assert_eq!(two.sessions(), SESSIONS);
+    assert_eq!(two.session_count(), SESSIONS);
     println!("{SESSIONS} sessions joined in {:?}", began.elapsed());
     let pair = Pair::of(wires, &one, &two).await;
 

@@ -92,7 +92,7 @@ async fn any_node_serves_cycles_and_destroys_a_session() {
     assert_eq!(read(&one, &new, "a").await, Some(1));
     send(&one, "/", Some(&new), async |session| session.destroy()).await;
     assert_eq!(read(&two, &new, "a").await, None);
-    assert_eq!(two.cluster().sessions(), 0);
+    assert_eq!(two.cluster().session_count(), 0);
 }
 
 #[tokio::test(start_paused = true)]

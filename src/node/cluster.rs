@@ -290,7 +290,7 @@ impl Cluster {
 
     /// Live sessions held here.
     #[must_use]
-    pub fn sessions(&self) -> usize {
+    pub fn session_count(&self) -> usize {
         self.0.node.replica.store().sessions()
     }
 

@@ -157,7 +157,7 @@ async fn node_without_an_apps_layer_holds_its_sessions_and_passes_them_on() {
     let mut cluster = TestCluster::start(2).await;
     // The new version, on the second node, has a new app.
     let (cookie, _) = start(&layer_on(&cluster, 1).with_context("shop"), "a", 1).await;
-    assert_eq!(cluster.cluster(0).sessions(), 1);
+    assert_eq!(cluster.cluster(0).session_count(), 1);
     cluster.kill(1);
     assert_eq!(cluster.restart(1).await, Readiness::Synced);
     let again = layer_on(&cluster, 1).with_context("shop");

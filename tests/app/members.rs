@@ -71,7 +71,7 @@ async fn node_that_is_to_expire_sessions_on_leaving_ends_them_everywhere() {
         start(&layer_on(&cluster, 1), "a", 1).await;
         cluster.cluster(0).leave().await;
         until_seen(&cluster, 1, "node0", MemberState::Left).await;
-        assert_eq!(cluster.cluster(1).sessions(), left);
+        assert_eq!(cluster.cluster(1).session_count(), left);
         let held = value(&layer_on(&cluster, 1), &cookie, "a").await;
         assert_eq!(held.is_some(), !expire);
     }
@@ -90,7 +90,7 @@ async fn sessions_end_with_the_last_node() {
     }
     cluster.settled().await;
     for node in 0..2 {
-        assert_eq!(cluster.cluster(node).sessions(), 0, "nothing is on disk");
+        assert_eq!(cluster.cluster(node).session_count(), 0, "nothing is on disk");
         assert_eq!(value(&layer_on(&cluster, node), &cookie, "a").await, None);
     }
 }

@@ -95,5 +95,5 @@ async fn session_destroyed_on_one_side_of_a_cut_does_not_come_back_from_the_othe
     for layer in &layers {
         assert_eq!(value(layer, &cookie, "a").await, None);
     }
-    assert_eq!(cluster.cluster(1).sessions(), 0);
+    assert_eq!(cluster.cluster(1).session_count(), 0);
 }

@@ -75,7 +75,7 @@ async fn websocket_cannot_create_a_session() {
     let mut client = Socket::open(server.address, "/socket", "").await;
     client.say("1").await;
     assert_eq!(client.hear().await.as_deref(), Some("HeadersSent"));
-    assert_eq!(cluster.cluster(0).sessions(), 0);
+    assert_eq!(cluster.cluster(0).session_count(), 0);
 }
 
 #[tokio::test]
@@ -111,5 +111,5 @@ async fn streamed_events_cannot_create_a_session() {
     let response = fetch(server.address, "/events", "").await;
     assert_eq!(cookie(&response), None);
     assert_eq!(text(response).await, "data: HeadersSent\n\n".repeat(3));
-    assert_eq!(cluster.cluster(0).sessions(), 0);
+    assert_eq!(cluster.cluster(0).session_count(), 0);
 }

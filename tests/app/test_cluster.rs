@@ -61,7 +61,7 @@ async fn running_node_is_killed_by_its_restart() {
     assert_eq!(cluster.restart(0).await, Readiness::Synced);
     assert_ne!(cluster.cluster(0).stats().boot, before);
     cluster.settled().await;
-    assert_eq!(cluster.cluster(0).sessions(), 1);
+    assert_eq!(cluster.cluster(0).session_count(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -220,7 +220,7 @@ async fn session_that_nobody_has_any_more_is_not_a_stale_read() {
     let one = one.with_expiry(crate::Expiry::idle(Duration::from_secs(1)));
     let mut jar = Jar::default();
     jar.at_once(&one, set(1)).await.expect("written");
-    wait_until(|| one.cluster().sessions() == 0 && two.cluster().sessions() == 0).await;
+    wait_until(|| one.cluster().session_count() == 0 && two.cluster().session_count() == 0).await;
     let before = now_ms(&two);
     assert_eq!(jar.get(&two).await, None);
     assert_eq!(now_ms(&two), before, "all have answered");

@@ -56,7 +56,7 @@ async fn joiner_gets_all_sessions_and_tells_so() {
     .await;
     assert_eq!(two.ready().await, Readiness::Synced);
     assert!(keys.iter().all(|key| holds(&two, key)));
-    assert_eq!(two.sessions(), 100);
+    assert_eq!(two.session_count(), 100);
 }
 
 #[tokio::test(start_paused = true)]
@@ -101,7 +101,7 @@ async fn transfer_beside_requests_takes_as_long_as_its_pace_says_and_waits_for_n
     })
     .await;
     let took_ms = one.node().now().mono_ms - began_ms;
-    assert_eq!(two.sessions(), 31);
+    assert_eq!(two.session_count(), 31);
     // Six megabytes at 120 kB in a millisecond. Only ticks would wake the link otherwise.
     assert!((40..500).contains(&took_ms), "{took_ms} ms");
     requests.abort();
@@ -191,7 +191,7 @@ async fn joiner_gets_everything_over_tcp_while_requests_go_on() {
         one.node().acknowledged(position, Ack::All).await;
     }
     assert_eq!(two.ready().await, Readiness::Synced);
-    assert_eq!(two.sessions(), keys.len());
+    assert_eq!(two.session_count(), keys.len());
     let finished = until(&mut events, |e| matches!(e, Event::TransferFinished { .. })).await;
     let Event::TransferFinished {
         sessions, bytes, ..

@@ -45,7 +45,7 @@ async fn node_that_left_serves_what_it_has_and_creates_nothing() {
         Err(SessionError::Leaving)
     ));
     tokio::time::sleep(Duration::from_secs(35 * 60)).await;
-    assert_eq!(two.sessions(), 0, "sessions still expire");
+    assert_eq!(two.session_count(), 0, "sessions still expire");
 }
 
 #[tokio::test(start_paused = true)]

@@ -99,7 +99,7 @@ async fn destroyed_sessions_are_gone_everywhere() {
     ];
     let position = one.node().commit(&keys[3]);
     one.node().acknowledged(position, Ack::All).await;
-    wait_until("all are there", || two.sessions() == 4).await;
+    wait_until("all are there", || two.session_count() == 4).await;
     assert_eq!(two.destroy_where("", "user", &same).await.expect("json"), 2);
     let left: Vec<bool> = keys.iter().map(|key| holds(&one, key)).collect();
     assert_eq!(left, [false, false, true, true]);
@@ -107,7 +107,7 @@ async fn destroyed_sessions_are_gone_everywhere() {
     assert!(!holds(&one, &keys[3]));
     assert!(!two.destroy(&keys[3].public_id(None)).await);
     assert!(!two.destroy("nonsense").await);
-    assert_eq!((one.sessions(), one.stats().tombstones), (1, 3));
+    assert_eq!((one.session_count(), one.stats().tombstones), (1, 3));
 }
 
 #[tokio::test(start_paused = true)]
