@@ -70,12 +70,12 @@ impl<T: Attribute> Typed<T> {
         self.session.get(T::NAME)
     }
 
-    /// Sets the value.
+    /// Writes the value.
     ///
     /// # Errors
     ///
     /// As [`Session::insert`].
-    pub fn set(&self, value: &T) -> Result<(), SessionError> {
+    pub fn insert(&self, value: &T) -> Result<(), SessionError> {
         self.session.insert(T::NAME, value)
     }
 

@@ -52,7 +52,7 @@ fn old_version(layer: ClusterSessionLayer) -> Router {
         Ok(theme.get()?.map_or_else(String::new, |theme| theme.0))
     }
     async fn write(theme: Typed<OldTheme>) -> Result<(), SessionError> {
-        theme.set(&OldTheme("dark".to_owned()))
+        theme.insert(&OldTheme("dark".to_owned()))
     }
     Router::new()
         .route("/theme", get(read).post(write))
@@ -74,7 +74,7 @@ fn new_version(layer: ClusterSessionLayer) -> Router {
         }
     }
     async fn write(theme: Typed<NewTheme>) -> Result<(), SessionError> {
-        theme.set(&NewTheme {
+        theme.insert(&NewTheme {
             name: "dark".to_owned(),
             dark: true,
         })
