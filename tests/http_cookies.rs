@@ -229,7 +229,7 @@ async fn cookie_that_ends_with_the_sessions_age_is_not_renewed() {
     let layer = layer().await.with_persistent_cookie().with_expiry(expiry);
     let (cookie, _) = start(&layer, "a", 1).await;
     pass(minutes(50)).await;
-    let response = visit(&layer, &cookie, async |session| session.keys().unwrap()).await;
+    let response = visit(&layer, &cookie, async |session| session.names().unwrap()).await;
     assert_eq!(set_cookie(&response), None);
     assert_eq!(response.into_body(), ["a"]);
 }
@@ -348,7 +348,7 @@ async fn layers_of_two_contexts_around_one_service_both_work() {
         assert!(SessionSlot::of(extensions, "forum").is_none());
         shop.insert("a", 1).unwrap();
         plain.insert("b", 2).unwrap();
-        assert_eq!(inner.keys().unwrap(), ["a"], "the innermost is the shop's");
+        assert_eq!(inner.names().unwrap(), ["a"], "the innermost is the shop's");
         Ok::<_, Infallible>(Response::new(()))
     });
     let service = plain.layer(shop.layer(service));

@@ -203,7 +203,7 @@ async fn straggler_reads_nothing_and_may_not_write_for_a_minute() {
         let response = visit(&layer, &old, async |session| {
             assert_eq!(session.get::<u64>("a").unwrap(), None);
             assert_eq!(session.counter("c").unwrap(), 0);
-            assert!(session.keys().unwrap().is_empty());
+            assert!(session.names().unwrap().is_empty());
             assert_eq!(session.id(), None);
             let mut results = vec![
                 session.insert("a", 2),
@@ -373,7 +373,7 @@ async fn bots_without_cookies_cost_nothing_until_a_write() {
     for _ in 0..1000 {
         let response = visit(&layer, (), async |session| {
             assert_eq!(session.get::<u64>("a").unwrap(), None);
-            assert!(!session.contains_key("a").unwrap());
+            assert!(!session.contains("a").unwrap());
             assert!(!session.remove("a").unwrap());
             session.clear().unwrap();
             assert_eq!(session.remove_prefix("a").unwrap(), 0);
@@ -395,7 +395,7 @@ async fn bots_without_cookies_cost_nothing_until_a_write() {
 async fn stale_cookies_never_mint_records() {
     let layer = layer().await;
     for _ in 0..100 {
-        visit(&layer, FOREIGN, async |session| session.keys().unwrap()).await;
+        visit(&layer, FOREIGN, async |session| session.names().unwrap()).await;
     }
     let stats = layer.cluster().stats();
     assert_eq!(
@@ -428,7 +428,7 @@ async fn all_handles_of_a_request_show_one_session() {
         one.insert("a", 1).unwrap();
         two.insert("b", 2).unwrap();
         assert_eq!(one.id(), two.clone().id());
-        assert_eq!(one.keys().unwrap(), ["a", "b"]);
+        assert_eq!(one.names().unwrap(), ["a", "b"]);
         Ok::<_, Infallible>(Response::new(()))
     });
     let response = layer.layer(service).oneshot(request(())).await.unwrap();

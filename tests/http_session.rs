@@ -34,10 +34,10 @@ async fn what_was_inserted_is_there_until_removed() {
         session.insert("numbers", [1, 2]).unwrap();
         assert_eq!(session.get::<String>("text").unwrap().unwrap(), "x");
         assert_eq!(session.get::<Vec<u8>>("numbers").unwrap().unwrap(), [1, 2]);
-        assert!(session.contains_key("text").unwrap());
+        assert!(session.contains("text").unwrap());
         assert!(session.remove("text").unwrap());
         assert!(!session.remove("text").unwrap());
-        assert!(!session.contains_key("text").unwrap());
+        assert!(!session.contains("text").unwrap());
         assert_eq!(session.get::<String>("text").unwrap(), None);
     })
     .await;
@@ -63,12 +63,12 @@ async fn keys_are_sorted_and_hold_counters_too() {
         session.insert("user.mail", "y").unwrap();
         session.increment("hits", 1).unwrap();
         let all = ["a", "hits", "user.mail", "user.name"];
-        assert_eq!(session.keys().unwrap(), all);
+        assert_eq!(session.names().unwrap(), all);
         assert_eq!(session.remove_prefix("user.").unwrap(), 2);
-        assert_eq!(session.keys().unwrap(), ["a", "hits"]);
+        assert_eq!(session.names().unwrap(), ["a", "hits"]);
         let id = session.id();
         session.clear().unwrap();
-        assert!(session.keys().unwrap().is_empty());
+        assert!(session.names().unwrap().is_empty());
         assert_eq!(session.id(), id, "the session itself stays");
     })
     .await;
@@ -168,7 +168,7 @@ async fn update_whose_closure_always_begins_another_session_ends_in_the_last_one
         });
         assert_eq!(value.unwrap(), 7);
         assert_eq!(session.get::<i32>("a").unwrap(), Some(7));
-        assert_eq!(session.keys().unwrap(), ["a", "other"]);
+        assert_eq!(session.names().unwrap(), ["a", "other"]);
     })
     .await;
 }
@@ -297,7 +297,7 @@ async fn names_are_1_to_255_bytes_long() {
                 session.get::<u64>(name).map(drop),
                 session.remove(name).map(drop),
                 session.increment(name, 1).map(drop),
-                session.contains_key(name).map(drop),
+                session.contains(name).map(drop),
             ];
             for result in results {
                 assert!(matches!(result, Err(SessionError::InvalidName { .. })));
@@ -343,7 +343,7 @@ async fn session_over_its_limits_is_too_large_and_stays_as_it_was() {
             ),
             "{error}"
         );
-        assert_eq!(session.keys().unwrap(), ["a", "b", "c"]);
+        assert_eq!(session.names().unwrap(), ["a", "b", "c"]);
         session.remove("a").unwrap();
         session.insert("d", 1).unwrap();
     })
@@ -385,10 +385,10 @@ async fn typed_attribute_reads_and_writes_only_when_asked_to() {
             cart
         });
         assert_eq!(cart.unwrap().0, ["pen", "ink"]);
-        assert_eq!(session.keys().unwrap(), ["cart"]);
+        assert_eq!(session.names().unwrap(), ["cart"]);
         let cart = Typed::<Cart>::new(session);
         assert!(cart.remove().unwrap());
-        assert_eq!(cart.session().keys().unwrap(), [""; 0]);
+        assert_eq!(cart.session().names().unwrap(), [""; 0]);
     })
     .await;
 }

@@ -118,7 +118,7 @@ impl Session {
     /// # Errors
     ///
     /// The [errors](Self#errors) of all methods.
-    pub fn contains_key(&self, name: &str) -> Result<bool, SessionError> {
+    pub fn contains(&self, name: &str) -> Result<bool, SessionError> {
         check_name(name)?;
         let held = self.request.read(|state| {
             state
@@ -133,7 +133,7 @@ impl Session {
     /// # Errors
     ///
     /// The [errors](Self#errors) of all methods.
-    pub fn keys(&self) -> Result<Vec<String>, SessionError> {
+    pub fn names(&self) -> Result<Vec<String>, SessionError> {
         let names = self
             .request
             .read(|state| state.names().map(|name| name.as_ref().to_owned()).collect())?;

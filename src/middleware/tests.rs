@@ -113,7 +113,7 @@ async fn requests_on_two_nodes_at_once_lose_nothing() {
     second.await.into_body().expect("written");
     for node in [&one, &two] {
         let response = send(node, "/", Some(&cookie), async |session| {
-            assert_eq!(session.keys()?, ["a", "b", "c", "hits"]);
+            assert_eq!(session.names()?, ["a", "b", "c", "hits"]);
             assert_eq!(session.counter("hits")?, 2);
             Ok(())
         });

@@ -123,7 +123,7 @@ impl Here {
                 key,
                 count: session.counter("count")?,
                 last: session.get("last")?,
-                written: session.keys()?.iter().filter_map(|n| written(n)).collect(),
+                written: session.names()?.iter().filter_map(|n| written(n)).collect(),
             }),
         };
         let ready = self.stage.is_ready(self.life.node);
