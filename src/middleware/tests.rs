@@ -224,7 +224,7 @@ async fn what_requests_do_to_sessions_is_told() {
         [
             SessionEventKind::Created,
             SessionEventKind::AttributeChanged { name },
-            SessionEventKind::IdChanged,
+            SessionEventKind::IdCycled,
             SessionEventKind::Destroyed,
         ]
     );

@@ -140,7 +140,7 @@ pub enum SessionEventKind {
     /// It reached a limit of its expiry. Each node tells that of its own copy.
     Expired,
     /// It got a new secret, so the client has a new cookie.
-    IdChanged,
+    IdCycled,
     /// An attribute or counter was written or removed.
     #[non_exhaustive]
     AttributeChanged {
@@ -183,7 +183,7 @@ impl SessionEvent {
                 ChangeKind::Created => SessionEventKind::Created,
                 ChangeKind::Destroyed => SessionEventKind::Destroyed,
                 ChangeKind::Expired => SessionEventKind::Expired,
-                ChangeKind::IdChanged => SessionEventKind::IdChanged,
+                ChangeKind::IdChanged => SessionEventKind::IdCycled,
                 ChangeKind::AttributeChanged(name) => SessionEventKind::AttributeChanged { name },
             },
         }
