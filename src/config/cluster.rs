@@ -69,7 +69,7 @@ pub struct ClusterConfig {
     pub(super) max_session_bytes: usize,
     pub(super) max_attributes: usize,
     pub(super) log_records: usize,
-    pub(super) expire_sessions_on_leave: bool,
+    pub(super) destroy_sessions_on_leave: bool,
     pub(super) notify_listeners_on_replication: bool,
 }
 
@@ -355,8 +355,8 @@ impl ClusterConfig {
     /// Whether a node that leaves in order destroys all sessions on all nodes: Tomcat's
     /// `expireSessionsOnShutdown`. Default: `false`, they live on.
     #[must_use]
-    pub fn expire_sessions_on_leave(mut self, expire: bool) -> Self {
-        self.expire_sessions_on_leave = expire;
+    pub fn destroy_sessions_on_leave(mut self, destroy: bool) -> Self {
+        self.destroy_sessions_on_leave = destroy;
         self
     }
 
@@ -400,7 +400,7 @@ impl ClusterConfig {
             max_session_bytes,
             max_attributes,
             log_records: Shape::default().log_records,
-            expire_sessions_on_leave: false,
+            destroy_sessions_on_leave: false,
             notify_listeners_on_replication: false,
         }
     }
@@ -429,7 +429,7 @@ mod tests {
             "ack_timeout_ms": 1, "transfer_timeout_ms": 2, "leave_timeout_ms": 3,
             "heartbeat_interval_ms": 4, "down_after_ms": 8, "max_sessions": 5,
             "max_session_bytes": 6, "max_attributes": 7, "log_records": 8,
-            "expire_sessions_on_leave": true, "notify_listeners_on_replication": true
+            "destroy_sessions_on_leave": true, "notify_listeners_on_replication": true
         }"#;
         let ms = Duration::from_millis;
         let set = ClusterConfig::new("n1")
@@ -457,7 +457,7 @@ mod tests {
             .max_session_bytes(6)
             .max_attributes(7)
             .log_records(8)
-            .expire_sessions_on_leave(true)
+            .destroy_sessions_on_leave(true)
             .notify_listeners_on_replication(true);
         assert_eq!(read(json).expect("valid"), set);
     }

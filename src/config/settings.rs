@@ -34,7 +34,7 @@ pub(crate) struct Settings {
     pub(crate) down_after: Duration,
     pub(crate) limits: Limits,
     pub(crate) shape: Shape,
-    pub(crate) expire_sessions_on_leave: bool,
+    pub(crate) destroy_sessions_on_leave: bool,
     pub(crate) notify_on_replication: bool,
 }
 
@@ -65,7 +65,7 @@ impl ClusterConfig {
             max_session_bytes,
             max_attributes,
             log_records,
-            expire_sessions_on_leave,
+            destroy_sessions_on_leave,
             notify_listeners_on_replication,
         } = self;
         let node = if *standalone && node.is_empty() {
@@ -142,7 +142,7 @@ impl ClusterConfig {
                 },
                 ..Shape::default()
             },
-            expire_sessions_on_leave: *expire_sessions_on_leave,
+            destroy_sessions_on_leave: *destroy_sessions_on_leave,
             notify_on_replication: *notify_listeners_on_replication,
         })
     }
@@ -272,7 +272,7 @@ mod tests {
                 digests_per_lock: 16,
                 log_records: 262_144,
             },
-            expire_sessions_on_leave: false,
+            destroy_sessions_on_leave: false,
             notify_on_replication: false,
         };
         assert_eq!(settings, expected);

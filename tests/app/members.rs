@@ -66,7 +66,7 @@ async fn peers_taken_off_and_put_on_the_list_at_run_time_are_told_as_events() {
 async fn node_that_is_to_expire_sessions_on_leaving_ends_them_everywhere() {
     for (expire, left) in [(false, 2), (true, 0)] {
         let cluster =
-            TestCluster::start_with(2, |config| config.expire_sessions_on_leave(expire)).await;
+            TestCluster::start_with(2, |config| config.destroy_sessions_on_leave(expire)).await;
         let (cookie, _) = start(&layer_on(&cluster, 0), "a", 1).await;
         start(&layer_on(&cluster, 1), "a", 1).await;
         cluster.cluster(0).leave().await;

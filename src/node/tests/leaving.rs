@@ -61,7 +61,7 @@ async fn leaving_goes_on_when_nobody_waits_for_it() {
 async fn sessions_can_be_expired_on_leaving() {
     let network = MemoryNetwork::default();
     let one = start(&network, "n1", 1, &[2]);
-    let config = config("n2", 2, &[1]).expire_sessions_on_leave(true);
+    let config = config("n2", 2, &[1]).destroy_sessions_on_leave(true);
     let two = start_with(&network, 2, &config);
     settle(&one, "n2", MemberState::Up).await;
     let key = create(one.node());
