@@ -55,7 +55,10 @@ pub struct ClusterConfig {
     #[serde(rename = "ack_timeout_ms", deserialize_with = "milliseconds")]
     pub(super) ack_timeout: Duration,
     pub(super) consistency_key: Option<KeyText>,
-    #[serde(rename = "catch_up_timeout_ms", deserialize_with = "milliseconds")]
+    #[serde(
+        rename = "read_your_writes_timeout_ms",
+        deserialize_with = "milliseconds"
+    )]
     pub(super) read_your_writes_timeout: Duration,
     #[serde(rename = "transfer_timeout_ms", deserialize_with = "milliseconds")]
     pub(super) transfer_timeout: Duration,
@@ -425,7 +428,7 @@ mod tests {
             "advertise": "shop1:4100", "peers": ["a:1", "b:2"], "insecure_plaintext": true,
             "secrets": [{"value": "s"}, {"file": "/f"}, {"env": "E"}],
             "tls": {"cert": "c", "key": "k", "ca": "a"}, "tls_name": "t",
-            "consistency_key": "k", "catch_up_timeout_ms": 9,
+            "consistency_key": "k", "read_your_writes_timeout_ms": 9,
             "ack_timeout_ms": 1, "transfer_timeout_ms": 2, "leave_timeout_ms": 3,
             "heartbeat_interval_ms": 4, "down_after_ms": 8, "max_sessions": 5,
             "max_session_bytes": 6, "max_attributes": 7, "log_records": 8,

@@ -120,7 +120,10 @@ impl ClusterConfig {
             security,
             ack_timeout: positive("ack_timeout", *ack_timeout)?,
             consistency_keys,
-            read_your_writes_timeout: positive("catch_up_timeout", *read_your_writes_timeout)?,
+            read_your_writes_timeout: positive(
+                "read_your_writes_timeout",
+                *read_your_writes_timeout,
+            )?,
             transfer_timeout: capped(*transfer_timeout),
             leave_timeout: capped(*leave_timeout),
             heartbeat_interval,
@@ -308,7 +311,7 @@ mod tests {
             assert!(!error.to_string().contains(&weak));
         }
         let none = node().read_your_writes_timeout(Duration::ZERO);
-        refused(&none, &["`catch_up_timeout`"]);
+        refused(&none, &["`read_your_writes_timeout`"]);
     }
 
     #[test]

@@ -90,7 +90,11 @@ async fn sessions_end_with_the_last_node() {
     }
     cluster.settled().await;
     for node in 0..2 {
-        assert_eq!(cluster.cluster(node).session_count(), 0, "nothing is on disk");
+        assert_eq!(
+            cluster.cluster(node).session_count(),
+            0,
+            "nothing is on disk"
+        );
         assert_eq!(value(&layer_on(&cluster, node), &cookie, "a").await, None);
     }
 }
