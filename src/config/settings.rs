@@ -35,7 +35,7 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     pub(crate) shape: Shape,
     pub(crate) destroy_sessions_on_leave: bool,
-    pub(crate) notify_on_replication: bool,
+    pub(crate) notify_listeners_on_replication: bool,
 }
 
 impl ClusterConfig {
@@ -146,7 +146,7 @@ impl ClusterConfig {
                 ..Shape::default()
             },
             destroy_sessions_on_leave: *destroy_sessions_on_leave,
-            notify_on_replication: *notify_listeners_on_replication,
+            notify_listeners_on_replication: *notify_listeners_on_replication,
         })
     }
 }
@@ -276,7 +276,7 @@ mod tests {
                 log_records: 262_144,
             },
             destroy_sessions_on_leave: false,
-            notify_on_replication: false,
+            notify_listeners_on_replication: false,
         };
         assert_eq!(settings, expected);
     }

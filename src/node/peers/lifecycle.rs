@@ -208,7 +208,7 @@ impl Node {
         let options = LinkOptions {
             ack_timeout_ms: millis(self.settings.ack_timeout),
             heartbeat_ms: millis(self.settings.heartbeat_interval),
-            collect: self.settings.notify_on_replication,
+            collect: self.settings.notify_listeners_on_replication,
         };
         let state = Link::new(&self.replica, theirs.boot, options, now);
         let id = LinkId(self.next_link.fetch_add(1, Ordering::Relaxed));
