@@ -76,7 +76,7 @@ pub struct TestCluster {
 
 impl TestCluster {
     /// Starts `nodes` nodes with the default configuration, and waits until they are
-    /// [settled](Self::settled).
+    /// [converged](Self::converged).
     ///
     /// # Panics
     ///
@@ -86,7 +86,7 @@ impl TestCluster {
     }
 
     /// Starts `nodes` nodes, each with what `configure` makes of its configuration, and waits until
-    /// they are [settled](Self::settled). Addresses and peers are added to it.
+    /// they are [converged](Self::converged). Addresses and peers are added to it.
     ///
     /// # Panics
     ///
@@ -109,7 +109,7 @@ impl TestCluster {
             network,
             nodes: started,
         };
-        cluster.settled().await;
+        cluster.converged().await;
         cluster
     }
 
@@ -169,7 +169,7 @@ impl TestCluster {
     }
 
     /// Ends all cuts. The nodes dial each other again within a second; wait for
-    /// [`settled`](Self::settled).
+    /// [`converged`](Self::converged).
     pub fn heal(&self) {
         self.network.heal();
     }
@@ -195,7 +195,7 @@ impl TestCluster {
         self.network.heal_between(one, other);
     }
 
-    /// Waits until the cluster has come to rest: all nodes that run are linked, except where the
+    /// Waits until the cluster has converged: all nodes that run are linked, except where the
     /// network is cut, and linked nodes hold the same sessions.
     ///
     /// Writes of a request are under way once its response is there, not before.
@@ -208,21 +208,21 @@ impl TestCluster {
     /// # Cancel safety
     ///
     /// Dropping the future changes nothing.
-    pub async fn settled(&self) {
-        let rest = async {
-            while self.unsettled().is_some() {
+    pub async fn converged(&self) {
+        let convergence = async {
+            while self.difference().is_some() {
                 sleep(POLL).await;
             }
         };
-        if timeout(PATIENCE, rest).await.is_err()
-            && let Some(why) = self.unsettled()
+        if timeout(PATIENCE, convergence).await.is_err()
+            && let Some(why) = self.difference()
         {
-            panic!("the cluster does not come to rest: {why}");
+            panic!("the cluster does not converge: {why}");
         }
     }
 
-    /// What is still to be waited for.
-    fn unsettled(&self) -> Option<String> {
+    /// Returns what two nodes still lack, in words.
+    fn difference(&self) -> Option<String> {
         let present: Vec<&TestNode> = self.nodes.iter().filter(|node| node.is_member()).collect();
         for (at, one) in present.iter().enumerate() {
             if one.running().node().awaits_transfer() {
@@ -314,7 +314,7 @@ fn address(port: u16) -> String {
     format!("127.0.0.1:{port}")
 }
 
-/// Between two looks at whether the cluster has come to rest.
+/// Between two looks at whether the cluster has converged.
 const POLL: Duration = Duration::from_millis(10);
 /// Longer than anything a cluster does by itself: the longest default is the transfer's minute.
 const PATIENCE: Duration = Duration::from_secs(300);

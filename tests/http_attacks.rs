@@ -137,7 +137,7 @@ async fn logout_wins_over_a_request_under_way_on_another_node() {
         })
         .await;
         assert_eq!(set_cookie(&response), None);
-        cluster.settled().await;
+        cluster.converged().await;
         for node in [&one, &two] {
             assert_eq!(node.cluster().session_count(), 0);
             assert_eq!(value(node, &client, "a").await, None);
@@ -170,7 +170,7 @@ async fn of_a_logout_and_a_write_at_once_on_two_nodes_the_logout_wins() {
                 log_out(&hasty, &client).await;
                 write().await
             };
-            cluster.settled().await;
+            cluster.converged().await;
             for node in [&one, &two] {
                 assert_eq!(node.cluster().session_count(), 0);
                 for client in [&client, &cycled] {
@@ -228,7 +228,7 @@ async fn flood_on_one_node_fills_all_and_leaves_their_users_alone() {
         let response = come(&one).await;
         assert_eq!(cookie(&response).is_some(), stranger < 9, "{stranger}");
     }
-    cluster.settled().await;
+    cluster.converged().await;
     for node in [&one, &two] {
         assert_eq!(node.cluster().session_count(), 10);
         assert_refused(&come(node).await);
