@@ -14,7 +14,8 @@ use http::{
 use tokio::runtime::{Builder, Runtime};
 use tower::{Layer as _, Service, ServiceExt as _, service_fn};
 use tower_cluster_sessions::{
-    Ack, Cluster, ClusterConfig, ClusterSessionLayer, Consistency, Event, Session, SessionSlot,
+    Ack, Cluster, ClusterConfig, ClusterSessionLayer, Consistency, Event, MemberEventKind, Session,
+    SessionSlot,
 };
 
 fn main() {
@@ -154,7 +155,7 @@ async fn pair() -> (Cluster, Cluster) {
     let two = Cluster::start(ClusterConfig::new("two").peer(address)).await;
     let two = two.expect("nothing is bound");
     while let Some(event) = events.recv().await {
-        if matches!(event, Event::MemberUp { .. }) {
+        if matches!(event, Event::Member(member) if member.kind == MemberEventKind::Up) {
             break;
         }
     }

@@ -108,8 +108,8 @@ pub use crate::{
         ResponseFuture, SameSite, Session, SessionSlot, Typed,
     },
     node::{
-        Cluster, Event, Events, Member, MemberState, Readiness, SessionEvent, SessionEventKind,
-        Stats,
+        Cluster, Event, Events, Member, MemberEvent, MemberEventKind, MemberState, Readiness,
+        SessionEvent, SessionEventKind, Stats,
     },
     session::{InvalidRoute, Route, SessionError},
 };

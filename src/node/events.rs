@@ -33,60 +33,14 @@ impl Events {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A link to the member is up.
-    #[non_exhaustive]
-    MemberUp {
-        /// The member's node name.
-        name: Arc<str>,
-        /// Its address: the configured one where there is one.
-        address: Arc<str>,
-    },
-    /// The link to the member broke. It is being dialled again.
-    #[non_exhaustive]
-    MemberSuspect {
-        /// The member's node name.
-        name: Arc<str>,
-        /// Its address: the configured one where there is one.
-        address: Arc<str>,
-    },
-    /// Nothing was heard of the member for `down_after`. It is being dialled again.
-    #[non_exhaustive]
-    MemberDown {
-        /// The member's node name.
-        name: Arc<str>,
-        /// Its address: the configured one where there is one.
-        address: Arc<str>,
-    },
+    /// The state of a member changed.
+    Member(MemberEvent),
     /// This node was cut off for longer than destroyed sessions are remembered, and has dropped
     /// what it held to take over a peer's sessions.
     #[non_exhaustive]
     StartedEmpty {
         /// How many sessions were dropped.
         sessions: usize,
-    },
-    /// The member said goodbye.
-    #[non_exhaustive]
-    MemberLeft {
-        /// The member's node name.
-        name: Arc<str>,
-        /// Its address: the configured one where there is one.
-        address: Arc<str>,
-    },
-    /// The member missed `ack_timeout`, or too many changes: requests do not wait for it.
-    #[non_exhaustive]
-    MemberLagging {
-        /// The member's node name.
-        name: Arc<str>,
-        /// Its address: the configured one where there is one.
-        address: Arc<str>,
-    },
-    /// The member has what it lacked: requests wait for it again.
-    #[non_exhaustive]
-    MemberCaughtUp {
-        /// The member's node name.
-        name: Arc<str>,
-        /// Its address: the configured one where there is one.
-        address: Arc<str>,
     },
     /// This node asks a member for all sessions.
     #[non_exhaustive]
@@ -112,6 +66,38 @@ pub enum Event {
     Session(SessionEvent),
     /// The reader was too slow, and this many events are lost to it.
     Missed(u64),
+}
+
+/// A change in the state of a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemberEvent {
+    /// The member's node name.
+    pub name: Arc<str>,
+    /// The member's address: the configured one where there is one.
+    pub address: Arc<str>,
+    /// What happened.
+    pub kind: MemberEventKind,
+}
+
+/// What happened to a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum MemberEventKind {
+    /// A link to it is up.
+    Up,
+    /// Its link broke. It is being dialled again.
+    Suspect,
+    /// Nothing was heard of it for [`down_after`](crate::ClusterConfig::down_after). It is being
+    /// dialled again.
+    Down,
+    /// It said goodbye.
+    Left,
+    /// It missed [`ack_timeout`](crate::ClusterConfig::ack_timeout), or too many changes: requests
+    /// do not wait for it.
+    Lagging,
+    /// It has what it lacked: requests wait for it again.
+    CaughtUp,
 }
 
 /// Something happened to a session.
@@ -165,6 +151,14 @@ impl EventHub {
 
     pub(super) fn is_watched(&self) -> bool {
         self.0.receiver_count() > 0
+    }
+
+    pub(super) fn send_member(&self, kind: MemberEventKind, name: Arc<str>, address: Arc<str>) {
+        self.send(Event::Member(MemberEvent {
+            name,
+            address,
+            kind,
+        }));
     }
 
     pub(super) fn send(&self, event: Event) {

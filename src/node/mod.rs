@@ -64,7 +64,7 @@ pub(crate) use self::{
 };
 pub use self::{
     cluster::Cluster,
-    events::{Event, Events, SessionEvent, SessionEventKind},
+    events::{Event, Events, MemberEvent, MemberEventKind, SessionEvent, SessionEventKind},
     join::Readiness,
     stats::{Member, MemberState, Stats},
 };

@@ -1,6 +1,8 @@
 //! Members that come, go, and act on everybody's sessions.
 
-use tower_cluster_sessions::{Event, MemberState, test_util::TestCluster};
+use tower_cluster_sessions::{
+    Event, MemberEvent, MemberEventKind, MemberState, test_util::TestCluster,
+};
 
 use crate::{
     app_support::{layer_on, until, until_seen},
@@ -53,8 +55,12 @@ async fn peers_taken_off_and_put_on_the_list_at_run_time_are_told_as_events() {
     let (cookie, _) = start(&layer_on(&cluster, 0), "a", 1).await;
     assert_eq!(value(&layer_on(&cluster, 1), &cookie, "a").await, None);
     assert_eq!(two.add_peer(at(one)), Ok(true));
-    let up = until(&mut events, |e| matches!(e, Event::MemberUp { .. })).await;
-    let Event::MemberUp { name, address, .. } = up else {
+    let up = until(
+        &mut events,
+        |event| matches!(event, Event::Member(member) if member.kind == MemberEventKind::Up),
+    )
+    .await;
+    let Event::Member(MemberEvent { name, address, .. }) = up else {
         panic!("{up:?}");
     };
     assert_eq!((&*name, &*address), ("node0", &*at(one)));

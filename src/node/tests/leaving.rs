@@ -10,7 +10,7 @@ async fn node_that_leaves_flushes_says_goodbye_and_frees_its_port() {
     let mut events = one.events();
     let key = create(two.node());
     two.leave().await;
-    until(&mut events, |e| matches!(e, Event::MemberLeft { .. })).await;
+    until(&mut events, |event| is_member(event, MemberEventKind::Left)).await;
     assert!(holds(&one, &key), "flushed before the goodbye");
     assert_eq!(state_of(&one, "n2"), Some(MemberState::Left));
     let after = timeout(

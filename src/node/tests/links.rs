@@ -146,7 +146,7 @@ async fn peer_that_never_acknowledges_delays_a_request_by_the_timeout_only() {
             peer.read_some().await;
         }
     });
-    until(&mut events, |e| matches!(e, Event::MemberUp { .. })).await;
+    until(&mut events, |event| is_member(event, MemberEventKind::Up)).await;
     wait_until("it streams", || {
         one.node().live_links()[0].inspect(|link| link.acks().counted)
     })
@@ -157,7 +157,10 @@ async fn peer_that_never_acknowledges_delays_a_request_by_the_timeout_only() {
     assert_eq!(one.node().acknowledged(position, Ack::All).await, 0);
     let waited = one.node().now().mono_ms - before;
     assert!((900..=1_300).contains(&waited), "{waited} ms");
-    until(&mut events, |e| matches!(e, Event::MemberLagging { .. })).await;
+    until(&mut events, |event| {
+        is_member(event, MemberEventKind::Lagging)
+    })
+    .await;
     assert_eq!(state_of(&one, "fake"), Some(MemberState::Lagging));
     let position = set(one.node(), &key, "a", &2.into());
     let before = one.node().now().mono_ms;
@@ -179,8 +182,8 @@ async fn peer_that_falls_silent_is_down() {
         past: FRESH,
     })
     .await;
-    until(&mut events, |e| matches!(e, Event::MemberUp { .. })).await;
-    until(&mut events, |e| matches!(e, Event::MemberDown { .. })).await;
+    until(&mut events, |event| is_member(event, MemberEventKind::Up)).await;
+    until(&mut events, |event| is_member(event, MemberEventKind::Down)).await;
     assert!(one.node().live_links().is_empty());
     assert!(
         one.is_ready(),

@@ -10,16 +10,19 @@ async fn member_that_dies_is_suspect_then_down_and_takes_its_place_when_it_is_ba
     let key = create(one.node());
     let mut events = one.events();
     drop(two);
-    let suspect = until(&mut events, |e| matches!(e, Event::MemberSuspect { .. })).await;
-    let Event::MemberSuspect { name, address } = suspect else {
+    let suspect = until(&mut events, |event| {
+        is_member(event, MemberEventKind::Suspect)
+    })
+    .await;
+    let Event::Member(MemberEvent { name, address, .. }) = suspect else {
         panic!("{suspect:?}");
     };
     assert_eq!((&*name, &*address), ("n2", "127.0.0.1:2"));
     assert_eq!(state_of(&one, "n2"), Some(MemberState::Suspect));
-    until(&mut events, |e| matches!(e, Event::MemberDown { .. })).await;
+    until(&mut events, |event| is_member(event, MemberEventKind::Down)).await;
     assert_eq!(state_of(&one, "n2"), Some(MemberState::Down));
     let two = start(&network, "n2", 2, &[1]);
-    until(&mut events, |e| matches!(e, Event::MemberUp { .. })).await;
+    until(&mut events, |event| is_member(event, MemberEventKind::Up)).await;
     assert_eq!(two.ready().await, Readiness::Synced);
     assert!(holds(&two, &key));
     assert_eq!(one.members().len(), 1);
@@ -65,7 +68,7 @@ async fn second_node_of_a_name_stays_outside() {
     assert_eq!(twin.ready().await, Readiness::Alone);
     drop(two);
     // The name is free now, and the twin has never stopped dialling.
-    until(&mut events, |e| matches!(e, Event::MemberUp { .. })).await;
+    until(&mut events, |event| is_member(event, MemberEventKind::Up)).await;
     settle(&one, "n2", MemberState::Up).await;
     settle(&twin, "n1", MemberState::Up).await;
 }
