@@ -83,7 +83,7 @@
 //! | `private` | no | `with_private`: session cookies that nobody else can make or read |
 //! | `test-util` | no | clusters in one process whose links can be cut and healed, for an app's own tests |
 
-pub mod config;
+mod config;
 #[cfg(feature = "__internals")]
 #[doc(hidden)]
 pub mod internals;
@@ -102,7 +102,7 @@ pub use crate::middleware::MissingLayer;
 #[cfg(any(feature = "signed", feature = "private"))]
 pub use crate::middleware::{CookieKey, CookieKeys};
 pub use crate::{
-    config::{Ack, ClusterConfig, ConfigError, Consistency, Expiry, StartError},
+    config::{Ack, ClusterConfig, ConfigError, ConfigErrorKind, Consistency, Expiry, StartError},
     middleware::{
         Attribute, ClusterSessionLayer, ClusterSessionService, FilterError, LayerError,
         ResponseFuture, SameSite, Session, SessionSlot, Typed,
@@ -111,7 +111,7 @@ pub use crate::{
         Cluster, Event, Events, Member, MemberEvent, MemberEventKind, MemberState, Readiness,
         SessionEvent, SessionEventKind, Stats,
     },
-    session::{InvalidRoute, Route, SessionError},
+    session::SessionError,
 };
 
 /// The code in the documents compiles.

@@ -6,7 +6,7 @@ use std::{
     str::FromStr,
 };
 
-use super::error::{AddressProblem, ConfigError};
+use super::error::ConfigError;
 
 /// Where a peer listens: an IPv4 or IPv6 address or a DNS name, and a port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -24,18 +24,14 @@ impl PeerAddress {
 
     /// # Errors
     ///
-    /// [`ConfigError::Address`] naming `setting`.
+    /// [`ConfigError`] about `setting`.
     pub(crate) fn parse(setting: &'static str, address: &str) -> Result<Self, ConfigError> {
         let (host, port) = split(address)
             .and_then(|(host, port)| match port {
                 0 => Err(AddressProblem::PortZero),
                 _ => Ok((host, port)),
             })
-            .map_err(|problem| ConfigError::Address {
-                setting,
-                address: address.to_owned(),
-                problem,
-            })?;
+            .map_err(|problem| problem.of(setting, address))?;
         Ok(Self { host, port })
     }
 }
@@ -71,13 +67,9 @@ impl ListenAddress {
 
     /// # Errors
     ///
-    /// [`ConfigError::Address`] naming `listen`.
+    /// [`ConfigError`] about `listen`.
     pub(crate) fn parse(address: &str, auto_bind: u16) -> Result<Self, ConfigError> {
-        let (host, port) = split(address).map_err(|problem| ConfigError::Address {
-            setting: "listen",
-            address: address.to_owned(),
-            problem,
-        })?;
+        let (host, port) = split(address).map_err(|problem| problem.of("listen", address))?;
         Ok(Self {
             host,
             port,
@@ -89,6 +81,37 @@ impl ListenAddress {
 impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write(&self.host, self.port, f)
+    }
+}
+
+/// The part of an address that is wrong.
+#[derive(Clone, Copy, Debug)]
+enum AddressProblem {
+    NoHost,
+    /// There is no port, or what is there is no port.
+    NoPort,
+    PortZero,
+    /// An IPv6 address is not in brackets, or what is in brackets is none.
+    Brackets,
+    Host,
+}
+
+impl AddressProblem {
+    fn of(self, setting: &'static str, address: &str) -> ConfigError {
+        let fix = self.fix();
+        ConfigError::invalid(setting, format!("{setting} address {address:?}: {fix}"))
+    }
+
+    const fn fix(self) -> &'static str {
+        match self {
+            Self::NoHost => {
+                "the host is missing; `0.0.0.0:4100` or `[::]:4100` means all addresses"
+            }
+            Self::NoPort => "the port is missing or no number up to 65535; write `host:4100`",
+            Self::PortZero => "port 0 cannot be reached; write the port the node listens on",
+            Self::Brackets => "write an IPv6 address in brackets: `[::1]:4100`",
+            Self::Host => "the host is neither an IP address nor a DNS name",
+        }
     }
 }
 
@@ -171,6 +194,7 @@ const MAX_NAME: usize = 253;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ConfigErrorKind;
 
     #[test]
     fn addresses_are_read_and_written_alike() {
@@ -220,13 +244,27 @@ mod tests {
             ("nöde:1", P::Host),
         ] {
             let error = text.parse::<PeerAddress>().expect_err(text);
-            let ConfigError::Address { problem: found, .. } = &error else {
-                panic!("{text}: {error}");
-            };
-            assert_eq!(*found, problem, "{text}");
+            let expected = format!("peer address {text:?}: {}", problem.fix());
+            assert_eq!(error.to_string(), expected);
+            let found = (error.setting(), error.kind());
+            assert_eq!(found, ("peer", ConfigErrorKind::Invalid));
         }
         let long = format!("{}:1", "a".repeat(MAX_NAME + 1));
         assert!(long.parse::<PeerAddress>().is_err());
+    }
+
+    #[test]
+    fn each_problem_shows_the_right_form() {
+        use AddressProblem as P;
+        for (problem, word) in [
+            (P::NoHost, "`[::]:4100`"),
+            (P::NoPort, "`host:4100`"),
+            (P::PortZero, "listens on"),
+            (P::Brackets, "`[::1]:4100`"),
+            (P::Host, "DNS name"),
+        ] {
+            assert!(problem.fix().contains(word), "{}", problem.fix());
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::{
     key::KeyText,
     limits::{Limits, Shape},
     secret::{self, SecretSource},
-    security::TlsFiles,
+    tls_files::TlsFiles,
 };
 
 /// A node and the cluster it belongs to.
@@ -19,7 +19,7 @@ use super::{
 ///
 /// ```
 /// use std::time::Duration;
-/// use tower_cluster_sessions::config::ClusterConfig;
+/// use tower_cluster_sessions::ClusterConfig;
 ///
 /// let in_code = ClusterConfig::new("node1")
 ///     .listen("127.0.0.1:4100")

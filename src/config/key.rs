@@ -11,6 +11,8 @@ use serde::Deserialize;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use super::error::ConfigErrorKind;
+
 /// A key as configured, not yet checked.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
@@ -82,18 +84,26 @@ impl ClusterSecret {
 
 impl fmt::Debug for ClusterSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Key(_)")
+        f.write_str("ClusterSecret(_)")
     }
 }
 
-/// What is wrong with a key. It does not show the key.
+/// The reason why a key cannot be used. It does not show the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum KeyProblem {
+pub(super) enum KeyProblem {
     /// It is not 32 bytes as hex or base64.
     Form,
     /// It is 32 bytes, but such that nobody drew at random.
     Guessable,
+}
+
+impl KeyProblem {
+    pub(super) const fn kind(self) -> ConfigErrorKind {
+        match self {
+            Self::Form => ConfigErrorKind::Invalid,
+            Self::Guessable => ConfigErrorKind::Insecure,
+        }
+    }
 }
 
 impl fmt::Display for KeyProblem {
@@ -243,7 +253,7 @@ mod tests {
         let key = KeyText::new(HEX);
         assert_eq!(
             format!("{key:?} {:?}", key.parse()),
-            "KeyText(_) Ok(Key(_))"
+            "KeyText(_) Ok(ClusterSecret(_))"
         );
     }
 }

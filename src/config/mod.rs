@@ -11,20 +11,20 @@ mod limits;
 mod secret;
 mod security;
 mod settings;
+mod tls_files;
 
 pub use self::{
     ack::Ack,
     cluster::ClusterConfig,
     consistency::Consistency,
-    error::{AddressProblem, ConfigError, StartError},
+    error::{ConfigError, ConfigErrorKind, StartError},
     expiry::Expiry,
-    key::KeyProblem,
-    secret::SecretProblem,
 };
 pub(crate) use self::{
     address::{ListenAddress, PeerAddress},
     key::ClusterSecret,
     limits::{Limits, Shape},
-    security::{Certificates, Security, TlsFiles},
+    security::{Certificates, Security},
     settings::{Settings, is_name},
+    tls_files::TlsFiles,
 };

@@ -1,6 +1,11 @@
 //! Where the cluster's secrets come from.
 
-use std::{env, fmt, fs::File, io::Read as _, path::PathBuf};
+use std::{
+    env, fmt,
+    fs::File,
+    io::{self, Read as _},
+    path::PathBuf,
+};
 
 use serde::{
     Deserialize, Deserializer,
@@ -9,7 +14,7 @@ use serde::{
 use zeroize::Zeroizing;
 
 use super::{
-    error::ConfigError,
+    error::{ConfigError, ConfigErrorKind},
     key::{ClusterSecret, KeyProblem, KeyText},
 };
 
@@ -26,10 +31,7 @@ impl SecretSource {
     pub(super) fn read_all(sources: &[Self]) -> Result<Vec<ClusterSecret>, ConfigError> {
         let mut keys = Vec::new();
         for source in sources {
-            let found = source.read().map_err(|problem| ConfigError::Secret {
-                setting: source.to_string(),
-                problem,
-            })?;
+            let found = source.read().map_err(|problem| problem.of(source))?;
             for key in found {
                 if !keys.contains(&key) {
                     keys.push(key);
@@ -63,12 +65,21 @@ impl SecretSource {
                 match read {
                     Ok(length) if length > MAX_FILE => Err(SecretProblem::TooLong),
                     Ok(_) => Ok(text),
-                    Err(error) => Err(SecretProblem::Unreadable(error.to_string())),
+                    Err(error) => Err(SecretProblem::Unreadable(error)),
                 }
             }
             Self::Env(variable) => env::var(variable)
                 .map(Zeroizing::new)
+                // The error would show what is in the variable.
                 .map_err(|_| SecretProblem::NotSet),
+        }
+    }
+
+    const fn setting(&self) -> &'static str {
+        match self {
+            Self::Value(_) => "secret",
+            Self::File(_) => "secret_file",
+            Self::Env(_) => "secret_env",
         }
     }
 }
@@ -77,17 +88,13 @@ impl SecretSource {
 /// the place that holds it.
 impl fmt::Display for SecretSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.setting())?;
         let place = match self {
-            Self::Value(_) => return f.write_str("secret"),
-            Self::File(path) => {
-                f.write_str("secret_file ")?;
-                path.to_string_lossy()
-            }
-            Self::Env(variable) => {
-                f.write_str("secret_env ")?;
-                variable.into()
-            }
+            Self::Value(_) => return Ok(()),
+            Self::File(path) => path.to_string_lossy(),
+            Self::Env(variable) => variable.into(),
         };
+        f.write_str(" ")?;
         if place.len() >= ClusterSecret::LENGTH
             && ClusterSecret::from_text(&place) != Err(KeyProblem::Form)
         {
@@ -172,20 +179,30 @@ impl<'de> Visitor<'de> for ListVisitor {
     }
 }
 
-/// Why a secret cannot be used. It does not show the secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SecretProblem {
+/// The reason why a secret cannot be used. It does not show the secret.
+enum SecretProblem {
     /// It is not one that nobody can guess.
     Weak(KeyProblem),
-    /// There is none.
     Empty,
     /// The environment has no such variable, or it is no text.
     NotSet,
-    /// The file is longer than 8 KiB.
     TooLong,
-    /// The file cannot be read, for this reason.
-    Unreadable(String),
+    Unreadable(io::Error),
+}
+
+impl SecretProblem {
+    fn of(self, source: &SecretSource) -> ConfigError {
+        let message = format!(
+            "`{source}` {self}; make a secret with `openssl rand -hex 32`, the same for all nodes"
+        );
+        let (kind, cause) = match self {
+            Self::Weak(problem) => (problem.kind(), None),
+            Self::Empty | Self::TooLong => (ConfigErrorKind::Invalid, None),
+            Self::NotSet => (ConfigErrorKind::Unreadable, None),
+            Self::Unreadable(error) => (ConfigErrorKind::Unreadable, Some(error)),
+        };
+        ConfigError::new(source.setting(), kind, message).caused_by(cause)
+    }
 }
 
 impl fmt::Display for SecretProblem {
@@ -243,6 +260,9 @@ mod tests {
         let text = error.to_string();
         assert!(text.contains(&*file.to_string_lossy()), "{text}");
         assert!(text.contains("cannot be read"), "{text}");
+        let cause = std::error::Error::source(&error).expect("the cause");
+        let cause = cause.downcast_ref::<io::Error>().expect("as it was");
+        assert_eq!(cause.kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

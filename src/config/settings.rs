@@ -6,11 +6,11 @@ use super::{
     address::{ListenAddress, PeerAddress},
     cluster::ClusterConfig,
     error::ConfigError,
-    key::ClusterSecret,
+    key::{ClusterSecret, KeyProblem},
     limits::{Limits, Shape},
-    security::Security,
+    security::{Security, plaintext},
 };
-use crate::session::Route;
+use crate::session::{InvalidRoute, Route};
 
 /// What a node runs by: a [`ClusterConfig`] after all checks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,10 +74,22 @@ impl ClusterConfig {
             node
         };
         if !is_name(node) {
-            return Err(ConfigError::NodeName(node.to_owned()));
+            return Err(ConfigError::invalid(
+                "node",
+                format!(
+                    "node name {node:?} must be 1 to 64 printable ASCII characters without \
+                     spaces; give it to `ClusterConfig::new` or set `node`"
+                ),
+            ));
         }
         if !is_name(cluster) {
-            return Err(ConfigError::ClusterName(cluster.clone()));
+            return Err(ConfigError::invalid(
+                "cluster",
+                format!(
+                    "cluster name {cluster:?} must be 1 to 64 printable ASCII characters without \
+                     spaces; set another with `cluster`"
+                ),
+            ));
         }
         let listen = listen
             .as_deref()
@@ -87,29 +99,36 @@ impl ClusterConfig {
         if *standalone {
             refuse_addresses(listen.as_ref(), &peers, advertise.as_deref())?;
         } else if listen.is_none() && peers.is_empty() {
-            return Err(ConfigError::Alone);
+            return Err(ConfigError::missing(
+                "listen",
+                "the node neither listens nor has peers; set `listen` and `peer`, or use \
+                 `ClusterConfig::standalone()` to run without a cluster",
+            ));
         }
         let security = self.security(listen.as_ref(), &peers)?;
         let consistency_keys = match consistency_key {
-            Some(text) => vec![text.parse().map_err(ConfigError::ConsistencyKey)?],
+            Some(text) => vec![text.parse().map_err(unusable_key)?],
             None => derived_keys(&security, cluster),
         };
         let heartbeat_interval = positive("heartbeat_interval", *heartbeat_interval)?;
         let down_after = capped(*down_after);
         if down_after < 2 * heartbeat_interval {
-            return Err(ConfigError::DownTooSoon {
-                down_after_ms: down_after.as_millis(),
-                heartbeat_ms: heartbeat_interval.as_millis(),
-            });
+            // One heartbeat that is late would make a peer count as down.
+            return Err(ConfigError::invalid(
+                "down_after",
+                format!(
+                    "`down_after` ({} ms) must be at least twice `heartbeat_interval` ({} ms)",
+                    down_after.as_millis(),
+                    heartbeat_interval.as_millis()
+                ),
+            ));
         }
         Ok(Settings {
             node: node.into(),
             cluster: cluster.as_str().into(),
-            route: route
-                .as_deref()
-                .map(str::parse)
-                .transpose()
-                .map_err(ConfigError::Route)?,
+            route: route.as_deref().map(str::parse).transpose().map_err(
+                |invalid: InvalidRoute| ConfigError::invalid("route", invalid.to_string()),
+            )?,
             listen,
             advertise: advertise
                 .as_deref()
@@ -151,6 +170,22 @@ impl ClusterConfig {
     }
 }
 
+impl Settings {
+    /// Reads the address of a peer that is added at run time, under the rules of those that are
+    /// configured.
+    pub(crate) fn peer(&self, address: &str) -> Result<PeerAddress, ConfigError> {
+        let peer: PeerAddress = address.parse()?;
+        // Only a standalone node may have neither.
+        if self.listen.is_none() && self.peers.is_empty() {
+            return Err(standalone_with("peer"));
+        }
+        if !self.security.allows_anywhere() && !peer.is_loopback() {
+            return Err(plaintext("peer", &peer));
+        }
+        Ok(peer)
+    }
+}
+
 /// Whether a node or cluster may be called so: short, and harmless in a log line.
 pub(crate) fn is_name(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
@@ -173,14 +208,29 @@ fn refuse_addresses(
     advertise: Option<&str>,
 ) -> Result<(), ConfigError> {
     if listen.is_some() {
-        Err(ConfigError::StandaloneWith("listen"))
+        Err(standalone_with("listen"))
     } else if !peers.is_empty() {
-        Err(ConfigError::StandaloneWith("peer"))
+        Err(standalone_with("peer"))
     } else if advertise.is_some() {
-        Err(ConfigError::StandaloneWith("advertise"))
+        Err(standalone_with("advertise"))
     } else {
         Ok(())
     }
+}
+
+fn standalone_with(setting: &'static str) -> ConfigError {
+    let message = format!(
+        "a standalone node has no `{setting}` address; remove it, or use `ClusterConfig::new` to \
+         run in a cluster"
+    );
+    ConfigError::conflict(setting, message)
+}
+
+fn unusable_key(problem: KeyProblem) -> ConfigError {
+    let message = format!(
+        "`consistency_key` {problem}; make one with `openssl rand -hex 32`, the same for all nodes"
+    );
+    ConfigError::new("consistency_key", problem.kind(), message)
 }
 
 /// Each secret's key for what [`Consistency::ReadYourWrites`](super::Consistency) signs.
@@ -196,7 +246,8 @@ fn derived_keys(security: &Security, cluster: &str) -> Vec<ClusterSecret> {
 
 fn positive(setting: &'static str, time: Duration) -> Result<Duration, ConfigError> {
     if time.is_zero() {
-        return Err(ConfigError::Zero(setting));
+        let message = format!("`{setting}` must be longer than zero");
+        return Err(ConfigError::invalid(setting, message));
     }
     Ok(capped(time))
 }
@@ -207,16 +258,11 @@ fn capped(time: Duration) -> Duration {
 }
 
 fn within(setting: &'static str, value: usize, max: usize) -> Result<usize, ConfigError> {
-    let range = 1..=max;
-    if range.contains(&value) {
-        Ok(value)
-    } else {
-        Err(ConfigError::OutOfRange {
-            setting,
-            value,
-            range,
-        })
+    if (1..=max).contains(&value) {
+        return Ok(value);
     }
+    let message = format!("`{setting}` is {value} but must be 1 to {max}");
+    Err(ConfigError::invalid(setting, message))
 }
 
 /// Keys of a digest shard are counted in 32 bits.

@@ -187,16 +187,7 @@ impl Cluster {
     /// changes then.
     pub fn add_peer(&self, address: impl AsRef<str>) -> Result<bool, ConfigError> {
         let node = &self.0.node;
-        let peer: PeerAddress = address.as_ref().parse()?;
-        if node.settings.listen.is_none() && node.settings.peers.is_empty() {
-            return Err(ConfigError::StandaloneWith("peer"));
-        }
-        if !node.settings.security.allows_anywhere() && !peer.is_loopback() {
-            return Err(ConfigError::Plaintext {
-                setting: "peer",
-                address: peer.to_string(),
-            });
-        }
+        let peer = node.settings.peer(address.as_ref())?;
         let mut dials = self.dials();
         let is_new = node.members().add(&peer);
         if is_new {
