@@ -73,13 +73,13 @@ impl Session {
         check_name(name)?;
         loop {
             let held = self.request.writable()?;
-            let seen = match &held {
+            let found = match &held {
                 Some(key) => self.request.node().read(key, |state| look(state, name))?,
                 None => Ok(ReadAttribute::default()),
             };
-            let seen = seen.map_err(|kind| wrong_kind(name, kind))?;
-            let value = update(decode(name, &seen)?);
-            if self.replace(held, name, &seen, &encode(name, &value)?)? {
+            let found = found.map_err(|kind| wrong_kind(name, kind))?;
+            let value = update(decode(name, &found)?);
+            if self.replace(held, name, &found, &encode(name, &value)?)? {
                 return Ok(value);
             }
         }
@@ -96,17 +96,17 @@ impl Session {
         name: &str,
         make: impl FnOnce() -> T,
     ) -> Result<T, SessionError> {
-        let seen = self.look(name)?;
-        if let Some(value) = decode(name, &seen)? {
+        let found = self.look(name)?;
+        if let Some(value) = decode(name, &found)? {
             return Ok(value);
         }
         self.request.writable()?;
         let made = make();
         let bytes = encode(name, &made)?;
-        let mut seen = seen;
-        while !self.replace(None, name, &seen, &bytes)? {
-            seen = self.look(name)?;
-            if let Some(value) = decode(name, &seen)? {
+        let mut found = found;
+        while !self.replace(None, name, &found, &bytes)? {
+            found = self.look(name)?;
+            if let Some(value) = decode(name, &found)? {
                 return Ok(value);
             }
         }
@@ -187,24 +187,24 @@ impl Session {
 
     fn look(&self, name: &str) -> Result<ReadAttribute, SessionError> {
         check_name(name)?;
-        let seen = self.request.read(|state| look(state, name))?;
-        match seen {
+        let found = self.request.read(|state| look(state, name))?;
+        match found {
             None => Ok(ReadAttribute::default()),
-            Some(seen) => seen.map_err(|kind| wrong_kind(name, kind)),
+            Some(found) => found.map_err(|kind| wrong_kind(name, kind)),
         }
     }
 
     /// Sets the attribute of the session that is `held`, or else of one that may be created, unless
-    /// it changed since it was `seen`; whether it did.
+    /// it changed since it was `found`; whether it did.
     fn replace(
         &self,
         held: Option<SessionKey>,
         name: &str,
-        seen: &ReadAttribute,
+        found: &ReadAttribute,
         bytes: &Arc<[u8]>,
     ) -> Result<bool, SessionError> {
         let write = |writer: &mut SessionWriter<'_>| {
-            if writer.tag(name) != seen.tag {
+            if writer.tag(name) != found.tag {
                 return Ok(false);
             }
             writer.set(name, Arc::clone(bytes)).map(|()| true)
@@ -249,9 +249,9 @@ fn remove_all(writer: &mut SessionWriter<'_>, prefix: &str) -> Result<usize, Ses
 
 fn decode<T: DeserializeOwned>(
     name: &str,
-    seen: &ReadAttribute,
+    found: &ReadAttribute,
 ) -> Result<Option<T>, SessionError> {
-    let Some(bytes) = &seen.bytes else {
+    let Some(bytes) = &found.bytes else {
         return Ok(None);
     };
     serde_json::from_slice(bytes)

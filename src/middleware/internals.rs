@@ -14,7 +14,7 @@ use crate::{
 /// The `Cookie` fields of a request to a layer with the default cookie.
 #[derive(Debug)]
 pub struct CookieHeaders {
-    presented: RequestCookies,
+    cookies: RequestCookies,
     cookie: SessionCookie,
 }
 
@@ -34,7 +34,7 @@ impl CookieHeaders {
         }
         let cookie = CookieRules::default().check(None).expect("defaults");
         Self {
-            presented: RequestCookies::find(&cookie, &headers),
+            cookies: RequestCookies::find(&cookie, &headers),
             cookie,
         }
     }
@@ -42,7 +42,7 @@ impl CookieHeaders {
     /// The session cookies that are tried, as this crate writes them, without a route.
     #[must_use]
     pub fn candidates(&self) -> Vec<String> {
-        let candidates = self.presented.candidates(&self.cookie);
+        let candidates = self.cookies.candidates(&self.cookie);
         candidates
             .map(|candidate| candidate.cookie.format(None))
             .collect()
@@ -51,19 +51,19 @@ impl CookieHeaders {
     /// The cookies that tell what the client has written, each with what was read in it, written
     /// again. Their session and their key are of zeros.
     #[must_use]
-    pub fn seen(&self) -> Vec<(String, Option<String>)> {
+    pub fn tokens(&self) -> Vec<(String, Option<String>)> {
         let key = token_key();
         let again = |text| {
             let token = key.verify(&SESSION, text)?;
             Some(key.sign(&SESSION, &token))
         };
-        self.presented
-            .seen(&self.cookie)
+        self.cookies
+            .tokens(&self.cookie)
             .map(|text| (text.to_owned(), again(text)))
             .collect()
     }
 
-    /// What [`RequestCookies::seen`] can read.
+    /// What [`CookieHeaders::tokens`] can read.
     #[must_use]
     pub fn readable_token() -> String {
         let mut token = Token::default();

@@ -332,22 +332,22 @@ impl ClusterSessionLayer {
     /// When browsers would drop the cookie, a name cannot be sent, another context of the cluster
     /// has a cookie's name, a key is missing, or the cookie is to be sealed in two ways.
     pub fn check(&self) -> Result<(), LayerError> {
-        self.app().map(drop)
+        self.config().map(drop)
     }
 
     fn options(&mut self) -> &mut Options {
         Arc::make_mut(&mut self.options)
     }
 
-    fn app(&self) -> Result<LayerConfig, LayerError> {
+    fn config(&self) -> Result<LayerConfig, LayerError> {
         let options = &self.options;
         let cookie = options.cookie.check(options.context.as_deref())?;
         let context = options.context.clone().unwrap_or_else(|| "".into());
         let node = self.cluster.node();
-        let tokens = self.tokens()?;
+        let token_key = self.token_key()?;
         self.claim(cookie.name(), CookieUse::Id, &context)?;
-        if tokens.is_some() {
-            self.claim(cookie.seen_name(), CookieUse::Token, &context)?;
+        if token_key.is_some() {
+            self.claim(cookie.token_name(), CookieUse::Token, &context)?;
             node.enable_read_your_writes();
         }
         Ok(LayerConfig {
@@ -359,12 +359,12 @@ impl ClusterSessionLayer {
                 expiry: options.expiry,
             }),
             ack: options.ack,
-            tokens,
+            token_key,
             filter: options.filter.clone(),
         })
     }
 
-    fn tokens(&self) -> Result<Option<TokenKey>, LayerError> {
+    fn token_key(&self) -> Result<Option<TokenKey>, LayerError> {
         match self.options.consistency {
             Consistency::Eventual => Ok(None),
             Consistency::ReadYourWrites => {
@@ -394,8 +394,8 @@ impl<S> Layer<S> for ClusterSessionLayer {
     type Service = ClusterSessionService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        match self.app() {
-            Ok(app) => ClusterSessionService::new(inner, Arc::new(app)),
+        match self.config() {
+            Ok(config) => ClusterSessionService::new(inner, Arc::new(config)),
             Err(error) => panic!("invalid session layer: {error}"),
         }
     }

@@ -18,7 +18,7 @@ pub(super) struct LayerConfig {
     pub(super) meta: Arc<SessionMeta>,
     pub(super) ack: Ack,
     /// With it, clients are sure to read their writes.
-    pub(super) tokens: Option<TokenKey>,
+    pub(super) token_key: Option<TokenKey>,
     pub(super) filter: Filter,
 }
 

@@ -42,7 +42,7 @@ impl SessionSlot {
         extensions
             .get::<Self>()?
             .chain()
-            .find(|slot| slot.session.app().context() == context)
+            .find(|slot| slot.session.config().context() == context)
     }
 
     /// Loads the session the client presents, or an empty one that is created by its first write.
@@ -65,25 +65,26 @@ impl SessionSlot {
 
     /// Puts a slot for `app` into the request. `None` when an outer layer has done so already.
     pub(super) fn open<B>(
-        app: &Arc<LayerConfig>,
+        config: &Arc<LayerConfig>,
         request: &mut Request<B>,
     ) -> Option<Arc<RequestSession>> {
         let outer = request.extensions_mut().remove::<Self>();
         if let Some(outer) = outer.as_ref()
             && outer
                 .chain()
-                .any(|slot| slot.session.app().shares_sessions_with(app))
+                .any(|slot| slot.session.config().shares_sessions_with(config))
         {
             request.extensions_mut().insert(outer.clone());
             return None;
         }
-        let presented = RequestCookies::find(&app.cookie, request.headers());
-        let replicate = if !app.filter.is_empty() && app.filter.matches(requested_path(request)) {
-            Replicate::Deferred
-        } else {
-            Replicate::Now
-        };
-        let session = Arc::new(RequestSession::new(Arc::clone(app), presented, replicate));
+        let cookies = RequestCookies::find(&config.cookie, request.headers());
+        let replicate =
+            if !config.filter.is_empty() && config.filter.matches(requested_path(request)) {
+                Replicate::Deferred
+            } else {
+                Replicate::Now
+            };
+        let session = Arc::new(RequestSession::new(Arc::clone(config), cookies, replicate));
         request.extensions_mut().insert(Self {
             session: Arc::clone(&session),
             outer: outer.map(Arc::new),

@@ -106,7 +106,7 @@ impl CookieRules {
             return Err(LayerError::SameSiteNone);
         }
         Ok(SessionCookie {
-            seen_name: format!("{name}{SEEN_SUFFIX}"),
+            token_name: format!("{name}{TOKEN_SUFFIX}"),
             name,
             seal: self.seal.check()?,
             rules: Self {
@@ -151,7 +151,7 @@ pub(in crate::middleware) struct SessionCookie {
     name: String,
     /// Of the cookie that tells what the client has written. It has the prefix of the other, and the
     /// same attributes.
-    seen_name: String,
+    token_name: String,
     seal: Seal,
     rules: CookieRules,
 }
@@ -161,8 +161,8 @@ impl SessionCookie {
         &self.name
     }
 
-    pub(in crate::middleware) fn seen_name(&self) -> &str {
-        &self.seen_name
+    pub(in crate::middleware) fn token_name(&self) -> &str {
+        &self.token_name
     }
 
     pub(in crate::middleware) fn is_persistent(&self) -> bool {
@@ -190,11 +190,11 @@ impl SessionCookie {
     }
 
     /// The values that a `Cookie` field has for the name that tells what the client has written.
-    pub(in crate::middleware) fn seen_in<'a>(
+    pub(in crate::middleware) fn tokens_in<'a>(
         &'a self,
         field: &'a HeaderValue,
     ) -> impl Iterator<Item = &'a str> {
-        values_of(&self.seen_name, field)
+        values_of(&self.token_name, field)
     }
 
     /// What a client is given to say that opens the session.
@@ -221,12 +221,12 @@ impl SessionCookie {
     }
 
     /// The `Set-Cookie` field that tells the client what it has written.
-    pub(in crate::middleware) fn set_seen(
+    pub(in crate::middleware) fn set_token(
         &self,
         value: String,
         max_age: Option<Duration>,
     ) -> HeaderValue {
-        self.set_named(&self.seen_name, value, max_age)
+        self.set_named(&self.token_name, value, max_age)
     }
 
     /// The `Set-Cookie` field that takes the session away.
@@ -235,8 +235,8 @@ impl SessionCookie {
     }
 
     /// The `Set-Cookie` field that takes away what the client has written.
-    pub(in crate::middleware) fn seen_removal(&self) -> HeaderValue {
-        self.removal_of(&self.seen_name)
+    pub(in crate::middleware) fn token_removal(&self) -> HeaderValue {
+        self.removal_of(&self.token_name)
     }
 
     fn set_named(&self, name: &str, value: String, max_age: Option<Duration>) -> HeaderValue {
@@ -327,7 +327,7 @@ fn is_domain_byte(byte: u8) -> bool {
 }
 
 const DEFAULT_NAME: &str = "__Host-id";
-const SEEN_SUFFIX: &str = "-seen";
+const TOKEN_SUFFIX: &str = "-seen";
 const HOST_PREFIX: &str = "__Host-";
 const SECURE_PREFIX: &str = "__Secure-";
 

@@ -44,18 +44,18 @@ impl RequestCookies {
     }
 
     /// The first cookies of the name that tells what the client has written.
-    pub(in crate::middleware) fn seen<'a>(
+    pub(in crate::middleware) fn tokens<'a>(
         &'a self,
         cookie: &'a SessionCookie,
     ) -> impl Iterator<Item = &'a str> {
         // That name begins with ours, so its fields are among those that were kept.
         self.fields()
-            .flat_map(|field| cookie.seen_in(field))
+            .flat_map(|field| cookie.tokens_in(field))
             .take(MAX_CANDIDATES)
     }
 
-    pub(in crate::middleware) fn has_seen(&self, cookie: &SessionCookie) -> bool {
-        self.seen(cookie).next().is_some()
+    pub(in crate::middleware) fn has_token(&self, cookie: &SessionCookie) -> bool {
+        self.tokens(cookie).next().is_some()
     }
 
     fn values<'a>(&'a self, cookie: &'a SessionCookie) -> impl Iterator<Item = &'a str> {
@@ -70,7 +70,7 @@ impl RequestCookies {
 /// The fields hold what opens the session.
 impl fmt::Debug for RequestCookies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Presented({} fields)", self.fields().count())
+        write!(f, "RequestCookies({} fields)", self.fields().count())
     }
 }
 

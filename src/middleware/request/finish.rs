@@ -36,14 +36,14 @@ impl RequestSession {
     /// [Closes](Self::close), and returns the wait for peers that the layer's options ask for.
     pub(in crate::middleware) fn commit_and_wait(&self) -> Option<AckWait> {
         let position = self.commit_at_head();
-        (position != 0).then(|| self.node().acknowledged(position, self.app.ack))
+        (position != 0).then(|| self.node().acknowledged(position, self.config.ack))
     }
 
     /// [Ends](Self::end) a request of which nobody has a handle any more, so that shipping and the
     /// end of use are one step.
     pub(in crate::middleware) fn release_and_wait(&mut self) -> Option<AckWait> {
         let position = self.release();
-        (position != 0).then(|| self.node().acknowledged(position, self.app.ack))
+        (position != 0).then(|| self.node().acknowledged(position, self.config.ack))
     }
 
     /// Ships what has been written, and uses the sessions no more. Returns as [`RequestSession::commit`] does.
@@ -54,7 +54,7 @@ impl RequestSession {
             return 0;
         }
         let keys = state.keys();
-        let (node, replicate) = (self.app.node(), self.replicate);
+        let (node, replicate) = (self.config.node(), self.replicate);
         keys.map(|key| node.release(&key, replicate))
             .max()
             .unwrap_or(0)
@@ -68,7 +68,7 @@ impl RequestSession {
 
     /// The `Set-Cookie` fields the client needs.
     pub(in crate::middleware) fn set_cookies(&self) -> impl Iterator<Item = HeaderValue> {
-        self.id_cookie().into_iter().chain(self.seen_cookie())
+        self.id_cookie().into_iter().chain(self.token_cookie())
     }
 
     /// How long a cookie of the session shall last; `Some(None)` is until the browser closes, `None`
@@ -77,13 +77,13 @@ impl RequestSession {
         let now_ms = self.node().now().mono_ms;
         let remaining = |state: &SessionState| lifetime::remaining_ms(state, now_ms);
         let remaining_ms = self.node().read(key, remaining).ok()?;
-        Some(self.app.cookie.max_age(remaining_ms))
+        Some(self.config.cookie.max_age(remaining_ms))
     }
 
     fn id_cookie(&self) -> Option<HeaderValue> {
         let state = self.state();
         match (state.cookie, &state.phase) {
-            (CookieAction::Removal, _) => Some(self.app.cookie.removal()),
+            (CookieAction::Removal, _) => Some(self.config.cookie.removal()),
             (CookieAction::Id, Phase::Held { cookie, .. }) => self.announcement(cookie),
             (CookieAction::Id | CookieAction::Nothing, _) => None,
         }
@@ -104,9 +104,9 @@ impl RequestSession {
             })
         });
         let (meta, remaining_ms) = described.ok().flatten()?;
-        let max_age = self.app.cookie.max_age(remaining_ms);
-        let value = self.app.cookie.seal(cookie, meta.route.as_ref());
-        Some(self.app.cookie.set(value, max_age))
+        let max_age = self.config.cookie.max_age(remaining_ms);
+        let value = self.config.cookie.seal(cookie, meta.route.as_ref());
+        Some(self.config.cookie.set(value, max_age))
     }
 }
 

@@ -19,17 +19,17 @@ impl RequestSession {
             now = self.node().now();
         }
         self.loaded_ms.store(now.mono_ms, Ordering::Relaxed);
-        self.open_presented(now);
+        self.open_first_alive(now);
     }
 
     fn may_have_to_wait(&self, now: Now) -> bool {
-        self.lacks_peers(now) || self.app.tokens.is_some()
+        self.lacks_peers(now) || self.config.token_key.is_some()
     }
 
     /// Waits for peers, within bounds.
     async fn wait(&self, now: Now) {
         if self.lacks_peers(now) {
-            self.node().recover_sessions(self.presented_keys()).await;
+            self.node().recover_sessions(self.cookie_keys()).await;
         }
         self.await_writes().await;
     }
@@ -40,12 +40,12 @@ impl RequestSession {
     }
 
     /// Opens the first living session among those the client presents.
-    fn open_presented(&self, now: Now) {
+    fn open_first_alive(&self, now: Now) {
         let mut state = self.state();
         if matches!(state.phase, Phase::Held { .. } | Phase::Absent) {
             return;
         }
-        for candidate in self.presented.candidates(&self.app.cookie) {
+        for candidate in self.cookies.candidates(&self.config.cookie) {
             let cookie = candidate.cookie;
             let renewal = match candidate.is_outdated {
                 true => CookieAction::Id,
@@ -54,8 +54,8 @@ impl RequestSession {
             match self.open(&cookie, now) {
                 Access::Alive => {
                     state.cookie = renewal;
-                    let origin = SessionSource::Presented;
-                    state.phase = Phase::Held { cookie, origin };
+                    let source = SessionSource::Cookie;
+                    state.phase = Phase::Held { cookie, source };
                     return;
                 }
                 Access::Superseded => state.phase = Phase::Superseded,
@@ -67,21 +67,21 @@ impl RequestSession {
         }
     }
 
-    fn presented_keys(&self) -> Vec<SessionKey> {
-        let candidates = self.presented.candidates(&self.app.cookie);
+    fn cookie_keys(&self) -> Vec<SessionKey> {
+        let candidates = self.cookies.candidates(&self.config.cookie);
         candidates
             .map(|candidate| candidate.cookie.locator)
             .collect()
     }
 
     fn open(&self, cookie: &CookieValue, now: Now) -> Access {
-        let context = self.app.context();
+        let context = self.config.context();
         self.node().open(context, cookie, self.replicate, now)
     }
 
     /// Whether a persistent cookie is due for renewal, from the session's use before this request.
     fn renewal(&self, cookie: &CookieValue, now: Now) -> CookieAction {
-        if !self.app.cookie.is_persistent() {
+        if !self.config.cookie.is_persistent() {
             return CookieAction::Nothing;
         }
         match self.node().read(&cookie.locator, |state| {

@@ -25,8 +25,8 @@ use crate::{
 };
 
 pub(in crate::middleware) struct RequestSession {
-    pub(in crate::middleware) app: Arc<LayerConfig>,
-    pub(in crate::middleware) presented: RequestCookies,
+    pub(in crate::middleware) config: Arc<LayerConfig>,
+    pub(in crate::middleware) cookies: RequestCookies,
     /// Attribute writes of a filtered request wait for the session's next commit.
     pub(in crate::middleware) replicate: Replicate,
     /// When the session was loaded, in monotonic milliseconds: what the request writes may be based
@@ -44,13 +44,13 @@ pub(in crate::middleware) struct RequestSession {
 
 impl RequestSession {
     pub(in crate::middleware) fn new(
-        app: Arc<LayerConfig>,
-        presented: RequestCookies,
+        config: Arc<LayerConfig>,
+        cookies: RequestCookies,
         replicate: Replicate,
     ) -> Self {
         Self {
-            app,
-            presented,
+            config,
+            cookies,
             replicate,
             loaded_ms: AtomicU64::new(u64::MAX),
             head_sent: AtomicBool::new(false),
@@ -59,8 +59,8 @@ impl RequestSession {
         }
     }
 
-    pub(in crate::middleware) fn app(&self) -> &LayerConfig {
-        &self.app
+    pub(in crate::middleware) fn config(&self) -> &LayerConfig {
+        &self.config
     }
 
     /// The session that was alive when it was loaded or created.
@@ -119,7 +119,7 @@ impl RequestSession {
             return Ok(());
         }
         let mut state = self.state();
-        if self.app.cookie.is_persistent() && state.cookie == CookieAction::Nothing {
+        if self.config.cookie.is_persistent() && state.cookie == CookieAction::Nothing {
             // The cookie's Max-Age has changed with it.
             state.cookie = CookieAction::Id;
         }
@@ -129,7 +129,7 @@ impl RequestSession {
     /// The limits of the session, or those it would be created with.
     pub(in crate::middleware) fn expiry(&self) -> Result<Expiry, SessionError> {
         let held = self.read(SessionState::expiry)?;
-        Ok(held.unwrap_or_else(|| self.state().expiry.unwrap_or(self.app.meta.expiry)))
+        Ok(held.unwrap_or_else(|| self.state().expiry.unwrap_or(self.config.meta.expiry)))
     }
 
     pub(in crate::middleware) fn cycle_id(&self) -> Result<(), SessionError> {
@@ -164,7 +164,7 @@ impl RequestSession {
             state.destroyed.push(key);
         }
         state.expiry = None;
-        state.cookie = match self.presented.is_empty(&self.app.cookie) {
+        state.cookie = match self.cookies.is_empty(&self.config.cookie) {
             true => CookieAction::Nothing,
             false => CookieAction::Removal,
         };
@@ -186,7 +186,7 @@ impl RequestSession {
         match &self.state().phase {
             Phase::Unread | Phase::Absent => true,
             Phase::Superseded => false,
-            Phase::Held { origin, .. } => *origin == SessionSource::Created,
+            Phase::Held { source, .. } => *source == SessionSource::Created,
         }
     }
 
@@ -220,7 +220,7 @@ impl RequestSession {
         let key = cookie.locator;
         state.phase = Phase::Held {
             cookie,
-            origin: SessionSource::Created,
+            source: SessionSource::Created,
         };
         state.cookie = CookieAction::Id;
         self.changed.store(true, Ordering::Relaxed);
@@ -229,10 +229,10 @@ impl RequestSession {
 
     fn meta(&self, expiry: Option<Expiry>) -> Arc<SessionMeta> {
         match expiry {
-            None => Arc::clone(&self.app.meta),
+            None => Arc::clone(&self.config.meta),
             Some(expiry) => Arc::new(SessionMeta {
                 expiry,
-                ..(*self.app.meta).clone()
+                ..(*self.config.meta).clone()
             }),
         }
     }
@@ -278,14 +278,14 @@ impl RequestSession {
     }
 
     pub(in crate::middleware) fn node(&self) -> &Arc<Node> {
-        self.app.node()
+        self.config.node()
     }
 }
 
 impl fmt::Debug for RequestSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Visit")
-            .field("context", &self.app.context())
+        f.debug_struct("RequestSession")
+            .field("context", &self.config.context())
             .field("session", &self.key())
             .finish_non_exhaustive()
     }

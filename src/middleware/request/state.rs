@@ -29,14 +29,14 @@ pub(in crate::middleware) enum Phase {
     /// Open, and counted as in use until this visit ends.
     Held {
         cookie: CookieValue,
-        origin: SessionSource,
+        source: SessionSource,
     },
 }
 
 /// Where a session that is held came from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::middleware) enum SessionSource {
-    Presented,
+    Cookie,
     Created,
 }
 

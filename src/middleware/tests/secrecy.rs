@@ -26,8 +26,8 @@ async fn secrets_do_not_show_in_debug_output_of_anything_inside() {
     };
     let request = request(&cookie);
     let rules = CookieRules::default().check(None).expect("defaults");
-    let presented = RequestCookies::find(&rules, request.headers());
-    assert!(!presented.is_empty(&rules));
+    let cookies = RequestCookies::find(&rules, request.headers());
+    assert!(!cookies.is_empty(&rules));
     let request = request_visit(&one, &cookie).await;
     // A node shows its whole store.
     let inside = format!("{node:?}");
@@ -38,7 +38,7 @@ async fn secrets_do_not_show_in_debug_output_of_anything_inside() {
         inside,
         format!("{parsed:?} {:?}", parsed.secret),
         format!("{message:?}"),
-        format!("{presented:?}"),
+        format!("{cookies:?}"),
         request,
         format!("{:?}", two.cluster().node()),
     ] {
