@@ -8,7 +8,7 @@ use std::{
 
 use super::error::ConfigError;
 
-/// Where a peer listens: an IPv4 or IPv6 address or a DNS name, and a port.
+/// The address where a peer listens: an IPv4 or IPv6 address or a DNS name, and a port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct PeerAddress {
     /// Lower case; IPv6 without brackets and in its shortest form.
@@ -17,11 +17,13 @@ pub(crate) struct PeerAddress {
 }
 
 impl PeerAddress {
-    /// Whether the address cannot leave this machine. A name other than `localhost` might.
+    /// Returns whether the address cannot leave this machine. A name other than `localhost` might.
     pub(crate) fn is_loopback(&self) -> bool {
         is_loopback(&self.host)
     }
 
+    /// Reads an address.
+    ///
     /// # Errors
     ///
     /// [`ConfigError`] about `setting`.
@@ -50,13 +52,13 @@ impl fmt::Display for PeerAddress {
     }
 }
 
-/// Where this node listens.
+/// The address where this node listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ListenAddress {
     pub(crate) host: String,
     /// 0 leaves the choice to the system.
     pub(crate) port: u16,
-    /// How many ports are tried, from `port` on. At least 1.
+    /// The number of ports that are tried, from `port` on. At least 1.
     pub(crate) auto_bind: u16,
 }
 
@@ -65,6 +67,8 @@ impl ListenAddress {
         is_loopback(&self.host)
     }
 
+    /// Reads an address.
+    ///
     /// # Errors
     ///
     /// [`ConfigError`] about `listen`.
@@ -139,7 +143,8 @@ fn parse_port(text: &str) -> Result<u16, AddressProblem> {
     text.parse().map_err(|_| AddressProblem::NoPort)
 }
 
-/// A link-local address keeps its scope, as in `fe80::1%eth0`; the resolver understands it.
+/// Reads an IPv6 address. A link-local one keeps its scope, as in `fe80::1%eth0`; the resolver
+/// understands it.
 fn ipv6(text: &str) -> Result<String, AddressProblem> {
     let (address, scope) = match text.split_once('%') {
         Some((address, scope)) => (address, Some(scope)),
@@ -168,7 +173,8 @@ fn name_or_ipv4(text: &str) -> Result<String, AddressProblem> {
     Ok(text.to_ascii_lowercase())
 }
 
-/// Underscores are in no host name by the book but in those of container networks.
+/// Returns whether the byte may be in a host name. By the book none has underscores, but those of
+/// container networks do.
 const fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
 }

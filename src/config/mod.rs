@@ -1,4 +1,4 @@
-//! What a user configures, checked once at start.
+//! The configuration of a node, checked once at start.
 
 mod ack;
 mod address;

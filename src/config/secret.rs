@@ -1,4 +1,4 @@
-//! Where the cluster's secrets come from.
+//! The sources of the cluster's secrets.
 
 use std::{
     env, fmt,
@@ -18,7 +18,7 @@ use super::{
     key::{ClusterSecret, KeyProblem, KeyText},
 };
 
-/// One place that holds a secret, or several, one behind the other with white space between them.
+/// A place that holds a secret, or several, one behind the other with white space between them.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum SecretSource {
     Value(KeyText),
@@ -27,7 +27,7 @@ pub(super) enum SecretSource {
 }
 
 impl SecretSource {
-    /// All secrets of all sources, in their order, each once.
+    /// Reads all secrets of all sources, in their order, each once.
     pub(super) fn read_all(sources: &[Self]) -> Result<Vec<ClusterSecret>, ConfigError> {
         let mut keys = Vec::new();
         for source in sources {
@@ -84,8 +84,8 @@ impl SecretSource {
     }
 }
 
-/// The setting as it was written, without what is secret, also where a secret was given instead of
-/// the place that holds it.
+/// Shows the setting as it was written, without what is secret, also where a secret was given
+/// instead of the place that holds it.
 impl fmt::Display for SecretSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.setting())?;
@@ -110,7 +110,8 @@ impl fmt::Debug for SecretSource {
     }
 }
 
-/// By hand, because the errors that serde derives show what was found, which may be the secret.
+/// Written by hand, because the errors that serde derives show what was found, which may be the
+/// secret.
 impl<'de> Deserialize<'de> for SecretSource {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(SourceVisitor)
@@ -150,7 +151,7 @@ impl<'de> Visitor<'de> for SourceVisitor {
     }
 }
 
-/// The list of all sources.
+/// Reads the list of all sources.
 pub(super) fn list<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<SecretSource>, D::Error> {
@@ -220,7 +221,7 @@ impl fmt::Display for SecretProblem {
 const FORM: &str =
     r#"one of `secrets` is written {"file": PATH}, {"env": NAME} or {"value": SECRET}"#;
 const LIST: &str = r#"`secrets` is a list, as in [{"file": "/run/secrets/cluster"}]"#;
-/// A hundred secrets and more.
+/// The bytes of a hundred secrets and more.
 const MAX_FILE: usize = 8 * 1024;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! How links are protected.
+//! The protection of links.
 
 use std::fmt;
 
@@ -11,17 +11,17 @@ use super::{
     tls_files::TlsFiles,
 };
 
-/// What protects the links of a node, after all checks that need no network.
+/// The protection of the links of a node, after all checks that need no network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Security {
-    /// Nothing does.
+    /// There is none.
     Plaintext {
-        /// Also where others than this machine can listen.
+        /// Whether links may also go where others than this machine can listen.
         anywhere: bool,
     },
-    /// Who knows one of these belongs to the cluster. The first is presented.
+    /// Whoever knows one of these belongs to the cluster. The first is presented.
     Secrets(Vec<ClusterSecret>),
-    /// Who has a certificate of this authority, under the right name, belongs to the cluster.
+    /// Whoever has a certificate of this authority, under the right name, belongs to the cluster.
     Certificates(Certificates),
 }
 
@@ -33,7 +33,7 @@ impl Security {
         }
     }
 
-    /// Whether links may leave this machine.
+    /// Returns whether links may leave this machine.
     pub(crate) const fn allows_anywhere(&self) -> bool {
         match self {
             Self::Plaintext { anywhere } => *anywhere,

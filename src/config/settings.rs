@@ -12,7 +12,7 @@ use super::{
 };
 use crate::session::{InvalidRoute, Route};
 
-/// What a node runs by: a [`ClusterConfig`] after all checks.
+/// The settings a node runs by: a [`ClusterConfig`] after all checks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
     pub(crate) node: Arc<str>,
@@ -186,7 +186,7 @@ impl Settings {
     }
 }
 
-/// Whether a node or cluster may be called so: short, and harmless in a log line.
+/// Returns whether a node or cluster may be called so: short, and harmless in a log line.
 pub(crate) fn is_name(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
@@ -233,7 +233,8 @@ fn unusable_key(problem: KeyProblem) -> ConfigError {
     ConfigError::new("consistency_key", problem.kind(), message)
 }
 
-/// Each secret's key for what [`Consistency::ReadYourWrites`](super::Consistency) signs.
+/// Returns the key of each secret for the token of
+/// [`Consistency::ReadYourWrites`](super::Consistency).
 fn derived_keys(security: &Security, cluster: &str) -> Vec<ClusterSecret> {
     match security {
         Security::Secrets(secrets) => secrets
@@ -252,7 +253,7 @@ fn positive(setting: &'static str, time: Duration) -> Result<Duration, ConfigErr
     Ok(capped(time))
 }
 
-/// A year is longer than anybody waits and safe to add to any instant.
+/// Returns at most a year: longer than anybody waits, and safe to add to any instant.
 fn capped(time: Duration) -> Duration {
     time.min(Duration::from_secs(366 * 24 * 60 * 60))
 }
@@ -267,7 +268,7 @@ fn within(setting: &'static str, value: usize, max: usize) -> Result<usize, Conf
 
 /// Keys of a digest shard are counted in 32 bits.
 const MAX_SESSIONS: usize = 1 << 31;
-/// A full state is put together in memory on each link.
+/// A full state is put together in memory, on each link.
 const MAX_SESSION_BYTES: usize = 64 << 20;
 const MAX_ATTRIBUTES: usize = 1 << 16;
 const MAX_LOG_RECORDS: usize = 1 << 26;

@@ -1,4 +1,4 @@
-//! The handle a user holds.
+//! The handle of a user to a running node.
 
 use std::{
     collections::HashMap,
@@ -21,10 +21,10 @@ use crate::{
     session::{BootId, SessionError, SessionKey, SessionState},
 };
 
-/// This node in its cluster: a handle, cheap to clone.
+/// A handle to this node in its cluster, cheap to clone.
 ///
-/// The node runs as long as a clone lives; dropping the last one closes all links without a
-/// goodbye, and the other nodes notice that at once. [`leave`](Self::leave) is the orderly way.
+/// The node runs as long as a clone lives. Dropping the last one closes all links without a goodbye,
+/// and the other nodes notice that at once. [`leave`](Self::leave) is the orderly way.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -41,23 +41,23 @@ use crate::{
 #[derive(Clone)]
 pub struct Cluster(Arc<Running>);
 
-/// What ends with the last handle.
+/// The part of a node that ends with the last handle.
 struct Running {
     node: Arc<Node>,
-    /// What ends the dialling of each configured peer.
+    /// Ends the dialling of each configured peer.
     dials: Mutex<HashMap<PeerAddress, CancellationToken>>,
     _tick: AbortOnDropHandle<()>,
 }
 
 impl Cluster {
-    /// Binds the listen address and begins to look for the peers.
+    /// Binds the listen address and begins to dial the peers.
     ///
-    /// It does not wait for them, and an absent peer is no error; see [`ready`](Self::ready).
+    /// It does not wait for the peers, and an absent peer is no error; see [`ready`](Self::ready).
     ///
     /// # Errors
     ///
-    /// [`StartError`] if the configuration cannot work, the address cannot be bound, or there is no
-    /// tokio runtime.
+    /// [`StartError`] if the configuration cannot work, the address cannot be bound, a file of
+    /// certificates cannot be used, or there is no tokio runtime.
     #[expect(
         clippy::unused_async,
         reason = "a transport may have to wait before it listens, as encryption reading keys would"
@@ -66,7 +66,7 @@ impl Cluster {
         Self::start_now(config)
     }
 
-    /// As [`start`](Self::start), for callers that cannot wait.
+    /// Starts as [`start`](Self::start) does, for callers that cannot wait.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "callers give the configuration away, as in `start`"
@@ -75,7 +75,7 @@ impl Cluster {
         Self::start_in(&config, Env::default())
     }
 
-    /// As [`start`](Self::start), in another network.
+    /// Starts as [`start`](Self::start) does, in another network.
     #[cfg(any(test, feature = "test-util"))]
     pub(crate) fn start_with(
         config: &ClusterConfig,
@@ -84,7 +84,7 @@ impl Cluster {
         Self::start_in(config, Env::of(transport))
     }
 
-    /// As [`start`](Self::start), in a world of one's own.
+    /// Starts as [`start`](Self::start) does, in an environment of the caller.
     pub(crate) fn start_in(config: &ClusterConfig, env: Env) -> Result<Self, StartError> {
         let mut settings = config.settings()?;
         Handle::try_current().map_err(|_| StartError::NoRuntime)?;
@@ -126,10 +126,10 @@ impl Cluster {
     }
 
     /// Waits until the node has the sessions of its peers, or there is nobody to ask, or
-    /// `transfer_timeout` is over. Requests may be served before; sessions that are not here yet
-    /// are asked for one by one.
+    /// [`transfer_timeout`](ClusterConfig::transfer_timeout) is over.
     ///
-    /// Once it has answered, it gives the same answer at once for ever.
+    /// Requests may be served before: sessions that are not here yet are asked for one by one. Once
+    /// it has answered, it gives the same answer at once for ever.
     ///
     /// # Cancel safety
     ///
@@ -141,21 +141,28 @@ impl Cluster {
         known.unwrap_or(Readiness::TimedOut)
     }
 
-    /// Whether a balancer should send requests here: [`ready`](Self::ready) has answered, and
-    /// neither [`drain`](Self::drain) nor [`leave`](Self::leave) has been called.
+    /// Returns whether a balancer should send requests here.
+    ///
+    /// It is so when [`ready`](Self::ready) has answered, and neither [`drain`](Self::drain) nor
+    /// [`leave`](Self::leave) has been called.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.0.node.is_ready()
     }
 
-    /// Makes [`is_ready`](Self::is_ready) false, and nothing else: call it first in a shutdown, so
-    /// that the balancer sends requests elsewhere while this node still serves what it gets.
+    /// Makes [`is_ready`](Self::is_ready) false, and nothing else.
+    ///
+    /// Call it first in a shutdown, so that the balancer sends requests elsewhere while this node
+    /// still serves what it gets.
     pub fn drain(&self) {
         self.0.node.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Leaves the cluster in order: sessions are no longer created here, the peers get what they
-    /// lack (for at most `leave_timeout`) and a goodbye, and all links and the listener close.
+    /// Leaves the cluster in order.
+    ///
+    /// Sessions are no longer created here. The peers get the changes they lack, for at most
+    /// [`leave_timeout`](ClusterConfig::leave_timeout), and a goodbye. Then all links and the
+    /// listener close.
     ///
     /// Sessions held here can still be used, but nobody else learns of it: stop serving first.
     /// Calling it again is harmless and waits for the same end.
@@ -167,23 +174,23 @@ impl Cluster {
         self.0.node.leave().await;
     }
 
-    /// Where the node listens, with the real port; `None` for a node that only dials.
+    /// Returns where the node listens, with the real port; `None` for a node that only dials.
     #[must_use]
     pub fn local_address(&self) -> Option<SocketAddr> {
         self.0.node.local_address
     }
 
-    /// This node's name.
+    /// Returns this node's name.
     #[must_use]
     pub fn node_name(&self) -> &str {
         &self.0.node.settings.node
     }
 
-    /// Adds a peer, `host:port`, and begins to dial it. Whether it is new.
+    /// Adds a peer by its `host:port`, and begins to dial it. Returns whether it is new.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] for an address that `ClusterConfig::peer` would not take either; nothing
+    /// [`ConfigError`] for an address that [`ClusterConfig::peer`] would not take either; nothing
     /// changes then.
     pub fn add_peer(&self, address: impl AsRef<str>) -> Result<bool, ConfigError> {
         let node = &self.0.node;
@@ -196,7 +203,7 @@ impl Cluster {
         Ok(is_new)
     }
 
-    /// Takes a peer off the list and closes its link. Whether it was there.
+    /// Removes a peer from the list and closes its link. Returns whether it was there.
     ///
     /// A peer that still has this node on its own list dials on, and is let in if it may: remove it
     /// at both ends.
@@ -211,14 +218,16 @@ impl Cluster {
         self.0.node.forget_peer(&peer)
     }
 
-    /// Everything that happens from now on, to members and to sessions.
+    /// Returns a stream of everything that happens from now on, to members and to sessions.
     #[must_use]
     pub fn events(&self) -> Events {
         self.0.node.events.subscribe()
     }
 
-    /// Destroys a session everywhere, given its id as [`Session::id`](crate::Session::id) shows
-    /// it, and waits for the peers as [`Ack::All`] does. `false` if there is no such session.
+    /// Destroys a session everywhere, and waits for the peers as [`Ack::All`] does. Returns whether
+    /// there was such a session.
+    ///
+    /// The id is that of [`Session::id`](crate::Session::id).
     ///
     /// # Cancel safety
     ///
@@ -237,12 +246,12 @@ impl Cluster {
         position.is_some()
     }
 
-    /// Destroys all sessions of a context (`""` is the default one) in which the attribute `name`
-    /// equals `value`, as to log a user out everywhere, and waits for the peers as [`Ack::All`]
-    /// does. The number of sessions destroyed.
+    /// Destroys all sessions of a context in which the attribute `name` equals `value`, and waits
+    /// for the peers as [`Ack::All`] does. Returns how many there were.
     ///
-    /// Every session held is looked at, on a thread of the runtime's blocking pool. Values are
-    /// compared as JSON, so the order of an object's fields does not matter.
+    /// This logs a user out everywhere, for example. The default context is `""`. Values are
+    /// compared as JSON, so the order of an object's fields does not matter. Every session held is
+    /// looked at, on a thread of the runtime's blocking pool.
     ///
     /// # Errors
     ///
@@ -279,19 +288,19 @@ impl Cluster {
         Ok(positions.len())
     }
 
-    /// Live sessions held here.
+    /// Returns the number of sessions held here.
     #[must_use]
     pub fn session_count(&self) -> usize {
         self.0.node.replica.store().sessions()
     }
 
-    /// The other nodes.
+    /// Returns the other nodes, as this node sees them.
     #[must_use]
     pub fn members(&self) -> Vec<Member> {
         self.0.node.member_list()
     }
 
-    /// This node's figures, with its members.
+    /// Returns this node's figures, with its members.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.0.node.stats()
@@ -328,7 +337,7 @@ impl Drop for Running {
     }
 }
 
-/// The position to wait for, `None` when the session was not there.
+/// Destroys a session. Returns the log position to wait for, `None` when the session was not there.
 fn destroy(node: &Node, key: &SessionKey) -> Option<u64> {
     node.destroy(key).ok()?;
     Some(node.commit(key))

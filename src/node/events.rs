@@ -1,4 +1,4 @@
-//! What an application can watch: members, the state transfer, sessions.
+//! Events that an application can watch: members, the state transfer, sessions.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,13 +7,15 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use super::join::Readiness;
 use crate::replica::{Change, ChangeKind};
 
-/// A stream of [`Event`]s, from [`Cluster::events`](crate::Cluster::events). Each stream gets every
-/// event from its creation on.
+/// A stream of [`Event`]s, from [`Cluster::events`](crate::Cluster::events).
+///
+/// Each stream gets every event from its creation on.
 #[derive(Debug)]
 pub struct Events(broadcast::Receiver<Event>);
 
 impl Events {
-    /// The next event, or `None` once the cluster's last handle and last request are gone.
+    /// Waits for the next event. Returns `None` once the cluster's last handle and last request are
+    /// gone.
     ///
     /// A reader that falls 1024 events behind gets [`Event::Missed`] instead of the lost ones.
     ///
@@ -29,17 +31,18 @@ impl Events {
     }
 }
 
-/// Something happened in the cluster.
+/// An event in the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
     /// The state of a member changed.
     Member(MemberEvent),
-    /// This node was cut off for longer than destroyed sessions are remembered, and has dropped
-    /// what it held to take over a peer's sessions.
+    /// This node dropped what it held, to take over a peer's sessions.
+    ///
+    /// It was cut off for longer than destroyed sessions are remembered.
     #[non_exhaustive]
     StartedEmpty {
-        /// How many sessions were dropped.
+        /// The number of sessions that were dropped.
         sessions: usize,
     },
     /// This node asks a member for all sessions.
@@ -53,18 +56,18 @@ pub enum Event {
     TransferFinished {
         /// The member's node name.
         from: Arc<str>,
-        /// Sessions received, by the transfer or meanwhile with the live changes.
+        /// Sessions received, by the transfer or meanwhile with current changes.
         sessions: u64,
-        /// Their bytes on the link.
+        /// The bytes of them on the link.
         bytes: u64,
-        /// How long it took.
+        /// The time it took.
         duration: Duration,
     },
     /// The state transfer is over, one way or another.
     Ready(Readiness),
     /// A session changed.
     Session(SessionEvent),
-    /// The reader was too slow, and this many events are lost to it.
+    /// The reader was too slow, and lost this many events.
     Missed(u64),
 }
 
@@ -100,11 +103,11 @@ pub enum MemberEventKind {
     CaughtUp,
 }
 
-/// Something happened to a session.
+/// An event in the life of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionEvent {
-    /// The session, as [`Session::id`](crate::Session::id) shows it.
+    /// The session's public id, as [`Session::id`](crate::Session::id) returns it.
     pub id: String,
     /// The context the session belongs to, empty by default.
     pub context: Arc<str>,
@@ -125,7 +128,8 @@ pub enum SessionEventKind {
     Destroyed,
     /// It reached a limit of its expiry. Each node tells that of its own copy.
     Expired,
-    /// It got a new secret, so the client has a new cookie.
+    /// It got a new secret by [`Session::cycle_id`](crate::Session::cycle_id), so the client has a
+    /// new cookie.
     IdCycled,
     /// An attribute or counter was written or removed.
     #[non_exhaustive]
@@ -135,7 +139,7 @@ pub enum SessionEventKind {
     },
 }
 
-/// Where events enter.
+/// The sender of all events.
 #[derive(Debug)]
 pub(super) struct EventHub(broadcast::Sender<Event>);
 

@@ -189,7 +189,7 @@ fn files_that_cannot_be_used_are_named_at_start() {
     let config = files.config();
     files.refused(&config, &["cert.pem", "cannot be read"]);
     let error = try_guard(&config).err().expect("there is no file");
-    let causes = iter::successors(error.source(), |cause| cause.source());
+    let causes = iter::successors(error.source(), |&cause| cause.source());
     assert!(causes.last().is_some_and(|cause| cause.is::<io::Error>()));
     files.put(&ca, &["node1.test"]);
     assert!(try_guard(&config).is_ok());
