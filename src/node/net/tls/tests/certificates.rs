@@ -188,7 +188,7 @@ fn files_that_cannot_be_used_are_named_at_start() {
     let files = Files::new();
     let config = files.config();
     files.refused(&config, &["cert.pem", "cannot be read"]);
-    let error = try_guard(&config).err().expect("there is no file");
+    let error = try_guard(&config).expect_err("there is no file");
     let causes = iter::successors(error.source(), |&cause| cause.source());
     assert!(causes.last().is_some_and(|cause| cause.is::<io::Error>()));
     files.put(&ca, &["node1.test"]);
