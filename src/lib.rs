@@ -55,8 +55,9 @@
 //! - **All nodes converge** once faults end, whatever was lost, reordered, cut or restarted.
 //! - **Deleted stays deleted.** The exception is a cut that lasts longer than the tombstone is kept
 //!   (24 hours or more), with the session in use on both sides.
-//! - **Attributes merge one by one.** [`Session::update`] is atomic on its node. When two nodes write
-//!   one attribute at once, the later write wins everywhere. [`Session::increment`] adds both.
+//! - **Attributes merge one by one.** [`Session::update`] is atomic on its node. When two nodes
+//!   write one attribute at once, the later write wins everywhere. [`Session::increment`] adds
+//!   both.
 //! - **A peer cannot hurt.** Slow, stuck or hostile, it costs bounded memory and time.
 //! - **Sessions live in memory alone.** When all nodes stop, all sessions are gone.
 //!
@@ -71,9 +72,9 @@
 //!
 //! Writes apply at once and are never rolled back. A client may disconnect, a timeout fire or a
 //! handler panic: the inner future is dropped first, then what it wrote is replicated, without
-//! waiting for peers. The response was not sent, and so neither was its cookie. A session it created
-//! stays unused until it expires. A client whose id it replaced with [`Session::cycle_id`] has to log
-//! in again.
+//! waiting for peers. The response was not sent, and so neither was its cookie. A session it
+//! created stays unused until it expires. A client whose id it replaced with [`Session::cycle_id`]
+//! has to log in again.
 //!
 //! Dropping [`SessionSlot::load`] loads nothing. Dropping [`Session::replicated`],
 //! [`Cluster::ready`] or [`Events::recv`] changes nothing.

@@ -16,8 +16,8 @@ pub enum Consistency {
     Eventual,
     /// The client reads what it wrote: a request waits until its node has it.
     ///
-    /// A response that changes the session sets a second cookie. By that, any node knows on the next
-    /// request which writes it must have. It needs a
+    /// A response that changes the session sets a second cookie. By that, any node knows on the
+    /// next request which writes it must have. It needs a
     /// [`consistency_key`](crate::ClusterConfig::consistency_key).
     ReadYourWrites,
 }

@@ -19,7 +19,7 @@ pub struct CookieHeaders {
 }
 
 impl CookieHeaders {
-    /// The fields that an HTTP server would pass on; others are left out.
+    /// Takes the fields that an HTTP server would pass on; others are left out.
     ///
     /// # Panics
     ///
@@ -39,7 +39,7 @@ impl CookieHeaders {
         }
     }
 
-    /// The session cookies that are tried, as this crate writes them, without a route.
+    /// Returns the session cookies that are tried, as this crate writes them, without a route.
     #[must_use]
     pub fn candidates(&self) -> Vec<String> {
         let candidates = self.cookies.candidates(&self.cookie);
@@ -48,8 +48,8 @@ impl CookieHeaders {
             .collect()
     }
 
-    /// The cookies that tell what the client has written, each with what was read in it, written
-    /// again. Their session and their key are of zeros.
+    /// Returns the cookies that tell what the client has written, each with what was read in it,
+    /// written again. Their session and their key are of zeros.
     #[must_use]
     pub fn tokens(&self) -> Vec<(String, Option<String>)> {
         let key = token_key();
@@ -63,7 +63,7 @@ impl CookieHeaders {
             .collect()
     }
 
-    /// What [`CookieHeaders::tokens`] can read.
+    /// Returns what [`CookieHeaders::tokens`] can read.
     #[must_use]
     pub fn readable_token() -> String {
         let mut token = Token::default();
@@ -82,6 +82,8 @@ impl CookieHeaders {
 pub struct PathFilter(Filter);
 
 impl PathFilter {
+    /// Compiles a pattern.
+    ///
     /// # Errors
     ///
     /// As [`ClusterSessionLayer::with_filter`](crate::ClusterSessionLayer::with_filter).
@@ -91,7 +93,7 @@ impl PathFilter {
         Ok(Self(filter))
     }
 
-    /// Whether the pattern matches the whole of `path`.
+    /// Returns whether the pattern matches the whole of `path`.
     #[must_use]
     pub fn matches(&self, path: &str) -> bool {
         self.0.matches(path)

@@ -10,10 +10,10 @@ use tower_service::Service;
 
 use super::{future::ResponseFuture, layer_config::LayerConfig, slot::SessionSlot};
 
-/// A service whose requests carry a [`SessionSlot`]: what
-/// [`ClusterSessionLayer`](crate::ClusterSessionLayer) makes of the service it wraps.
+/// A service whose requests carry a [`SessionSlot`].
 ///
-/// The inner service's errors pass through.
+/// [`ClusterSessionLayer`](crate::ClusterSessionLayer) makes it of the service it wraps. The inner
+/// service's errors pass through.
 #[derive(Clone, Debug)]
 pub struct ClusterSessionService<S> {
     inner: S,

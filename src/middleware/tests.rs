@@ -69,7 +69,7 @@ async fn dropped_request_is_shipped_to_peers() {
     });
     assert!(poll_once(&mut response).await.is_none());
     drop(response);
-    // The next response of the session waits for what the dropped one shipped.
+    // The next response of the session waits for what the dropped one committed.
     assert_eq!(read(&one, &cookie, "a").await, Some(2));
     assert_eq!(read(&two, &cookie, "a").await, Some(2));
 }

@@ -23,8 +23,8 @@ use crate::{
 
 /// A handle to this node in its cluster, cheap to clone.
 ///
-/// The node runs as long as a clone lives. Dropping the last one closes all links without a goodbye,
-/// and the other nodes notice that at once. [`leave`](Self::leave) is the orderly way.
+/// The node runs as long as a clone lives. Dropping the last one closes all links without a
+/// goodbye, and the other nodes notice that at once. [`leave`](Self::leave) is the orderly way.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]

@@ -1,4 +1,4 @@
-//! Reading one's own writes: what the client says it has written, and what it is told to say.
+//! Read your writes: what the client says it has written, and what it is told to say.
 
 use std::sync::atomic::Ordering;
 
@@ -15,8 +15,10 @@ use crate::{
 use futures_util::future::join_all;
 
 impl RequestSession {
-    /// Waits until this node has what the client says it has written, within bounds. It comes before
-    /// the session is opened, because the write may have created it or given it another secret.
+    /// Waits until this node has what the client says it has written, within bounds.
+    ///
+    /// It comes before the session is opened, because the write may have created it or given it
+    /// another secret.
     pub(in crate::middleware) async fn await_writes(&self) {
         if self.config.token_key.is_none() {
             return;
@@ -34,8 +36,8 @@ impl RequestSession {
         join_all(waits).await;
     }
 
-    /// The `Set-Cookie` field that tells the client what it has written, or that there is nothing
-    /// any more.
+    /// Returns the `Set-Cookie` field that tells the client what it has written, or that there is
+    /// nothing any more.
     pub(in crate::middleware) fn token_cookie(&self) -> Option<HeaderValue> {
         let token_key = self.config.token_key.as_ref()?;
         let state = self.state();
@@ -57,7 +59,7 @@ impl RequestSession {
         }
     }
 
-    /// What the client says it has written to a session, as far as a node has signed it.
+    /// Returns what the client says it has written to a session, as far as a node has signed it.
     fn client_token(&self, key: &SessionKey) -> Option<Token> {
         let token_key = self.config.token_key.as_ref()?;
         let valid = self

@@ -168,9 +168,9 @@ async fn only_a_token_with_a_valid_code_has_a_request_wait() {
     };
     let mut token = Token::default();
     token.add(never_written);
-    let locator = SessionKey::from_public_id(&id_of(&jar)).expect("a locator");
+    let key = SessionKey::from_public_id(&id_of(&jar)).expect("a key");
     let wrong_key = TokenKey::new(&[ClusterSecret::from_bytes([8; 32])]).expect("a key");
-    let forged = wrong_key.sign(&locator, &token);
+    let forged = wrong_key.sign(&key, &token);
     let lookups = two.cluster().stats().lookups;
     for token in [
         "",
@@ -183,7 +183,7 @@ async fn only_a_token_with_a_valid_code_has_a_request_wait() {
         let read = async |session: Session| session.get::<u64>("a").map(drop);
         jar.at_once(&two, read).await.expect(token);
     }
-    // A stranger cannot have peers asked for an id that does not exist either.
+    // Nor can a client that made an id up have peers asked for it.
     jar.0.insert("__Host-id".to_owned(), "A".repeat(43));
     let read = async |session: Session| session.get::<u64>("a").map(drop);
     jar.at_once(&two, read).await.expect("nothing there");
