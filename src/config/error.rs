@@ -25,7 +25,7 @@ impl ConfigError {
         self.setting
     }
 
-    /// Returns what is wrong with the setting.
+    /// Returns the kind of fault that the setting has.
     #[must_use]
     pub const fn kind(&self) -> ConfigErrorKind {
         self.kind
@@ -88,7 +88,7 @@ impl Error for ConfigError {
     }
 }
 
-/// What is wrong with a setting.
+/// The kind of fault that a setting has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ConfigErrorKind {
@@ -119,7 +119,7 @@ pub enum StartError {
     Bind {
         /// The address, with all ports tried.
         address: String,
-        /// Why the last port tried could not be bound.
+        /// The reason why the last port tried could not be bound.
         source: io::Error,
     },
     /// A file given to [`tls`](crate::ClusterConfig::tls) cannot be used.
@@ -128,7 +128,7 @@ pub enum StartError {
     Tls {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason why it cannot be used.
         source: Box<dyn Error + Send + Sync>,
     },
     /// There is no runtime to run the node's tasks.

@@ -60,7 +60,7 @@ impl Cluster {
     /// certificates cannot be used, or there is no tokio runtime.
     #[expect(
         clippy::unused_async,
-        reason = "a transport may have to wait before it listens, as encryption reading keys would"
+        reason = "a transport that has to wait before it listens must not change what callers write"
     )]
     pub async fn start(config: ClusterConfig) -> Result<Self, StartError> {
         Self::start_now(config)

@@ -79,11 +79,11 @@ pub struct MemberEvent {
     pub name: Arc<str>,
     /// The member's address: the configured one where there is one.
     pub address: Arc<str>,
-    /// What happened.
+    /// The kind of change.
     pub kind: MemberEventKind,
 }
 
-/// What happened to a member.
+/// The kind of change in the state of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum MemberEventKind {
@@ -114,11 +114,11 @@ pub struct SessionEvent {
     /// Whether another node made the change. Such changes are told only with
     /// [`notify_listeners_on_replication`](crate::ClusterConfig::notify_listeners_on_replication).
     pub replicated: bool,
-    /// What happened.
+    /// The kind of event.
     pub kind: SessionEventKind,
 }
 
-/// What happened to a session.
+/// The kind of event in the life of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SessionEventKind {

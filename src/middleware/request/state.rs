@@ -11,14 +11,14 @@ pub(in crate::middleware) struct RequestState {
     pub(in crate::middleware) phase: Phase,
     /// Whether the sessions are used no more.
     pub(in crate::middleware) released: bool,
-    /// What `set_expiry` asked for before there was a session.
+    /// The limits that `set_expiry` asked for before there was a session.
     pub(in crate::middleware) expiry: Option<Expiry>,
     pub(in crate::middleware) cookie: CookieAction,
     /// Sessions this request destroyed, not yet released.
     pub(in crate::middleware) destroyed: Vec<SessionKey>,
 }
 
-/// How far the request has come with its session.
+/// The stage that the request has reached with its session.
 #[derive(Default)]
 pub(in crate::middleware) enum Phase {
     /// Nobody has asked for the session.

@@ -28,7 +28,7 @@ async fn secrets_do_not_show_in_debug_output_of_anything_inside() {
     let rules = CookieRules::default().check(None).expect("defaults");
     let cookies = RequestCookies::find(&rules, request.headers());
     assert!(!cookies.is_empty(&rules));
-    let request = request_visit(&one, &cookie).await;
+    let request = shown_by_handles(&one, &cookie).await;
     // A node shows its whole store.
     let inside = format!("{node:?}");
     assert!(inside.contains(&format!("{key:?}")), "the session is there");
@@ -49,8 +49,8 @@ async fn secrets_do_not_show_in_debug_output_of_anything_inside() {
     }
 }
 
-/// What the handles of a request that has loaded its session show.
-async fn request_visit(layer: &ClusterSessionLayer, cookie: &str) -> String {
+/// Returns what the handles of a request that has loaded its session show.
+async fn shown_by_handles(layer: &ClusterSessionLayer, cookie: &str) -> String {
     let service = service_fn(async |request: Request<()>| {
         let slot = request.extensions().get::<SessionSlot>().cloned();
         let slot = slot.expect("the layer put it there");
