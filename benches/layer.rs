@@ -14,7 +14,8 @@ use http::{
 use tokio::runtime::{Builder, Runtime};
 use tower::{Layer as _, Service, ServiceExt as _, service_fn};
 use tower_cluster_sessions::{
-    Ack, Cluster, ClusterConfig, ClusterSessionLayer, Consistency, Event, Session, SessionSlot,
+    Ack, Cluster, ClusterConfig, ClusterSessionLayer, Consistency, Event, MemberEventKind, Session,
+    SessionSlot,
 };
 
 fn main() {
@@ -150,11 +151,11 @@ async fn pair() -> (Cluster, Cluster) {
     let one = Cluster::start(ClusterConfig::new("one").listen("127.0.0.1:0")).await;
     let one = one.expect("some port is free");
     let mut events = one.events();
-    let address = one.local_addr().expect("it listens").to_string();
+    let address = one.local_address().expect("it listens").to_string();
     let two = Cluster::start(ClusterConfig::new("two").peer(address)).await;
     let two = two.expect("nothing is bound");
     while let Some(event) = events.recv().await {
-        if matches!(event, Event::MemberUp { .. }) {
+        if matches!(event, Event::Member(member) if member.kind == MemberEventKind::Up) {
             break;
         }
     }

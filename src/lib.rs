@@ -1,8 +1,9 @@
 //! HTTP sessions that survive any instance dying.
 //!
-//! The instances of an app keep its sessions in their own memory and send each other the changes:
-//! reads are local, writes are pushed to all peers, and there is nothing else to run. Whatever
-//! instance the balancer picks next knows the session, whichever died, was deployed or restarted.
+//! The instances of an app keep its sessions in their own memory and send each other the changes.
+//! Reads are local, writes are pushed to all peers, and there is nothing else to run. The balancer
+//! may pick any instance for the next request: it knows the session, whichever other one died, was
+//! deployed or restarted.
 //!
 //! ```
 //! use std::time::Duration;
@@ -36,54 +37,58 @@
 //! let response = app.oneshot(request).await?; // axum::serve(listener, app).await?
 //! assert!(response.headers()["set-cookie"].to_str()?.starts_with("__Host-id="));
 //!
-//! cluster.leave().await; // the peers get what they lack, and a goodbye
+//! cluster.leave().await; // the peers get the changes they lack, and a goodbye
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # What is promised
+//! # Guarantees
 //!
 //! - **Acknowledged means held.** A response leaves after every live peer has merged its changes
-//!   ([`Ack::All`], the default), or after `ack_timeout`; a peer that misses it is not waited for
-//!   until it has caught up. A response that read another request's unacknowledged changes waits
-//!   for them, too. Attribute writes of [filtered](ClusterSessionLayer::with_filter) requests are
-//!   the exception: they travel with the session's next commit.
+//!   ([`Ack::All`], the default), or after [`ack_timeout`](ClusterConfig::ack_timeout). A peer that
+//!   misses the timeout is not waited for until it has caught up. A response that read another
+//!   request's unacknowledged changes waits for them, too. Attribute writes of
+//!   [filtered](ClusterSessionLayer::with_filter) requests are the exception: they are replicated
+//!   with the session's next commit.
 //! - **Read your writes**, when asked for: with [`Consistency::ReadYourWrites`] a client that goes
-//!   from node to node reads what it wrote even if no response waited for peers.
+//!   from node to node reads what it wrote, even if no response waited for peers.
 //! - **All nodes converge** once faults end, whatever was lost, reordered, cut or restarted.
-//! - **Deleted stays deleted**, unless a cut longer than the memory of it (24 hours or more) has the
-//!   session in use on both sides.
-//! - **Attributes merge one by one.** [`Session::update`] is atomic on its node; of two nodes that
-//!   write one attribute at once the later write wins everywhere; [`Session::increment`] adds both.
-//! - **A peer cannot hurt**: slow, stuck or hostile, it costs bounded memory and time.
-//! - A session lives in memory alone: when all nodes stop, all sessions are gone.
+//! - **Deleted stays deleted.** The exception is a cut that lasts longer than the tombstone is kept
+//!   (24 hours or more), with the session in use on both sides.
+//! - **Attributes merge one by one.** [`Session::update`] is atomic on its node. When two nodes
+//!   write one attribute at once, the later write wins everywhere. [`Session::increment`] adds
+//!   both.
+//! - **A peer cannot hurt.** Slow, stuck or hostile, it costs bounded memory and time.
+//! - **Sessions live in memory alone.** When all nodes stop, all sessions are gone.
 //!
-//! # What a handler sees
+//! # Sessions in a handler
 //!
-//! The [layer](ClusterSessionLayer) puts a [`SessionSlot`] into each request's extensions; loading
+//! The [layer](ClusterSessionLayer) puts a [`SessionSlot`] into each request's extensions. Loading
 //! it, or extracting a [`Session`] in an axum handler, gives the session. A request that does not
 //! load it costs a look for the cookie. The first write creates the session; reading never does.
-//! Only ids that the cluster minted are used, and peers hold but a hash of the secret half.
+//! Only ids that the cluster minted are used. Peers hold only a hash of the secret half.
 //!
 //! # Cancel safety
 //!
-//! Writes apply at once and are never rolled back. When a client disconnects, a timeout fires or a
-//! handler panics, the inner future is dropped first, then what it wrote is shipped, without waiting
-//! for peers. The response was not sent, so neither was its cookie: a session it created stays
-//! unused until it expires, and a client whose id it replaced with [`Session::cycle_id`] has to log
-//! in again. Dropping [`SessionSlot::load`] loads nothing; dropping [`Session::replicated`],
+//! Writes apply at once and are never rolled back. A client may disconnect, a timeout fire or a
+//! handler panic: the inner future is dropped first, then what it wrote is replicated, without
+//! waiting for peers. The response was not sent, and so neither was its cookie. A session it
+//! created stays unused until it expires. A client whose id it replaced with [`Session::cycle_id`]
+//! has to log in again.
+//!
+//! Dropping [`SessionSlot::load`] loads nothing. Dropping [`Session::replicated`],
 //! [`Cluster::ready`] or [`Events::recv`] changes nothing.
 //!
 //! # Features
 //!
-//! | feature | default | what |
+//! | feature | default | adds |
 //! |---|---|---|
 //! | `axum` | yes | `Session`, `Option<Session>`, [`Typed`] and [`SessionSlot`] are extractors, [`SessionError`] is a response; filters see the path outside `nest` |
 //! | `signed` | no | `with_signed`: session cookies that nobody else can make |
 //! | `private` | no | `with_private`: session cookies that nobody else can make or read |
 //! | `test-util` | no | clusters in one process whose links can be cut and healed, for an app's own tests |
 
-pub mod config;
+mod config;
 #[cfg(feature = "__internals")]
 #[doc(hidden)]
 pub mod internals;
@@ -102,19 +107,19 @@ pub use crate::middleware::MissingLayer;
 #[cfg(any(feature = "signed", feature = "private"))]
 pub use crate::middleware::{CookieKey, CookieKeys};
 pub use crate::{
-    config::{Ack, ClusterConfig, ConfigError, Consistency, Expiry, StartError},
+    config::{Ack, ClusterConfig, ConfigError, ConfigErrorKind, Consistency, Expiry, StartError},
     middleware::{
         Attribute, ClusterSessionLayer, ClusterSessionService, FilterError, LayerError,
         ResponseFuture, SameSite, Session, SessionSlot, Typed,
     },
     node::{
-        Cluster, Event, Events, Member, MemberState, Readiness, SessionEvent, SessionEventKind,
-        Stats,
+        Cluster, Event, Events, Member, MemberEvent, MemberEventKind, MemberState, Readiness,
+        SessionEvent, SessionEventKind, Stats,
     },
-    session::{InvalidRoute, Route, SessionError},
+    session::SessionError,
 };
 
-/// The code in the documents compiles.
+/// The code in the documents, so that it compiles.
 #[cfg(all(doctest, feature = "axum"))]
 mod documents {
     #[doc = include_str!("../README.md")]

@@ -67,16 +67,16 @@ use crate::{
 
 /// Nodes that run in this process and have each other on their lists of peers.
 ///
-/// Nodes are numbered from 0 and called `node0`, `node1` and so on. Dropping it kills those whose
-/// handles and layers are dropped, too.
+/// Nodes are numbered from 0 and called `node0`, `node1` and so on. Dropping the cluster kills
+/// those whose handles and layers are dropped, too.
 pub struct TestCluster {
     network: MemoryNetwork,
     nodes: Vec<TestNode>,
 }
 
 impl TestCluster {
-    /// Starts `nodes` nodes with the default configuration, and waits until they are
-    /// [settled](Self::settled).
+    /// Starts `nodes` nodes with the default configuration, and waits until they have
+    /// [converged](Self::converged).
     ///
     /// # Panics
     ///
@@ -86,12 +86,14 @@ impl TestCluster {
     }
 
     /// Starts `nodes` nodes, each with what `configure` makes of its configuration, and waits until
-    /// they are [settled](Self::settled). Addresses and peers are added to it.
+    /// they have [converged](Self::converged).
+    ///
+    /// The address and the peers are added to the configuration.
     ///
     /// # Panics
     ///
-    /// When `nodes` is over 65 535, outside a tokio runtime, or when the configuration cannot
-    /// work, as [`Cluster::start`] would tell.
+    /// When `nodes` is over 65 535, outside a tokio runtime, or when the configuration cannot work,
+    /// as [`Cluster::start`] would tell.
     pub async fn start_with(
         nodes: usize,
         configure: impl Fn(ClusterConfig) -> ClusterConfig,
@@ -109,15 +111,15 @@ impl TestCluster {
             network,
             nodes: started,
         };
-        cluster.settled().await;
+        cluster.converged().await;
         cluster
     }
 
-    /// Kills a node: its links close without a goodbye, and what it has not sent is lost. Harmless
-    /// if it is killed already.
+    /// Kills a node: its links close without a goodbye, and what it has not sent is lost.
     ///
-    /// Layers and handles of it that the test still holds go on alone, as no killed process would:
-    /// drop them, and take no answer of theirs for one of the cluster.
+    /// It does nothing to a node that is killed already. Layers and handles of the node that the
+    /// test still holds go on alone, as no killed process would. Drop them, and take no answer of
+    /// theirs for one of the cluster.
     ///
     /// # Panics
     ///
@@ -131,8 +133,10 @@ impl TestCluster {
     }
 
     /// Starts a node again, empty, as a new process would, and waits until it is
-    /// [ready](Cluster::ready). Kills it first if it runs. The layers made before are still those
-    /// of the old one: make new ones from [`cluster`](Self::cluster).
+    /// [ready](Cluster::ready).
+    ///
+    /// It kills the node first if it runs. The layers made before are still those of the old one:
+    /// make new ones from [`cluster`](Self::cluster).
     ///
     /// # Panics
     ///
@@ -152,7 +156,7 @@ impl TestCluster {
         node.running().ready().await
     }
 
-    /// A node's handle.
+    /// Returns the handle of a node.
     ///
     /// # Panics
     ///
@@ -162,14 +166,16 @@ impl TestCluster {
         self.nodes[node].running()
     }
 
-    /// Breaks all links at once, and lets no new ones be made until [`heal`](Self::heal): every
-    /// node is on its own.
+    /// Breaks all links at once, and lets no new ones be made until [`heal`](Self::heal).
+    ///
+    /// Every node is then on its own.
     pub fn cut(&self) {
         self.network.cut();
     }
 
-    /// Ends all cuts. The nodes dial each other again within a second; wait for
-    /// [`settled`](Self::settled).
+    /// Ends all cuts.
+    ///
+    /// The nodes dial each other again within a second; wait for [`converged`](Self::converged).
     pub fn heal(&self) {
         self.network.heal();
     }
@@ -185,7 +191,7 @@ impl TestCluster {
         self.network.cut_between(one, other);
     }
 
-    /// Ends the cut between two nodes. One of the [whole network](Self::cut) stays.
+    /// Ends the cut between two nodes. A cut of the [whole network](Self::cut) stays.
     ///
     /// # Panics
     ///
@@ -195,34 +201,34 @@ impl TestCluster {
         self.network.heal_between(one, other);
     }
 
-    /// Waits until the cluster has come to rest: all nodes that run are linked, except where the
+    /// Waits until the cluster has converged: all nodes that run are linked, except where the
     /// network is cut, and linked nodes hold the same sessions.
     ///
-    /// Writes of a request are under way once its response is there, not before.
+    /// Writes of a request count once its response is there, not before.
     ///
     /// # Panics
     ///
-    /// When it takes longer than five minutes of tokio's time, which means that it will never be:
-    /// the nodes were given different clusters or limits, or something writes without a pause.
+    /// When it takes longer than five minutes of tokio's time. Then it will never be: the nodes
+    /// were given different clusters or limits, or something writes without a pause.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future changes nothing.
-    pub async fn settled(&self) {
-        let rest = async {
-            while self.unsettled().is_some() {
+    pub async fn converged(&self) {
+        let convergence = async {
+            while self.difference().is_some() {
                 sleep(POLL).await;
             }
         };
-        if timeout(PATIENCE, rest).await.is_err()
-            && let Some(why) = self.unsettled()
+        if timeout(PATIENCE, convergence).await.is_err()
+            && let Some(why) = self.difference()
         {
-            panic!("the cluster does not come to rest: {why}");
+            panic!("the cluster does not converge: {why}");
         }
     }
 
-    /// What is still to be waited for.
-    fn unsettled(&self) -> Option<String> {
+    /// Returns what two nodes still lack, in words.
+    fn difference(&self) -> Option<String> {
         let present: Vec<&TestNode> = self.nodes.iter().filter(|node| node.is_member()).collect();
         for (at, one) in present.iter().enumerate() {
             if one.running().node().awaits_transfer() {
@@ -278,13 +284,13 @@ impl TestNode {
         }
     }
 
-    /// Whether it runs and has not left.
+    /// Returns whether the node runs and has not left.
     fn is_member(&self) -> bool {
         let running = self.running.as_ref();
         running.is_some_and(|cluster| cluster.node().may_create())
     }
 
-    /// What two nodes that are not cut off from each other still lack.
+    /// Returns what two nodes that are not cut off from each other still lack.
     fn differs_from(&self, other: &Self) -> Option<&'static str> {
         let views = [self.view_of(other), other.view_of(self)];
         if views == [None, None] {
@@ -314,7 +320,8 @@ fn address(port: u16) -> String {
     format!("127.0.0.1:{port}")
 }
 
-/// Between two looks at whether the cluster has come to rest.
+/// The time between two looks at whether the cluster has converged.
 const POLL: Duration = Duration::from_millis(10);
-/// Longer than anything a cluster does by itself: the longest default is the transfer's minute.
+/// A time longer than anything a cluster does by itself: the longest default is the transfer's
+/// minute.
 const PATIENCE: Duration = Duration::from_secs(300);

@@ -20,9 +20,9 @@ async fn all_nodes_killed_means_all_sessions_gone() {
     for node in 0..2 {
         cluster.restart(node).await;
     }
-    cluster.settled().await;
+    cluster.converged().await;
     for node in 0..2 {
-        assert_eq!(cluster.cluster(node).sessions(), 0, "node{node}");
+        assert_eq!(cluster.cluster(node).session_count(), 0, "node{node}");
         assert_eq!(value(&layer_on(&cluster, node), &cookie, "a").await, None);
     }
 }
@@ -54,7 +54,7 @@ async fn node_that_dies_takes_along_what_nobody_has_waited_for() {
     let hasty = layer_on(&cluster, 0).with_ack(Ack::None);
     set(&hasty, &cookie, "a", 1).await;
     assert_eq!(held(&cluster, &cookie, "a").await, [Some(1), Some(0)]);
-    cluster.settled().await;
+    cluster.converged().await;
     assert_eq!(held(&cluster, &cookie, "a").await, [Some(1); 2]);
 
     set(&hasty, &cookie, "a", 2).await;
@@ -88,7 +88,7 @@ async fn logout_is_unknown_beyond_a_cut_and_known_everywhere_after_it() {
         "not known there"
     );
     cluster.heal();
-    cluster.settled().await;
+    cluster.converged().await;
     assert_eq!(held(&cluster, &cookie, "a").await, [None; 3]);
 }
 
@@ -109,7 +109,7 @@ async fn of_updates_on_both_sides_of_a_cut_one_sides_stay_and_increments_add_up(
         }
     }
     cluster.heal();
-    cluster.settled().await;
+    cluster.converged().await;
     assert_eq!(held(&cluster, &cookie, "updated").await, [Some(5); 2]);
     assert_eq!(counts(&cluster, &cookie, "counted").await, [8; 2]);
 }
@@ -131,7 +131,7 @@ async fn removed_counter_loses_the_increments_that_the_removal_has_not_seen() {
         assert_eq!(counts(&cluster, &cookie, "hits").await, [0, 7]);
         add(&layers[0], &cookie, 3).await;
         cluster.heal();
-        cluster.settled().await;
+        cluster.converged().await;
         assert_eq!(counts(&cluster, &cookie, "hits").await, [3; 2]);
         add(&layers[1], &cookie, 4).await;
         assert_eq!(counts(&cluster, &cookie, "hits").await, [7; 2]);
@@ -149,7 +149,7 @@ async fn filtered_writes_die_with_their_node_unless_repair_was_quicker() {
         assert_eq!(held(cluster, &cookie, name).await, [Some(1), None]);
     };
     write(&cluster, "b").await;
-    cluster.settled().await;
+    cluster.converged().await;
     assert_eq!(held(&cluster, &cookie, "b").await, [Some(1); 2], "repaired");
 
     write(&cluster, "c").await;
@@ -173,7 +173,7 @@ async fn peer_without_a_link_counts_as_one_without_the_session() {
     assert!(http_support::cookie(&stranger).is_some(), "it is replaced");
     assert_ne!(stranger.into_body(), id);
     cluster.heal();
-    cluster.settled().await;
+    cluster.converged().await;
     assert_eq!(held(&cluster, &cookie, "a").await, [Some(1); 2]);
 }
 
@@ -207,7 +207,7 @@ async fn of_two_responses_at_once_the_one_that_arrives_last_says_what_was_writte
     })
     .await;
     let [id, token] = pairs(&first).try_into().expect("both cookies");
-    cluster.settled().await;
+    cluster.converged().await;
     cluster.cut();
     let both = format!("{id}; {token}");
     let mut tokens = Vec::new();

@@ -137,9 +137,9 @@ async fn logout_wins_over_a_request_under_way_on_another_node() {
         })
         .await;
         assert_eq!(set_cookie(&response), None);
-        cluster.settled().await;
+        cluster.converged().await;
         for node in [&one, &two] {
-            assert_eq!(node.cluster().sessions(), 0);
+            assert_eq!(node.cluster().session_count(), 0);
             assert_eq!(value(node, &client, "a").await, None);
         }
     }
@@ -170,9 +170,9 @@ async fn of_a_logout_and_a_write_at_once_on_two_nodes_the_logout_wins() {
                 log_out(&hasty, &client).await;
                 write().await
             };
-            cluster.settled().await;
+            cluster.converged().await;
             for node in [&one, &two] {
-                assert_eq!(node.cluster().sessions(), 0);
+                assert_eq!(node.cluster().session_count(), 0);
                 for client in [&client, &cycled] {
                     assert_eq!(value(node, client, "a").await, None);
                 }
@@ -210,7 +210,7 @@ async fn flood_of_new_sessions_is_refused_while_users_work_on_until_there_is_roo
         pass(minutes(20)).await;
         hit(layer, &users[0]).await;
         pass(minutes(15)).await;
-        assert_eq!(layer.cluster().sessions(), 1);
+        assert_eq!(layer.cluster().session_count(), 1);
         for _ in 0..2 {
             assert!(cookie(&come(layer).await).is_some());
         }
@@ -228,9 +228,9 @@ async fn flood_on_one_node_fills_all_and_leaves_their_users_alone() {
         let response = come(&one).await;
         assert_eq!(cookie(&response).is_some(), stranger < 9, "{stranger}");
     }
-    cluster.settled().await;
+    cluster.converged().await;
     for node in [&one, &two] {
-        assert_eq!(node.cluster().sessions(), 10);
+        assert_eq!(node.cluster().session_count(), 10);
         assert_refused(&come(node).await);
         hit(node, &user).await;
     }

@@ -115,7 +115,7 @@ async fn typed_and_slot_are_extractors_too() {
     }
 
     async fn handler(slot: SessionSlot, theme: Typed<Theme>) -> Result<String, SessionError> {
-        theme.set(&Theme("dark".into()))?;
+        theme.insert(&Theme("dark".into()))?;
         let stored: Option<String> = slot.load().await.get("theme")?;
         Ok(stored.unwrap_or_default())
     }

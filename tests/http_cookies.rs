@@ -355,7 +355,7 @@ async fn layers_of_two_contexts_around_one_service_both_work() {
     let response = service.oneshot(request(())).await.unwrap();
     let cookies: Vec<_> = response.headers().get_all(SET_COOKIE).iter().collect();
     assert_eq!(cookies.len(), 2);
-    assert_eq!(plain.cluster().sessions(), 2);
+    assert_eq!(plain.cluster().session_count(), 2);
 }
 
 #[tokio::test]
@@ -374,7 +374,7 @@ async fn same_cluster_and_context_layered_twice_passes_through() {
     })
     .await;
     assert_eq!(response.into_body(), 1);
-    assert_eq!(layer.cluster().sessions(), 1);
+    assert_eq!(layer.cluster().session_count(), 1);
 }
 
 #[tokio::test]

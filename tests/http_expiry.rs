@@ -29,7 +29,7 @@ async fn session_lives_until_the_idle_limit_and_little_longer() {
     assert_eq!(value(&layer, &cookie, "a").await, None);
     // A sweep on its own time frees the memory, too.
     pass(SECOND).await;
-    assert_eq!(layer.cluster().sessions(), 0);
+    assert_eq!(layer.cluster().session_count(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -103,7 +103,7 @@ async fn handle_of_a_new_session_counts_as_use() {
     assert_eq!(session.get::<u64>("a").unwrap(), Some(1));
     drop(session);
     pass(minutes(1) + SLACK + SECOND).await;
-    assert_eq!(layer.cluster().sessions(), 0);
+    assert_eq!(layer.cluster().session_count(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -94,7 +94,7 @@ async fn destroy_wins_over_a_parallel_requests_write_which_sets_no_cookie() {
     .await;
     assert_eq!(set_cookie(&response), None);
     assert_eq!(value(&layer, &cookie, "a").await, None);
-    assert_eq!(layer.cluster().sessions(), 0);
+    assert_eq!(layer.cluster().session_count(), 0);
 }
 
 #[tokio::test]
@@ -364,7 +364,7 @@ async fn after_the_head_no_session_is_created() {
     ));
     assert_eq!(session.get::<u64>("a").unwrap(), None);
     assert!(!session.remove("a").unwrap());
-    assert_eq!(layer.cluster().sessions(), 0);
+    assert_eq!(layer.cluster().session_count(), 0);
 }
 
 #[tokio::test]
@@ -433,7 +433,7 @@ async fn all_handles_of_a_request_show_one_session() {
     });
     let response = layer.layer(service).oneshot(request(())).await.unwrap();
     assert!(set_cookie(&response).is_some());
-    assert_eq!(layer.cluster().sessions(), 1);
+    assert_eq!(layer.cluster().session_count(), 1);
 }
 
 #[tokio::test]

@@ -189,7 +189,7 @@ async fn panic_in_update_changes_nothing() {
         assert_eq!(session.id(), None);
     })
     .await;
-    assert_eq!(layer.cluster().sessions(), 0);
+    assert_eq!(layer.cluster().session_count(), 0);
 }
 
 #[tokio::test]
@@ -378,7 +378,7 @@ async fn typed_attribute_reads_and_writes_only_when_asked_to() {
         assert_eq!(cart.get().unwrap(), None);
         drop(cart.clone());
         assert_eq!(session.id(), None, "never writes on drop");
-        cart.set(&Cart(vec!["pen".into()])).unwrap();
+        cart.insert(&Cart(vec!["pen".into()])).unwrap();
         let cart = cart.update(|cart| {
             let mut cart = cart.expect("set");
             cart.0.push("ink".into());

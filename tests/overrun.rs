@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use tower_cluster_sessions::{ClusterConfig, Event, Events, Member, MemberState};
+use tower_cluster_sessions::{ClusterConfig, Event, Events, Member, MemberEventKind, MemberState};
 
 use crate::support::{
     http::{start, visit},
@@ -84,7 +84,7 @@ async fn catching_up_moves_only_what_differs() {
     let began = Stopwatch::start();
     let two = wires.start_two(setup).await;
     two.ready().await;
-    assert_eq!(two.sessions(), SESSIONS);
+    assert_eq!(two.session_count(), SESSIONS);
     println!("{SESSIONS} sessions joined in {:?}", began.elapsed());
     let pair = Pair::of(wires, &one, &two).await;
 
@@ -127,7 +127,9 @@ async fn write(pair: &Pair, cookie: &str, value: u64) {
 fn count_lagging(events: &mut Events) -> usize {
     let mut count = 0;
     while let Some(event) = futures_util::FutureExt::now_or_never(events.recv()).flatten() {
-        count += usize::from(matches!(event, Event::MemberLagging { .. }));
+        if let Event::Member(member) = event {
+            count += usize::from(member.kind == MemberEventKind::Lagging);
+        }
     }
     count
 }

@@ -135,7 +135,7 @@ async fn client_that_follows_its_cookies_never_loses_the_session_to_cycle_id() {
         let shown = visit(&node, &cookie, async |session| session.id()).await;
         assert_eq!(shown.into_body(), Some(id.clone()));
         assert_eq!(
-            node.cluster().sessions(),
+            node.cluster().session_count(),
             1,
             "a straggler started a session"
         );
@@ -163,7 +163,7 @@ async fn flood_of_new_sessions_at_once_fills_no_more_than_max_sessions() {
     })
     .await;
     assert_eq!(let_in.load(Ordering::Relaxed), ROOM);
-    assert_eq!(node.cluster().sessions(), ROOM);
+    assert_eq!(node.cluster().session_count(), ROOM);
 }
 
 /// One write in a request of its own. Whether the session was there to be written.

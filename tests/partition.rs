@@ -93,7 +93,7 @@ impl Split {
             Fate::CreatedOnTwo,
         ];
         let (one, two) = (hasty(&pair.one), hasty(&pair.two));
-        let before = pair.one.cluster().sessions();
+        let before = pair.one.cluster().session_count();
         let mut sessions = Vec::new();
         for at in 0..count {
             let fate = FATES[at % FATES.len()];
@@ -108,7 +108,7 @@ impl Split {
         let there = sessions.iter().filter(|(_, cookie)| !cookie.is_empty());
         let all = before + there.count();
         wait_until("the second node has all sessions", async || {
-            two.cluster().sessions() == all
+            two.cluster().session_count() == all
         })
         .await;
 
@@ -217,9 +217,9 @@ struct Writers {
 impl Writers {
     async fn start(pair: &Pair) -> Self {
         let cookies = Self::session_in_every_shard(&pair.one).await;
-        let all = pair.one.cluster().sessions();
+        let all = pair.one.cluster().session_count();
         wait_until("the second node has all sessions", async || {
-            pair.two.cluster().sessions() == all
+            pair.two.cluster().session_count() == all
         })
         .await;
         let halves: Vec<Arc<[String]>> = cookies.chunks(2048).map(Into::into).collect();

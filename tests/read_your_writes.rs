@@ -95,7 +95,7 @@ struct Outcome {
 
 async fn load(consistency: Consistency) -> Outcome {
     let one = node(ClusterConfig::new("node1").listen("127.0.0.1:0")).await;
-    let address = one.local_addr().expect("it listens").to_string();
+    let address = one.local_address().expect("it listens").to_string();
     let two = ClusterConfig::new("node2")
         .listen("127.0.0.1:0")
         .peer(address);

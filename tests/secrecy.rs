@@ -70,7 +70,10 @@ async fn secrets_are_neither_on_the_wire_nor_in_logs_nor_in_debug_output() {
     pair.two = ClusterSessionLayer::from_cluster(&three);
     assert_eq!(value(&pair.two, &cookies[3], MARKER).await, Some(3));
     three.ready().await;
-    wait_until("all have come", async || three.sessions() == one.sessions()).await;
+    wait_until("all have come", async || {
+        three.session_count() == one.session_count()
+    })
+    .await;
     pair.settle(&[MemberState::Up]).await;
 
     shown.push_str(&debug_of(&pair, &[&one, &three], &cookies[3]).await);

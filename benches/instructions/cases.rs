@@ -139,7 +139,7 @@ fn pair(times: u64, sessions: usize, ack: Ack) {
         for _ in 0..sessions {
             cookies.push(start_session(&nodes[0].1).await);
         }
-        cluster.settled().await;
+        cluster.converged().await;
         for at in 0..times {
             let service = &nodes[usize::from(at % 2 == 1)].0;
             let asked = cookies.iter().map(|cookie| {

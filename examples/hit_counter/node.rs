@@ -102,7 +102,7 @@ pub(crate) async fn run(args: NodeArgs) -> Result<(), BoxError> {
 
     // Parents and scripts read this line, so that they need not guess when it is up, and where.
     let http = listener.local_addr()?;
-    match cluster.local_addr() {
+    match cluster.local_address() {
         Some(links) => println!("{} serves http://{http} and links to {links}", args.name),
         None => println!("{} serves http://{http}", args.name),
     }

@@ -13,10 +13,10 @@ pub(crate) fn check(data: &[u8]) {
         .collect();
     assert_eq!(cookies.candidates(), expected);
 
-    let seen = cookies.seen();
+    let tokens = cookies.tokens();
     let expected: Vec<&str> = values(fields(), "__Host-id-seen").collect();
-    assert!(seen.iter().map(|(text, _)| text).eq(&expected));
-    for (text, again) in seen {
+    assert!(tokens.iter().map(|(text, _)| text).eq(&expected));
+    for (text, again) in tokens {
         assert!(again.is_none_or(|again| again == text), "{text}");
     }
 }

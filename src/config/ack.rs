@@ -1,15 +1,19 @@
-//! What a response waits for.
+//! The acknowledgements that a response waits for.
 
 use serde::{Deserialize, Serialize};
 
-/// Whose acknowledgement a response that changed a session waits for: Tomcat's
-/// `channelSendOptions`, where 8 is [`None`](Self::None) and 6 is [`All`](Self::All).
+/// The acknowledgements that a response waits for when it changed a session.
+///
+/// The default is [`All`](Self::All). In Tomcat's `channelSendOptions`, 8 is [`None`](Self::None)
+/// and 6 is [`All`](Self::All).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Ack {
-    /// Nobody's. A crash right after the response may lose the change, and the next request may
-    /// reach a peer that has not got it yet, unless
+    /// Nobody's.
+    ///
+    /// A crash right after the response may lose the change. The next request may reach a peer that
+    /// has not got it yet, unless
     /// [`Consistency::ReadYourWrites`](crate::Consistency::ReadYourWrites) is asked for.
     None,
     /// The first peer's.

@@ -6,41 +6,39 @@ use std::{
     str::FromStr,
 };
 
-use super::error::{AddressProblem, ConfigError};
+use super::error::ConfigError;
 
-/// Where a peer listens: an IPv4 or IPv6 address or a DNS name, and a port.
+/// The address where a peer listens: an IPv4 or IPv6 address or a DNS name, and a port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct PeerAddr {
+pub(crate) struct PeerAddress {
     /// Lower case; IPv6 without brackets and in its shortest form.
     pub(crate) host: String,
     pub(crate) port: u16,
 }
 
-impl PeerAddr {
-    /// Whether the address cannot leave this machine. A name other than `localhost` might.
+impl PeerAddress {
+    /// Returns whether the address cannot leave this machine. A name other than `localhost` might.
     pub(crate) fn is_loopback(&self) -> bool {
         is_loopback(&self.host)
     }
 
+    /// Reads an address.
+    ///
     /// # Errors
     ///
-    /// [`ConfigError::Address`] naming `setting`.
+    /// [`ConfigError`] about `setting`.
     pub(crate) fn parse(setting: &'static str, address: &str) -> Result<Self, ConfigError> {
         let (host, port) = split(address)
             .and_then(|(host, port)| match port {
                 0 => Err(AddressProblem::PortZero),
                 _ => Ok((host, port)),
             })
-            .map_err(|problem| ConfigError::Address {
-                setting,
-                address: address.to_owned(),
-                problem,
-            })?;
+            .map_err(|problem| problem.of(setting, address))?;
         Ok(Self { host, port })
     }
 }
 
-impl FromStr for PeerAddr {
+impl FromStr for PeerAddress {
     type Err = ConfigError;
 
     fn from_str(address: &str) -> Result<Self, ConfigError> {
@@ -48,36 +46,34 @@ impl FromStr for PeerAddr {
     }
 }
 
-impl fmt::Display for PeerAddr {
+impl fmt::Display for PeerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write(&self.host, self.port, f)
     }
 }
 
-/// Where this node listens.
+/// The address where this node listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ListenAddr {
+pub(crate) struct ListenAddress {
     pub(crate) host: String,
     /// 0 leaves the choice to the system.
     pub(crate) port: u16,
-    /// How many ports are tried, from `port` on. At least 1.
+    /// The number of ports that are tried, from `port` on. At least 1.
     pub(crate) auto_bind: u16,
 }
 
-impl ListenAddr {
+impl ListenAddress {
     pub(crate) fn is_loopback(&self) -> bool {
         is_loopback(&self.host)
     }
 
+    /// Reads an address.
+    ///
     /// # Errors
     ///
-    /// [`ConfigError::Address`] naming `listen`.
+    /// [`ConfigError`] about `listen`.
     pub(crate) fn parse(address: &str, auto_bind: u16) -> Result<Self, ConfigError> {
-        let (host, port) = split(address).map_err(|problem| ConfigError::Address {
-            setting: "listen",
-            address: address.to_owned(),
-            problem,
-        })?;
+        let (host, port) = split(address).map_err(|problem| problem.of("listen", address))?;
         Ok(Self {
             host,
             port,
@@ -86,9 +82,40 @@ impl ListenAddr {
     }
 }
 
-impl fmt::Display for ListenAddr {
+impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write(&self.host, self.port, f)
+    }
+}
+
+/// The part of an address that is wrong.
+#[derive(Clone, Copy, Debug)]
+enum AddressProblem {
+    NoHost,
+    /// There is no port, or what is there is no port.
+    NoPort,
+    PortZero,
+    /// An IPv6 address is not in brackets, or what is in brackets is none.
+    Brackets,
+    Host,
+}
+
+impl AddressProblem {
+    fn of(self, setting: &'static str, address: &str) -> ConfigError {
+        let fix = self.fix();
+        ConfigError::invalid(setting, format!("{setting} address {address:?}: {fix}"))
+    }
+
+    const fn fix(self) -> &'static str {
+        match self {
+            Self::NoHost => {
+                "the host is missing; `0.0.0.0:4100` or `[::]:4100` means all addresses"
+            }
+            Self::NoPort => "the port is missing or no number up to 65535; write `host:4100`",
+            Self::PortZero => "port 0 cannot be reached; write the port the node listens on",
+            Self::Brackets => "write an IPv6 address in brackets: `[::1]:4100`",
+            Self::Host => "the host is neither an IP address nor a DNS name",
+        }
     }
 }
 
@@ -116,7 +143,8 @@ fn parse_port(text: &str) -> Result<u16, AddressProblem> {
     text.parse().map_err(|_| AddressProblem::NoPort)
 }
 
-/// A link-local address keeps its scope, as in `fe80::1%eth0`; the resolver understands it.
+/// Reads an IPv6 address. A link-local one keeps its scope, as in `fe80::1%eth0`; the resolver
+/// understands it.
 fn ipv6(text: &str) -> Result<String, AddressProblem> {
     let (address, scope) = match text.split_once('%') {
         Some((address, scope)) => (address, Some(scope)),
@@ -145,7 +173,8 @@ fn name_or_ipv4(text: &str) -> Result<String, AddressProblem> {
     Ok(text.to_ascii_lowercase())
 }
 
-/// Underscores are in no host name by the book but in those of container networks.
+/// Returns whether the byte may be in a host name. By the book none has underscores, but those of
+/// container networks do.
 const fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
 }
@@ -171,6 +200,7 @@ const MAX_NAME: usize = 253;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ConfigErrorKind;
 
     #[test]
     fn addresses_are_read_and_written_alike() {
@@ -180,7 +210,7 @@ mod tests {
             ("[fe80::1%eth0]:65535", "fe80::1%eth0", 65535),
             ("node-1.shop_net:1", "node-1.shop_net", 1),
         ] {
-            let address: PeerAddr = text.parse().expect(text);
+            let address: PeerAddress = text.parse().expect(text);
             assert_eq!((address.host.as_str(), address.port), (host, port));
             assert_eq!(address.to_string(), text);
         }
@@ -192,7 +222,7 @@ mod tests {
             ("[::1]:1", "[0:0::0001]:1"),
             ("Node.Example:1", "node.example:1"),
         ] {
-            assert_eq!(one.parse::<PeerAddr>(), other.parse::<PeerAddr>());
+            assert_eq!(one.parse::<PeerAddress>(), other.parse::<PeerAddress>());
         }
     }
 
@@ -219,19 +249,33 @@ mod tests {
             ("http//x:1", P::Host),
             ("nöde:1", P::Host),
         ] {
-            let error = text.parse::<PeerAddr>().expect_err(text);
-            let ConfigError::Address { problem: found, .. } = &error else {
-                panic!("{text}: {error}");
-            };
-            assert_eq!(*found, problem, "{text}");
+            let error = text.parse::<PeerAddress>().expect_err(text);
+            let expected = format!("peer address {text:?}: {}", problem.fix());
+            assert_eq!(error.to_string(), expected);
+            let found = (error.setting(), error.kind());
+            assert_eq!(found, ("peer", ConfigErrorKind::Invalid));
         }
         let long = format!("{}:1", "a".repeat(MAX_NAME + 1));
-        assert!(long.parse::<PeerAddr>().is_err());
+        assert!(long.parse::<PeerAddress>().is_err());
+    }
+
+    #[test]
+    fn each_problem_shows_the_right_form() {
+        use AddressProblem as P;
+        for (problem, word) in [
+            (P::NoHost, "`[::]:4100`"),
+            (P::NoPort, "`host:4100`"),
+            (P::PortZero, "listens on"),
+            (P::Brackets, "`[::1]:4100`"),
+            (P::Host, "DNS name"),
+        ] {
+            assert!(problem.fix().contains(word), "{}", problem.fix());
+        }
     }
 
     #[test]
     fn listening_on_port_zero_and_on_all_addresses_is_possible() {
-        let listen = ListenAddr::parse("[::]:0", 0).expect("valid");
+        let listen = ListenAddress::parse("[::]:0", 0).expect("valid");
         assert_eq!((listen.port, listen.auto_bind), (0, 1));
         assert_eq!(listen.to_string(), "[::]:0");
     }
@@ -246,7 +290,7 @@ mod tests {
             "[::ffff:127.0.0.1]:1",
         ] {
             assert!(
-                inside.parse::<PeerAddr>().expect(inside).is_loopback(),
+                inside.parse::<PeerAddress>().expect(inside).is_loopback(),
                 "{inside}"
             );
         }
@@ -258,7 +302,7 @@ mod tests {
             "localhost.example:1",
         ] {
             assert!(
-                !outside.parse::<PeerAddr>().expect(outside).is_loopback(),
+                !outside.parse::<PeerAddress>().expect(outside).is_loopback(),
                 "{outside}"
             );
         }

@@ -1,4 +1,4 @@
-//! What a user says about a node and its cluster.
+//! The configuration of a node and its cluster, as users give it.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -8,18 +8,20 @@ use super::{
     key::KeyText,
     limits::{Limits, Shape},
     secret::{self, SecretSource},
-    security::TlsFiles,
+    tls_files::TlsFiles,
 };
 
-/// A node and the cluster it belongs to.
+/// The configuration of a node and of the cluster it belongs to.
 ///
-/// It can be read with `serde`, from a file in any format: fields are called like the setters, and
-/// the list of peers `peers`; times are whole milliseconds in fields that end in `_ms`; an unknown
-/// field is an error. The values are checked when the cluster starts.
+/// The values are checked when the cluster starts.
+///
+/// It can be read with `serde`, from a file in any format. Fields are called like the methods, the
+/// name of the node `node`, the list of peers `peers`. Times are whole milliseconds in fields that
+/// end in `_ms`. An unknown field is an error.
 ///
 /// ```
 /// use std::time::Duration;
-/// use tower_cluster_sessions::config::ClusterConfig;
+/// use tower_cluster_sessions::ClusterConfig;
 ///
 /// let in_code = ClusterConfig::new("node1")
 ///     .listen("127.0.0.1:4100")
@@ -55,7 +57,10 @@ pub struct ClusterConfig {
     #[serde(rename = "ack_timeout_ms", deserialize_with = "milliseconds")]
     pub(super) ack_timeout: Duration,
     pub(super) consistency_key: Option<KeyText>,
-    #[serde(rename = "catch_up_timeout_ms", deserialize_with = "milliseconds")]
+    #[serde(
+        rename = "read_your_writes_timeout_ms",
+        deserialize_with = "milliseconds"
+    )]
     pub(super) read_your_writes_timeout: Duration,
     #[serde(rename = "transfer_timeout_ms", deserialize_with = "milliseconds")]
     pub(super) transfer_timeout: Duration,
@@ -69,17 +74,19 @@ pub struct ClusterConfig {
     pub(super) max_session_bytes: usize,
     pub(super) max_attributes: usize,
     pub(super) log_records: usize,
-    pub(super) expire_sessions_on_leave: bool,
+    pub(super) destroy_sessions_on_leave: bool,
     pub(super) notify_listeners_on_replication: bool,
 }
 
 impl ClusterConfig {
     pub(super) const STANDALONE_NODE: &'static str = "standalone";
 
-    /// A node called `node`: 1 to 64 printable ASCII characters without spaces. Each node of a
-    /// cluster needs a name of its own; it is a label in logs, nothing else depends on it.
+    /// Returns the default configuration of a node called `node`.
     ///
-    /// Give it at least [`listen`](Self::listen) or a [`peer`](Self::peer).
+    /// The name is 1 to 64 printable ASCII characters without spaces, and different for each node
+    /// of a cluster. It is a label in logs; nothing else depends on it.
+    ///
+    /// Give the node at least [`listen`](Self::listen) or a [`peer`](Self::peer).
     #[must_use]
     pub fn new(node: impl Into<String>) -> Self {
         Self {
@@ -88,8 +95,10 @@ impl ClusterConfig {
         }
     }
 
-    /// No cluster: no socket, no peers, sessions live and die with the process. For development,
-    /// or an app that may grow.
+    /// Returns the configuration of a node without a cluster.
+    ///
+    /// It opens no socket and has no peers; its sessions live and die with the process. It is for
+    /// development, or for an app that may grow.
     #[must_use]
     pub fn standalone() -> Self {
         Self {
@@ -98,28 +107,33 @@ impl ClusterConfig {
         }
     }
 
-    /// The cluster's name, 1 to 64 printable ASCII characters without spaces. Default: `sessions`.
+    /// Sets the name of the cluster: 1 to 64 printable ASCII characters without spaces.
     ///
-    /// Nodes of differently named clusters refuse each other, so that a wrong address cannot mix
-    /// staging with production. It is a guard against mistakes, not a secret.
+    /// Default: `sessions`. Nodes of differently named clusters refuse each other, so that a wrong
+    /// address cannot mix staging with production. It is a guard against mistakes, not a secret.
     #[must_use]
     pub fn cluster(mut self, name: impl Into<String>) -> Self {
         self.cluster = name.into();
         self
     }
 
-    /// What session ids minted here end in, behind a dot: Tomcat's `jvmRoute`, 1 to 32 characters
-    /// of `A-Z a-z 0-9 _ -`. Default: none.
+    /// Sets the route, which ids of sessions made here end in, behind a dot: Tomcat's `jvmRoute`.
     ///
-    /// A balancer that sticks by it saves peers from asking each other; none is needed to be right.
+    /// Default: none. It is 1 to 32 characters of `A-Z a-z 0-9 _ -`. A session keeps the route of
+    /// the node that created it, also after that node died, so its id never changes.
+    ///
+    /// A balancer that sticks by the route saves peers from asking each other. Nothing needs it to
+    /// be right.
     #[must_use]
     pub fn route(mut self, route: impl Into<String>) -> Self {
         self.route = Some(route.into());
         self
     }
 
-    /// Where peers reach this node: `host:port`, the host an IPv4 address, an IPv6 address in
-    /// brackets or a DNS name. Port 0 lets the system choose. Default: none, the node only dials.
+    /// Sets the address at which peers reach this node, as `host:port`.
+    ///
+    /// Default: none, the node only dials. The host is an IPv4 address, an IPv6 address in brackets
+    /// or a DNS name. Port 0 lets the system choose.
     ///
     /// `0.0.0.0:4100` and `[::]:4100` listen on all addresses, which is more than most nodes need.
     /// Any address but loopback needs a [`secret`](Self::secret) or [`tls`](Self::tls).
@@ -129,30 +143,34 @@ impl ClusterConfig {
         self
     }
 
-    /// How many ports to try, beginning with the one of [`listen`](Self::listen), until one is
-    /// free: Tomcat's `autoBind`. Default: 0, which like 1 means exactly that port.
+    /// Sets how many ports to try, from the one of [`listen`](Self::listen) on, until one is free:
+    /// Tomcat's `autoBind`.
     ///
-    /// Several nodes can then share one machine and one configuration, but peers must list all
-    /// ports of the range.
+    /// Default: 0, which like 1 means exactly that port. With more, several nodes can share one
+    /// machine and one configuration, but peers must list all ports of the range.
     #[must_use]
     pub fn auto_bind(mut self, ports: u16) -> Self {
         self.auto_bind = ports;
         self
     }
 
-    /// The `host:port` that other nodes show for this one, where it differs from the address they
-    /// see, as behind NAT. Default: none.
+    /// Sets the `host:port` that other nodes show for this one.
+    ///
+    /// Default: none, they show the address they see. Set it where that address differs, as behind
+    /// NAT.
     #[must_use]
     pub fn advertise(mut self, address: impl Into<String>) -> Self {
         self.advertise = Some(address.into());
         self
     }
 
-    /// Adds a peer's `host:port`. Names are resolved at each dial. Default: no peers.
+    /// Adds a peer by its `host:port`.
     ///
-    /// It is enough that one of two nodes lists the other, and repetitions do no harm. The same
-    /// list may go to all nodes: a node recognises itself. Any address but loopback needs a
-    /// [`secret`](Self::secret) or [`tls`](Self::tls).
+    /// Default: no peers. Names are resolved at each dial. It is enough that one of two nodes lists
+    /// the other, and repetitions do no harm. The same list may go to all nodes: a node recognises
+    /// itself.
+    ///
+    /// Any address but loopback needs a [`secret`](Self::secret) or [`tls`](Self::tls).
     #[must_use]
     pub fn peer(mut self, address: impl Into<String>) -> Self {
         self.peers.push(address.into());
@@ -166,15 +184,15 @@ impl ClusterConfig {
         self
     }
 
-    /// Adds a secret that all nodes share: 32 random bytes as 64 hex digits or as base64, such as
-    /// `openssl rand -hex 32` makes. Default: none.
+    /// Adds a secret that all nodes share: 32 random bytes as 64 hex digits or as base64.
     ///
-    /// Links are then TLS 1.3, and both ends prove that they know it. Whoever knows it can read and
-    /// change every session. It is wiped from memory after use, and never shown.
+    /// Default: none. `openssl rand -hex 32` makes one. Links are then TLS 1.3, and both ends prove
+    /// that they know the secret. Whoever knows it can read and change every session. It is wiped
+    /// from memory after use, and never shown.
     ///
-    /// Of several, the first is presented and all are accepted, so a secret can be changed without
-    /// stopping the cluster: restart the nodes one by one with the new one added behind the old,
-    /// then with the two swapped, then without the old one.
+    /// Of several secrets, the first is presented and all are accepted. So a secret can be changed
+    /// without stopping the cluster. Restart the nodes one by one with the new one added behind the
+    /// old, then with the two swapped, then without the old one.
     ///
     /// In a configuration file it is one of `secrets`: `[{"file": "/run/secrets/sessions"}]`, or
     /// `{"env": "NAME"}` or `{"value": "0e9d…"}`.
@@ -184,29 +202,34 @@ impl ClusterConfig {
         self
     }
 
-    /// Adds the secrets in a file, one in each line, as [`secret`](Self::secret) does. It is read
-    /// when the cluster starts.
+    /// Adds the secrets in a file, one in each line, as [`secret`](Self::secret) does.
+    ///
+    /// The file is read when the cluster starts. It may have 8 KiB.
     #[must_use]
     pub fn secret_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.secrets.push(SecretSource::File(path.into()));
         self
     }
 
-    /// Adds the secret in an environment variable, or several with spaces between them, as
-    /// [`secret`](Self::secret) does. It is read when the cluster starts.
+    /// Adds the secret in an environment variable, as [`secret`](Self::secret) does.
+    ///
+    /// The variable may hold several, with spaces between them. It is read when the cluster starts.
     #[must_use]
     pub fn secret_env(mut self, variable: impl Into<String>) -> Self {
         self.secrets.push(SecretSource::Env(variable.into()));
         self
     }
 
-    /// Protects links by certificates, instead of a secret: TLS 1.3 with this node's certificate
-    /// (and what is between it and the authority), its key, and the authority that all nodes'
-    /// certificates come from, each a file in PEM form. Default: none.
+    /// Protects links by certificates, instead of a secret: the files of this node's certificate,
+    /// of its key, and of the authority, each in PEM form.
+    ///
+    /// Default: none. Links are then TLS 1.3. The first file also holds what is between the
+    /// certificate and the authority; all nodes' certificates come from that authority.
     ///
     /// Both ends verify each other. The certificate of a peer that is dialled must be for the host
-    /// it is [listed](Self::peer) by, that of a peer that dials for the host of any peer on the
-    /// list; or both for the [`tls_name`](Self::tls_name), if one is set.
+    /// by which it is [listed](Self::peer). The certificate of a peer that dials must be for the
+    /// host of any peer on the list. With a [`tls_name`](Self::tls_name), both must be for that
+    /// name instead.
     ///
     /// The files are looked at every ten seconds. When they have changed and are valid, links made
     /// from then on use them. A certificate that ends within 14 days is logged once a day.
@@ -225,11 +248,11 @@ impl ClusterConfig {
         self
     }
 
-    /// The DNS name or IP address that the certificate of each node is for, however it is dialled.
-    /// Default: none, each node's certificate is for its own address.
+    /// Sets the DNS name or IP address that the certificate of each node is for, however it is
+    /// dialled.
     ///
-    /// It is needed with [`tls`](Self::tls) where nodes share a certificate, or dial this one
-    /// without being on its list.
+    /// Default: none, each node's certificate is for its own address. With [`tls`](Self::tls) it is
+    /// needed where nodes share a certificate, or dial this one without being on its list.
     #[must_use]
     pub fn tls_name(mut self, name: impl Into<String>) -> Self {
         self.tls_name = Some(name.into());
@@ -237,139 +260,160 @@ impl ClusterConfig {
     }
 
     /// Allows addresses other than loopback without a [`secret`](Self::secret) or
-    /// [`tls`](Self::tls). Default: not allowed. Each start warns of it.
+    /// [`tls`](Self::tls).
     ///
-    /// Links are then neither encrypted nor authenticated: everybody who can reach the port can
-    /// read and change every session. Use it only in a network that nobody else can reach.
+    /// Default: not allowed. Each start logs a warning. Links are then neither encrypted nor
+    /// authenticated: everybody who can reach the port can read and change every session. Use it
+    /// only in a network that nobody else can reach.
     #[must_use]
     pub fn insecure_plaintext(mut self) -> Self {
         self.insecure_plaintext = true;
         self
     }
 
-    /// How long a response waits for peers to acknowledge. Default: 1 s.
+    /// Sets how long a response waits for peers to acknowledge.
     ///
-    /// A peer that takes longer is not waited for until it has caught up. Short limits the harm a
-    /// slow peer does to latency, long the chance that a change is on one node alone.
+    /// Default: 1 s. A peer that takes longer is not waited for until it has caught up. A short
+    /// time limits the harm a slow peer does to latency. A long time makes it rarer that a change
+    /// is on one node alone.
     #[must_use]
     pub fn ack_timeout(mut self, time: Duration) -> Self {
         self.ack_timeout = time;
         self
     }
 
-    /// What [`Consistency::ReadYourWrites`](crate::Consistency::ReadYourWrites) signs its cookie
-    /// with: 32 random bytes as 64 hex digits or as base64, the same on all nodes. Default: one
-    /// derived from the [`secret`](Self::secret); without that, a layer that needs it is an error.
+    /// Sets the key that [`Consistency::ReadYourWrites`](crate::Consistency::ReadYourWrites) signs
+    /// its cookie with: 32 random bytes as 64 hex digits or as base64, the same on all nodes.
     ///
-    /// `openssl rand -hex 32` makes a good one. It opens no session: whoever knows it can have
-    /// requests wait in vain. A node with another key ignores the others' cookies.
+    /// Default: one that is derived from the [`secret`](Self::secret). Without a secret, a layer
+    /// that needs the key is an error. `openssl rand -hex 32` makes a good one.
+    ///
+    /// It opens no session: whoever knows it can have requests wait in vain. A node with another
+    /// key ignores the others' cookies.
     #[must_use]
     pub fn consistency_key(mut self, key: impl Into<String>) -> Self {
         self.consistency_key = Some(KeyText::new(key));
         self
     }
 
-    /// How long a request waits in all for what its client has written on another node, with
-    /// [`Consistency::ReadYourWrites`](crate::Consistency::ReadYourWrites). Default: 50 ms.
+    /// Sets how long a request waits in all for what its client has written on another node, with
+    /// [`Consistency::ReadYourWrites`](crate::Consistency::ReadYourWrites).
     ///
-    /// Afterwards it gets what the node has, and [`Stats::stale_reads`](crate::Stats::stale_reads)
-    /// counts it.
+    /// Default: 50 ms. Afterwards the request gets what the node has, and
+    /// [`Stats::stale_reads`](crate::Stats::stale_reads) counts it.
     #[must_use]
     pub fn read_your_writes_timeout(mut self, time: Duration) -> Self {
         self.read_your_writes_timeout = time;
         self
     }
 
-    /// How long a joining node waits for all sessions before it says that it timed out: Tomcat's
-    /// `stateTransferTimeout`. Default: 60 s. Zero does not wait. The transfer goes on either way.
+    /// Sets how long a joining node waits for all sessions before it says that it timed out:
+    /// Tomcat's `stateTransferTimeout`.
+    ///
+    /// Default: 60 s. Zero does not wait. The transfer goes on either way.
     #[must_use]
     pub fn transfer_timeout(mut self, time: Duration) -> Self {
         self.transfer_timeout = time;
         self
     }
 
-    /// How long a leaving node waits for peers to hold all its changes. Default: 5 s. Keep it
-    /// shorter than the time your supervisor gives a process to stop.
+    /// Sets how long a leaving node waits for peers to hold all its changes.
+    ///
+    /// Default: 5 s. Keep it shorter than the time your supervisor gives a process to stop.
     #[must_use]
     pub fn leave_timeout(mut self, time: Duration) -> Self {
         self.leave_timeout = time;
         self
     }
 
-    /// How often a node tells each peer that it lives and what it holds: Tomcat's `frequency`.
-    /// Default: 500 ms. Shorter notices and repairs differences sooner, for more traffic.
+    /// Sets how often a node tells each peer that it lives and what it holds: Tomcat's `frequency`.
+    ///
+    /// Default: 500 ms. A shorter interval notices and repairs differences sooner, for more
+    /// traffic.
     #[must_use]
     pub fn heartbeat_interval(mut self, time: Duration) -> Self {
         self.heartbeat_interval = time;
         self
     }
 
-    /// How long a silent peer counts as alive: Tomcat's `dropTime`. Default: 3 s, at least two
-    /// heartbeat intervals.
+    /// Sets how long a silent peer counts as alive: Tomcat's `dropTime`.
     ///
-    /// Long keeps a peer through a pause of its process, short tells sooner that it is gone. A
-    /// process that is killed closes its link and needs no timeout.
+    /// Default: 3 s; at least two heartbeat intervals. A long time keeps a peer through a stall of
+    /// its process, a short one tells sooner that it is gone. A process that is killed closes its
+    /// link and needs no timeout.
     #[must_use]
     pub fn down_after(mut self, time: Duration) -> Self {
         self.down_after = time;
         self
     }
 
-    /// How many sessions a node holds. Default: 1 000 000. When they are reached, creating one
-    /// fails; none is evicted.
+    /// Sets how many sessions a node holds.
+    ///
+    /// Default: 1 000 000, at most 2 147 483 648. When they are reached, creating a session fails;
+    /// none is evicted.
     #[must_use]
     pub fn max_sessions(mut self, sessions: usize) -> Self {
         self.max_sessions = sessions;
         self
     }
 
-    /// How many bytes of names and values one session may hold. Default: 262 144 (256 KiB), at most
-    /// 64 MiB. A write beyond it fails and changes nothing.
+    /// Sets how many bytes of names and values one session may hold.
     ///
-    /// Set the same on all nodes: a link closes when a session is over twice the receiver's limit.
+    /// Default: 262 144 (256 KiB), at most 64 MiB. A write beyond it fails and changes nothing.
+    ///
+    /// Set the same on all nodes. A node does not merge what a peer sends of a session over twice
+    /// its own limit: it counts that as [`Stats::over_limit`](crate::Stats::over_limit) and logs
+    /// it, and the link stays.
     #[must_use]
     pub fn max_session_bytes(mut self, bytes: usize) -> Self {
         self.max_session_bytes = bytes;
         self
     }
 
-    /// How many attributes one session may hold. Default: 256, at most 65 536. A write beyond it
-    /// fails and changes nothing. Set the same on all nodes.
+    /// Sets how many attributes one session may hold.
+    ///
+    /// Default: 256, at most 65 536. A write beyond it fails and changes nothing.
+    ///
+    /// Set the same on all nodes. A session with more than eight times as many names, removed ones
+    /// included, is not merged from a peer, as with [`max_session_bytes`](Self::max_session_bytes).
     #[must_use]
     pub fn max_attributes(mut self, attributes: usize) -> Self {
         self.max_attributes = attributes;
         self
     }
 
-    /// How many changes a node remembers for a peer that reconnects. Default: 262 144, at most
-    /// 67 108 864.
+    /// Sets how many changes a node remembers for a peer that reconnects.
     ///
-    /// A peer that misses more is compared session by session, which costs more traffic; each
-    /// remembered change costs memory.
+    /// Default: 262 144, at most 67 108 864. A peer that misses more is compared session by
+    /// session, which costs more traffic. Each remembered change costs memory.
     #[must_use]
     pub fn log_records(mut self, records: usize) -> Self {
         self.log_records = records;
         self
     }
 
-    /// Whether a node that leaves in order destroys all sessions on all nodes: Tomcat's
-    /// `expireSessionsOnShutdown`. Default: `false`, they live on.
+    /// Sets whether a node that leaves in order destroys all sessions on all nodes: Tomcat's
+    /// `expireSessionsOnShutdown`.
+    ///
+    /// Default: `false`, they live on.
     #[must_use]
-    pub fn expire_sessions_on_leave(mut self, expire: bool) -> Self {
-        self.expire_sessions_on_leave = expire;
+    pub fn destroy_sessions_on_leave(mut self, destroy: bool) -> Self {
+        self.destroy_sessions_on_leave = destroy;
         self
     }
 
-    /// Whether session events are also sent for changes that come from peers: Tomcat's
-    /// `notifyListenersOnReplication`. Default: `false`, each event is sent on one node, that which
-    /// made the change. The exception is expiry, which each node tells of its own copy.
+    /// Sets whether session events are also sent for changes that come from peers: Tomcat's
+    /// `notifyListenersOnReplication`.
+    ///
+    /// Default: `false`, each event is sent on one node, that which made the change. The exception
+    /// is expiry, which each node tells of its own copy.
     #[must_use]
     pub fn notify_listeners_on_replication(mut self, notify: bool) -> Self {
         self.notify_listeners_on_replication = notify;
         self
     }
 
-    /// All defaults. Not public because no cluster starts without a name.
+    /// Returns all defaults. It is not public because no cluster starts without a name.
     fn unnamed() -> Self {
         let Limits {
             max_sessions,
@@ -400,7 +444,7 @@ impl ClusterConfig {
             max_session_bytes,
             max_attributes,
             log_records: Shape::default().log_records,
-            expire_sessions_on_leave: false,
+            destroy_sessions_on_leave: false,
             notify_listeners_on_replication: false,
         }
     }
@@ -425,11 +469,11 @@ mod tests {
             "advertise": "shop1:4100", "peers": ["a:1", "b:2"], "insecure_plaintext": true,
             "secrets": [{"value": "s"}, {"file": "/f"}, {"env": "E"}],
             "tls": {"cert": "c", "key": "k", "ca": "a"}, "tls_name": "t",
-            "consistency_key": "k", "catch_up_timeout_ms": 9,
+            "consistency_key": "k", "read_your_writes_timeout_ms": 9,
             "ack_timeout_ms": 1, "transfer_timeout_ms": 2, "leave_timeout_ms": 3,
             "heartbeat_interval_ms": 4, "down_after_ms": 8, "max_sessions": 5,
             "max_session_bytes": 6, "max_attributes": 7, "log_records": 8,
-            "expire_sessions_on_leave": true, "notify_listeners_on_replication": true
+            "destroy_sessions_on_leave": true, "notify_listeners_on_replication": true
         }"#;
         let ms = Duration::from_millis;
         let set = ClusterConfig::new("n1")
@@ -457,13 +501,13 @@ mod tests {
             .max_session_bytes(6)
             .max_attributes(7)
             .log_records(8)
-            .expire_sessions_on_leave(true)
+            .destroy_sessions_on_leave(true)
             .notify_listeners_on_replication(true);
         assert_eq!(read(json).expect("valid"), set);
     }
 
     #[test]
-    fn what_is_not_said_is_the_default() {
+    fn a_field_that_is_absent_has_its_default() {
         assert_eq!(
             read(r#"{"node": "n1"}"#).expect("valid"),
             ClusterConfig::new("n1")

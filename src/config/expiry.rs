@@ -1,10 +1,11 @@
-//! How long a session lives.
+//! The limits of a session's life.
 
 use std::time::Duration;
 
-/// When a session ends by itself: after it has been idle for some time, at some age, or both.
+/// The limits of a session's life: how long it may be idle, how old it may become, or both.
 ///
-/// The default is 30 minutes idle, Tomcat's `session-timeout`, and no limit of age.
+/// The default is 30 minutes idle, Tomcat's `session-timeout`, and no limit of age. Limits are kept
+/// in whole milliseconds, and are a hundred years at most.
 ///
 /// ```
 /// use std::time::Duration;
@@ -23,11 +24,13 @@ pub struct Expiry {
 }
 
 impl Expiry {
-    /// Ends `limit` after the last use. Loading a session is use, and so is a request or a handle
-    /// that holds it.
+    /// Returns an expiry that ends a session `limit` after its last use.
     ///
-    /// A request finds the session alive at least until the limit, and at most a twentieth of the
-    /// limit (60 s at most) plus 2 s longer, because nodes tell each other of use that rarely.
+    /// Loading a session is use, and so is a request or a handle that holds it.
+    ///
+    /// A request finds the session alive at least until the limit. It may find it alive for a
+    /// twentieth of the limit (60 s at most) plus 2 s longer, because nodes tell each other of use
+    /// that rarely.
     #[must_use]
     pub const fn idle(limit: Duration) -> Self {
         Self {
@@ -36,7 +39,7 @@ impl Expiry {
         }
     }
 
-    /// Ends `limit` after creation, however much it is used.
+    /// Returns an expiry that ends a session `limit` after its creation, however much it is used.
     #[must_use]
     pub const fn absolute(limit: Duration) -> Self {
         Self {
@@ -52,7 +55,7 @@ impl Expiry {
         self
     }
 
-    /// The limit of idleness, if there is one.
+    /// Returns the limit of idleness, if there is one.
     #[must_use]
     pub const fn idle_limit(&self) -> Option<Duration> {
         match self.idle_ms {
@@ -61,7 +64,7 @@ impl Expiry {
         }
     }
 
-    /// The limit of age, if there is one.
+    /// Returns the limit of age, if there is one.
     #[must_use]
     pub const fn absolute_limit(&self) -> Option<Duration> {
         match self.absolute_ms {
@@ -73,7 +76,7 @@ impl Expiry {
     /// A hundred years: longer than any process and safe to add up.
     pub(crate) const MAX_MS: u64 = 100 * 366 * 24 * 60 * 60 * 1000;
 
-    /// Of limits up to [`Expiry::MAX_MS`].
+    /// Returns an expiry of limits that are up to [`Expiry::MAX_MS`].
     pub(crate) const fn from_millis(idle_ms: Option<u64>, absolute_ms: Option<u64>) -> Self {
         Self {
             idle_ms,
@@ -96,7 +99,7 @@ impl Default for Expiry {
     }
 }
 
-/// Milliseconds, at most [`Expiry::MAX_MS`].
+/// Returns whole milliseconds, at most [`Expiry::MAX_MS`].
 const fn millis(limit: Duration) -> u64 {
     let ms = limit.as_millis();
     if ms > Expiry::MAX_MS as u128 {

@@ -11,6 +11,8 @@ use serde::Deserialize;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use super::error::ConfigErrorKind;
+
 /// A key as configured, not yet checked.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
@@ -21,7 +23,8 @@ impl KeyText {
         Self(Zeroizing::new(text.into()))
     }
 
-    /// Space around it is ignored, as a file that a key was written to ends in a line feed.
+    /// Reads the key. Space around it is ignored, as a file that a key was written to ends in a
+    /// line feed.
     pub(super) fn parse(&self) -> Result<ClusterSecret, KeyProblem> {
         ClusterSecret::from_text(self.0.trim())
     }
@@ -33,8 +36,10 @@ impl fmt::Debug for KeyText {
     }
 }
 
-/// A checked key. Its memory is wiped when it is dropped, and it stays where it is until then: what
-/// moves is a pointer.
+/// A checked key, such as the secret that all nodes share.
+///
+/// Its memory is wiped when it is dropped. It stays where it is until then: what moves is a
+/// pointer.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct ClusterSecret(Box<Zeroizing<[u8; Self::LENGTH]>>);
 
@@ -53,8 +58,9 @@ impl ClusterSecret {
         Ok(key)
     }
 
-    /// A key for one purpose in one cluster, from which neither this key nor that for another
-    /// purpose can be told: HKDF with SHA-256 (RFC 5869).
+    /// Returns a key for one purpose in one cluster: HKDF with SHA-256 (RFC 5869).
+    ///
+    /// Neither this key nor that for another purpose can be told from it.
     pub(crate) fn derive(&self, purpose: &str, cluster: &str) -> Self {
         let mut derived = Self::empty();
         Hkdf::<Sha256>::new(Some(SALT), self.bytes())
@@ -82,18 +88,26 @@ impl ClusterSecret {
 
 impl fmt::Debug for ClusterSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Key(_)")
+        f.write_str("ClusterSecret(_)")
     }
 }
 
-/// What is wrong with a key. It does not show the key.
+/// The reason why a key cannot be used. It does not show the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum KeyProblem {
+pub(super) enum KeyProblem {
     /// It is not 32 bytes as hex or base64.
     Form,
     /// It is 32 bytes, but such that nobody drew at random.
     Guessable,
+}
+
+impl KeyProblem {
+    pub(super) const fn kind(self) -> ConfigErrorKind {
+        match self {
+            Self::Form => ConfigErrorKind::Invalid,
+            Self::Guessable => ConfigErrorKind::Insecure,
+        }
+    }
 }
 
 impl fmt::Display for KeyProblem {
@@ -123,7 +137,7 @@ fn digit(byte: u8) -> Option<u8> {
     char::from(byte).to_digit(16)?.try_into().ok()
 }
 
-/// Either alphabet, padded or not.
+/// Reads base64 of either alphabet, padded or not.
 fn from_base64(text: &str) -> Option<Zeroizing<Vec<u8>>> {
     let lenient =
         GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
@@ -133,7 +147,9 @@ fn from_base64(text: &str) -> Option<Zeroizing<Vec<u8>>> {
         .map(Zeroizing::new)
 }
 
-/// What random bytes are not, but for less than one key in a million million.
+/// Returns whether the bytes look as no random ones do.
+///
+/// That refuses less than one random key in a million million.
 fn is_guessable(bytes: &[u8; ClusterSecret::LENGTH]) -> bool {
     let mut distinct = Zeroizing::new(bytes.to_vec());
     distinct.sort_unstable();
@@ -150,16 +166,17 @@ fn is_guessable(bytes: &[u8; ClusterSecret::LENGTH]) -> bool {
     is_series || is_repetition || is_text || distinct.len() < MIN_DISTINCT
 }
 
-/// Letters of one case alone are a password, whatever they are in base64. Random ones are that once
-/// in 10^9 times.
+/// Returns whether the text is of letters of one case alone.
+///
+/// That is a password, whatever it is in base64. Random keys look so once in 10^9 times.
 fn is_words(text: &str) -> bool {
     let all = |is_it: fn(&u8) -> bool| text.trim_end_matches('=').bytes().all(|byte| is_it(&byte));
     all(u8::is_ascii_lowercase) || all(u8::is_ascii_uppercase)
 }
 
-/// Sets the keys of this crate apart from others' of the same secret.
+/// The salt that sets the keys of this crate apart from others' of the same secret.
 const SALT: &[u8] = b"tower-cluster-sessions";
-/// 32 random bytes have 30 different ones on average.
+/// The least number of different bytes. 32 random ones have 30 on average.
 const MIN_DISTINCT: usize = 16;
 
 #[cfg(test)]
@@ -243,7 +260,7 @@ mod tests {
         let key = KeyText::new(HEX);
         assert_eq!(
             format!("{key:?} {:?}", key.parse()),
-            "KeyText(_) Ok(Key(_))"
+            "KeyText(_) Ok(ClusterSecret(_))"
         );
     }
 }

@@ -1,6 +1,6 @@
-//! How much a node holds, and how its memory is divided.
+//! The limits of what a node holds, and the division of its memory.
 
-/// What is checked where a session is created or written.
+/// The limits that are checked where a session is created or written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
     pub(crate) max_sessions: usize,
@@ -10,7 +10,7 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// Names a session remembers, removed ones included.
+    /// Returns how many names a session remembers, removed ones included.
     pub(crate) const fn max_names(&self) -> usize {
         self.max_attributes.saturating_mul(4)
     }
@@ -19,31 +19,33 @@ impl Limits {
         self.max_sessions.saturating_mul(4)
     }
 
-    /// Sessions and tombstones of one of `digest_shards`: far beyond its share of the hard limits,
-    /// and few enough for a message that lists them.
+    /// Returns how many sessions and tombstones one of `digest_shards` may list.
+    ///
+    /// That is far beyond its share of the hard limits, and few enough for a message that lists
+    /// them.
     pub(crate) fn max_listed(&self, digest_shards: usize) -> usize {
         self.share(digest_shards)
             .saturating_mul(2)
             .saturating_add(LISTED_BEYOND)
     }
 
-    /// What one of `digest_shards` holds when all are at the hard limits.
+    /// Returns what one of `digest_shards` holds when all are at the hard limits.
     pub(crate) fn share(&self, digest_shards: usize) -> usize {
         self.max_entries() / digest_shards.max(1)
     }
 
-    /// Sessions and tombstones at their hard limits.
+    /// Returns the sessions and tombstones at their hard limits.
     pub(crate) const fn max_entries(&self) -> usize {
         self.max_sessions
             .saturating_add(self.max_tombstones())
             .saturating_mul(Self::HARD)
     }
 
-    /// Replicated state is always merged up to this many times the limits.
+    /// What peers send is always merged up to this many times the limits.
     pub(crate) const HARD: usize = 2;
 }
 
-/// What fits the mebibyte that any message may have, at 24 bytes each.
+/// Entries of 24 bytes that fit the mebibyte that any message may have.
 const LISTED_BEYOND: usize = 40_000;
 
 impl Default for Limits {
@@ -56,7 +58,7 @@ impl Default for Limits {
     }
 }
 
-/// How the store is divided. Tests use small shapes to reach the edges.
+/// The division of the store. Tests use small shapes to reach the edges.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Shape {
     /// Shards with a lock each, a power of two.

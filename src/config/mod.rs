@@ -1,4 +1,4 @@
-//! What a user configures, checked once at start.
+//! The configuration of a node, checked once at start.
 
 mod ack;
 mod address;
@@ -11,20 +11,20 @@ mod limits;
 mod secret;
 mod security;
 mod settings;
+mod tls_files;
 
 pub use self::{
     ack::Ack,
     cluster::ClusterConfig,
     consistency::Consistency,
-    error::{AddressProblem, ConfigError, StartError},
+    error::{ConfigError, ConfigErrorKind, StartError},
     expiry::Expiry,
-    key::KeyProblem,
-    secret::SecretProblem,
 };
 pub(crate) use self::{
-    address::{ListenAddr, PeerAddr},
+    address::{ListenAddress, PeerAddress},
     key::ClusterSecret,
     limits::{Limits, Shape},
-    security::{Certificates, Security, TlsFiles},
+    security::{Certificates, Security},
     settings::{Settings, is_name},
+    tls_files::TlsFiles,
 };

@@ -1,6 +1,11 @@
-//! Where the cluster's secrets come from.
+//! The sources of the cluster's secrets.
 
-use std::{env, fmt, fs::File, io::Read as _, path::PathBuf};
+use std::{
+    env, fmt,
+    fs::File,
+    io::{self, Read as _},
+    path::PathBuf,
+};
 
 use serde::{
     Deserialize, Deserializer,
@@ -9,11 +14,11 @@ use serde::{
 use zeroize::Zeroizing;
 
 use super::{
-    error::ConfigError,
+    error::{ConfigError, ConfigErrorKind},
     key::{ClusterSecret, KeyProblem, KeyText},
 };
 
-/// One place that holds a secret, or several, one behind the other with white space between them.
+/// A place that holds a secret, or several, one behind the other with white space between them.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum SecretSource {
     Value(KeyText),
@@ -22,14 +27,11 @@ pub(super) enum SecretSource {
 }
 
 impl SecretSource {
-    /// All secrets of all sources, in their order, each once.
+    /// Reads all secrets of all sources, in their order, each once.
     pub(super) fn read_all(sources: &[Self]) -> Result<Vec<ClusterSecret>, ConfigError> {
         let mut keys = Vec::new();
         for source in sources {
-            let found = source.read().map_err(|problem| ConfigError::Secret {
-                setting: source.to_string(),
-                problem,
-            })?;
+            let found = source.read().map_err(|problem| problem.of(source))?;
             for key in found {
                 if !keys.contains(&key) {
                     keys.push(key);
@@ -63,31 +65,36 @@ impl SecretSource {
                 match read {
                     Ok(length) if length > MAX_FILE => Err(SecretProblem::TooLong),
                     Ok(_) => Ok(text),
-                    Err(error) => Err(SecretProblem::Unreadable(error.to_string())),
+                    Err(error) => Err(SecretProblem::Unreadable(error)),
                 }
             }
             Self::Env(variable) => env::var(variable)
                 .map(Zeroizing::new)
+                // The error would show what is in the variable.
                 .map_err(|_| SecretProblem::NotSet),
+        }
+    }
+
+    const fn setting(&self) -> &'static str {
+        match self {
+            Self::Value(_) => "secret",
+            Self::File(_) => "secret_file",
+            Self::Env(_) => "secret_env",
         }
     }
 }
 
-/// The setting as it was written, without what is secret, also where a secret was given instead of
-/// the place that holds it.
+/// Shows the setting as it was written, without what is secret, also where a secret was given
+/// instead of the place that holds it.
 impl fmt::Display for SecretSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.setting())?;
         let place = match self {
-            Self::Value(_) => return f.write_str("secret"),
-            Self::File(path) => {
-                f.write_str("secret_file ")?;
-                path.to_string_lossy()
-            }
-            Self::Env(variable) => {
-                f.write_str("secret_env ")?;
-                variable.into()
-            }
+            Self::Value(_) => return Ok(()),
+            Self::File(path) => path.to_string_lossy(),
+            Self::Env(variable) => variable.into(),
         };
+        f.write_str(" ")?;
         if place.len() >= ClusterSecret::LENGTH
             && ClusterSecret::from_text(&place) != Err(KeyProblem::Form)
         {
@@ -103,7 +110,8 @@ impl fmt::Debug for SecretSource {
     }
 }
 
-/// By hand, because the errors that serde derives show what was found, which may be the secret.
+/// Written by hand, because the errors that serde derives show what was found, which may be the
+/// secret.
 impl<'de> Deserialize<'de> for SecretSource {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(SourceVisitor)
@@ -143,7 +151,7 @@ impl<'de> Visitor<'de> for SourceVisitor {
     }
 }
 
-/// The list of all sources.
+/// Reads the list of all sources.
 pub(super) fn list<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<SecretSource>, D::Error> {
@@ -172,20 +180,30 @@ impl<'de> Visitor<'de> for ListVisitor {
     }
 }
 
-/// Why a secret cannot be used. It does not show the secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SecretProblem {
+/// The reason why a secret cannot be used. It does not show the secret.
+enum SecretProblem {
     /// It is not one that nobody can guess.
     Weak(KeyProblem),
-    /// There is none.
     Empty,
     /// The environment has no such variable, or it is no text.
     NotSet,
-    /// The file is longer than 8 KiB.
     TooLong,
-    /// The file cannot be read, for this reason.
-    Unreadable(String),
+    Unreadable(io::Error),
+}
+
+impl SecretProblem {
+    fn of(self, source: &SecretSource) -> ConfigError {
+        let message = format!(
+            "`{source}` {self}; make a secret with `openssl rand -hex 32`, the same for all nodes"
+        );
+        let (kind, cause) = match self {
+            Self::Weak(problem) => (problem.kind(), None),
+            Self::Empty | Self::TooLong => (ConfigErrorKind::Invalid, None),
+            Self::NotSet => (ConfigErrorKind::Unreadable, None),
+            Self::Unreadable(error) => (ConfigErrorKind::Unreadable, Some(error)),
+        };
+        ConfigError::new(source.setting(), kind, message).caused_by(cause)
+    }
 }
 
 impl fmt::Display for SecretProblem {
@@ -203,7 +221,7 @@ impl fmt::Display for SecretProblem {
 const FORM: &str =
     r#"one of `secrets` is written {"file": PATH}, {"env": NAME} or {"value": SECRET}"#;
 const LIST: &str = r#"`secrets` is a list, as in [{"file": "/run/secrets/cluster"}]"#;
-/// A hundred secrets and more.
+/// The bytes of a hundred secrets and more.
 const MAX_FILE: usize = 8 * 1024;
 
 #[cfg(test)]
@@ -243,6 +261,9 @@ mod tests {
         let text = error.to_string();
         assert!(text.contains(&*file.to_string_lossy()), "{text}");
         assert!(text.contains("cannot be read"), "{text}");
+        let cause = std::error::Error::source(&error).expect("the cause");
+        let cause = cause.downcast_ref::<io::Error>().expect("as it was");
+        assert_eq!(cause.kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

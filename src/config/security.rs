@@ -1,28 +1,27 @@
-//! How links are protected.
+//! The protection of links.
 
-use std::path::PathBuf;
-
-use serde::Deserialize;
+use std::fmt;
 
 use super::{
-    address::{ListenAddr, PeerAddr},
+    address::{ListenAddress, PeerAddress},
     cluster::ClusterConfig,
     error::ConfigError,
     key::ClusterSecret,
     secret::SecretSource,
+    tls_files::TlsFiles,
 };
 
-/// What protects the links of a node, after all checks that need no network.
+/// The protection of the links of a node, after all checks that need no network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Security {
-    /// Nothing does.
+    /// There is none.
     Plaintext {
-        /// Also where others than this machine can listen.
+        /// Whether links may also go where others than this machine can listen.
         anywhere: bool,
     },
-    /// Who knows one of these belongs to the cluster. The first is presented.
+    /// Whoever knows one of these belongs to the cluster. The first is presented.
     Secrets(Vec<ClusterSecret>),
-    /// Who has a certificate of this authority, under the right name, belongs to the cluster.
+    /// Whoever has a certificate of this authority, under the right name, belongs to the cluster.
     Certificates(Certificates),
 }
 
@@ -34,7 +33,7 @@ impl Security {
         }
     }
 
-    /// Whether links may leave this machine.
+    /// Returns whether links may leave this machine.
     pub(crate) const fn allows_anywhere(&self) -> bool {
         match self {
             Self::Plaintext { anywhere } => *anywhere,
@@ -50,20 +49,11 @@ pub(crate) struct Certificates {
     pub(crate) name: Option<String>,
 }
 
-/// Where certificates and keys lie.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct TlsFiles {
-    pub(crate) cert: PathBuf,
-    pub(crate) key: PathBuf,
-    pub(crate) ca: PathBuf,
-}
-
 impl ClusterConfig {
     pub(super) fn security(
         &self,
-        listen: Option<&ListenAddr>,
-        peers: &[PeerAddr],
+        listen: Option<&ListenAddress>,
+        peers: &[PeerAddress],
     ) -> Result<Security, ConfigError> {
         let named = [
             ("secret", !self.secrets.is_empty()),
@@ -72,14 +62,28 @@ impl ClusterConfig {
         ];
         let mut chosen = named.iter().filter(|(_, chosen)| *chosen);
         if let (Some((one, _)), Some((other, _))) = (chosen.next(), chosen.next()) {
-            return Err(ConfigError::Contradiction(one, other));
+            return Err(ConfigError::conflict(
+                one,
+                format!(
+                    "`{one}` and `{other}` exclude each other: links are protected in one way; \
+                     remove one of them"
+                ),
+            ));
         }
         if self.tls.is_none() && self.tls_name.is_some() {
-            return Err(ConfigError::TlsNameWithoutTls);
+            return Err(ConfigError::missing(
+                "tls",
+                "`tls_name` is the name in certificates; give them with `tls`, or remove it",
+            ));
         }
         if let Some(files) = &self.tls {
             if self.tls_name.is_none() && listen.is_some() && peers.is_empty() {
-                return Err(ConfigError::TlsNameMissing);
+                // Others have a certificate of the same authority, too.
+                return Err(ConfigError::missing(
+                    "tls_name",
+                    "a node that listens with `tls` and lists no `peer` must know the name in the \
+                     certificates of those that dial it; set `tls_name`, or list them with `peer`",
+                ));
             }
             return Ok(Security::Certificates(Certificates {
                 files: files.clone(),
@@ -98,15 +102,27 @@ impl ClusterConfig {
     }
 }
 
-fn refuse_plaintext(listen: Option<&ListenAddr>, peers: &[PeerAddr]) -> Result<(), ConfigError> {
-    let plaintext = |setting, address: String| Err(ConfigError::Plaintext { setting, address });
+fn refuse_plaintext(
+    listen: Option<&ListenAddress>,
+    peers: &[PeerAddress],
+) -> Result<(), ConfigError> {
     if let Some(listen) = listen.filter(|listen| !listen.is_loopback()) {
-        return plaintext("listen", listen.to_string());
+        return Err(plaintext("listen", listen));
     }
     match peers.iter().find(|peer| !peer.is_loopback()) {
-        Some(peer) => plaintext("peer", peer.to_string()),
+        Some(peer) => Err(plaintext("peer", peer)),
         None => Ok(()),
     }
+}
+
+/// Returns the error of an address that sessions would cross an open network to.
+pub(super) fn plaintext(setting: &'static str, address: &impl fmt::Display) -> ConfigError {
+    let message = format!(
+        "{setting} address `{address}` is not loopback, and links are not encrypted; give all \
+         nodes the same `secret` (`openssl rand -hex 32` makes one) or `tls` certificates, or call \
+         `insecure_plaintext()` if nobody else can reach this network"
+    );
+    ConfigError::insecure(setting, message)
 }
 
 #[cfg(test)]

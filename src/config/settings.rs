@@ -3,26 +3,26 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    address::{ListenAddr, PeerAddr},
+    address::{ListenAddress, PeerAddress},
     cluster::ClusterConfig,
     error::ConfigError,
-    key::ClusterSecret,
+    key::{ClusterSecret, KeyProblem},
     limits::{Limits, Shape},
-    security::Security,
+    security::{Security, plaintext},
 };
-use crate::session::Route;
+use crate::session::{InvalidRoute, Route};
 
-/// What a node runs by: a [`ClusterConfig`] after all checks.
+/// The settings a node runs by: a [`ClusterConfig`] after all checks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
     pub(crate) node: Arc<str>,
     pub(crate) cluster: Arc<str>,
     pub(crate) route: Option<Route>,
     /// `None`: the node only dials, or is standalone.
-    pub(crate) listen: Option<ListenAddr>,
+    pub(crate) listen: Option<ListenAddress>,
     pub(crate) advertise: Option<String>,
     /// Without duplicates, in the order they were given.
-    pub(crate) peers: Vec<PeerAddr>,
+    pub(crate) peers: Vec<PeerAddress>,
     pub(crate) security: Security,
     pub(crate) ack_timeout: Duration,
     /// The first signs, all are accepted.
@@ -34,8 +34,8 @@ pub(crate) struct Settings {
     pub(crate) down_after: Duration,
     pub(crate) limits: Limits,
     pub(crate) shape: Shape,
-    pub(crate) expire_sessions_on_leave: bool,
-    pub(crate) notify_on_replication: bool,
+    pub(crate) destroy_sessions_on_leave: bool,
+    pub(crate) notify_listeners_on_replication: bool,
 }
 
 impl ClusterConfig {
@@ -65,7 +65,7 @@ impl ClusterConfig {
             max_session_bytes,
             max_attributes,
             log_records,
-            expire_sessions_on_leave,
+            destroy_sessions_on_leave,
             notify_listeners_on_replication,
         } = self;
         let node = if *standalone && node.is_empty() {
@@ -74,53 +74,75 @@ impl ClusterConfig {
             node
         };
         if !is_name(node) {
-            return Err(ConfigError::NodeName(node.to_owned()));
+            return Err(ConfigError::invalid(
+                "node",
+                format!(
+                    "node name {node:?} must be 1 to 64 printable ASCII characters without \
+                     spaces; give it to `ClusterConfig::new` or set `node`"
+                ),
+            ));
         }
         if !is_name(cluster) {
-            return Err(ConfigError::ClusterName(cluster.clone()));
+            return Err(ConfigError::invalid(
+                "cluster",
+                format!(
+                    "cluster name {cluster:?} must be 1 to 64 printable ASCII characters without \
+                     spaces; set another with `cluster`"
+                ),
+            ));
         }
         let listen = listen
             .as_deref()
-            .map(|address| ListenAddr::parse(address, *auto_bind))
+            .map(|address| ListenAddress::parse(address, *auto_bind))
             .transpose()?;
         let peers = distinct(peers)?;
         if *standalone {
             refuse_addresses(listen.as_ref(), &peers, advertise.as_deref())?;
         } else if listen.is_none() && peers.is_empty() {
-            return Err(ConfigError::Alone);
+            return Err(ConfigError::missing(
+                "listen",
+                "the node neither listens nor has peers; set `listen` and `peer`, or use \
+                 `ClusterConfig::standalone()` to run without a cluster",
+            ));
         }
         let security = self.security(listen.as_ref(), &peers)?;
         let consistency_keys = match consistency_key {
-            Some(text) => vec![text.parse().map_err(ConfigError::ConsistencyKey)?],
+            Some(text) => vec![text.parse().map_err(unusable_key)?],
             None => derived_keys(&security, cluster),
         };
         let heartbeat_interval = positive("heartbeat_interval", *heartbeat_interval)?;
         let down_after = capped(*down_after);
         if down_after < 2 * heartbeat_interval {
-            return Err(ConfigError::DownTooSoon {
-                down_after_ms: down_after.as_millis(),
-                heartbeat_ms: heartbeat_interval.as_millis(),
-            });
+            // One heartbeat that is late would make a peer count as down.
+            return Err(ConfigError::invalid(
+                "down_after",
+                format!(
+                    "`down_after` ({} ms) must be at least twice `heartbeat_interval` ({} ms)",
+                    down_after.as_millis(),
+                    heartbeat_interval.as_millis()
+                ),
+            ));
         }
         Ok(Settings {
             node: node.into(),
             cluster: cluster.as_str().into(),
-            route: route
-                .as_deref()
-                .map(str::parse)
-                .transpose()
-                .map_err(ConfigError::Route)?,
+            route: route.as_deref().map(str::parse).transpose().map_err(
+                |invalid: InvalidRoute| ConfigError::invalid("route", invalid.to_string()),
+            )?,
             listen,
             advertise: advertise
                 .as_deref()
-                .map(|address| PeerAddr::parse("advertise", address))
+                .map(|address| PeerAddress::parse("advertise", address))
                 .transpose()?
                 .map(|address| address.to_string()),
             peers,
             security,
             ack_timeout: positive("ack_timeout", *ack_timeout)?,
             consistency_keys,
-            read_your_writes_timeout: positive("catch_up_timeout", *read_your_writes_timeout)?,
+            read_your_writes_timeout: positive(
+                "read_your_writes_timeout",
+                *read_your_writes_timeout,
+            )?,
             transfer_timeout: capped(*transfer_timeout),
             leave_timeout: capped(*leave_timeout),
             heartbeat_interval,
@@ -142,21 +164,37 @@ impl ClusterConfig {
                 },
                 ..Shape::default()
             },
-            expire_sessions_on_leave: *expire_sessions_on_leave,
-            notify_on_replication: *notify_listeners_on_replication,
+            destroy_sessions_on_leave: *destroy_sessions_on_leave,
+            notify_listeners_on_replication: *notify_listeners_on_replication,
         })
     }
 }
 
-/// Whether a node or cluster may be called so: short, and harmless in a log line.
+impl Settings {
+    /// Reads the address of a peer that is added at run time, under the rules of those that are
+    /// configured.
+    pub(crate) fn peer(&self, address: &str) -> Result<PeerAddress, ConfigError> {
+        let peer: PeerAddress = address.parse()?;
+        // Only a standalone node may have neither.
+        if self.listen.is_none() && self.peers.is_empty() {
+            return Err(standalone_with("peer"));
+        }
+        if !self.security.allows_anywhere() && !peer.is_loopback() {
+            return Err(plaintext("peer", &peer));
+        }
+        Ok(peer)
+    }
+}
+
+/// Returns whether a node or cluster may be called so: short, and harmless in a log line.
 pub(crate) fn is_name(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-fn distinct(addresses: &[String]) -> Result<Vec<PeerAddr>, ConfigError> {
+fn distinct(addresses: &[String]) -> Result<Vec<PeerAddress>, ConfigError> {
     let mut peers = Vec::with_capacity(addresses.len());
     for address in addresses {
-        let peer: PeerAddr = address.parse()?;
+        let peer: PeerAddress = address.parse()?;
         if !peers.contains(&peer) {
             peers.push(peer);
         }
@@ -165,22 +203,38 @@ fn distinct(addresses: &[String]) -> Result<Vec<PeerAddr>, ConfigError> {
 }
 
 fn refuse_addresses(
-    listen: Option<&ListenAddr>,
-    peers: &[PeerAddr],
+    listen: Option<&ListenAddress>,
+    peers: &[PeerAddress],
     advertise: Option<&str>,
 ) -> Result<(), ConfigError> {
     if listen.is_some() {
-        Err(ConfigError::StandaloneWith("listen"))
+        Err(standalone_with("listen"))
     } else if !peers.is_empty() {
-        Err(ConfigError::StandaloneWith("peer"))
+        Err(standalone_with("peer"))
     } else if advertise.is_some() {
-        Err(ConfigError::StandaloneWith("advertise"))
+        Err(standalone_with("advertise"))
     } else {
         Ok(())
     }
 }
 
-/// Each secret's key for what [`Consistency::ReadYourWrites`](super::Consistency) signs.
+fn standalone_with(setting: &'static str) -> ConfigError {
+    let message = format!(
+        "a standalone node has no `{setting}` address; remove it, or use `ClusterConfig::new` to \
+         run in a cluster"
+    );
+    ConfigError::conflict(setting, message)
+}
+
+fn unusable_key(problem: KeyProblem) -> ConfigError {
+    let message = format!(
+        "`consistency_key` {problem}; make one with `openssl rand -hex 32`, the same for all nodes"
+    );
+    ConfigError::new("consistency_key", problem.kind(), message)
+}
+
+/// Returns the key of each secret for the token of
+/// [`Consistency::ReadYourWrites`](super::Consistency).
 fn derived_keys(security: &Security, cluster: &str) -> Vec<ClusterSecret> {
     match security {
         Security::Secrets(secrets) => secrets
@@ -193,32 +247,28 @@ fn derived_keys(security: &Security, cluster: &str) -> Vec<ClusterSecret> {
 
 fn positive(setting: &'static str, time: Duration) -> Result<Duration, ConfigError> {
     if time.is_zero() {
-        return Err(ConfigError::Zero(setting));
+        let message = format!("`{setting}` must be longer than zero");
+        return Err(ConfigError::invalid(setting, message));
     }
     Ok(capped(time))
 }
 
-/// A year is longer than anybody waits and safe to add to any instant.
+/// Returns at most a year: longer than anybody waits, and safe to add to any instant.
 fn capped(time: Duration) -> Duration {
     time.min(Duration::from_secs(366 * 24 * 60 * 60))
 }
 
 fn within(setting: &'static str, value: usize, max: usize) -> Result<usize, ConfigError> {
-    let range = 1..=max;
-    if range.contains(&value) {
-        Ok(value)
-    } else {
-        Err(ConfigError::OutOfRange {
-            setting,
-            value,
-            range,
-        })
+    if (1..=max).contains(&value) {
+        return Ok(value);
     }
+    let message = format!("`{setting}` is {value} but must be 1 to {max}");
+    Err(ConfigError::invalid(setting, message))
 }
 
 /// Keys of a digest shard are counted in 32 bits.
 const MAX_SESSIONS: usize = 1 << 31;
-/// A full state is put together in memory on each link.
+/// A full state is put together in memory, on each link.
 const MAX_SESSION_BYTES: usize = 64 << 20;
 const MAX_ATTRIBUTES: usize = 1 << 16;
 const MAX_LOG_RECORDS: usize = 1 << 26;
@@ -247,7 +297,7 @@ mod tests {
             node: "node1".into(),
             cluster: "sessions".into(),
             route: None,
-            listen: Some(ListenAddr {
+            listen: Some(ListenAddress {
                 host: "127.0.0.1".to_owned(),
                 port: 4100,
                 auto_bind: 1,
@@ -272,8 +322,8 @@ mod tests {
                 digests_per_lock: 16,
                 log_records: 262_144,
             },
-            expire_sessions_on_leave: false,
-            notify_on_replication: false,
+            destroy_sessions_on_leave: false,
+            notify_listeners_on_replication: false,
         };
         assert_eq!(settings, expected);
     }
@@ -308,7 +358,7 @@ mod tests {
             assert!(!error.to_string().contains(&weak));
         }
         let none = node().read_your_writes_timeout(Duration::ZERO);
-        refused(&none, &["`catch_up_timeout`"]);
+        refused(&none, &["`read_your_writes_timeout`"]);
     }
 
     #[test]

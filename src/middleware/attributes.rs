@@ -1,4 +1,4 @@
-//! A session's attributes and counters.
+//! The attributes and counters of a session.
 
 use std::sync::Arc;
 
@@ -13,11 +13,11 @@ use crate::{
 
 /// # Attributes
 ///
-/// Values are stored as the JSON that serde makes of them. Names are 1 to 255 bytes long, else
-/// [`SessionError::InvalidName`]. Attributes merge one by one: requests that write different ones
-/// never lose each other's writes, on whatever nodes they run.
+/// Values are stored as the JSON that serde makes of them. Names are 1 to 255 bytes long; any other
+/// is a [`SessionError::InvalidName`]. Attributes merge one by one: requests that write different
+/// ones never lose each other's writes, on whatever nodes they run.
 impl Session {
-    /// The attribute's value.
+    /// Returns the attribute's value, if there is one.
     ///
     /// # Errors
     ///
@@ -27,7 +27,7 @@ impl Session {
         decode(name, &self.look(name)?)
     }
 
-    /// Sets the attribute, which creates the session if there is none.
+    /// Writes the attribute, which creates the session if there is none.
     ///
     /// # Errors
     ///
@@ -54,13 +54,16 @@ impl Session {
         Ok(removed.unwrap_or(false))
     }
 
-    /// Replaces the value by what `update` makes of it, and returns that. Atomic on this node: when
-    /// another request changes the attribute meanwhile, `update` runs again on the new value.
+    /// Replaces the value by what `update` makes of it. Returns the new value.
     ///
-    /// No lock is held while `update` runs, so it may take its time and use the session, except for
-    /// writing this same attribute, which would have it run for ever. When it panics nothing has
-    /// changed. Two nodes that update the same attribute at once do not see each other's writes:
-    /// the later one wins everywhere. To count, use [`increment`](Self::increment).
+    /// It is atomic on this node: when another request changes the attribute meanwhile, `update`
+    /// runs again on the new value. Two nodes that update the same attribute at once do not see
+    /// each other's writes: the later one wins everywhere. To count, use
+    /// [`increment`](Self::increment).
+    ///
+    /// No lock is held while `update` runs, so it may take its time and use the session. It must
+    /// not write this same attribute, which would have it run for ever. When it panics nothing has
+    /// changed.
     ///
     /// # Errors
     ///
@@ -71,22 +74,25 @@ impl Session {
         mut update: impl FnMut(Option<T>) -> T,
     ) -> Result<T, SessionError> {
         check_name(name)?;
+        // Compare and swap: the tag of the attribute is its version, and a write under another tag
+        // than the one that was read begins again.
         loop {
             let held = self.request.writable()?;
-            let seen = match &held {
+            let found = match &held {
                 Some(key) => self.request.node().read(key, |state| look(state, name))?,
                 None => Ok(ReadAttribute::default()),
             };
-            let seen = seen.map_err(|kind| wrong_kind(name, kind))?;
-            let value = update(decode(name, &seen)?);
-            if self.replace(held, name, &seen, &encode(name, &value)?)? {
+            let found = found.map_err(|kind| wrong_kind(name, kind))?;
+            let value = update(decode(name, &found)?);
+            if self.replace(held, name, &found, &encode(name, &value)?)? {
                 return Ok(value);
             }
         }
     }
 
-    /// The attribute's value, which is set to what `make` returns if there is none. Atomic on this
-    /// node; no lock is held while `make` runs, once at most.
+    /// Returns the attribute's value, which is set to what `make` returns if there is none.
+    ///
+    /// It is atomic on this node. No lock is held while `make` runs, once at most.
     ///
     /// # Errors
     ///
@@ -96,24 +102,24 @@ impl Session {
         name: &str,
         make: impl FnOnce() -> T,
     ) -> Result<T, SessionError> {
-        let seen = self.look(name)?;
-        if let Some(value) = decode(name, &seen)? {
+        let found = self.look(name)?;
+        if let Some(value) = decode(name, &found)? {
             return Ok(value);
         }
         self.request.writable()?;
         let made = make();
         let bytes = encode(name, &made)?;
-        let mut seen = seen;
-        while !self.replace(None, name, &seen, &bytes)? {
-            seen = self.look(name)?;
-            if let Some(value) = decode(name, &seen)? {
+        let mut found = found;
+        while !self.replace(None, name, &found, &bytes)? {
+            found = self.look(name)?;
+            if let Some(value) = decode(name, &found)? {
                 return Ok(value);
             }
         }
         Ok(made)
     }
 
-    /// Whether there is an attribute or counter of this name.
+    /// Returns whether there is an attribute or counter of this name.
     ///
     /// # Errors
     ///
@@ -128,7 +134,7 @@ impl Session {
         Ok(held.unwrap_or(false))
     }
 
-    /// The names of all attributes and counters, sorted.
+    /// Returns the names of all attributes and counters, sorted.
     ///
     /// # Errors
     ///
@@ -160,8 +166,9 @@ impl Session {
         Ok(removed.unwrap_or(0))
     }
 
-    /// Adds to the counter and returns its new value here. Increments on several nodes at once all
-    /// count. A counter starts at 0 and saturates. Creates the session if there is none.
+    /// Adds to the counter, which creates the session if there is none. Returns the new value here.
+    ///
+    /// Increments on several nodes at once all count. A counter starts at 0 and saturates.
     ///
     /// # Errors
     ///
@@ -172,7 +179,7 @@ impl Session {
             .write(name.len(), |writer| writer.add(name, by))
     }
 
-    /// The counter's value as far as this node knows, 0 when there is none.
+    /// Returns the counter's value as far as this node knows, 0 when there is none.
     ///
     /// # Errors
     ///
@@ -187,31 +194,33 @@ impl Session {
 
     fn look(&self, name: &str) -> Result<ReadAttribute, SessionError> {
         check_name(name)?;
-        let seen = self.request.read(|state| look(state, name))?;
-        match seen {
+        let found = self.request.read(|state| look(state, name))?;
+        match found {
             None => Ok(ReadAttribute::default()),
-            Some(seen) => seen.map_err(|kind| wrong_kind(name, kind)),
+            Some(found) => found.map_err(|kind| wrong_kind(name, kind)),
         }
     }
 
-    /// Sets the attribute of the session that is `held`, or else of one that may be created, unless
-    /// it changed since it was `seen`; whether it did.
+    /// Writes the attribute, unless it has changed since it was `found`. Returns whether it wrote.
+    ///
+    /// The session is the one that is `held`, or else one that may be created.
     fn replace(
         &self,
         held: Option<SessionKey>,
         name: &str,
-        seen: &ReadAttribute,
+        found: &ReadAttribute,
         bytes: &Arc<[u8]>,
     ) -> Result<bool, SessionError> {
         let write = |writer: &mut SessionWriter<'_>| {
-            if writer.tag(name) != seen.tag {
+            if writer.tag(name) != found.tag {
                 return Ok(false);
             }
             writer.set(name, Arc::clone(bytes)).map(|()| true)
         };
         if let Some(key) = held {
             match self.request.write_to(&key, write) {
-                // Another handle of this request, or a closure, has destroyed it meanwhile.
+                // Another handle of this request, or `update` itself, has destroyed it meanwhile:
+                // the write starts another session, as any later write does.
                 Err(SessionError::Destroyed) if self.request.key() != held => {}
                 done => return done,
             }
@@ -249,9 +258,9 @@ fn remove_all(writer: &mut SessionWriter<'_>, prefix: &str) -> Result<usize, Ses
 
 fn decode<T: DeserializeOwned>(
     name: &str,
-    seen: &ReadAttribute,
+    found: &ReadAttribute,
 ) -> Result<Option<T>, SessionError> {
-    let Some(bytes) = &seen.bytes else {
+    let Some(bytes) = &found.bytes else {
         return Ok(None);
     };
     serde_json::from_slice(bytes)
@@ -287,5 +296,5 @@ fn wrong_kind(name: &str, kind: WrongKind) -> SessionError {
     }
 }
 
-/// Most values are so short, and are written without a buffer from the heap.
+/// The bytes that most values fit in, which are then written without a buffer from the heap.
 const USUAL_BYTES: usize = 256;

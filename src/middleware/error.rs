@@ -1,4 +1,4 @@
-//! What a failed session operation looks like to the client, when a handler returns it.
+//! The response to the client when a handler returns a failed session operation.
 
 use axum::{
     http::StatusCode,
@@ -7,7 +7,8 @@ use axum::{
 
 use crate::session::SessionError;
 
-/// The body is the status in words: what went wrong is for the log, not for the client.
+/// Makes a response whose body is the status in words: what went wrong is for the log, not for the
+/// client.
 impl IntoResponse for SessionError {
     fn into_response(self) -> Response {
         let status = status(&self);

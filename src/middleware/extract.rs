@@ -8,8 +8,9 @@ use axum::{
 
 use super::{session::Session, slot::SessionSlot, typed::Typed};
 
-/// The extractors' rejection: the route has no session layer around it. Status 500, because it is
-/// the app that lacks something.
+/// The rejection of the extractors: the route has no session layer around it.
+///
+/// The status is 500, because it is the app that lacks something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "no session layer around this route: add `.layer(ClusterSessionLayer::new(config))` to the \
@@ -25,8 +26,9 @@ impl IntoResponse for MissingLayer {
     }
 }
 
-/// Loads the session, as [`SessionSlot::load`]. With layers of several contexts, that of the
-/// innermost.
+/// Loads the session, as [`SessionSlot::load`].
+///
+/// With layers of several contexts it is that of the innermost.
 impl<S: Sync> FromRequestParts<S> for Session {
     type Rejection = MissingLayer;
 
@@ -36,7 +38,7 @@ impl<S: Sync> FromRequestParts<S> for Session {
     }
 }
 
-/// `None` when the request has no live session. Rejects a missing layer all the same.
+/// Gives `None` when the request has no live session. A missing layer is rejected all the same.
 impl<S: Sync> OptionalFromRequestParts<S> for Session {
     type Rejection = MissingLayer;
 
@@ -58,7 +60,7 @@ impl<S: Sync, T> FromRequestParts<S> for Typed<T> {
     }
 }
 
-/// Hands out the slot itself, for handlers that may not need the session.
+/// Gives the slot itself, for handlers that may not need the session.
 impl<S: Sync> FromRequestParts<S> for SessionSlot {
     type Rejection = MissingLayer;
 

@@ -1,4 +1,4 @@
-//! Which requests do not ship attribute writes: Tomcat's `filter`, by path.
+//! The filter: paths whose requests do not replicate attribute writes, as Tomcat's `filter`.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use regex_syntax::{
     hir::translate::Translator,
 };
 
-/// Patterns of paths; a path is filtered when one of them matches the whole of it.
+/// Patterns of paths. A path is filtered when one of them matches the whole of it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Filter(Vec<Regex>);
 
@@ -35,7 +35,9 @@ impl Filter {
     }
 }
 
-/// Why a pattern is no filter, and where. Shows the pattern with a mark under the position.
+/// The reason why a pattern is no filter.
+///
+/// Its text shows the pattern with a mark under the position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilterError {
     pattern: String,
@@ -46,13 +48,13 @@ pub struct FilterError {
 }
 
 impl FilterError {
-    /// The pattern as it was given.
+    /// Returns the pattern as it was given.
     #[must_use]
     pub fn pattern(&self) -> &str {
         &self.pattern
     }
 
-    /// Where the pattern goes wrong, in bytes from its start. `None` when it is too large.
+    /// Returns where the pattern goes wrong, in bytes from its start; `None` when it is too large.
     #[must_use]
     pub const fn position(&self) -> Option<usize> {
         self.at
@@ -114,7 +116,7 @@ fn compile(pattern: &str) -> Result<Regex, FilterError> {
     anchored(pattern).map_err(|found| error(None, found.to_string(), None))
 }
 
-/// Tomcat matches the whole path, so do we.
+/// Compiles a pattern that matches the whole path, as Tomcat does.
 fn anchored(pattern: &str) -> Result<Regex, regex::Error> {
     let regex = |text: &str| RegexBuilder::new(text).nest_limit(NEST_LIMIT).build();
     regex(&format!(r"\A(?:{pattern})\z")).or_else(|found| match found {
@@ -150,7 +152,8 @@ fn hint(kind: &ast::ErrorKind, pattern: &str, at: usize) -> Option<&'static str>
     }
 }
 
-/// Where `*+`, `++`, `?+` or `}+` stands: legal here, but with another meaning than in Java.
+/// Returns where `*+`, `++`, `?+` or `}+` stands: legal here, but with another meaning than in
+/// Java.
 fn possessive_quantifier(tree: &Ast) -> Option<usize> {
     struct Finder(Option<usize>);
 

@@ -1,4 +1,4 @@
-//! The way of a response: ship, wait for peers, set the cookie.
+//! The end of a request: commit, wait for peers, set the cookie.
 
 use std::{
     fmt,
@@ -21,14 +21,14 @@ pin_project! {
     ///
     /// # Cancel safety
     ///
-    /// Dropping it drops the inner future first, then ships what that has written to the session,
-    /// without waiting for peers.
+    /// Dropping it drops the inner future first. Then what that has written to the session is
+    /// replicated, without waiting for peers.
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture<F>
     where
         F: Future,
     {
-        // Fields are dropped in this order: the handler's last writes are shipped, too.
+        // Fields are dropped in this order: the handler's last writes are committed, too.
         #[pin]
         inner: Option<F>,
         answer: Option<F::Output>,
@@ -102,7 +102,7 @@ impl<F: Future> fmt::Debug for ResponseFuture<F> {
     }
 }
 
-/// A request under way. Whatever ends it, its writes are shipped.
+/// A request under way. Whatever ends it, its writes are committed.
 struct CommitOnDrop(Arc<RequestSession>);
 
 impl CommitOnDrop {
@@ -122,7 +122,8 @@ impl Drop for CommitOnDrop {
     }
 }
 
-/// Ships at once when the handler panics, because whoever catches that may keep the future.
+/// A guard that commits at once when the handler panics, because whoever catches that may keep the
+/// future.
 struct CommitOnPanic<'a>(&'a RequestSession);
 
 impl Drop for CommitOnPanic<'_> {

@@ -14,12 +14,12 @@ use crate::{
 /// The `Cookie` fields of a request to a layer with the default cookie.
 #[derive(Debug)]
 pub struct CookieHeaders {
-    presented: RequestCookies,
+    cookies: RequestCookies,
     cookie: SessionCookie,
 }
 
 impl CookieHeaders {
-    /// The fields that an HTTP server would pass on; others are left out.
+    /// Takes the fields that an HTTP server would pass on; others are left out.
     ///
     /// # Panics
     ///
@@ -34,36 +34,36 @@ impl CookieHeaders {
         }
         let cookie = CookieRules::default().check(None).expect("defaults");
         Self {
-            presented: RequestCookies::find(&cookie, &headers),
+            cookies: RequestCookies::find(&cookie, &headers),
             cookie,
         }
     }
 
-    /// The session cookies that are tried, as this crate writes them, without a route.
+    /// Returns the session cookies that are tried, as this crate writes them, without a route.
     #[must_use]
     pub fn candidates(&self) -> Vec<String> {
-        let candidates = self.presented.candidates(&self.cookie);
+        let candidates = self.cookies.candidates(&self.cookie);
         candidates
             .map(|candidate| candidate.cookie.format(None))
             .collect()
     }
 
-    /// The cookies that tell what the client has written, each with what was read in it, written
-    /// again. Their session and their key are of zeros.
+    /// Returns the cookies that tell what the client has written, each with what was read in it,
+    /// written again. Their session and their key are of zeros.
     #[must_use]
-    pub fn seen(&self) -> Vec<(String, Option<String>)> {
+    pub fn tokens(&self) -> Vec<(String, Option<String>)> {
         let key = token_key();
         let again = |text| {
             let token = key.verify(&SESSION, text)?;
             Some(key.sign(&SESSION, &token))
         };
-        self.presented
-            .seen(&self.cookie)
+        self.cookies
+            .tokens(&self.cookie)
             .map(|text| (text.to_owned(), again(text)))
             .collect()
     }
 
-    /// What [`RequestCookies::seen`] can read.
+    /// Returns what [`CookieHeaders::tokens`] can read.
     #[must_use]
     pub fn readable_token() -> String {
         let mut token = Token::default();
@@ -82,6 +82,8 @@ impl CookieHeaders {
 pub struct PathFilter(Filter);
 
 impl PathFilter {
+    /// Compiles a pattern.
+    ///
     /// # Errors
     ///
     /// As [`ClusterSessionLayer::with_filter`](crate::ClusterSessionLayer::with_filter).
@@ -91,7 +93,7 @@ impl PathFilter {
         Ok(Self(filter))
     }
 
-    /// Whether the pattern matches the whole of `path`.
+    /// Returns whether the pattern matches the whole of `path`.
     #[must_use]
     pub fn matches(&self, path: &str) -> bool {
         self.0.matches(path)

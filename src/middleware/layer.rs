@@ -19,10 +19,10 @@ use crate::{
     session::{SessionMeta, TokenKey},
 };
 
-/// Gives the requests of the services it wraps a [`SessionSlot`](crate::SessionSlot).
+/// A layer that gives the requests of the services it wraps a [`SessionSlot`](crate::SessionSlot).
 ///
-/// The layer itself does nothing and is cheap to clone. Put it around the whole app: axum's
-/// [`Router::layer`] covers the routes added before it, nested ones included.
+/// It is cheap to clone. Put it around the whole app: axum's [`Router::layer`] covers the routes
+/// added before it, nested ones included.
 ///
 /// | option | default |
 /// |---|---|
@@ -69,8 +69,9 @@ struct Options {
 }
 
 impl ClusterSessionLayer {
-    /// Starts a node of a cluster and makes a layer of it. The node is reached with
-    /// [`cluster`](Self::cluster).
+    /// Starts a node of a cluster and makes a layer of it.
+    ///
+    /// The node is reached with [`cluster`](Self::cluster).
     ///
     /// # Panics
     ///
@@ -87,14 +88,16 @@ impl ClusterSessionLayer {
     ///
     /// # Errors
     ///
-    /// When the configuration is not valid, the address cannot be bound, or there is no tokio
-    /// runtime. An absent peer is no error.
+    /// [`StartError`] as of [`Cluster::start`], when the configuration cannot work, the address
+    /// cannot be bound, a file of certificates cannot be used, or there is no tokio runtime. An
+    /// absent peer is no error.
     pub fn try_new(config: ClusterConfig) -> Result<Self, StartError> {
         Cluster::start_now(config).map(|cluster| Self::from_cluster(&cluster))
     }
 
-    /// A layer for the sessions of a node that runs. Several layers can share a node, each with a
-    /// [context](Self::with_context) of its own.
+    /// Makes a layer for the sessions of a node that runs.
+    ///
+    /// Several layers can share a node, each with a [context](Self::with_context) of its own.
     #[must_use]
     pub fn from_cluster(cluster: &Cluster) -> Self {
         Self {
@@ -103,53 +106,65 @@ impl ClusterSessionLayer {
         }
     }
 
-    /// The cookie's name. Default `__Host-id`, with a context `__Host-id-<context>`.
+    /// Sets the cookie's name.
     ///
-    /// The `__Host-` prefix has browsers refuse such a cookie from a sibling domain or over plain
-    /// HTTP; a name without it gives that up.
+    /// Default: `__Host-id`, with a context `__Host-id-<context>`. The `__Host-` prefix has
+    /// browsers refuse such a cookie from a sibling domain or over plain HTTP; a name without it
+    /// gives that up.
     #[must_use]
     pub fn with_name(mut self, name: impl Into<String>) -> Self {
         self.options().cookie.name = Some(name.into());
         self
     }
 
-    /// Whether the cookie is for HTTPS only. Default `true`, which the default name requires.
+    /// Sets whether the cookie is for HTTPS only.
+    ///
+    /// Default: `true`, which the default name requires.
     #[must_use]
     pub fn with_secure(mut self, secure: bool) -> Self {
         self.options().cookie.secure = secure;
         self
     }
 
-    /// Whether scripts cannot read the cookie. Default `true`.
+    /// Sets whether the cookie is kept from scripts.
+    ///
+    /// Default: `true`.
     #[must_use]
     pub fn with_http_only(mut self, http_only: bool) -> Self {
         self.options().cookie.http_only = http_only;
         self
     }
 
-    /// When other sites' requests carry the cookie. Default [`SameSite::Lax`].
+    /// Sets which requests that other sites start carry the cookie.
+    ///
+    /// Default: [`SameSite::Lax`].
     #[must_use]
     pub fn with_same_site(mut self, same_site: SameSite) -> Self {
         self.options().cookie.same_site = same_site;
         self
     }
 
-    /// The domain that may see the cookie, subdomains included. Default none: this host alone. The
-    /// default name requires that.
+    /// Sets the domain that may see the cookie, subdomains included.
+    ///
+    /// Default: none, this host alone. The default name requires that.
     #[must_use]
     pub fn with_domain(mut self, domain: impl Into<String>) -> Self {
         self.options().cookie.domain = Some(domain.into());
         self
     }
 
-    /// The path the cookie is sent for. Default `/`, which the default name requires.
+    /// Sets the path that the cookie is sent for.
+    ///
+    /// Default: `/`, which the default name requires.
     #[must_use]
     pub fn with_path(mut self, path: impl Into<String>) -> Self {
         self.options().cookie.path = path.into();
         self
     }
 
-    /// When sessions created under this layer end. Default 30 minutes idle, no limit of age.
+    /// Sets the limits of life of sessions that are created under this layer.
+    ///
+    /// Default: 30 minutes idle, no limit of age.
     /// [`Session::set_expiry`](crate::Session::set_expiry) changes it for one session.
     #[must_use]
     pub fn with_expiry(mut self, expiry: Expiry) -> Self {
@@ -157,16 +172,19 @@ impl ClusterSessionLayer {
         self
     }
 
-    /// Lets the cookie outlive the browser, as long as the session lives: adds `Max-Age`, and sends
-    /// the cookie again when a tenth of it is used. Default: the cookie ends with the browser.
+    /// Lets the cookie outlive the browser, as long as the session lives.
+    ///
+    /// Default: the cookie ends with the browser. This adds `Max-Age`, and sends the cookie again
+    /// when a tenth of it is used.
     #[must_use]
     pub fn with_persistent_cookie(mut self) -> Self {
         self.options().cookie.persistence = Persistence::Session;
         self
     }
 
-    /// Lets the cookie work over plain HTTP: drops `Secure`, and `__Host-` from the name. Logs a
-    /// warning, because whoever listens on the line can then take over sessions.
+    /// Lets the cookie work over plain HTTP: drops `Secure`, and `__Host-` from the name.
+    ///
+    /// It logs a warning, because whoever listens on the line can then take over sessions.
     #[must_use]
     pub fn insecure_for_development(mut self) -> Self {
         tracing::warn!("session cookies without `Secure`: for development only");
@@ -174,23 +192,25 @@ impl ClusterSessionLayer {
         self
     }
 
-    /// Signs the session cookie with the first of `keys` and takes those that any of them signed; one
-    /// of another key than the first is sent again, signed with the first. Needs the feature
-    /// `signed`. Default: not signed. A later call replaces an earlier one.
+    /// Signs the session cookie with the first of `keys`, and accepts cookies that any of them
+    /// signed.
+    ///
+    /// Default: not signed. It needs the feature `signed`. A cookie of another key than the first
+    /// is sent again, signed with the first. A later call replaces an earlier one.
     ///
     /// What it adds: a node refuses a cookie that the app did not make before it looks for the
     /// session, here or at peers. What it does not add: the value is 256 random bits as it is, so
-    /// nobody guesses another's, and whoever steals a signed cookie has the session as well. The
-    /// cookie grows from 43 to 87 characters. A [route](ClusterConfig::route) follows the signature,
-    /// unsigned, for balancers, and is ignored on reading.
+    /// nobody guesses another's, and whoever steals a signed cookie has the session as well.
+    ///
+    /// The cookie grows from 43 to 87 characters. A [route](ClusterConfig::route) follows the
+    /// signature, unsigned, for balancers, and is ignored on reading. The cookie of
+    /// [`Consistency::ReadYourWrites`] has a signature and a key of its own.
     ///
     /// Give all nodes the same keys. A cookie without a signature, or of another key, is an unknown
     /// id: its client has no session, and gets a new one with the first write. So it is for all
-    /// clients when signing is turned on. The cookie of [`Consistency::ReadYourWrites`] has a
-    /// signature and a key of its own.
+    /// clients when signing is turned on.
     ///
-    /// [`check`](Self::check) tells when there is no key, or
-    /// `with_private` was called as well.
+    /// [`check`](Self::check) tells when there is no key, or `with_private` was called as well.
     ///
     /// # Examples
     ///
@@ -218,14 +238,18 @@ impl ClusterSessionLayer {
         self
     }
 
-    /// Encrypts the session cookie with the first of `keys` and takes those that any of them
-    /// encrypted; one of another key than the first is sent again, encrypted with the first. Needs
-    /// the feature `private`. Default: not encrypted. A later call replaces an earlier one.
+    /// Encrypts the session cookie with the first of `keys`, and accepts cookies that any of them
+    /// encrypted.
     ///
-    /// What it adds: a cookie that the app did not make is refused as a signed one is, and who sees
-    /// the cookie does not learn the session's [public id](crate::Session::id), whose first digits
-    /// logs show. What it does not add: whoever steals the cookie has the session. It grows from 43
-    /// to 96 characters. A [route](ClusterConfig::route) follows it in plain text.
+    /// Default: not encrypted. It needs the feature `private`. A cookie of another key than the
+    /// first is sent again, encrypted with the first. A later call replaces an earlier one.
+    ///
+    /// What it adds: a cookie that the app did not make is refused as a signed one is, and whoever
+    /// sees the cookie does not learn the session's [public id](crate::Session::id), whose first
+    /// digits logs show. What it does not add: whoever steals the cookie has the session.
+    ///
+    /// The cookie grows from 43 to 96 characters. A [route](ClusterConfig::route) follows it in
+    /// plain text.
     ///
     /// Keys, the cookies of other keys, and what [`check`](Self::check) tells are as for
     /// `with_signed`.
@@ -253,13 +277,15 @@ impl ClusterSessionLayer {
         self
     }
 
-    /// Does not ship attribute writes of requests whose whole path matches `pattern`; they travel
-    /// with the session's next commit. Such requests do not count as use either. Creating,
-    /// destroying and cycling are shipped as always. Default none; repeated calls add.
+    /// Adds a pattern of paths whose requests do not replicate attribute writes.
     ///
-    /// The pattern is a regular expression in the syntax of the `regex` crate, matched against the
-    /// path as the client sent it: undecoded, without query, inside `nest` with the prefix.
-    /// `;` does not separate patterns.
+    /// Default: none; repeated calls add. Writes of a request whose whole path matches `pattern`
+    /// are replicated with the session's next commit. Such requests do not count as use either.
+    /// Creating, destroying and cycling are replicated as always.
+    ///
+    /// The pattern is a regular expression in the syntax of the `regex` crate. It is matched
+    /// against the path as the client sent it: undecoded, without query, inside `nest` with the
+    /// prefix. `;` does not separate patterns.
     ///
     /// # Errors
     ///
@@ -285,31 +311,39 @@ impl ClusterSessionLayer {
         Ok(self)
     }
 
-    /// Names the app whose sessions these are, when several share a cluster; their sessions never
-    /// mix. 1 to 64 characters that can be part of a cookie's name, at most 64 contexts in a
-    /// cluster. Default: no context, itself distinct from all named ones.
+    /// Names the app whose sessions these are, when several share a cluster.
+    ///
+    /// Default: no context, itself distinct from all named ones. Sessions of different contexts
+    /// never mix. The name is 1 to 64 characters that can be part of a cookie's name. A cluster has
+    /// 64 contexts at most.
     #[must_use]
     pub fn with_context(mut self, context: impl Into<String>) -> Self {
         self.options().context = Some(context.into().into());
         self
     }
 
-    /// Whose acknowledgement a response waits for. Default [`Ack::All`].
+    /// Sets the acknowledgements that a response waits for.
+    ///
+    /// Default: [`Ack::All`].
     #[must_use]
     pub fn with_ack(mut self, ack: Ack) -> Self {
         self.options().ack = ack;
         self
     }
 
-    /// Whether a client that goes from node to node reads what it has written, also with
-    /// [`Ack::None`] and while a peer lags. Default [`Consistency::Eventual`]: not necessarily.
+    /// Sets whether a client that goes from node to node reads what it has written, also with
+    /// [`Ack::None`] and while a peer lags.
+    ///
+    /// Default: [`Consistency::Eventual`], not necessarily.
     ///
     /// With [`Consistency::ReadYourWrites`] each response that changes the session sets a second
-    /// cookie, called like the session's with `-seen` behind. By it any node knows what it has to
-    /// have. If it lacks some of that, loading the session waits for it, in all for
-    /// [`read_your_writes_timeout`](ClusterConfig::read_your_writes_timeout) at most; otherwise it costs the check
-    /// of a signature. Say the same on all nodes, and give all the same
-    /// [`secret`](ClusterConfig::secret) or [`consistency_key`](ClusterConfig::consistency_key).
+    /// cookie, called like the session's with `-seen` behind. By it any node knows which writes it
+    /// must have. If it lacks some, loading the session waits for them, in all for
+    /// [`read_your_writes_timeout`](ClusterConfig::read_your_writes_timeout) at most. Otherwise it
+    /// costs the check of a signature.
+    ///
+    /// Say the same on all nodes, and give all the same [`secret`](ClusterConfig::secret) or
+    /// [`consistency_key`](ClusterConfig::consistency_key).
     ///
     /// Writes of [filtered](Self::with_filter) requests, those made after the response's head, and
     /// those of requests that run at the same time on another node are not part of it.
@@ -319,35 +353,36 @@ impl ClusterSessionLayer {
         self
     }
 
-    /// The node this layer's sessions live on.
+    /// Returns the node that this layer's sessions live on.
     #[must_use]
     pub const fn cluster(&self) -> &Cluster {
         &self.cluster
     }
 
-    /// Checks the options as [`Layer::layer`] does, and reserves the cookies' names for the context.
+    /// Checks the options as [`Layer::layer`] does, and reserves the cookies' names for the
+    /// context.
     ///
     /// # Errors
     ///
     /// When browsers would drop the cookie, a name cannot be sent, another context of the cluster
     /// has a cookie's name, a key is missing, or the cookie is to be sealed in two ways.
     pub fn check(&self) -> Result<(), LayerError> {
-        self.app().map(drop)
+        self.config().map(drop)
     }
 
     fn options(&mut self) -> &mut Options {
         Arc::make_mut(&mut self.options)
     }
 
-    fn app(&self) -> Result<LayerConfig, LayerError> {
+    fn config(&self) -> Result<LayerConfig, LayerError> {
         let options = &self.options;
         let cookie = options.cookie.check(options.context.as_deref())?;
         let context = options.context.clone().unwrap_or_else(|| "".into());
         let node = self.cluster.node();
-        let tokens = self.tokens()?;
+        let token_key = self.token_key()?;
         self.claim(cookie.name(), CookieUse::Id, &context)?;
-        if tokens.is_some() {
-            self.claim(cookie.seen_name(), CookieUse::Token, &context)?;
+        if token_key.is_some() {
+            self.claim(cookie.token_name(), CookieUse::Token, &context)?;
             node.enable_read_your_writes();
         }
         Ok(LayerConfig {
@@ -359,12 +394,12 @@ impl ClusterSessionLayer {
                 expiry: options.expiry,
             }),
             ack: options.ack,
-            tokens,
+            token_key,
             filter: options.filter.clone(),
         })
     }
 
-    fn tokens(&self) -> Result<Option<TokenKey>, LayerError> {
+    fn token_key(&self) -> Result<Option<TokenKey>, LayerError> {
         match self.options.consistency {
             Consistency::Eventual => Ok(None),
             Consistency::ReadYourWrites => {
@@ -387,6 +422,8 @@ impl ClusterSessionLayer {
     }
 }
 
+/// Wraps a service.
+///
 /// # Panics
 ///
 /// `layer` panics when [`check`](ClusterSessionLayer::check) fails.
@@ -394,8 +431,8 @@ impl<S> Layer<S> for ClusterSessionLayer {
     type Service = ClusterSessionService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        match self.app() {
-            Ok(app) => ClusterSessionService::new(inner, Arc::new(app)),
+        match self.config() {
+            Ok(config) => ClusterSessionService::new(inner, Arc::new(config)),
             Err(error) => panic!("invalid session layer: {error}"),
         }
     }

@@ -1,4 +1,4 @@
-//! One app's layer with its options checked: what services, requests and handles share.
+//! The configuration of a layer with its options checked: services, requests and handles share it.
 
 use std::sync::Arc;
 
@@ -9,16 +9,17 @@ use crate::{
     session::{SessionMeta, TokenKey},
 };
 
+/// The checked options of one layer.
 #[derive(Debug)]
 pub(super) struct LayerConfig {
     /// Held so that the cluster lives as long as anything that serves its sessions.
     pub(super) cluster: Cluster,
     pub(super) cookie: SessionCookie,
-    /// What sessions created here start with.
+    /// The part of a session that never changes, for sessions created here.
     pub(super) meta: Arc<SessionMeta>,
     pub(super) ack: Ack,
-    /// With it, clients are sure to read their writes.
-    pub(super) tokens: Option<TokenKey>,
+    /// The key of the cookie by which clients are sure to read their writes; `None` without that.
+    pub(super) token_key: Option<TokenKey>,
     pub(super) filter: Filter,
 }
 
@@ -31,7 +32,7 @@ impl LayerConfig {
         &self.meta.context
     }
 
-    /// Whether both serve the same sessions.
+    /// Returns whether both serve the same sessions.
     pub(super) fn shares_sessions_with(&self, other: &Self) -> bool {
         Arc::ptr_eq(self.node(), other.node()) && self.context() == other.context()
     }

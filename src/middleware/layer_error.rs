@@ -1,23 +1,41 @@
-//! What can be wrong with a layer's options.
+//! Errors of a layer's options.
 
-/// Why a layer's options do not go together.
+/// The reason why a layer's options do not go together.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LayerError {
     /// The name holds a character that cookie names must not have, or none at all.
     #[error(
-        "cookie name {0:?} must be 1 or more of the characters A-Z, a-z, 0-9 and !#$%&'*+-.^_`|~"
+        "cookie name {name:?} must be 1 or more of the characters A-Z, a-z, 0-9 and !#$%&'*+-.^_`|~"
     )]
-    InvalidName(String),
+    #[non_exhaustive]
+    InvalidName {
+        /// The cookie's name.
+        name: String,
+    },
     /// The context is empty, too long, or cannot be part of a cookie name.
-    #[error("context {0:?} must be 1 to 64 of the characters A-Z, a-z, 0-9 and !#$%&'*+-.^_`|~")]
-    InvalidContext(String),
+    #[error(
+        "context {context:?} must be 1 to 64 of the characters A-Z, a-z, 0-9 and !#$%&'*+-.^_`|~"
+    )]
+    #[non_exhaustive]
+    InvalidContext {
+        /// The context.
+        context: String,
+    },
     /// The path does not start with a slash or cannot be sent.
-    #[error("cookie path {0:?} must start with `/` and be visible ASCII without `;`")]
-    InvalidPath(String),
+    #[error("cookie path {path:?} must start with `/` and be visible ASCII without `;`")]
+    #[non_exhaustive]
+    InvalidPath {
+        /// The path.
+        path: String,
+    },
     /// The domain cannot be sent.
-    #[error("cookie domain {0:?} must be a host name of letters, digits, `-` and `.`")]
-    InvalidDomain(String),
+    #[error("cookie domain {domain:?} must be a host name of letters, digits, `-` and `.`")]
+    #[non_exhaustive]
+    InvalidDomain {
+        /// The domain.
+        domain: String,
+    },
     /// A browser would drop a `__Host-` cookie with these attributes.
     #[error(
         "cookie {name:?} has the `__Host-` prefix, so browsers drop it {why}: \
@@ -27,17 +45,21 @@ pub enum LayerError {
     HostPrefix {
         /// The cookie's name.
         name: String,
-        /// Which rule it breaks.
+        /// The rule it breaks.
         why: &'static str,
         /// The call that mends it.
         fix: &'static str,
     },
     /// A browser would drop a `__Secure-` cookie without `Secure`.
     #[error(
-        "cookie {0:?} has the `__Secure-` prefix, so browsers drop it without `Secure`: \
+        "cookie {name:?} has the `__Secure-` prefix, so browsers drop it without `Secure`: \
          leave out `with_secure(false)`, or choose another name with `with_name`"
     )]
-    SecurePrefix(String),
+    #[non_exhaustive]
+    SecurePrefix {
+        /// The cookie's name.
+        name: String,
+    },
     /// A browser would drop a `SameSite=None` cookie without `Secure`.
     #[error(
         "browsers drop a cookie with `SameSite=None` but without `Secure`: \

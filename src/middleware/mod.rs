@@ -1,15 +1,15 @@
-//! The HTTP face: the layer, the cookie, the filter, and the session a handler sees.
+//! The HTTP face: the layer, the cookie, the filter, and the session that a handler sees.
 //!
 //! The path of a request: the service looks for its cookie and puts a [`SessionSlot`] into the
 //! request's extensions. Whoever loads the slot gets a [`Session`]; until then nothing is touched.
-//! When the inner response is there, the response future ships the session's changes, waits for
+//! When the inner response is there, the response future commits the session's changes, waits for
 //! peers as [`Ack`](crate::Ack) says, and adds the cookie if the client lacks it.
 //!
 //! - A request that loads nothing gets its response untouched and waits for nobody.
-//! - Only ids the cluster minted are used. An unknown one is never adopted and never answered with
-//!   a removal cookie.
+//! - Only ids that the cluster minted are used. An unknown one is never adopted and never answered
+//!   with a removal cookie.
 //! - A cookie that is not sealed as the layer says is an unknown id.
-//! - A dropped or panicking request ships what it wrote.
+//! - A request that is dropped or panics commits what it wrote.
 
 mod attributes;
 mod cookie;

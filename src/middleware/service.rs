@@ -10,19 +10,19 @@ use tower_service::Service;
 
 use super::{future::ResponseFuture, layer_config::LayerConfig, slot::SessionSlot};
 
-/// A service whose requests carry a [`SessionSlot`]: what
-/// [`ClusterSessionLayer`](crate::ClusterSessionLayer) makes of the service it wraps.
+/// A service whose requests carry a [`SessionSlot`].
 ///
-/// The inner service's errors pass through.
+/// [`ClusterSessionLayer`](crate::ClusterSessionLayer) makes it of the service it wraps. The inner
+/// service's errors pass through.
 #[derive(Clone, Debug)]
 pub struct ClusterSessionService<S> {
     inner: S,
-    app: Arc<LayerConfig>,
+    config: Arc<LayerConfig>,
 }
 
 impl<S> ClusterSessionService<S> {
-    pub(super) const fn new(inner: S, app: Arc<LayerConfig>) -> Self {
-        Self { inner, app }
+    pub(super) const fn new(inner: S, config: Arc<LayerConfig>) -> Self {
+        Self { inner, config }
     }
 }
 
@@ -39,7 +39,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let session = SessionSlot::open(&self.app, &mut request);
+        let session = SessionSlot::open(&self.config, &mut request);
         // The ready service itself is used, right away, so no clone needs to be swapped in.
         ResponseFuture::new(self.inner.call(request), session)
     }

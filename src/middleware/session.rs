@@ -7,12 +7,12 @@ use crate::{config::Expiry, session::SessionError};
 
 /// The session of the client that sent a request.
 ///
-/// Methods do not wait: reads come from this node's memory, writes apply there at once, for all
-/// requests of the session, and are shipped to peers when the response is ready or its future is
-/// dropped. There is no rollback, not for an error response either.
+/// Methods do not wait. Reads come from this node's memory. Writes apply there at once, for all
+/// requests of the session. They are replicated to peers when the response is ready or its future
+/// is dropped. There is no rollback, not for an error response either.
 ///
 /// The first write creates the session, reading never does. After the response's head has left (in
-/// a streamed body, behind a WebSocket) each write is shipped by itself; creating a session and
+/// a streamed body, behind a WebSocket) each write is replicated by itself. Creating a session and
 /// [`cycle_id`](Self::cycle_id) then fail with [`SessionError::HeadersSent`].
 ///
 /// A handle counts as use: as long as one lives the session does not expire. Clones, and other
@@ -46,25 +46,30 @@ impl Session {
         Self { request }
     }
 
-    /// The session's public id: the same on all nodes and for the session's whole life, also after
-    /// [`cycle_id`](Self::cycle_id). It opens nothing, so it may be logged and shown. `None` as
-    /// long as there is no session, and again when it is destroyed.
+    /// Returns the session's public id, or `None` as long as there is no session, and again when it
+    /// is destroyed.
+    ///
+    /// The id is the same on all nodes and for the session's whole life, also after
+    /// [`cycle_id`](Self::cycle_id). It opens nothing, so it may be logged and shown.
     #[must_use]
     pub fn id(&self) -> Option<String> {
         self.request.id()
     }
 
-    /// Whether the client does not know of the session: it has yet to be created, or this request
-    /// created it.
+    /// Returns whether the client does not know of the session yet.
+    ///
+    /// It has yet to be created, or this request created it.
     #[must_use]
     pub fn is_new(&self) -> bool {
         self.request.is_new()
     }
 
     /// Gives the client another cookie for the same session, so that whoever knew the old one is
-    /// locked out: call it when a user logs in or gains rights. One atomic change that all nodes
-    /// learn of; attributes, and what other requests write meanwhile, stay. Without a session it
-    /// does nothing, because the first write then mints a fresh id anyway.
+    /// locked out.
+    ///
+    /// Call it when a user logs in or gains rights. It is one atomic change that all nodes learn
+    /// of. Attributes stay, and what other requests write meanwhile. Without a session it does
+    /// nothing, because the first write then mints a fresh id anyway.
     ///
     /// The old cookie is dead at once. A client that misses the response must log in again.
     ///
@@ -76,9 +81,11 @@ impl Session {
         self.request.cycle_id()
     }
 
-    /// Ends the session everywhere, and removes the client's cookie if it sent one. It does not
-    /// come back, also not through a parallel request's write. A later write on this handle starts
-    /// another session. Succeeds also when there is no session, or no longer one.
+    /// Destroys the session everywhere, and removes the client's cookie if it sent one.
+    ///
+    /// The session does not come back, also not through a parallel request's write. A later write
+    /// on this handle starts another session. The call succeeds also when there is no session, or
+    /// no longer one.
     ///
     /// Once the response's head has left, the cookie stays, and is worth nothing.
     ///
@@ -89,8 +96,8 @@ impl Session {
         self.request.destroy()
     }
 
-    /// When the session ends: by [`set_expiry`](Self::set_expiry), or as the layer that created it
-    /// says.
+    /// Returns the limits of the session's life: those of [`set_expiry`](Self::set_expiry), or of
+    /// the layer that created it.
     ///
     /// # Errors
     ///
@@ -99,8 +106,10 @@ impl Session {
         self.request.expiry()
     }
 
-    /// Changes when this session ends. An age counts from creation. Before there is a session, it
-    /// is remembered for the one this request may create.
+    /// Sets the limits of this session's life.
+    ///
+    /// An age counts from creation. Before there is a session, the limits are remembered for the
+    /// one that this request may create.
     ///
     /// # Errors
     ///
@@ -109,9 +118,12 @@ impl Session {
         self.request.set_expiry(expiry)
     }
 
-    /// Ships the session's changes now and waits until every live peer holds them, whatever the
-    /// layer's [`Ack`](crate::Ack). Returns how many peers do; 0 also when nothing was to be shipped.
-    /// Waits for `ack_timeout` at most. Attribute writes of a filtered request are not part of it.
+    /// Replicates the session's changes now and waits until every live peer holds them, whatever
+    /// the layer's [`Ack`](crate::Ack). Returns how many peers do.
+    ///
+    /// It returns 0 also when nothing was to be replicated. It waits for
+    /// [`ack_timeout`](crate::ClusterConfig::ack_timeout) at most. Attribute writes of a filtered
+    /// request are not part of it.
     ///
     /// # Cancel safety
     ///

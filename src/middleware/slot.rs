@@ -1,4 +1,4 @@
-//! What the layer leaves in a request's extensions.
+//! The slot that the layer puts into a request's extensions.
 
 use std::{fmt, sync::Arc};
 
@@ -10,8 +10,9 @@ use super::{
 };
 use crate::replica::Replicate;
 
-/// The session a request may have, found in the request's extensions. Nothing is looked up before
-/// [`load`](Self::load).
+/// The session that a request may have, found in the request's extensions.
+///
+/// Nothing is looked up before [`load`](Self::load).
 ///
 /// With layers of several contexts around a service, the extensions hold the innermost slot;
 /// [`of`](Self::of) finds the others.
@@ -35,25 +36,32 @@ pub struct SessionSlot {
 }
 
 impl SessionSlot {
-    /// The slot of `context`, as named with
-    /// [`with_context`](crate::ClusterSessionLayer::with_context); `""` is the layer without one.
+    /// Returns the slot of `context`, if a layer of that context is around.
+    ///
+    /// The context is that of [`with_context`](crate::ClusterSessionLayer::with_context); `""` is
+    /// the layer without one.
     #[must_use]
     pub fn of<'a>(extensions: &'a Extensions, context: &str) -> Option<&'a Self> {
         extensions
             .get::<Self>()?
             .chain()
-            .find(|slot| slot.session.app().context() == context)
+            .find(|slot| slot.session.config().context() == context)
     }
 
-    /// Loads the session the client presents, or an empty one that is created by its first write.
+    /// Loads the session of the client's cookie, or an empty one that is created by its first
+    /// write.
     ///
-    /// Loading is use: the session's idle time starts anew. All handles of one request show the same
-    /// session. It waits in two cases only. While this node's state transfer is under way, or it
-    /// catches up after its process stood still, peers are asked, for 500 ms at most, and after a
-    /// pause for up to [`ack_timeout`](crate::ClusterConfig::ack_timeout) more. With
-    /// [`Consistency::ReadYourWrites`](crate::Consistency::ReadYourWrites) it waits for what the
-    /// client has written on another node, for
-    /// [`read_your_writes_timeout`](crate::ClusterConfig::read_your_writes_timeout) at most.
+    /// Loading is use: the session's idle time starts anew. All handles of one request show the
+    /// same session.
+    ///
+    /// It waits in two cases only:
+    ///
+    /// - While this node's state transfer is under way, or the node recovers from a stall of its
+    ///   process, peers are asked, for 500 ms at most. After a stall it waits for up to
+    ///   [`ack_timeout`](crate::ClusterConfig::ack_timeout) more.
+    /// - With [`Consistency::ReadYourWrites`](crate::Consistency::ReadYourWrites) it waits for what
+    ///   the client has written on another node, for
+    ///   [`read_your_writes_timeout`](crate::ClusterConfig::read_your_writes_timeout) at most.
     ///
     /// # Cancel safety
     ///
@@ -63,27 +71,29 @@ impl SessionSlot {
         Session::new(Arc::clone(&self.session))
     }
 
-    /// Puts a slot for `app` into the request. `None` when an outer layer has done so already.
+    /// Puts a slot for `config` into the request. Returns `None` when an outer layer has done so
+    /// already.
     pub(super) fn open<B>(
-        app: &Arc<LayerConfig>,
+        config: &Arc<LayerConfig>,
         request: &mut Request<B>,
     ) -> Option<Arc<RequestSession>> {
         let outer = request.extensions_mut().remove::<Self>();
         if let Some(outer) = outer.as_ref()
             && outer
                 .chain()
-                .any(|slot| slot.session.app().shares_sessions_with(app))
+                .any(|slot| slot.session.config().shares_sessions_with(config))
         {
             request.extensions_mut().insert(outer.clone());
             return None;
         }
-        let presented = RequestCookies::find(&app.cookie, request.headers());
-        let replicate = if !app.filter.is_empty() && app.filter.matches(requested_path(request)) {
-            Replicate::Deferred
-        } else {
-            Replicate::Now
-        };
-        let session = Arc::new(RequestSession::new(Arc::clone(app), presented, replicate));
+        let cookies = RequestCookies::find(&config.cookie, request.headers());
+        let replicate =
+            if !config.filter.is_empty() && config.filter.matches(requested_path(request)) {
+                Replicate::Deferred
+            } else {
+                Replicate::Now
+            };
+        let session = Arc::new(RequestSession::new(Arc::clone(config), cookies, replicate));
         request.extensions_mut().insert(Self {
             session: Arc::clone(&session),
             outer: outer.map(Arc::new),
@@ -91,7 +101,7 @@ impl SessionSlot {
         Some(session)
     }
 
-    /// This slot and those outside it.
+    /// Returns this slot and those outside it.
     fn chain(&self) -> impl Iterator<Item = &Self> {
         std::iter::successors(Some(self), |slot| slot.outer.as_deref())
     }
@@ -103,7 +113,7 @@ impl fmt::Debug for SessionSlot {
     }
 }
 
-/// The path as the client sent it. Inside `nest` axum has cut it off the request's URI.
+/// Returns the path as the client sent it. Inside `nest` axum has cut it off the request's URI.
 fn requested_path<B>(request: &Request<B>) -> &str {
     #[cfg(feature = "axum")]
     if let Some(original) = request.extensions().get::<axum::extract::OriginalUri>() {

@@ -69,7 +69,7 @@ async fn dropped_request_is_shipped_to_peers() {
     });
     assert!(poll_once(&mut response).await.is_none());
     drop(response);
-    // The next response of the session waits for what the dropped one shipped.
+    // The next response of the session waits for what the dropped one committed.
     assert_eq!(read(&one, &cookie, "a").await, Some(2));
     assert_eq!(read(&two, &cookie, "a").await, Some(2));
 }
@@ -92,7 +92,7 @@ async fn any_node_serves_cycles_and_destroys_a_session() {
     assert_eq!(read(&one, &new, "a").await, Some(1));
     send(&one, "/", Some(&new), async |session| session.destroy()).await;
     assert_eq!(read(&two, &new, "a").await, None);
-    assert_eq!(two.cluster().sessions(), 0);
+    assert_eq!(two.cluster().session_count(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -224,7 +224,7 @@ async fn what_requests_do_to_sessions_is_told() {
         [
             SessionEventKind::Created,
             SessionEventKind::AttributeChanged { name },
-            SessionEventKind::IdChanged,
+            SessionEventKind::IdCycled,
             SessionEventKind::Destroyed,
         ]
     );

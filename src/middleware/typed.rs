@@ -1,4 +1,4 @@
-//! One attribute with its type.
+//! An attribute with its type.
 
 use std::{fmt, marker::PhantomData};
 
@@ -37,14 +37,16 @@ pub trait Attribute: Serialize + DeserializeOwned {
     const NAME: &'static str;
 }
 
-/// The attribute `T` of a session. It reads and writes when asked to, never by being dropped.
+/// The attribute `T` of a session.
+///
+/// It reads and writes when asked to, never by being dropped.
 pub struct Typed<T> {
     session: Session,
     attribute: PhantomData<fn() -> T>,
 }
 
 impl<T> Typed<T> {
-    /// The attribute of this session.
+    /// Returns the attribute of this session.
     #[must_use]
     pub const fn new(session: Session) -> Self {
         Self {
@@ -53,7 +55,7 @@ impl<T> Typed<T> {
         }
     }
 
-    /// The session it belongs to.
+    /// Returns the session that the attribute belongs to.
     #[must_use]
     pub const fn session(&self) -> &Session {
         &self.session
@@ -61,7 +63,7 @@ impl<T> Typed<T> {
 }
 
 impl<T: Attribute> Typed<T> {
-    /// The value.
+    /// Returns the value, if there is one.
     ///
     /// # Errors
     ///
@@ -70,16 +72,17 @@ impl<T: Attribute> Typed<T> {
         self.session.get(T::NAME)
     }
 
-    /// Sets the value.
+    /// Writes the value, which creates the session if there is none.
     ///
     /// # Errors
     ///
     /// As [`Session::insert`].
-    pub fn set(&self, value: &T) -> Result<(), SessionError> {
+    pub fn insert(&self, value: &T) -> Result<(), SessionError> {
         self.session.insert(T::NAME, value)
     }
 
-    /// Replaces the value, atomically on this node.
+    /// Replaces the value by what `update` makes of it, atomically on this node. Returns the new
+    /// value.
     ///
     /// # Errors
     ///

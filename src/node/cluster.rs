@@ -1,4 +1,4 @@
-//! The handle a user holds.
+//! The handle of a user to a running node.
 
 use std::{
     collections::HashMap,
@@ -17,13 +17,13 @@ use super::{
     net::{accept, dial, tls},
 };
 use crate::{
-    config::{Ack, ClusterConfig, ConfigError, PeerAddr, Security, StartError},
+    config::{Ack, ClusterConfig, ConfigError, PeerAddress, Security, StartError},
     session::{BootId, SessionError, SessionKey, SessionState},
 };
 
-/// This node in its cluster: a handle, cheap to clone.
+/// A handle to this node in its cluster, cheap to clone.
 ///
-/// The node runs as long as a clone lives; dropping the last one closes all links without a
+/// The node runs as long as a clone lives. Dropping the last one closes all links without a
 /// goodbye, and the other nodes notice that at once. [`leave`](Self::leave) is the orderly way.
 ///
 /// ```
@@ -41,32 +41,32 @@ use crate::{
 #[derive(Clone)]
 pub struct Cluster(Arc<Running>);
 
-/// What ends with the last handle.
+/// The part of a node that ends with the last handle.
 struct Running {
     node: Arc<Node>,
-    /// What ends the dialling of each configured peer.
-    dials: Mutex<HashMap<PeerAddr, CancellationToken>>,
+    /// Ends the dialling of each configured peer.
+    dials: Mutex<HashMap<PeerAddress, CancellationToken>>,
     _tick: AbortOnDropHandle<()>,
 }
 
 impl Cluster {
-    /// Binds the listen address and begins to look for the peers.
+    /// Binds the listen address and begins to dial the peers.
     ///
-    /// It does not wait for them, and an absent peer is no error; see [`ready`](Self::ready).
+    /// It does not wait for the peers, and an absent peer is no error; see [`ready`](Self::ready).
     ///
     /// # Errors
     ///
-    /// [`StartError`] if the configuration cannot work, the address cannot be bound, or there is no
-    /// tokio runtime.
+    /// [`StartError`] if the configuration cannot work, the address cannot be bound, a file of
+    /// certificates cannot be used, or there is no tokio runtime.
     #[expect(
         clippy::unused_async,
-        reason = "a transport may have to wait before it listens, as encryption reading keys would"
+        reason = "a transport that has to wait before it listens must not change what callers write"
     )]
     pub async fn start(config: ClusterConfig) -> Result<Self, StartError> {
         Self::start_now(config)
     }
 
-    /// As [`start`](Self::start), for callers that cannot wait.
+    /// Starts as [`start`](Self::start) does, for callers that cannot wait.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "callers give the configuration away, as in `start`"
@@ -75,7 +75,7 @@ impl Cluster {
         Self::start_in(&config, Env::default())
     }
 
-    /// As [`start`](Self::start), in another network.
+    /// Starts as [`start`](Self::start) does, in another network.
     #[cfg(any(test, feature = "test-util"))]
     pub(crate) fn start_with(
         config: &ClusterConfig,
@@ -84,7 +84,7 @@ impl Cluster {
         Self::start_in(config, Env::of(transport))
     }
 
-    /// As [`start`](Self::start), in a world of one's own.
+    /// Starts as [`start`](Self::start) does, in an environment of the caller.
     pub(crate) fn start_in(config: &ClusterConfig, env: Env) -> Result<Self, StartError> {
         let mut settings = config.settings()?;
         Handle::try_current().map_err(|_| StartError::NoRuntime)?;
@@ -102,11 +102,11 @@ impl Cluster {
         let acceptor = listen
             .map(|listen| env.transport.bind(listen))
             .transpose()?;
-        let local_addr = acceptor.as_ref().map(|acceptor| acceptor.local_addr());
+        let local_address = acceptor.as_ref().map(|acceptor| acceptor.local_address());
         let peers = settings.peers.clone();
         let boot = BootId::from_bytes(env.random());
-        let node = Arc::new(Node::new(settings, guard, boot, env, local_addr));
-        if let (Some(acceptor), Some(address)) = (acceptor, local_addr) {
+        let node = Arc::new(Node::new(settings, guard, boot, env, local_address));
+        if let (Some(acceptor), Some(address)) = (acceptor, local_address) {
             info!(node = %node.settings.node, %address, "Receiver bound to [{address}]");
             node.tasks
                 .spawn(accept::accept(Arc::clone(&node), acceptor));
@@ -126,10 +126,10 @@ impl Cluster {
     }
 
     /// Waits until the node has the sessions of its peers, or there is nobody to ask, or
-    /// `transfer_timeout` is over. Requests may be served before; sessions that are not here yet
-    /// are asked for one by one.
+    /// [`transfer_timeout`](ClusterConfig::transfer_timeout) is over.
     ///
-    /// Once it has answered, it gives the same answer at once for ever.
+    /// Requests may be served before: sessions that are not here yet are asked for one by one. Once
+    /// it has answered, it gives the same answer at once for ever.
     ///
     /// # Cancel safety
     ///
@@ -141,21 +141,28 @@ impl Cluster {
         known.unwrap_or(Readiness::TimedOut)
     }
 
-    /// Whether a balancer should send requests here: [`ready`](Self::ready) has answered, and
-    /// neither [`drain`](Self::drain) nor [`leave`](Self::leave) has been called.
+    /// Returns whether a balancer should send requests here.
+    ///
+    /// It is so when [`ready`](Self::ready) has answered, and neither [`drain`](Self::drain) nor
+    /// [`leave`](Self::leave) has been called.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.0.node.is_ready()
     }
 
-    /// Makes [`is_ready`](Self::is_ready) false, and nothing else: call it first in a shutdown, so
-    /// that the balancer sends requests elsewhere while this node still serves what it gets.
+    /// Makes [`is_ready`](Self::is_ready) false, and nothing else.
+    ///
+    /// Call it first in a shutdown, so that the balancer sends requests elsewhere while this node
+    /// still serves what it gets.
     pub fn drain(&self) {
         self.0.node.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Leaves the cluster in order: sessions are no longer created here, the peers get what they
-    /// lack (for at most `leave_timeout`) and a goodbye, and all links and the listener close.
+    /// Leaves the cluster in order.
+    ///
+    /// Sessions are no longer created here. The peers get the changes they lack, for at most
+    /// [`leave_timeout`](ClusterConfig::leave_timeout), and a goodbye. Then all links and the
+    /// listener close.
     ///
     /// Sessions held here can still be used, but nobody else learns of it: stop serving first.
     /// Calling it again is harmless and waits for the same end.
@@ -167,36 +174,27 @@ impl Cluster {
         self.0.node.leave().await;
     }
 
-    /// Where the node listens, with the real port; `None` for a node that only dials.
+    /// Returns where the node listens, with the real port; `None` for a node that only dials.
     #[must_use]
-    pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.0.node.local_addr
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        self.0.node.local_address
     }
 
-    /// This node's name.
+    /// Returns this node's name.
     #[must_use]
     pub fn node_name(&self) -> &str {
         &self.0.node.settings.node
     }
 
-    /// Adds a peer, `host:port`, and begins to dial it. Whether it is new.
+    /// Adds a peer by its `host:port`, and begins to dial it. Returns whether it is new.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] for an address that `ClusterConfig::peer` would not take either; nothing
+    /// [`ConfigError`] for an address that [`ClusterConfig::peer`] would not take either; nothing
     /// changes then.
     pub fn add_peer(&self, address: impl AsRef<str>) -> Result<bool, ConfigError> {
         let node = &self.0.node;
-        let peer: PeerAddr = address.as_ref().parse()?;
-        if node.settings.listen.is_none() && node.settings.peers.is_empty() {
-            return Err(ConfigError::StandaloneWith("peer"));
-        }
-        if !node.settings.security.allows_anywhere() && !peer.is_loopback() {
-            return Err(ConfigError::Plaintext {
-                setting: "peer",
-                address: peer.to_string(),
-            });
-        }
+        let peer = node.settings.peer(address.as_ref())?;
         let mut dials = self.dials();
         let is_new = node.members().add(&peer);
         if is_new {
@@ -205,12 +203,12 @@ impl Cluster {
         Ok(is_new)
     }
 
-    /// Takes a peer off the list and closes its link. Whether it was there.
+    /// Removes a peer from the list and closes its link. Returns whether it was there.
     ///
     /// A peer that still has this node on its own list dials on, and is let in if it may: remove it
     /// at both ends.
     pub fn remove_peer(&self, address: impl AsRef<str>) -> bool {
-        let Ok(peer) = address.as_ref().parse::<PeerAddr>() else {
+        let Ok(peer) = address.as_ref().parse::<PeerAddress>() else {
             return false;
         };
         let mut dials = self.dials();
@@ -220,14 +218,16 @@ impl Cluster {
         self.0.node.forget_peer(&peer)
     }
 
-    /// Everything that happens from now on, to members and to sessions.
+    /// Returns a stream of everything that happens from now on, to members and to sessions.
     #[must_use]
     pub fn events(&self) -> Events {
         self.0.node.events.subscribe()
     }
 
-    /// Destroys a session everywhere, given its id as [`Session::id`](crate::Session::id) shows
-    /// it, and waits for the peers as [`Ack::All`] does. `false` if there is no such session.
+    /// Destroys a session everywhere, and waits for the peers as [`Ack::All`] does. Returns whether
+    /// there was such a session.
+    ///
+    /// The id is that of [`Session::id`](crate::Session::id).
     ///
     /// # Cancel safety
     ///
@@ -246,12 +246,12 @@ impl Cluster {
         position.is_some()
     }
 
-    /// Destroys all sessions of a context (`""` is the default one) in which the attribute `name`
-    /// equals `value`, as to log a user out everywhere, and waits for the peers as [`Ack::All`]
-    /// does. The number of sessions destroyed.
+    /// Destroys all sessions of a context in which the attribute `name` equals `value`, and waits
+    /// for the peers as [`Ack::All`] does. Returns how many there were.
     ///
-    /// Every session held is looked at, on a thread of the runtime's blocking pool. Values are
-    /// compared as JSON, so the order of an object's fields does not matter.
+    /// This logs a user out everywhere, for example. The default context is `""`. Values are
+    /// compared as JSON, so the order of an object's fields does not matter. Every session held is
+    /// looked at, on a thread of the runtime's blocking pool.
     ///
     /// # Errors
     ///
@@ -288,19 +288,19 @@ impl Cluster {
         Ok(positions.len())
     }
 
-    /// Live sessions held here.
+    /// Returns the number of sessions held here.
     #[must_use]
-    pub fn sessions(&self) -> usize {
+    pub fn session_count(&self) -> usize {
         self.0.node.replica.store().sessions()
     }
 
-    /// The other nodes.
+    /// Returns the other nodes, as this node sees them.
     #[must_use]
     pub fn members(&self) -> Vec<Member> {
         self.0.node.member_list()
     }
 
-    /// This node's figures, with its members.
+    /// Returns this node's figures, with its members.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.0.node.stats()
@@ -310,14 +310,14 @@ impl Cluster {
         &self.0.node
     }
 
-    fn dial(&self, dials: &mut HashMap<PeerAddr, CancellationToken>, peer: PeerAddr) {
+    fn dial(&self, dials: &mut HashMap<PeerAddress, CancellationToken>, peer: PeerAddress) {
         let node = &self.0.node;
         let stop = node.network.child_token();
         dials.insert(peer.clone(), stop.clone());
         node.tasks.spawn(dial::keep(Arc::clone(node), peer, stop));
     }
 
-    fn dials(&self) -> MutexGuard<'_, HashMap<PeerAddr, CancellationToken>> {
+    fn dials(&self) -> MutexGuard<'_, HashMap<PeerAddress, CancellationToken>> {
         self.0.dials.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -326,7 +326,7 @@ impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cluster")
             .field("node", &self.node_name())
-            .field("local_addr", &self.local_addr())
+            .field("local_address", &self.local_address())
             .finish_non_exhaustive()
     }
 }
@@ -337,7 +337,7 @@ impl Drop for Running {
     }
 }
 
-/// The position to wait for, `None` when the session was not there.
+/// Destroys a session. Returns the log position to wait for, `None` when the session was not there.
 fn destroy(node: &Node, key: &SessionKey) -> Option<u64> {
     node.destroy(key).ok()?;
     Some(node.commit(key))

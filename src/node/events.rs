@@ -1,4 +1,4 @@
-//! What an application can watch: members, the state transfer, sessions.
+//! Events that an application can watch: members, the state transfer, sessions.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,13 +7,15 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use super::join::Readiness;
 use crate::replica::{Change, ChangeKind};
 
-/// A stream of [`Event`]s, from [`Cluster::events`](crate::Cluster::events). Each stream gets every
-/// event from its creation on.
+/// A stream of [`Event`]s, from [`Cluster::events`](crate::Cluster::events).
+///
+/// Each stream gets every event from its creation on.
 #[derive(Debug)]
 pub struct Events(broadcast::Receiver<Event>);
 
 impl Events {
-    /// The next event, or `None` once the cluster's last handle and last request are gone.
+    /// Waits for the next event. Returns `None` once the cluster's last handle and last request are
+    /// gone.
     ///
     /// A reader that falls 1024 events behind gets [`Event::Missed`] instead of the lost ones.
     ///
@@ -29,64 +31,19 @@ impl Events {
     }
 }
 
-/// Something happened in the cluster.
+/// An event in the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A link to the member is up.
-    #[non_exhaustive]
-    MemberUp {
-        /// The member's node name.
-        name: Arc<str>,
-        /// Its address: the configured one where there is one.
-        address: Arc<str>,
-    },
-    /// The link to the member broke. It is being dialled again.
-    #[non_exhaustive]
-    MemberSuspect {
-        /// The member's node name.
-        name: Arc<str>,
-        /// Its address: the configured one where there is one.
-        address: Arc<str>,
-    },
-    /// Nothing was heard of the member for `down_after`. It is being dialled again.
-    #[non_exhaustive]
-    MemberDown {
-        /// The member's node name.
-        name: Arc<str>,
-        /// Its address: the configured one where there is one.
-        address: Arc<str>,
-    },
-    /// This node was cut off for longer than destroyed sessions are remembered, and has dropped
-    /// what it held to take over a peer's sessions.
+    /// The state of a member changed.
+    Member(MemberEvent),
+    /// This node dropped what it held, to take over a peer's sessions.
+    ///
+    /// It was cut off for longer than destroyed sessions are remembered.
     #[non_exhaustive]
     StartedEmpty {
-        /// How many sessions were dropped.
+        /// The number of sessions that were dropped.
         sessions: usize,
-    },
-    /// The member said goodbye.
-    #[non_exhaustive]
-    MemberLeft {
-        /// The member's node name.
-        name: Arc<str>,
-        /// Its address: the configured one where there is one.
-        address: Arc<str>,
-    },
-    /// The member missed `ack_timeout`, or too many changes: requests do not wait for it.
-    #[non_exhaustive]
-    MemberLagging {
-        /// The member's node name.
-        name: Arc<str>,
-        /// Its address: the configured one where there is one.
-        address: Arc<str>,
-    },
-    /// The member has what it lacked: requests wait for it again.
-    #[non_exhaustive]
-    MemberCaughtUp {
-        /// The member's node name.
-        name: Arc<str>,
-        /// Its address: the configured one where there is one.
-        address: Arc<str>,
     },
     /// This node asks a member for all sessions.
     #[non_exhaustive]
@@ -99,37 +56,69 @@ pub enum Event {
     TransferFinished {
         /// The member's node name.
         from: Arc<str>,
-        /// Sessions received, by the transfer or meanwhile with the live changes.
+        /// Sessions received, by the transfer or meanwhile with current changes.
         sessions: u64,
-        /// Their bytes on the link.
+        /// The bytes of them on the link.
         bytes: u64,
-        /// How long it took.
+        /// The time it took.
         duration: Duration,
     },
     /// The state transfer is over, one way or another.
     Ready(Readiness),
     /// A session changed.
     Session(SessionEvent),
-    /// The reader was too slow, and this many events are lost to it.
+    /// The reader was too slow, and lost this many events.
     Missed(u64),
 }
 
-/// Something happened to a session.
+/// A change in the state of a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemberEvent {
+    /// The member's node name.
+    pub name: Arc<str>,
+    /// The member's address: the configured one where there is one.
+    pub address: Arc<str>,
+    /// The kind of change.
+    pub kind: MemberEventKind,
+}
+
+/// The kind of change in the state of a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum MemberEventKind {
+    /// A link to it is up.
+    Up,
+    /// Its link broke. It is being dialled again.
+    Suspect,
+    /// Nothing was heard of it for [`down_after`](crate::ClusterConfig::down_after). It is being
+    /// dialled again.
+    Down,
+    /// It said goodbye.
+    Left,
+    /// It missed [`ack_timeout`](crate::ClusterConfig::ack_timeout), or too many changes: requests
+    /// do not wait for it.
+    Lagging,
+    /// It has what it lacked: requests wait for it again.
+    CaughtUp,
+}
+
+/// An event in the life of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionEvent {
-    /// The session, as [`Session::id`](crate::Session::id) shows it.
+    /// The session's public id, as [`Session::id`](crate::Session::id) returns it.
     pub id: String,
     /// The context the session belongs to, empty by default.
     pub context: Arc<str>,
     /// Whether another node made the change. Such changes are told only with
     /// [`notify_listeners_on_replication`](crate::ClusterConfig::notify_listeners_on_replication).
     pub replicated: bool,
-    /// What happened.
+    /// The kind of event.
     pub kind: SessionEventKind,
 }
 
-/// What happened to a session.
+/// The kind of event in the life of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SessionEventKind {
@@ -139,8 +128,9 @@ pub enum SessionEventKind {
     Destroyed,
     /// It reached a limit of its expiry. Each node tells that of its own copy.
     Expired,
-    /// It got a new secret, so the client has a new cookie.
-    IdChanged,
+    /// It got a new secret by [`Session::cycle_id`](crate::Session::cycle_id), so the client has a
+    /// new cookie.
+    IdCycled,
     /// An attribute or counter was written or removed.
     #[non_exhaustive]
     AttributeChanged {
@@ -149,7 +139,7 @@ pub enum SessionEventKind {
     },
 }
 
-/// Where events enter.
+/// The sender of all events.
 #[derive(Debug)]
 pub(super) struct EventHub(broadcast::Sender<Event>);
 
@@ -165,6 +155,14 @@ impl EventHub {
 
     pub(super) fn is_watched(&self) -> bool {
         self.0.receiver_count() > 0
+    }
+
+    pub(super) fn send_member(&self, kind: MemberEventKind, name: Arc<str>, address: Arc<str>) {
+        self.send(Event::Member(MemberEvent {
+            name,
+            address,
+            kind,
+        }));
     }
 
     pub(super) fn send(&self, event: Event) {
@@ -183,7 +181,7 @@ impl SessionEvent {
                 ChangeKind::Created => SessionEventKind::Created,
                 ChangeKind::Destroyed => SessionEventKind::Destroyed,
                 ChangeKind::Expired => SessionEventKind::Expired,
-                ChangeKind::IdChanged => SessionEventKind::IdChanged,
+                ChangeKind::IdChanged => SessionEventKind::IdCycled,
                 ChangeKind::AttributeChanged(name) => SessionEventKind::AttributeChanged { name },
             },
         }

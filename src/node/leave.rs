@@ -59,7 +59,7 @@ impl Node {
 
     async fn leave_cluster(self: Arc<Self>) {
         info!(node = %self.settings.node, "Cluster is about to be left");
-        if self.settings.expire_sessions_on_leave {
+        if self.settings.destroy_sessions_on_leave {
             self.destroy_all();
         }
         let flushed = self.acknowledged(self.replica.head(), Ack::All);

@@ -64,12 +64,12 @@ pub(crate) use self::{
 };
 pub use self::{
     cluster::Cluster,
-    events::{Event, Events, SessionEvent, SessionEventKind},
+    events::{Event, Events, MemberEvent, MemberEventKind, SessionEvent, SessionEventKind},
     join::Readiness,
     stats::{Member, MemberState, Stats},
 };
 use crate::{
-    config::{Ack, Limits, PeerAddr, Settings},
+    config::{Ack, Limits, PeerAddress, Settings},
     replica::{Change, Replica},
     session::{BootId, Now},
     wire::{DecodeLimits, Hello, PROTOCOL, message::Position},
@@ -107,7 +107,7 @@ pub(crate) struct Node {
     guard: LinkSecurity,
     allowlist: Allowlist,
     next_link: AtomicU64,
-    local_addr: Option<SocketAddr>,
+    local_address: Option<SocketAddr>,
     env: Env,
     /// Ends listener, dialling and links.
     network: CancellationToken,
@@ -121,7 +121,7 @@ impl Node {
         guard: LinkSecurity,
         boot: BootId,
         env: Env,
-        local_addr: Option<SocketAddr>,
+        local_address: Option<SocketAddr>,
     ) -> Self {
         let clock = Clock::new(Arc::clone(&env.time_of_day));
         let now = clock.now();
@@ -131,7 +131,7 @@ impl Node {
             cluster: settings.cluster.to_string(),
             node: settings.node.to_string(),
             boot,
-            advertise: local_addr.and_then(|local| advertised(&settings, local)),
+            advertise: local_address.and_then(|local| advertised(&settings, local)),
         };
         let silent_after = MIN_SILENCE.max(2 * settings.heartbeat_interval);
         let mut members = Members::new(boot, silent_after);
@@ -161,7 +161,7 @@ impl Node {
             misfit_log: LogThrottle::default(),
             over_limit_log: LogThrottle::default(),
             next_link: AtomicU64::new(0),
-            local_addr,
+            local_address,
             env,
             network: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -272,7 +272,7 @@ fn advertised(settings: &Settings, local: SocketAddr) -> Option<String> {
         return settings.advertise.clone();
     }
     let listen = settings.listen.as_ref()?;
-    let peer = PeerAddr {
+    let peer = PeerAddress {
         host: match listen.host.parse::<IpAddr>() {
             Ok(ip) if ip.is_unspecified() => return None,
             Ok(_) | Err(_) => listen.host.clone(),

@@ -1,4 +1,4 @@
-//! Figures and states an operator or a metrics crate reads.
+//! Figures and states for an operator or a metrics crate.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,7 +9,9 @@ use super::{
     members::{MemberRow, MemberStatus},
 };
 
-/// One node's figures, from [`Cluster::stats`](crate::Cluster::stats). Counts are since its start.
+/// One node's figures, from [`Cluster::stats`](crate::Cluster::stats).
+///
+/// Counts are since the start of the node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Stats {
@@ -17,13 +19,13 @@ pub struct Stats {
     pub node: String,
     /// The cluster's name.
     pub cluster: String,
-    /// The first characters of the id of this run of the process.
+    /// The first characters of the random id of this run of the process.
     pub boot: String,
-    /// Whether requests should be sent here, see [`Cluster::is_ready`](crate::Cluster::is_ready).
+    /// Whether requests should be sent here, as [`Cluster::is_ready`](crate::Cluster::is_ready).
     pub ready: bool,
-    /// Live sessions held.
+    /// Sessions held.
     pub sessions: usize,
-    /// Destroyed sessions remembered, so that they stay destroyed.
+    /// Destroyed sessions that are remembered, so that they stay destroyed.
     pub tombstones: usize,
     /// Records of this node's log so far: commits, and use that peers were told of.
     pub log_head: u64,
@@ -33,12 +35,14 @@ pub struct Stats {
     pub violations: u64,
     /// Messages with sessions beyond twice the limits of this node, which were not merged.
     pub over_limit: u64,
-    /// Questions for single sessions that peers were asked: while the state transfer was under way,
+    /// Questions for single sessions that peers were asked, while the state transfer was under way
     /// or for what a client had written elsewhere.
     pub lookups: u64,
-    /// Requests served without what their client had written elsewhere, because nobody had it within
-    /// [`read_your_writes_timeout`](crate::ClusterConfig::read_your_writes_timeout). 0 with
-    /// [`Consistency::Eventual`](crate::Consistency::Eventual), which does not look.
+    /// Requests served without what their client had written elsewhere, because nobody had it
+    /// within [`read_your_writes_timeout`](crate::ClusterConfig::read_your_writes_timeout).
+    ///
+    /// It stays 0 with [`Consistency::Eventual`](crate::Consistency::Eventual), which does not
+    /// look.
     pub stale_reads: u64,
     /// The other members.
     pub members: Vec<Member>,
@@ -48,30 +52,31 @@ pub struct Stats {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Member {
-    /// Its node name, `None` as long as it was never reached.
+    /// The node name, `None` as long as the member was never reached.
     pub name: Option<String>,
-    /// Its address: the configured one, or the one it advertises, or the one it dialled from.
+    /// The address: the configured one, or the one it advertises, or the one it dialled from.
     pub address: String,
-    /// Whether it is there.
+    /// The state of the member.
     pub state: MemberState,
-    /// Records of this node's log that it has not acknowledged.
+    /// Records of this node's log that the member has not acknowledged.
     pub acked_lag: u64,
-    /// Bytes sent to it for repair that it has not merged. What waits in the log is not counted.
+    /// Bytes sent to the member for repair that it has not merged. What waits in the log is not
+    /// counted.
     pub queued_bytes: u64,
-    /// Bytes sent to it.
+    /// Bytes sent to the member.
     pub sent_bytes: u64,
-    /// Bytes received from it.
+    /// Bytes received from the member.
     pub received_bytes: u64,
 }
 
-/// Whether a member is there.
+/// The state of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum MemberState {
     /// Linked, and requests wait for it.
     Up,
-    /// Linked, but it missed `ack_timeout` or too many changes: requests do not wait for it until
+    /// Linked, but it missed `ack_timeout` or too many changes. Requests do not wait for it until
     /// it has caught up.
     Lagging,
     /// Linked, and one of the two nodes is still receiving its sessions.

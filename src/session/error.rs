@@ -1,27 +1,31 @@
-//! What a session operation can fail with.
+//! Errors of operations on a session.
 
-/// Why a session could not be read or changed. The session is as it was before the call.
+/// The reason why a session could not be read or changed.
+///
+/// The session is as it was before the call.
 ///
 /// In an axum handler `?` turns it into a response: 503 for [`Full`](Self::Full) and
-/// [`Leaving`](Self::Leaving), 413 for
-/// [`TooLarge`](Self::TooLarge), 409 for [`Destroyed`](Self::Destroyed) and
-/// [`Superseded`](Self::Superseded), else 500.
+/// [`Leaving`](Self::Leaving), 413 for [`TooLarge`](Self::TooLarge), 409 for
+/// [`Destroyed`](Self::Destroyed) and [`Superseded`](Self::Superseded), else 500.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SessionError {
-    /// The node holds as many sessions, or tombstones of destroyed ones, as it may; existing
-    /// sessions work on. Raise `max_sessions` or shorten the idle limit.
+    /// The node holds as many sessions, or tombstones of destroyed ones, as it may.
+    ///
+    /// Existing sessions work on. Raise [`max_sessions`](crate::ClusterConfig::max_sessions) or
+    /// shorten the idle limit.
     #[error("no room for another session: raise `max_sessions` or shorten the idle limit")]
     Full,
-    /// The node has left the cluster or is leaving it: existing sessions work on, new ones are not
-    /// created here.
+    /// The node has left the cluster or is leaving it.
+    ///
+    /// Existing sessions work on; new ones are not created here.
     #[error("this node is leaving the cluster and creates no sessions")]
     Leaving,
     /// The write would take the session past its limit of bytes or attributes.
     #[error("session too large: {what} would be {would_be}, the limit is {limit}")]
     #[non_exhaustive]
     TooLarge {
-        /// What there is too much of: `bytes`, `attributes` or `attribute names`.
+        /// The unit of the limit: `bytes`, `attributes` or `attribute names`.
         what: &'static str,
         /// The amount after the write.
         would_be: usize,
@@ -31,12 +35,17 @@ pub enum SessionError {
     /// Another request or node destroyed the session after this request loaded it.
     #[error("the session was destroyed by another request")]
     Destroyed,
-    /// The request came with an id that `cycle_id` replaced less than a minute ago. Reads are empty
-    /// and writes fail, so that a straggler neither sees nor starts another session.
+    /// The request came with an id that [`cycle_id`](crate::Session::cycle_id) replaced less than a
+    /// minute ago.
+    ///
+    /// Reads are empty and writes fail, so that a request that was late neither sees nor starts
+    /// another session.
     #[error("the session id was replaced by another request")]
     Superseded,
-    /// The response head has left, so no cookie can be set any more: a session can no longer be
-    /// created or change its id. Load and write it before the body is streamed.
+    /// The response head has left, so no cookie can be set any more.
+    ///
+    /// A session can no longer be created or change its id. Load and write it before the body is
+    /// streamed.
     #[error("the response head was sent: create sessions and change ids before streaming")]
     HeadersSent,
     /// The stored value is of another type, as in a rolling deploy. It is left as it was.
@@ -45,7 +54,7 @@ pub enum SessionError {
     Decode {
         /// The attribute's name.
         name: Box<str>,
-        /// What serde_json found.
+        /// The error of serde_json.
         #[source]
         source: serde_json::Error,
     },
@@ -55,7 +64,7 @@ pub enum SessionError {
     Encode {
         /// The attribute's name.
         name: Box<str>,
-        /// What serde_json found.
+        /// The error of serde_json.
         #[source]
         source: serde_json::Error,
     },
@@ -71,7 +80,7 @@ pub enum SessionError {
     /// The session's stamps are used up, which takes a clock that runs wild. Destroy the session.
     #[error("the session has used up its stamps: a clock in the cluster is far in the future")]
     Exhausted,
-    /// The name is longer than 255 bytes or empty.
+    /// The name is empty or longer than 255 bytes.
     #[error("attribute name {name:?} must be 1 to 255 bytes long")]
     #[non_exhaustive]
     InvalidName {

@@ -175,7 +175,7 @@ impl CookieValue {
 /// A session keeps the route of the node that created it, also after that node died, so its id never
 /// changes.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Route(Arc<str>);
+pub(crate) struct Route(Arc<str>);
 
 impl Route {
     pub(crate) const MAX_LENGTH: usize = 32;
@@ -194,9 +194,7 @@ impl Route {
         id.split_once('.').map_or(id, |(id, _route)| id)
     }
 
-    /// The route as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
@@ -204,8 +202,7 @@ impl Route {
 /// Why a text is no [`Route`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("route {0:?} must be 1 to 32 characters of A-Z, a-z, 0-9, `_` and `-`")]
-#[non_exhaustive]
-pub struct InvalidRoute(pub(crate) String);
+pub(crate) struct InvalidRoute(String);
 
 impl FromStr for Route {
     type Err = InvalidRoute;

@@ -18,9 +18,10 @@ mod state;
 mod token;
 mod version;
 
+pub use self::error::SessionError;
 pub(crate) use self::{
     attribute::{Content, Count, Counter, MAX_NAME_LENGTH, Register, WrongKind, counts_are_sorted},
-    id::{CookieValue, SecretHash, SessionKey, SessionSecret},
+    id::{CookieValue, InvalidRoute, Route, SecretHash, SessionKey, SessionSecret},
     item::{CreatedMs, Delta, Item, PackedSession, SessionSize, Tombstone},
     mutant::Mutant,
     secrets::{Access, SecretSet, SecretState},
@@ -28,8 +29,4 @@ pub(crate) use self::{
     state::{MAX_CONTEXT_LENGTH, REGISTER_OVERHEAD, SessionMeta, SessionParts, SessionState},
     token::{Token, TokenKey},
     version::{destroyed_version, live_version},
-};
-pub use self::{
-    error::SessionError,
-    id::{InvalidRoute, Route},
 };

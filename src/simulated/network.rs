@@ -18,7 +18,7 @@ use super::{
     stage::Life,
 };
 use crate::{
-    config::{ListenAddr, PeerAddr, StartError},
+    config::{ListenAddress, PeerAddress, StartError},
     node::{
         Env, Random, TimeOfDay,
         net::transport::{Acceptor, BoxIo, Transport},
@@ -39,21 +39,24 @@ pub(super) fn env(seed: u64, life: Life, skew_ms: i64, sockets: &Arc<Sockets>) -
 struct SimulatedNetwork(Arc<Sockets>);
 
 impl Transport for SimulatedNetwork {
-    fn bind(&self, listen: &ListenAddr) -> Result<Box<dyn Acceptor>, StartError> {
+    fn bind(&self, listen: &ListenAddress) -> Result<Box<dyn Acceptor>, StartError> {
         match bind(listen.port, &self.0) {
             Ok(acceptor) => Ok(Box::new(acceptor)),
             Err(source) => Err(StartError::Bind {
-                addr: listen.to_string(),
+                address: listen.to_string(),
                 source,
             }),
         }
     }
 
-    fn resolve<'a>(&'a self, peer: &'a PeerAddr) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+    fn resolve<'a>(&'a self, peer: &'a PeerAddress) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
         Box::pin(async move { Ok(vec![address(peer)]) })
     }
 
-    fn connect<'a>(&'a self, peer: &'a PeerAddr) -> BoxFuture<'a, io::Result<(BoxIo, SocketAddr)>> {
+    fn connect<'a>(
+        &'a self,
+        peer: &'a PeerAddress,
+    ) -> BoxFuture<'a, io::Result<(BoxIo, SocketAddr)>> {
         Box::pin(async move {
             let address = address(peer);
             let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address))
@@ -64,7 +67,7 @@ impl Transport for SimulatedNetwork {
     }
 }
 
-fn address(peer: &PeerAddr) -> SocketAddr {
+fn address(peer: &PeerAddress) -> SocketAddr {
     SocketAddr::new(turmoil::lookup(peer.host.as_str()), peer.port)
 }
 
@@ -97,7 +100,7 @@ impl SimulatedListener {
 }
 
 impl Acceptor for SimulatedListener {
-    fn local_addr(&self) -> SocketAddr {
+    fn local_address(&self) -> SocketAddr {
         self.local()
     }
 

@@ -52,7 +52,7 @@ fn old_version(layer: ClusterSessionLayer) -> Router {
         Ok(theme.get()?.map_or_else(String::new, |theme| theme.0))
     }
     async fn write(theme: Typed<OldTheme>) -> Result<(), SessionError> {
-        theme.set(&OldTheme("dark".to_owned()))
+        theme.insert(&OldTheme("dark".to_owned()))
     }
     Router::new()
         .route("/theme", get(read).post(write))
@@ -74,7 +74,7 @@ fn new_version(layer: ClusterSessionLayer) -> Router {
         }
     }
     async fn write(theme: Typed<NewTheme>) -> Result<(), SessionError> {
-        theme.set(&NewTheme {
+        theme.insert(&NewTheme {
             name: "dark".to_owned(),
             dark: true,
         })
@@ -157,7 +157,7 @@ async fn node_without_an_apps_layer_holds_its_sessions_and_passes_them_on() {
     let mut cluster = TestCluster::start(2).await;
     // The new version, on the second node, has a new app.
     let (cookie, _) = start(&layer_on(&cluster, 1).with_context("shop"), "a", 1).await;
-    assert_eq!(cluster.cluster(0).sessions(), 1);
+    assert_eq!(cluster.cluster(0).session_count(), 1);
     cluster.kill(1);
     assert_eq!(cluster.restart(1).await, Readiness::Synced);
     let again = layer_on(&cluster, 1).with_context("shop");

@@ -29,7 +29,7 @@ async fn session_events_are_told_where_the_change_was_made_and_elsewhere_when_as
         [
             SessionEventKind::Created,
             SessionEventKind::AttributeChanged { name, .. },
-            SessionEventKind::IdChanged,
+            SessionEventKind::IdCycled,
             SessionEventKind::Destroyed,
         ] if **name == *"a"
     ));

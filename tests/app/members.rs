@@ -1,6 +1,8 @@
 //! Members that come, go, and act on everybody's sessions.
 
-use tower_cluster_sessions::{Event, MemberState, test_util::TestCluster};
+use tower_cluster_sessions::{
+    Event, MemberEvent, MemberEventKind, MemberState, test_util::TestCluster,
+};
 
 use crate::{
     app_support::{layer_on, until, until_seen},
@@ -45,7 +47,7 @@ async fn peers_taken_off_and_put_on_the_list_at_run_time_are_told_as_events() {
     let [one, two] = [cluster.cluster(0), cluster.cluster(1)];
     let mut events = two.events();
     let at = |cluster: &tower_cluster_sessions::Cluster| {
-        cluster.local_addr().expect("it listens").to_string()
+        cluster.local_address().expect("it listens").to_string()
     };
     assert!(two.remove_peer(at(one)));
     assert!(one.remove_peer(at(two)));
@@ -53,27 +55,31 @@ async fn peers_taken_off_and_put_on_the_list_at_run_time_are_told_as_events() {
     let (cookie, _) = start(&layer_on(&cluster, 0), "a", 1).await;
     assert_eq!(value(&layer_on(&cluster, 1), &cookie, "a").await, None);
     assert_eq!(two.add_peer(at(one)), Ok(true));
-    let up = until(&mut events, |e| matches!(e, Event::MemberUp { .. })).await;
-    let Event::MemberUp { name, address, .. } = up else {
+    let up = until(
+        &mut events,
+        |event| matches!(event, Event::Member(member) if member.kind == MemberEventKind::Up),
+    )
+    .await;
+    let Event::Member(MemberEvent { name, address, .. }) = up else {
         panic!("{up:?}");
     };
     assert_eq!((&*name, &*address), ("node0", &*at(one)));
-    cluster.settled().await;
+    cluster.converged().await;
     assert_eq!(value(&layer_on(&cluster, 1), &cookie, "a").await, Some(1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn node_that_is_to_expire_sessions_on_leaving_ends_them_everywhere() {
-    for (expire, left) in [(false, 2), (true, 0)] {
+async fn node_that_is_to_destroy_sessions_on_leaving_ends_them_everywhere() {
+    for (destroys, left) in [(false, 2), (true, 0)] {
         let cluster =
-            TestCluster::start_with(2, |config| config.expire_sessions_on_leave(expire)).await;
+            TestCluster::start_with(2, |config| config.destroy_sessions_on_leave(destroys)).await;
         let (cookie, _) = start(&layer_on(&cluster, 0), "a", 1).await;
         start(&layer_on(&cluster, 1), "a", 1).await;
         cluster.cluster(0).leave().await;
         until_seen(&cluster, 1, "node0", MemberState::Left).await;
-        assert_eq!(cluster.cluster(1).sessions(), left);
+        assert_eq!(cluster.cluster(1).session_count(), left);
         let held = value(&layer_on(&cluster, 1), &cookie, "a").await;
-        assert_eq!(held.is_some(), !expire);
+        assert_eq!(held.is_some(), !destroys);
     }
 }
 
@@ -88,9 +94,13 @@ async fn sessions_end_with_the_last_node() {
     for node in 0..2 {
         cluster.restart(node).await;
     }
-    cluster.settled().await;
+    cluster.converged().await;
     for node in 0..2 {
-        assert_eq!(cluster.cluster(node).sessions(), 0, "nothing is on disk");
+        assert_eq!(
+            cluster.cluster(node).session_count(),
+            0,
+            "nothing is on disk"
+        );
         assert_eq!(value(&layer_on(&cluster, node), &cookie, "a").await, None);
     }
 }

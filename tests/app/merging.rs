@@ -21,7 +21,7 @@ async fn different_attributes_written_on_two_nodes_at_once_are_both_kept() {
         }
     };
     tokio::join!(write(0, "left"), write(1, "right"));
-    cluster.settled().await;
+    cluster.converged().await;
     for layer in &layers {
         for (name, expected) in [("base", 0), ("left", 20), ("right", 20)] {
             assert_eq!(value(layer, &cookie, name).await, Some(expected), "{name}");
@@ -47,7 +47,7 @@ async fn increments_of_two_nodes_add_up_whatever_the_network_does() {
     tokio::join!(count(0, 30), count(1, 40));
     cluster.heal();
     tokio::join!(count(0, 50), count(1, 60));
-    cluster.settled().await;
+    cluster.converged().await;
     for layer in &layers {
         let hits = visit(layer, &cookie, async |session| session.counter("hits"));
         assert_eq!(hits.await.into_body().unwrap(), 210);
@@ -68,7 +68,7 @@ async fn of_two_writes_to_one_attribute_the_later_wins_everywhere() {
         .await;
     }
     cluster.heal();
-    cluster.settled().await;
+    cluster.converged().await;
     let seen = [
         value(&layers[0], &cookie, "a").await,
         value(&layers[1], &cookie, "a").await,
@@ -91,9 +91,9 @@ async fn session_destroyed_on_one_side_of_a_cut_does_not_come_back_from_the_othe
     })
     .await;
     cluster.heal();
-    cluster.settled().await;
+    cluster.converged().await;
     for layer in &layers {
         assert_eq!(value(layer, &cookie, "a").await, None);
     }
-    assert_eq!(cluster.cluster(1).sessions(), 0);
+    assert_eq!(cluster.cluster(1).session_count(), 0);
 }

@@ -15,7 +15,7 @@ use axum::{
 use futures_util::{Stream, StreamExt as _, stream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_cluster_sessions::{
-    Cluster, Event as Told, Session, SessionError, test_util::TestCluster,
+    Cluster, Event as Told, MemberEventKind as Kind, Session, SessionError, test_util::TestCluster,
 };
 
 use crate::{
@@ -143,10 +143,13 @@ async fn stop_in_order_turns_readiness_false_ends_streams_says_goodbye_and_loses
     let left = until(&mut peers_events, |event| {
         matches!(
             event,
-            Told::MemberLeft { .. } | Told::MemberSuspect { .. } | Told::MemberDown { .. }
+            Told::Member(member) if matches!(member.kind, Kind::Left | Kind::Suspect | Kind::Down)
         )
     });
-    assert!(matches!(left.await, Told::MemberLeft { name, .. } if *name == *"node0"));
+    let Told::Member(left) = left.await else {
+        panic!("a member's event was waited for");
+    };
+    assert_eq!((&*left.name, left.kind), ("node0", Kind::Left));
     let survivor = layer_on(&cluster, 1);
     assert_eq!(value(&survivor, &cookie, "last_words").await, Some(1));
     assert_eq!(value(&survivor, &cookie, "last_event").await, Some(1));

@@ -62,7 +62,7 @@ async fn websocket_writes_to_the_session_and_the_other_node_sees_it() {
     for words in [1, 2, 3] {
         client.say(&words.to_string()).await;
         assert_eq!(client.hear().await.as_deref(), Some("stored"));
-        cluster.settled().await;
+        cluster.converged().await;
         let seen = value(&layer_on(&cluster, 1), &cookie, "said").await;
         assert_eq!(seen, Some(words));
     }
@@ -75,7 +75,7 @@ async fn websocket_cannot_create_a_session() {
     let mut client = Socket::open(server.address, "/socket", "").await;
     client.say("1").await;
     assert_eq!(client.hear().await.as_deref(), Some("HeadersSent"));
-    assert_eq!(cluster.cluster(0).sessions(), 0);
+    assert_eq!(cluster.cluster(0).session_count(), 0);
 }
 
 #[tokio::test]
@@ -99,7 +99,7 @@ async fn streamed_events_write_to_the_session_and_the_other_node_sees_it() {
     assert_eq!(self::cookie(&response), None);
     let told = text(response).await;
     assert_eq!(told, "data: 1\n\ndata: 2\n\ndata: 3\n\n");
-    cluster.settled().await;
+    cluster.converged().await;
     let seen = value(&layer_on(&cluster, 1), &cookie, "told").await;
     assert_eq!(seen, Some(3));
 }
@@ -111,5 +111,5 @@ async fn streamed_events_cannot_create_a_session() {
     let response = fetch(server.address, "/events", "").await;
     assert_eq!(cookie(&response), None);
     assert_eq!(text(response).await, "data: HeadersSent\n\n".repeat(3));
-    assert_eq!(cluster.cluster(0).sessions(), 0);
+    assert_eq!(cluster.cluster(0).session_count(), 0);
 }

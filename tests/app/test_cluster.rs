@@ -32,7 +32,7 @@ async fn killed_node_takes_nothing_along_and_gets_all_of_it_back() {
     until_seen(&cluster, 1, "node0", MemberState::Down).await;
     assert_eq!(cluster.restart(0).await, Readiness::Synced);
     assert_eq!(value(&layer_on(&cluster, 0), &cookie, "a").await, Some(2));
-    cluster.settled().await;
+    cluster.converged().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -60,8 +60,8 @@ async fn running_node_is_killed_by_its_restart() {
     start(&layer_on(&cluster, 0), "a", 1).await;
     assert_eq!(cluster.restart(0).await, Readiness::Synced);
     assert_ne!(cluster.cluster(0).stats().boot, before);
-    cluster.settled().await;
-    assert_eq!(cluster.cluster(0).sessions(), 1);
+    cluster.converged().await;
+    assert_eq!(cluster.cluster(0).session_count(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -74,10 +74,10 @@ async fn cut_nodes_are_at_rest_each_on_its_own_and_equal_when_healed() {
         session.insert("a", 2).unwrap()
     })
     .await;
-    cluster.settled().await;
+    cluster.converged().await;
     assert_eq!(value(&layer_on(&cluster, 1), &cookie, "a").await, Some(1));
     cluster.heal();
-    cluster.settled().await;
+    cluster.converged().await;
     assert_eq!(value(&layer_on(&cluster, 1), &cookie, "a").await, Some(2));
 }
 
@@ -86,10 +86,10 @@ async fn two_nodes_that_do_not_reach_each_other_are_equal_through_a_third() {
     let cluster = TestCluster::start(3).await;
     cluster.cut_between(0, 1);
     let (cookie, _) = start(&layer_on(&cluster, 0), "a", 1).await;
-    cluster.settled().await;
+    cluster.converged().await;
     assert_eq!(value(&layer_on(&cluster, 1), &cookie, "a").await, Some(1));
     cluster.heal_between(1, 0);
-    cluster.settled().await;
+    cluster.converged().await;
     until_seen(&cluster, 0, "node1", MemberState::Up).await;
 }
 
@@ -99,7 +99,7 @@ async fn time_need_not_be_paused() {
     let (cookie, id) = start(&layer_on(&cluster, 1), "a", 1).await;
     assert!(id.ends_with(".blue"), "{id}");
     cluster.restart(0).await;
-    cluster.settled().await;
+    cluster.converged().await;
     assert_eq!(value(&layer_on(&cluster, 0), &cookie, "a").await, Some(1));
 }
 

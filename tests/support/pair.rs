@@ -205,7 +205,7 @@ async fn start(
         .peer(peer.address().to_string());
     let cluster = Cluster::start(setup(config)).await;
     let cluster = cluster.expect("loopback has a free port");
-    own.lead_to(cluster.local_addr().expect("it listens"));
+    own.lead_to(cluster.local_address().expect("it listens"));
     cluster
 }
 

@@ -17,20 +17,20 @@ use self::seal::{OpenedCookie, Seal, SealRules};
 use super::layer_error::LayerError;
 use crate::session::{CookieValue, MAX_CONTEXT_LENGTH, Route};
 
-/// When a browser sends the session cookie along with requests that other sites start.
+/// The requests from other sites with which a browser sends the session cookie.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SameSite {
-    /// Never. A user who follows a link from elsewhere arrives without the session.
+    /// None. A user who follows a link from elsewhere arrives without the session.
     Strict,
-    /// With top-level navigation only. The default.
+    /// Top-level navigation only. The default.
     #[default]
     Lax,
-    /// Always, as embedded apps need it. Requires `Secure`.
+    /// All, as embedded apps need it. Requires `Secure`.
     None,
 }
 
-/// What the layer's setters say about the cookie.
+/// The rules of the cookie, as the layer's setters say.
 #[derive(Clone, Debug)]
 pub(in crate::middleware) struct CookieRules {
     /// `None`: the default name, which depends on the context.
@@ -46,7 +46,7 @@ pub(in crate::middleware) struct CookieRules {
     pub(in crate::middleware) development: bool,
 }
 
-/// Whether the cookie outlives the browser.
+/// The life of the cookie in the browser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::middleware) enum Persistence {
     Browser,
@@ -71,7 +71,7 @@ impl Default for CookieRules {
 }
 
 impl CookieRules {
-    /// The cookie of `context`, whose empty name is the app without one.
+    /// Checks the rules, and returns the cookie of `context`; `None` is the app without one.
     pub(in crate::middleware) fn check(
         &self,
         context: Option<&str>,
@@ -79,20 +79,26 @@ impl CookieRules {
         if let Some(context) = context
             && !(is_token(context) && context.len() <= MAX_CONTEXT_LENGTH)
         {
-            return Err(LayerError::InvalidContext(context.to_owned()));
+            return Err(LayerError::InvalidContext {
+                context: context.to_owned(),
+            });
         }
         let name = self.effective_name(context);
         let secure = self.secure && !self.development;
         if !is_token(&name) {
-            return Err(LayerError::InvalidName(name));
+            return Err(LayerError::InvalidName { name });
         }
         if !self.path.starts_with('/') || !self.path.bytes().all(is_path_byte) {
-            return Err(LayerError::InvalidPath(self.path.clone()));
+            return Err(LayerError::InvalidPath {
+                path: self.path.clone(),
+            });
         }
         if let Some(domain) = &self.domain
             && (domain.is_empty() || !domain.bytes().all(is_domain_byte))
         {
-            return Err(LayerError::InvalidDomain(domain.clone()));
+            return Err(LayerError::InvalidDomain {
+                domain: domain.clone(),
+            });
         }
         if has_prefix(&name, HOST_PREFIX)
             && let Some((why, fix)) = self.broken_host_rule(secure)
@@ -100,13 +106,13 @@ impl CookieRules {
             return Err(LayerError::HostPrefix { name, why, fix });
         }
         if has_prefix(&name, SECURE_PREFIX) && !secure {
-            return Err(LayerError::SecurePrefix(name));
+            return Err(LayerError::SecurePrefix { name });
         }
         if self.same_site == SameSite::None && !secure {
             return Err(LayerError::SameSiteNone);
         }
         Ok(SessionCookie {
-            seen_name: format!("{name}{SEEN_SUFFIX}"),
+            token_name: format!("{name}{TOKEN_SUFFIX}"),
             name,
             seal: self.seal.check()?,
             rules: Self {
@@ -149,9 +155,9 @@ impl CookieRules {
 #[derive(Clone, Debug)]
 pub(in crate::middleware) struct SessionCookie {
     name: String,
-    /// Of the cookie that tells what the client has written. It has the prefix of the other, and the
-    /// same attributes.
-    seen_name: String,
+    /// The name of the cookie that tells what the client has written. It has the prefix of the
+    /// other, and the same attributes.
+    token_name: String,
     seal: Seal,
     rules: CookieRules,
 }
@@ -161,27 +167,28 @@ impl SessionCookie {
         &self.name
     }
 
-    pub(in crate::middleware) fn seen_name(&self) -> &str {
-        &self.seen_name
+    pub(in crate::middleware) fn token_name(&self) -> &str {
+        &self.token_name
     }
 
     pub(in crate::middleware) fn is_persistent(&self) -> bool {
         self.rules.persistence == Persistence::Session
     }
 
-    /// What `Max-Age` says when the session has this long to live; `None` for a cookie that ends
-    /// with the browser.
+    /// Returns what `Max-Age` says when the session has this long to live; `None` for a cookie that
+    /// ends with the browser.
     pub(in crate::middleware) fn max_age(&self, remaining_ms: Option<u64>) -> Option<Duration> {
         self.is_persistent()
             .then(|| Duration::from_secs(remaining_ms.unwrap_or(u64::MAX).div_ceil(1000)))
     }
 
-    /// Whether a `Cookie` field may hold our cookie. Cheap; says yes too often rather than no.
+    /// Returns whether a `Cookie` field may hold our cookie. It is cheap, and says yes too often
+    /// rather than no.
     pub(in crate::middleware) fn may_be_in(&self, field: &HeaderValue) -> bool {
         starts(field.as_bytes()).any(|rest| rest.starts_with(self.name.as_bytes()))
     }
 
-    /// The values that a `Cookie` field has for our name, in the client's order.
+    /// Returns the values that a `Cookie` field has for our name, in the client's order.
     pub(in crate::middleware) fn values_in<'a>(
         &'a self,
         field: &'a HeaderValue,
@@ -189,15 +196,16 @@ impl SessionCookie {
         values_of(&self.name, field)
     }
 
-    /// The values that a `Cookie` field has for the name that tells what the client has written.
-    pub(in crate::middleware) fn seen_in<'a>(
+    /// Returns the values that a `Cookie` field has for the name that tells what the client has
+    /// written.
+    pub(in crate::middleware) fn tokens_in<'a>(
         &'a self,
         field: &'a HeaderValue,
     ) -> impl Iterator<Item = &'a str> {
-        values_of(&self.seen_name, field)
+        values_of(&self.token_name, field)
     }
 
-    /// What a client is given to say that opens the session.
+    /// Returns the value that opens the session, for the client.
     pub(in crate::middleware) fn seal(
         &self,
         cookie: &CookieValue,
@@ -206,12 +214,12 @@ impl SessionCookie {
         self.seal.seal(&self.name, cookie, route)
     }
 
-    /// What a value of our name opens, if this app's nodes may have written it.
+    /// Returns what a value of our name opens, if this app's nodes may have written it.
     pub(in crate::middleware) fn open(&self, value: &str) -> Option<OpenedCookie> {
         self.seal.open(&self.name, value)
     }
 
-    /// The `Set-Cookie` field that gives the client `value`.
+    /// Returns the `Set-Cookie` field that gives the client `value`.
     pub(in crate::middleware) fn set(
         &self,
         value: String,
@@ -220,23 +228,23 @@ impl SessionCookie {
         self.set_named(&self.name, value, max_age)
     }
 
-    /// The `Set-Cookie` field that tells the client what it has written.
-    pub(in crate::middleware) fn set_seen(
+    /// Returns the `Set-Cookie` field that tells the client what it has written.
+    pub(in crate::middleware) fn set_token(
         &self,
         value: String,
         max_age: Option<Duration>,
     ) -> HeaderValue {
-        self.set_named(&self.seen_name, value, max_age)
+        self.set_named(&self.token_name, value, max_age)
     }
 
-    /// The `Set-Cookie` field that takes the session away.
+    /// Returns the `Set-Cookie` field that takes the session away.
     pub(in crate::middleware) fn removal(&self) -> HeaderValue {
         self.removal_of(&self.name)
     }
 
-    /// The `Set-Cookie` field that takes away what the client has written.
-    pub(in crate::middleware) fn seen_removal(&self) -> HeaderValue {
-        self.removal_of(&self.seen_name)
+    /// Returns the `Set-Cookie` field that takes away what the client has written.
+    pub(in crate::middleware) fn token_removal(&self) -> HeaderValue {
+        self.removal_of(&self.token_name)
     }
 
     fn set_named(&self, name: &str, value: String, max_age: Option<Duration>) -> HeaderValue {
@@ -248,8 +256,8 @@ impl SessionCookie {
         header(&cookie)
     }
 
-    /// With the same attributes, or a browser would take it for another cookie, or refuse it for its
-    /// prefix.
+    /// Returns the field that removes a cookie. It has the same attributes, or a browser would take
+    /// it for another cookie, or refuse it for its prefix.
     fn removal_of(&self, name: &str) -> HeaderValue {
         let mut cookie = self.with_attributes(name, String::new());
         cookie.set_max_age(time::Duration::ZERO);
@@ -284,12 +292,12 @@ fn values_of<'a>(name: &'a str, field: &'a HeaderValue) -> impl Iterator<Item = 
     })
 }
 
-/// What a `Cookie` field holds from each of its cookies on.
+/// Returns what a `Cookie` field holds from the start of each of its cookies on.
 fn starts(field: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut last = None;
     std::iter::from_fn(move || {
-        // The end of a cookie is looked for when another one is asked for: most have one, or ours
-        // is the first.
+        // The end of a cookie is looked for only when another one is asked for: most fields have
+        // one cookie, or ours is the first.
         let rest = match last {
             None => field,
             Some(last) => &last[memchr(b';', last)? + 1..],
@@ -310,7 +318,7 @@ fn has_prefix(name: &str, prefix: &str) -> bool {
         .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
-/// RFC 6265: a cookie name is a token of RFC 9110.
+/// Returns whether the text is a token of RFC 9110, as RFC 6265 wants a cookie name.
 fn is_token(text: &str) -> bool {
     !text.is_empty()
         && text
@@ -327,7 +335,7 @@ fn is_domain_byte(byte: u8) -> bool {
 }
 
 const DEFAULT_NAME: &str = "__Host-id";
-const SEEN_SUFFIX: &str = "-seen";
+const TOKEN_SUFFIX: &str = "-seen";
 const HOST_PREFIX: &str = "__Host-";
 const SECURE_PREFIX: &str = "__Secure-";
 
@@ -371,7 +379,12 @@ mod tests {
                 ..CookieRules::default()
             };
             let error = rules.check(None).expect_err(path);
-            assert_eq!(error, LayerError::InvalidPath(path.to_owned()));
+            assert_eq!(
+                error,
+                LayerError::InvalidPath {
+                    path: path.to_owned()
+                }
+            );
         }
         for domain in ["", "a b", "a;b", "ä.example"] {
             let rules = CookieRules {
@@ -380,7 +393,12 @@ mod tests {
                 ..CookieRules::default()
             };
             let error = rules.check(None).expect_err(domain);
-            assert_eq!(error, LayerError::InvalidDomain(domain.to_owned()));
+            assert_eq!(
+                error,
+                LayerError::InvalidDomain {
+                    domain: domain.to_owned()
+                }
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The session cookies a request came with, kept until somebody asks for the session.
+//! The session cookies of a request, kept until somebody asks for the session.
 
 use std::fmt;
 
@@ -6,8 +6,10 @@ use http::{HeaderMap, HeaderValue, header::COOKIE};
 
 use super::{SessionCookie, seal::OpenedCookie};
 
-/// The `Cookie` fields that may hold our cookie. HTTP/2 clients send one field per cookie, and
-/// another site on a sibling domain may have planted cookies of our name.
+/// The `Cookie` fields of a request that may hold our cookie.
+///
+/// HTTP/2 clients send one field per cookie, and another site on a sibling domain may have planted
+/// cookies of our name.
 #[derive(Default)]
 pub(in crate::middleware) struct RequestCookies {
     // Apart, so that the usual single field needs no allocation.
@@ -28,12 +30,12 @@ impl RequestCookies {
         }
     }
 
-    /// Whether the client sent no cookie of our name at all.
+    /// Returns whether the client sent no cookie of our name at all.
     pub(in crate::middleware) fn is_empty(&self, cookie: &SessionCookie) -> bool {
         self.values(cookie).next().is_none()
     }
 
-    /// The first cookies of our name that this app's nodes may have written.
+    /// Returns the first cookies of our name that this app's nodes may have written.
     pub(in crate::middleware) fn candidates<'a>(
         &'a self,
         cookie: &'a SessionCookie,
@@ -43,19 +45,19 @@ impl RequestCookies {
             .filter_map(|value| cookie.open(value))
     }
 
-    /// The first cookies of the name that tells what the client has written.
-    pub(in crate::middleware) fn seen<'a>(
+    /// Returns the first cookies of the name that tells what the client has written.
+    pub(in crate::middleware) fn tokens<'a>(
         &'a self,
         cookie: &'a SessionCookie,
     ) -> impl Iterator<Item = &'a str> {
         // That name begins with ours, so its fields are among those that were kept.
         self.fields()
-            .flat_map(|field| cookie.seen_in(field))
+            .flat_map(|field| cookie.tokens_in(field))
             .take(MAX_CANDIDATES)
     }
 
-    pub(in crate::middleware) fn has_seen(&self, cookie: &SessionCookie) -> bool {
-        self.seen(cookie).next().is_some()
+    pub(in crate::middleware) fn has_token(&self, cookie: &SessionCookie) -> bool {
+        self.tokens(cookie).next().is_some()
     }
 
     fn values<'a>(&'a self, cookie: &'a SessionCookie) -> impl Iterator<Item = &'a str> {
@@ -67,12 +69,13 @@ impl RequestCookies {
     }
 }
 
-/// The fields hold what opens the session.
+/// Shows a count, as the fields hold what opens the session.
 impl fmt::Debug for RequestCookies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Presented({} fields)", self.fields().count())
+        write!(f, "RequestCookies({} fields)", self.fields().count())
     }
 }
 
-/// Cookies of our name that are tried: more than an honest client has, few enough to cost nothing.
+/// The number of cookies of our name that are tried: more than an honest client has, few enough to
+/// cost nothing.
 const MAX_CANDIDATES: usize = 8;

@@ -1,8 +1,8 @@
-//! How long a session and its persistent cookie last.
+//! The time that a session and its persistent cookie have left.
 
 use crate::session::SessionState;
 
-/// How long the session lives if nobody uses it from now on; `None` without a limit.
+/// Returns how long the session lives if nobody uses it from now on; `None` without a limit.
 pub(in crate::middleware) fn remaining_ms(state: &SessionState, now_ms: u64) -> Option<u64> {
     let expiry = state.expiry();
     let of_age = expiry.absolute_ms().map(|limit| {
@@ -15,8 +15,11 @@ pub(in crate::middleware) fn remaining_ms(state: &SessionState, now_ms: u64) -> 
     }
 }
 
-/// Nobody knows when the client got its cookie. But if time since creation is cut into tenths of
-/// the idle limit and the first use in each tenth renews the cookie, it is never older than that.
+/// Returns whether a persistent cookie must be sent again.
+///
+/// Nobody knows when the client got its cookie. So time since creation is cut into tenths of the
+/// idle limit, and the first use in each tenth renews the cookie. It is then never older than a
+/// tenth. A session that ends by its age first needs no later end.
 pub(in crate::middleware) fn needs_renewal(state: &SessionState, now_ms: u64) -> bool {
     let Some(idle) = state.expiry().idle_ms() else {
         return false;

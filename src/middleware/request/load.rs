@@ -1,4 +1,4 @@
-//! How a request comes to its session.
+//! The way of a request to its session.
 
 use std::sync::atomic::Ordering;
 
@@ -9,8 +9,10 @@ use super::{
 use crate::session::{Access, CookieValue, Now, SessionKey};
 
 impl RequestSession {
-    /// Finds the session the client presents, if it lives here or, during a state transfer or after
-    /// a pause of this process, at a peer. Dropping this leaves the visit as it was.
+    /// Finds the session of the client's cookies, if it lives here.
+    ///
+    /// During a state transfer or after a stall of this process, peers are asked for it. Dropping
+    /// the future leaves the request as it was.
     pub(in crate::middleware) async fn load(&self) {
         let mut now = self.node().now();
         if self.may_have_to_wait(now) && matches!(self.state().phase, Phase::Unread) {
@@ -19,34 +21,38 @@ impl RequestSession {
             now = self.node().now();
         }
         self.loaded_ms.store(now.mono_ms, Ordering::Relaxed);
-        self.open_presented(now);
+        self.open_first_alive(now);
     }
 
     fn may_have_to_wait(&self, now: Now) -> bool {
-        self.lacks_peers(now) || self.app.tokens.is_some()
+        self.lacks_peers(now) || self.config.token_key.is_some()
     }
 
     /// Waits for peers, within bounds.
     async fn wait(&self, now: Now) {
         if self.lacks_peers(now) {
-            self.node().recover_sessions(self.presented_keys()).await;
+            self.node().recover_sessions(self.cookie_keys()).await;
         }
         self.await_writes().await;
     }
 
+    /// Returns whether peers may know more of a session than this node.
+    ///
     /// A session that one peer has sent already may lack what another one was told meanwhile.
     fn lacks_peers(&self, now: Now) -> bool {
         self.node().may_be_behind(now) || self.node().awaits_transfer()
     }
 
-    /// Opens the first living session among those the client presents.
-    fn open_presented(&self, now: Now) {
+    /// Opens the first session among those of the client's cookies that is alive.
+    fn open_first_alive(&self, now: Now) {
         let mut state = self.state();
         if matches!(state.phase, Phase::Held { .. } | Phase::Absent) {
             return;
         }
-        for candidate in self.presented.candidates(&self.app.cookie) {
+        for candidate in self.cookies.candidates(&self.config.cookie) {
             let cookie = candidate.cookie;
+            // Asked before the session is opened, which is use and would hide when it was last
+            // used.
             let renewal = match candidate.is_outdated {
                 true => CookieAction::Id,
                 false => self.renewal(&cookie, now),
@@ -54,8 +60,8 @@ impl RequestSession {
             match self.open(&cookie, now) {
                 Access::Alive => {
                     state.cookie = renewal;
-                    let origin = SessionSource::Presented;
-                    state.phase = Phase::Held { cookie, origin };
+                    let source = SessionSource::Cookie;
+                    state.phase = Phase::Held { cookie, source };
                     return;
                 }
                 Access::Superseded => state.phase = Phase::Superseded,
@@ -67,21 +73,22 @@ impl RequestSession {
         }
     }
 
-    fn presented_keys(&self) -> Vec<SessionKey> {
-        let candidates = self.presented.candidates(&self.app.cookie);
+    fn cookie_keys(&self) -> Vec<SessionKey> {
+        let candidates = self.cookies.candidates(&self.config.cookie);
         candidates
             .map(|candidate| candidate.cookie.locator)
             .collect()
     }
 
     fn open(&self, cookie: &CookieValue, now: Now) -> Access {
-        let context = self.app.context();
+        let context = self.config.context();
         self.node().open(context, cookie, self.replicate, now)
     }
 
-    /// Whether a persistent cookie is due for renewal, from the session's use before this request.
+    /// Returns whether a persistent cookie is due for renewal, from the session's use before this
+    /// request.
     fn renewal(&self, cookie: &CookieValue, now: Now) -> CookieAction {
-        if !self.app.cookie.is_persistent() {
+        if !self.config.cookie.is_persistent() {
             return CookieAction::Nothing;
         }
         match self.node().read(&cookie.locator, |state| {

@@ -1,5 +1,7 @@
-//! One request's business with one app's sessions: which session it works on, what the client must
-//! be told, what is still to be shipped. Shared by the slot, the handles and the response future.
+//! The session of one request under one layer.
+//!
+//! It knows which session the request works on, what the client must be told, and what is still to
+//! be committed. The slot, the handles and the response future share it.
 
 mod finish;
 mod lifetime;
@@ -25,17 +27,18 @@ use crate::{
 };
 
 pub(in crate::middleware) struct RequestSession {
-    pub(in crate::middleware) app: Arc<LayerConfig>,
-    pub(in crate::middleware) presented: RequestCookies,
-    /// Attribute writes of a filtered request wait for the session's next commit.
+    pub(in crate::middleware) config: Arc<LayerConfig>,
+    pub(in crate::middleware) cookies: RequestCookies,
+    /// Deferred for a filtered request: its attribute writes wait for the session's next commit.
     pub(in crate::middleware) replicate: Replicate,
-    /// When the session was loaded, in monotonic milliseconds: what the request writes may be based
-    /// on what it saw then. Never, as long as it has seen nothing.
+    /// The time of loading in monotonic milliseconds, `u64::MAX` before. What the request writes
+    /// may be based on what it read then.
     pub(in crate::middleware) loaded_ms: AtomicU64,
-    /// Whether it is too late for a cookie. Set under the lock of `state`, so that whoever holds
-    /// that is done before the request commits; who writes without it looks here afterwards.
+    /// Whether it is too late for a cookie. It is set under the lock of `state`, so that whoever
+    /// holds that is done before the request commits. Whoever writes without the lock looks here
+    /// afterwards, and commits by itself.
     pub(in crate::middleware) head_sent: AtomicBool,
-    /// Whether this request has changed the session that is held, and ships it.
+    /// Whether this request has changed the session that is held, and replicates the change.
     pub(in crate::middleware) changed: AtomicBool,
     /// Guards which session the request works on, so that its handles create and destroy it once.
     /// Taken before the store's locks, never across an await.
@@ -44,13 +47,13 @@ pub(in crate::middleware) struct RequestSession {
 
 impl RequestSession {
     pub(in crate::middleware) fn new(
-        app: Arc<LayerConfig>,
-        presented: RequestCookies,
+        config: Arc<LayerConfig>,
+        cookies: RequestCookies,
         replicate: Replicate,
     ) -> Self {
         Self {
-            app,
-            presented,
+            config,
+            cookies,
             replicate,
             loaded_ms: AtomicU64::new(u64::MAX),
             head_sent: AtomicBool::new(false),
@@ -59,16 +62,16 @@ impl RequestSession {
         }
     }
 
-    pub(in crate::middleware) fn app(&self) -> &LayerConfig {
-        &self.app
+    pub(in crate::middleware) fn config(&self) -> &LayerConfig {
+        &self.config
     }
 
-    /// The session that was alive when it was loaded or created.
+    /// Returns the session that was alive when it was loaded or created.
     pub(in crate::middleware) fn key(&self) -> Option<SessionKey> {
         self.state().key()
     }
 
-    /// What is told about the session; `None` when there is none.
+    /// Reads the session; the output is `None` when there is none.
     pub(in crate::middleware) fn read<R>(
         &self,
         read: impl FnOnce(&SessionState) -> R,
@@ -79,7 +82,8 @@ impl RequestSession {
         }
     }
 
-    /// What [`RequestSession::write`] has to write to, `None` if it may create it.
+    /// Returns the session that [`RequestSession::write`] has to write to, `None` if it may create
+    /// it.
     pub(in crate::middleware) fn writable(&self) -> Result<Option<SessionKey>, SessionError> {
         match self.write_target(&self.state()) {
             WriteTarget::Superseded => Err(SessionError::Superseded),
@@ -89,8 +93,10 @@ impl RequestSession {
         }
     }
 
-    /// Changes the session, which is created if need be. `weight` is what the change adds to the
-    /// size of a new session: one that would not take it is not created at all.
+    /// Changes the session, which is created if need be.
+    ///
+    /// `weight` is what the change adds to the size of a new session: one that would not take it is
+    /// not created at all.
     pub(in crate::middleware) fn write<R>(
         &self,
         weight: usize,
@@ -119,17 +125,17 @@ impl RequestSession {
             return Ok(());
         }
         let mut state = self.state();
-        if self.app.cookie.is_persistent() && state.cookie == CookieAction::Nothing {
+        if self.config.cookie.is_persistent() && state.cookie == CookieAction::Nothing {
             // The cookie's Max-Age has changed with it.
             state.cookie = CookieAction::Id;
         }
         Ok(())
     }
 
-    /// The limits of the session, or those it would be created with.
+    /// Returns the limits of the session, or those it would be created with.
     pub(in crate::middleware) fn expiry(&self) -> Result<Expiry, SessionError> {
         let held = self.read(SessionState::expiry)?;
-        Ok(held.unwrap_or_else(|| self.state().expiry.unwrap_or(self.app.meta.expiry)))
+        Ok(held.unwrap_or_else(|| self.state().expiry.unwrap_or(self.config.meta.expiry)))
     }
 
     pub(in crate::middleware) fn cycle_id(&self) -> Result<(), SessionError> {
@@ -146,7 +152,8 @@ impl RequestSession {
         Ok(())
     }
 
-    /// Succeeds also when another request was first: the session is gone, as wanted.
+    /// Destroys the session. It succeeds also when another request was first: the session is gone,
+    /// as wanted.
     pub(in crate::middleware) fn destroy(&self) -> Result<(), SessionError> {
         let mut state = self.state();
         let key = match &state.phase {
@@ -164,7 +171,7 @@ impl RequestSession {
             state.destroyed.push(key);
         }
         state.expiry = None;
-        state.cookie = match self.presented.is_empty(&self.app.cookie) {
+        state.cookie = match self.cookies.is_empty(&self.config.cookie) {
             true => CookieAction::Nothing,
             false => CookieAction::Removal,
         };
@@ -181,16 +188,16 @@ impl RequestSession {
         self.read(|state| state.public_id(&key)).ok().flatten()
     }
 
-    /// Whether the client has yet to learn of the session.
+    /// Returns whether the client has yet to learn of the session.
     pub(in crate::middleware) fn is_new(&self) -> bool {
         match &self.state().phase {
             Phase::Unread | Phase::Absent => true,
             Phase::Superseded => false,
-            Phase::Held { origin, .. } => *origin == SessionSource::Created,
+            Phase::Held { source, .. } => *source == SessionSource::Created,
         }
     }
 
-    /// Ships what is unshipped and waits until all live peers hold it.
+    /// Commits what is not committed and waits until all live peers hold it.
     pub(in crate::middleware) async fn replicated(&self) -> usize {
         match self.commit() {
             0 => 0,
@@ -220,7 +227,7 @@ impl RequestSession {
         let key = cookie.locator;
         state.phase = Phase::Held {
             cookie,
-            origin: SessionSource::Created,
+            source: SessionSource::Created,
         };
         state.cookie = CookieAction::Id;
         self.changed.store(true, Ordering::Relaxed);
@@ -229,10 +236,10 @@ impl RequestSession {
 
     fn meta(&self, expiry: Option<Expiry>) -> Arc<SessionMeta> {
         match expiry {
-            None => Arc::clone(&self.app.meta),
+            None => Arc::clone(&self.config.meta),
             Some(expiry) => Arc::new(SessionMeta {
                 expiry,
-                ..(*self.app.meta).clone()
+                ..(*self.config.meta).clone()
             }),
         }
     }
@@ -273,19 +280,20 @@ impl RequestSession {
     }
 
     pub(in crate::middleware) fn state(&self) -> MutexGuard<'_, RequestState> {
-        // Whole after each statement that may panic, so a poisoned lock is as good as any.
+        // The state is whole after each statement that may panic, so a poisoned lock is as good as
+        // any.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(in crate::middleware) fn node(&self) -> &Arc<Node> {
-        self.app.node()
+        self.config.node()
     }
 }
 
 impl fmt::Debug for RequestSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Visit")
-            .field("context", &self.app.context())
+        f.debug_struct("RequestSession")
+            .field("context", &self.config.context())
             .field("session", &self.key())
             .finish_non_exhaustive()
     }

@@ -1,4 +1,4 @@
-//! Reading one's own writes: what the client says it has written, and what it is told to say.
+//! Read your writes: what the client says it has written, and what it is told to say.
 
 use std::sync::atomic::Ordering;
 
@@ -15,17 +15,19 @@ use crate::{
 use futures_util::future::join_all;
 
 impl RequestSession {
-    /// Waits until this node has what the client says it has written, within bounds. It comes before
-    /// the session is opened, because the write may have created it or given it another secret.
+    /// Waits until this node has what the client says it has written, within bounds.
+    ///
+    /// It comes before the session is opened, because the write may have created it or given it
+    /// another secret.
     pub(in crate::middleware) async fn await_writes(&self) {
-        if self.app.tokens.is_none() {
+        if self.config.token_key.is_none() {
             return;
         }
         let behind: Vec<(SessionKey, Token)> = self
-            .presented
-            .candidates(&self.app.cookie)
+            .cookies
+            .candidates(&self.config.cookie)
             .map(|candidate| candidate.cookie.locator)
-            .filter_map(|key| Some((key, self.presented_token(&key)?)))
+            .filter_map(|key| Some((key, self.client_token(&key)?)))
             .filter(|(key, token)| self.node().missing(key, token) != Missing::Nothing)
             .collect();
         let waits = behind
@@ -34,36 +36,36 @@ impl RequestSession {
         join_all(waits).await;
     }
 
-    /// The `Set-Cookie` field that tells the client what it has written, or that there is nothing
-    /// any more.
-    pub(in crate::middleware) fn seen_cookie(&self) -> Option<HeaderValue> {
-        let tokens = self.app.tokens.as_ref()?;
+    /// Returns the `Set-Cookie` field that tells the client what it has written, or that there is
+    /// nothing any more.
+    pub(in crate::middleware) fn token_cookie(&self) -> Option<HeaderValue> {
+        let token_key = self.config.token_key.as_ref()?;
         let state = self.state();
         match (state.cookie, &state.phase) {
             (CookieAction::Removal, _) => self
-                .presented
-                .has_seen(&self.app.cookie)
-                .then(|| self.app.cookie.seen_removal()),
+                .cookies
+                .has_token(&self.config.cookie)
+                .then(|| self.config.cookie.token_removal()),
             (_, Phase::Held { cookie, .. }) if self.changed.load(Ordering::Relaxed) => {
                 let key = &cookie.locator;
-                let token = self.presented_token(key).unwrap_or_default();
+                let token = self.client_token(key).unwrap_or_default();
                 let mut token = self.node().without_lost_writes(key, token);
                 token.add(self.node().replica().store().last_logged(key)?);
                 let max_age = self.max_age(key)?;
-                let value = tokens.sign(key, &token);
-                Some(self.app.cookie.set_seen(value, max_age))
+                let value = token_key.sign(key, &token);
+                Some(self.config.cookie.set_token(value, max_age))
             }
             _ => None,
         }
     }
 
-    /// What the client says it has written to a session, as far as a node has signed it.
-    fn presented_token(&self, key: &SessionKey) -> Option<Token> {
-        let tokens = self.app.tokens.as_ref()?;
+    /// Returns what the client says it has written to a session, as far as a node has signed it.
+    fn client_token(&self, key: &SessionKey) -> Option<Token> {
+        let token_key = self.config.token_key.as_ref()?;
         let valid = self
-            .presented
-            .seen(&self.app.cookie)
-            .filter_map(|text| tokens.verify(key, text));
+            .cookies
+            .tokens(&self.config.cookie)
+            .filter_map(|text| token_key.verify(key, text));
         valid.reduce(|mut all, other| {
             all.merge(&other);
             all

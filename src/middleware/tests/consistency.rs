@@ -168,9 +168,9 @@ async fn only_a_token_with_a_valid_code_has_a_request_wait() {
     };
     let mut token = Token::default();
     token.add(never_written);
-    let locator = SessionKey::from_public_id(&id_of(&jar)).expect("a locator");
+    let key = SessionKey::from_public_id(&id_of(&jar)).expect("a key");
     let wrong_key = TokenKey::new(&[ClusterSecret::from_bytes([8; 32])]).expect("a key");
-    let forged = wrong_key.sign(&locator, &token);
+    let forged = wrong_key.sign(&key, &token);
     let lookups = two.cluster().stats().lookups;
     for token in [
         "",
@@ -183,7 +183,7 @@ async fn only_a_token_with_a_valid_code_has_a_request_wait() {
         let read = async |session: Session| session.get::<u64>("a").map(drop);
         jar.at_once(&two, read).await.expect(token);
     }
-    // A stranger cannot have peers asked for an id that does not exist either.
+    // Nor can a client that made an id up have peers asked for it.
     jar.0.insert("__Host-id".to_owned(), "A".repeat(43));
     let read = async |session: Session| session.get::<u64>("a").map(drop);
     jar.at_once(&two, read).await.expect("nothing there");
@@ -220,7 +220,7 @@ async fn session_that_nobody_has_any_more_is_not_a_stale_read() {
     let one = one.with_expiry(crate::Expiry::idle(Duration::from_secs(1)));
     let mut jar = Jar::default();
     jar.at_once(&one, set(1)).await.expect("written");
-    wait_until(|| one.cluster().sessions() == 0 && two.cluster().sessions() == 0).await;
+    wait_until(|| one.cluster().session_count() == 0 && two.cluster().session_count() == 0).await;
     let before = now_ms(&two);
     assert_eq!(jar.get(&two).await, None);
     assert_eq!(now_ms(&two), before, "all have answered");

@@ -1,13 +1,13 @@
 //! What a forged cookie costs.
 
 use super::*;
-use crate::{CookieKey, config::ListenAddr, node::net::transport::Transport as _};
+use crate::{CookieKey, config::ListenAddress, node::net::transport::Transport as _};
 
 #[tokio::test(start_paused = true)]
 async fn forged_cookie_has_no_peer_asked_for_it() {
     let network = MemoryNetwork::default();
     // It takes connections but says nothing, so it might have any session for two seconds.
-    let listen = ListenAddr::parse("127.0.0.1:1", 1).expect("valid");
+    let listen = ListenAddress::parse("127.0.0.1:1", 1).expect("valid");
     let _mute = network.transport(1).bind(&listen).expect("free");
     let layer = node(&network, 2, 1);
     let cluster = layer.cluster().clone();

@@ -26,9 +26,9 @@ async fn secrets_do_not_show_in_debug_output_of_anything_inside() {
     };
     let request = request(&cookie);
     let rules = CookieRules::default().check(None).expect("defaults");
-    let presented = RequestCookies::find(&rules, request.headers());
-    assert!(!presented.is_empty(&rules));
-    let request = request_visit(&one, &cookie).await;
+    let cookies = RequestCookies::find(&rules, request.headers());
+    assert!(!cookies.is_empty(&rules));
+    let request = shown_by_handles(&one, &cookie).await;
     // A node shows its whole store.
     let inside = format!("{node:?}");
     assert!(inside.contains(&format!("{key:?}")), "the session is there");
@@ -38,7 +38,7 @@ async fn secrets_do_not_show_in_debug_output_of_anything_inside() {
         inside,
         format!("{parsed:?} {:?}", parsed.secret),
         format!("{message:?}"),
-        format!("{presented:?}"),
+        format!("{cookies:?}"),
         request,
         format!("{:?}", two.cluster().node()),
     ] {
@@ -49,8 +49,8 @@ async fn secrets_do_not_show_in_debug_output_of_anything_inside() {
     }
 }
 
-/// What the handles of a request that has loaded its session show.
-async fn request_visit(layer: &ClusterSessionLayer, cookie: &str) -> String {
+/// Returns what the handles of a request that has loaded its session show.
+async fn shown_by_handles(layer: &ClusterSessionLayer, cookie: &str) -> String {
     let service = service_fn(async |request: Request<()>| {
         let slot = request.extensions().get::<SessionSlot>().cloned();
         let slot = slot.expect("the layer put it there");

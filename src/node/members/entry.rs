@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use crate::{
-    config::PeerAddr,
+    config::PeerAddress,
     node::peers::link::{LinkId, PeerLink},
     session::BootId,
 };
 
 #[derive(Debug)]
 pub(super) struct MemberEntry {
-    pub(super) configured: Option<PeerAddr>,
+    pub(super) configured: Option<PeerAddress>,
     pub(super) address: Arc<str>,
     pub(super) name: Option<Arc<str>>,
     pub(super) boot: Option<BootId>,
@@ -57,7 +57,7 @@ pub(in crate::node) struct MemberRow {
 
 impl MemberEntry {
     pub(super) fn new(
-        configured: Option<PeerAddr>,
+        configured: Option<PeerAddress>,
         address: Arc<str>,
         standing: MemberStatus,
     ) -> Self {

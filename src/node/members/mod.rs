@@ -15,7 +15,7 @@ pub(super) use self::entry::{MemberLabel, MemberRow, MemberStatus};
 use self::{entry::MemberEntry, tie::stays};
 use super::peers::link::{LinkId, PeerLink};
 use crate::{
-    config::PeerAddr,
+    config::PeerAddress,
     session::{BootId, Now},
     wire::Refusal,
 };
@@ -33,7 +33,7 @@ pub(super) struct Members {
 pub(super) struct Newcomer<'a> {
     pub(super) link: Arc<PeerLink>,
     /// The configured peer that was dialled.
-    pub(super) dialled: Option<&'a PeerAddr>,
+    pub(super) dialled: Option<&'a PeerAddress>,
     pub(super) advertised: Option<&'a str>,
     pub(super) remote: SocketAddr,
 }
@@ -58,7 +58,7 @@ impl Members {
     }
 
     /// Whether the peer was new. A node of this address that dialled us before keeps its link.
-    pub(super) fn add(&mut self, peer: &PeerAddr) -> bool {
+    pub(super) fn add(&mut self, peer: &PeerAddress) -> bool {
         if self.configured(peer).is_some() {
             return false;
         }
@@ -75,7 +75,7 @@ impl Members {
     }
 
     /// Whether the peer was there, and its link, which must be closed.
-    pub(super) fn remove(&mut self, peer: &PeerAddr) -> Option<Option<Arc<PeerLink>>> {
+    pub(super) fn remove(&mut self, peer: &PeerAddress) -> Option<Option<Arc<PeerLink>>> {
         let at = self.configured(peer)?;
         Some(self.entries.remove(at).link)
     }
@@ -182,14 +182,14 @@ impl Members {
     }
 
     /// A full dial of a configured peer failed.
-    pub(super) fn dial_failed(&mut self, peer: &PeerAddr) {
+    pub(super) fn dial_failed(&mut self, peer: &PeerAddress) {
         if let Some(at) = self.configured(peer) {
             self.entries[at].tried = true;
         }
     }
 
     /// A configured address is this node's own. Whether that is news.
-    pub(super) fn is_myself(&mut self, peer: &PeerAddr) -> bool {
+    pub(super) fn is_myself(&mut self, peer: &PeerAddress) -> bool {
         self.configured(peer).is_some_and(|at| {
             let entry = &mut self.entries[at];
             entry.tried = true;
@@ -198,7 +198,7 @@ impl Members {
     }
 
     /// The link that makes dialling this peer needless.
-    pub(super) fn link_to(&self, peer: &PeerAddr) -> Option<Arc<PeerLink>> {
+    pub(super) fn link_to(&self, peer: &PeerAddress) -> Option<Arc<PeerLink>> {
         let entry = &self.entries[self.configured(peer)?];
         let link = entry.live().or_else(|| self.live_of(entry.boot?));
         link.cloned()
@@ -216,7 +216,7 @@ impl Members {
             .collect()
     }
 
-    pub(super) fn peers(&self) -> Vec<PeerAddr> {
+    pub(super) fn peers(&self) -> Vec<PeerAddress> {
         let configured = self.entries.iter().map(|e| &e.configured);
         configured.flatten().cloned().collect()
     }
@@ -250,7 +250,7 @@ impl Members {
     fn place(
         &mut self,
         link: &PeerLink,
-        dialled: Option<&PeerAddr>,
+        dialled: Option<&PeerAddress>,
         advertised: Option<&str>,
         remote: SocketAddr,
     ) -> Result<usize, Refusal> {
@@ -277,7 +277,7 @@ impl Members {
     }
 
     /// A configured address was dialled and this is who answered.
-    fn learn(&mut self, dialled: Option<&PeerAddr>, link: &PeerLink) {
+    fn learn(&mut self, dialled: Option<&PeerAddress>, link: &PeerLink) {
         let Some(at) = dialled.and_then(|peer| self.configured(peer)) else {
             return;
         };
@@ -308,7 +308,7 @@ impl Members {
         }
     }
 
-    fn configured(&self, peer: &PeerAddr) -> Option<usize> {
+    fn configured(&self, peer: &PeerAddress) -> Option<usize> {
         self.position(|e| e.configured.as_ref() == Some(peer))
     }
 

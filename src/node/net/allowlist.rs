@@ -5,7 +5,7 @@ use std::{collections::HashSet, net::IpAddr, time::Duration};
 use futures_util::future::join_all;
 use tokio::{sync::Mutex, time::timeout};
 
-use crate::config::PeerAddr;
+use crate::config::PeerAddress;
 use crate::node::{Node, clock::millis};
 
 /// What the names on the list meant when they were looked up last. The lock is held while they are
@@ -15,7 +15,7 @@ pub(in crate::node) struct Allowlist(Mutex<Resolved>);
 
 #[derive(Debug, Default)]
 struct Resolved {
-    peers: Vec<PeerAddr>,
+    peers: Vec<PeerAddress>,
     at_ms: u64,
     addresses: HashSet<IpAddr>,
 }
@@ -40,7 +40,7 @@ impl Node {
         found.addresses.contains(&ip)
     }
 
-    async fn addresses(&self, peer: &PeerAddr) -> Vec<IpAddr> {
+    async fn addresses(&self, peer: &PeerAddress) -> Vec<IpAddr> {
         if let Ok(ip) = peer.host.parse::<IpAddr>() {
             return vec![ip.to_canonical()];
         }

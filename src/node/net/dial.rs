@@ -17,10 +17,10 @@ use crate::node::{
     log_throttle::LogThrottle,
     peers::{lifecycle::Established, link_task},
 };
-use crate::{config::PeerAddr, wire::Refusal};
+use crate::{config::PeerAddress, wire::Refusal};
 
 /// Keeps one peer linked until `stop`. A link that the peer dialled is as good as an own one.
-pub(in crate::node) async fn keep(node: Arc<Node>, peer: PeerAddr, stop: CancellationToken) {
+pub(in crate::node) async fn keep(node: Arc<Node>, peer: PeerAddress, stop: CancellationToken) {
     tokio::select! {
         biased;
         () = stop.cancelled() => {}
@@ -30,7 +30,7 @@ pub(in crate::node) async fn keep(node: Arc<Node>, peer: PeerAddr, stop: Cancell
 
 struct Dialling {
     node: Arc<Node>,
-    peer: PeerAddr,
+    peer: PeerAddress,
     backoff: Backoff,
     since_ms: u64,
     log: LogThrottle,
@@ -58,7 +58,7 @@ enum DialError {
 }
 
 impl Dialling {
-    fn new(node: Arc<Node>, peer: PeerAddr) -> Self {
+    fn new(node: Arc<Node>, peer: PeerAddress) -> Self {
         Self {
             since_ms: node.now().mono_ms,
             node,

@@ -12,12 +12,12 @@ use super::{
     link_task::Ended,
 };
 use crate::node::{
-    Event, Node,
+    Event, MemberEventKind, Node,
     clock::millis,
     members::{MemberLabel, Members, Newcomer},
 };
 use crate::{
-    config::PeerAddr,
+    config::PeerAddress,
     replica::{Link, LinkEvent, LinkOptions},
     session::Now,
     wire::{Hello, Refusal},
@@ -41,7 +41,7 @@ impl Drop for Registered {
 #[derive(Clone, Copy, Debug)]
 pub(in crate::node) enum Established<'a> {
     Dialled {
-        peer: &'a PeerAddr,
+        peer: &'a PeerAddress,
         remote: SocketAddr,
     },
     Accepted {
@@ -102,7 +102,7 @@ impl Node {
                 node = %self.settings.node, member = %name, %address, %remote, version,
                 "Replication member added: [{name} at {address}]"
             );
-            self.events.send(Event::MemberUp { name, address });
+            self.events.send_member(MemberEventKind::Up, name, address);
         }
         self.fetch_from(&link);
         self.advance_join(now);
@@ -179,7 +179,8 @@ impl Node {
                 "member disappeared: [{name} at {address}], nothing was heard of it for [{}] ms",
                 self.settings.down_after.as_millis()
             );
-            self.events.send(Event::MemberDown { name, address });
+            self.events
+                .send_member(MemberEventKind::Down, name, address);
         }
         self.advance_join(now);
     }
@@ -191,7 +192,7 @@ impl Node {
     }
 
     /// Takes a peer off the list and ends its link. Whether it was there.
-    pub(in crate::node) fn forget_peer(&self, peer: &PeerAddr) -> bool {
+    pub(in crate::node) fn forget_peer(&self, peer: &PeerAddress) -> bool {
         let removed = {
             let mut members = self.members();
             let removed = members.remove(peer);
@@ -208,7 +209,7 @@ impl Node {
         let options = LinkOptions {
             ack_timeout_ms: millis(self.settings.ack_timeout),
             heartbeat_ms: millis(self.settings.heartbeat_interval),
-            collect: self.settings.notify_on_replication,
+            collect: self.settings.notify_listeners_on_replication,
         };
         let state = Link::new(&self.replica, theirs.boot, options, now);
         let id = LinkId(self.next_link.fetch_add(1, Ordering::Relaxed));
@@ -244,7 +245,8 @@ impl Node {
             node = %self.settings.node, member = %name, %address,
             "member suspect: [{name} at {address}], {ended}"
         );
-        self.events.send(Event::MemberSuspect { name, address });
+        self.events
+            .send_member(MemberEventKind::Suspect, name, address);
     }
 
     fn note_left(&self, link: &PeerLink) {
@@ -253,7 +255,8 @@ impl Node {
                 node = %self.settings.node, member = %name, %address,
                 "member left: [{name} at {address}]"
             );
-            self.events.send(Event::MemberLeft { name, address });
+            self.events
+                .send_member(MemberEventKind::Left, name, address);
         }
         link.close(&self.acks);
     }
@@ -265,7 +268,8 @@ impl Node {
                 "member lagging: [{name} at {address}], requests do not wait for it until it has \
                  caught up"
             );
-            self.events.send(Event::MemberLagging { name, address });
+            self.events
+                .send_member(MemberEventKind::Lagging, name, address);
         }
     }
 
@@ -287,7 +291,8 @@ impl Node {
                 node = %self.settings.node, member = %name, %address,
                 "member caught up: [{name} at {address}]"
             );
-            self.events.send(Event::MemberCaughtUp { name, address });
+            self.events
+                .send_member(MemberEventKind::CaughtUp, name, address);
         }
     }
 }

@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 
 use super::*;
 use crate::{
-    config::ListenAddr,
+    config::ListenAddress,
     node::{net::transport::Transport as _, rate_limit},
 };
 
@@ -23,7 +23,7 @@ async fn made_up_ids_are_asked_for_at_a_bounded_rate_and_the_others_at_once() {
     const FLOOD: u32 = 20_000;
     let network = MemoryNetwork::default();
     let one = start(&network, "n1", 1, &[]);
-    let listen = ListenAddr::parse(&address(3), 1).expect("valid");
+    let listen = ListenAddress::parse(&address(3), 1).expect("valid");
     let _mute = network.transport(3).bind(&listen).expect("free");
     let key = create(one.node());
     let two = start(&network, "n2", 2, &[1, 3]);

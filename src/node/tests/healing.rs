@@ -25,7 +25,7 @@ async fn converge(seed: u64) {
             0 => keys.push(create(nodes[at].node())),
             1 => network.cut_between(random.port(), random.port()),
             2 => network.heal(),
-            3 if nodes.iter().all(|node| node.sessions() == keys.len()) => {
+            3 if nodes.iter().all(|node| node.session_count() == keys.len()) => {
                 // What nobody else holds would be lost with the node, and rightly so.
                 let port = u16::try_from(at + 1).expect("few nodes");
                 let old = nodes.remove(at);

@@ -1,7 +1,7 @@
 //! What a node that starts does before it is ready.
 
 use super::*;
-use crate::config::ListenAddr;
+use crate::config::ListenAddress;
 use crate::node::net::transport::Transport as _;
 use crate::session::{CookieValue, SessionSecret};
 
@@ -19,7 +19,7 @@ async fn node_is_alone_when_no_peer_answers() {
 async fn standalone_node_is_ready_at_once() {
     let one = Cluster::start_now(ClusterConfig::standalone()).expect("nothing to bind");
     assert!(one.is_ready());
-    assert_eq!(one.local_addr(), None);
+    assert_eq!(one.local_address(), None);
     assert_eq!(one.ready().await, Readiness::Alone);
     let key = create(one.node());
     let position = one.node().commit(&key);
@@ -56,7 +56,7 @@ async fn joiner_gets_all_sessions_and_tells_so() {
     .await;
     assert_eq!(two.ready().await, Readiness::Synced);
     assert!(keys.iter().all(|key| holds(&two, key)));
-    assert_eq!(two.sessions(), 100);
+    assert_eq!(two.session_count(), 100);
 }
 
 #[tokio::test(start_paused = true)]
@@ -101,7 +101,7 @@ async fn transfer_beside_requests_takes_as_long_as_its_pace_says_and_waits_for_n
     })
     .await;
     let took_ms = one.node().now().mono_ms - began_ms;
-    assert_eq!(two.sessions(), 31);
+    assert_eq!(two.session_count(), 31);
     // Six megabytes at 120 kB in a millisecond. Only ticks would wake the link otherwise.
     assert!((40..500).contains(&took_ms), "{took_ms} ms");
     requests.abort();
@@ -137,7 +137,7 @@ async fn third_node_compares_with_all_others() {
 async fn transfer_that_takes_too_long_is_told_and_stays_told() {
     let network = MemoryNetwork::default();
     // It takes connections but says nothing.
-    let listen = ListenAddr::parse(&address(2), 1).expect("valid");
+    let listen = ListenAddress::parse(&address(2), 1).expect("valid");
     let _mute = network.transport(2).bind(&listen).expect("free");
     let config = config("n1", 1, &[2]).transfer_timeout(Duration::from_millis(150));
     let one = start_with(&network, 1, &config);
@@ -151,7 +151,7 @@ async fn transfer_that_takes_too_long_is_told_and_stays_told() {
 async fn session_is_fetched_while_the_transfer_is_under_way() {
     let network = MemoryNetwork::default();
     let one = start(&network, "n1", 1, &[]);
-    let listen = ListenAddr::parse(&address(3), 1).expect("valid");
+    let listen = ListenAddress::parse(&address(3), 1).expect("valid");
     let _mute = network.transport(3).bind(&listen).expect("free");
     let key = create(one.node());
     let two = start(&network, "n2", 2, &[1, 3]);
@@ -175,7 +175,7 @@ async fn joiner_gets_everything_over_tcp_while_requests_go_on() {
     let one = Cluster::start(ClusterConfig::new("n1").listen("127.0.0.1:0"))
         .await
         .expect("a free port");
-    let address = one.local_addr().expect("it listens").to_string();
+    let address = one.local_address().expect("it listens").to_string();
     let padding = serde_json::json!("x".repeat(1000));
     let keys: Vec<_> = (0..5_000)
         .map(|_| create_in(one.node(), "", &padding))
@@ -191,7 +191,7 @@ async fn joiner_gets_everything_over_tcp_while_requests_go_on() {
         one.node().acknowledged(position, Ack::All).await;
     }
     assert_eq!(two.ready().await, Readiness::Synced);
-    assert_eq!(two.sessions(), keys.len());
+    assert_eq!(two.session_count(), keys.len());
     let finished = until(&mut events, |e| matches!(e, Event::TransferFinished { .. })).await;
     let Event::TransferFinished {
         sessions, bytes, ..

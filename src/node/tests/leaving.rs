@@ -10,7 +10,7 @@ async fn node_that_leaves_flushes_says_goodbye_and_frees_its_port() {
     let mut events = one.events();
     let key = create(two.node());
     two.leave().await;
-    until(&mut events, |e| matches!(e, Event::MemberLeft { .. })).await;
+    until(&mut events, |event| is_member(event, MemberEventKind::Left)).await;
     assert!(holds(&one, &key), "flushed before the goodbye");
     assert_eq!(state_of(&one, "n2"), Some(MemberState::Left));
     let after = timeout(
@@ -45,7 +45,7 @@ async fn node_that_left_serves_what_it_has_and_creates_nothing() {
         Err(SessionError::Leaving)
     ));
     tokio::time::sleep(Duration::from_secs(35 * 60)).await;
-    assert_eq!(two.sessions(), 0, "sessions still expire");
+    assert_eq!(two.session_count(), 0, "sessions still expire");
 }
 
 #[tokio::test(start_paused = true)]
@@ -61,7 +61,7 @@ async fn leaving_goes_on_when_nobody_waits_for_it() {
 async fn sessions_can_be_expired_on_leaving() {
     let network = MemoryNetwork::default();
     let one = start(&network, "n1", 1, &[2]);
-    let config = config("n2", 2, &[1]).expire_sessions_on_leave(true);
+    let config = config("n2", 2, &[1]).destroy_sessions_on_leave(true);
     let two = start_with(&network, 2, &config);
     settle(&one, "n2", MemberState::Up).await;
     let key = create(one.node());

@@ -6,7 +6,7 @@ use bytes::BytesMut;
 
 use super::*;
 use crate::{
-    config::ListenAddr,
+    config::ListenAddress,
     node::net::{
         handshake,
         tls::Accepted,
@@ -99,7 +99,7 @@ async fn destroyed_sessions_are_gone_everywhere() {
     ];
     let position = one.node().commit(&keys[3]);
     one.node().acknowledged(position, Ack::All).await;
-    wait_until("all are there", || two.sessions() == 4).await;
+    wait_until("all are there", || two.session_count() == 4).await;
     assert_eq!(two.destroy_where("", "user", &same).await.expect("json"), 2);
     let left: Vec<bool> = keys.iter().map(|key| holds(&one, key)).collect();
     assert_eq!(left, [false, false, true, true]);
@@ -107,7 +107,7 @@ async fn destroyed_sessions_are_gone_everywhere() {
     assert!(!holds(&one, &keys[3]));
     assert!(!two.destroy(&keys[3].public_id(None)).await);
     assert!(!two.destroy("nonsense").await);
-    assert_eq!((one.sessions(), one.stats().tombstones), (1, 3));
+    assert_eq!((one.session_count(), one.stats().tombstones), (1, 3));
 }
 
 #[tokio::test(start_paused = true)]
@@ -146,7 +146,7 @@ async fn peer_that_never_acknowledges_delays_a_request_by_the_timeout_only() {
             peer.read_some().await;
         }
     });
-    until(&mut events, |e| matches!(e, Event::MemberUp { .. })).await;
+    until(&mut events, |event| is_member(event, MemberEventKind::Up)).await;
     wait_until("it streams", || {
         one.node().live_links()[0].inspect(|link| link.acks().counted)
     })
@@ -157,7 +157,10 @@ async fn peer_that_never_acknowledges_delays_a_request_by_the_timeout_only() {
     assert_eq!(one.node().acknowledged(position, Ack::All).await, 0);
     let waited = one.node().now().mono_ms - before;
     assert!((900..=1_300).contains(&waited), "{waited} ms");
-    until(&mut events, |e| matches!(e, Event::MemberLagging { .. })).await;
+    until(&mut events, |event| {
+        is_member(event, MemberEventKind::Lagging)
+    })
+    .await;
     assert_eq!(state_of(&one, "fake"), Some(MemberState::Lagging));
     let position = set(one.node(), &key, "a", &2.into());
     let before = one.node().now().mono_ms;
@@ -179,8 +182,8 @@ async fn peer_that_falls_silent_is_down() {
         past: FRESH,
     })
     .await;
-    until(&mut events, |e| matches!(e, Event::MemberUp { .. })).await;
-    until(&mut events, |e| matches!(e, Event::MemberDown { .. })).await;
+    until(&mut events, |event| is_member(event, MemberEventKind::Up)).await;
+    until(&mut events, |event| is_member(event, MemberEventKind::Down)).await;
     assert!(one.node().live_links().is_empty());
     assert!(
         one.is_ready(),
@@ -210,7 +213,7 @@ struct Met {
 
 impl FakePeer {
     fn listen(network: &MemoryNetwork, port: u16) -> Self {
-        let listen = ListenAddr::parse(&address(port), 1).expect("valid");
+        let listen = ListenAddress::parse(&address(port), 1).expect("valid");
         let acceptor = network.transport(port).bind(&listen).expect("free");
         Self { acceptor }
     }

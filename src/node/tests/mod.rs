@@ -15,7 +15,10 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 
-use super::{Cluster, Event, Events, MemberState, Node, Readiness, net::transport::MemoryNetwork};
+use super::{
+    Cluster, Event, Events, MemberEvent, MemberEventKind, MemberState, Node, Readiness,
+    net::transport::MemoryNetwork,
+};
 use crate::{
     config::{Ack, ClusterConfig, Expiry},
     replica::Replicate,
@@ -46,12 +49,16 @@ async fn pair(network: &MemoryNetwork) -> (Cluster, Cluster) {
     let one = start(network, "n1", 1, &[2]);
     let mut events = one.events();
     let two = start(network, "n2", 2, &[1]);
-    until(&mut events, |event| matches!(event, Event::MemberUp { .. })).await;
+    until(&mut events, |event| is_member(event, MemberEventKind::Up)).await;
     one.ready().await;
     two.ready().await;
     settle(&one, "n2", MemberState::Up).await;
     settle(&two, "n1", MemberState::Up).await;
     (one, two)
+}
+
+fn is_member(event: &Event, kind: MemberEventKind) -> bool {
+    matches!(event, Event::Member(member) if member.kind == kind)
 }
 
 /// The first event for which `wanted` holds.

@@ -3,14 +3,16 @@
 use std::{fmt, sync::Arc};
 
 /// A key for session cookies: 64 random bytes, as `openssl rand -out cookie.key 64` makes them, by
-/// `CookieKey::try_from(bytes)`. The type is that of the [`cookie`](https://docs.rs/cookie) crate.
+/// `CookieKey::try_from(bytes)`.
+///
+/// The type is that of the [`cookie`](https://docs.rs/cookie) crate.
 pub use cookie::Key as CookieKey;
 
 /// The keys of `with_signed` and `with_private`: the first seals cookies, all open them.
 ///
-/// To replace a key without logging anybody out, give all nodes the new one behind the old one, then
-/// before it, and take the old one away when cookies of it are too old to matter, each step on all
-/// nodes before the next.
+/// A key can be replaced without logging anybody out. Give all nodes the new one behind the old
+/// one, then before it. Take the old one away when cookies of it are too old to matter. Do each
+/// step on all nodes before the next.
 ///
 /// ```
 /// use tower_cluster_sessions::{CookieKey, CookieKeys};

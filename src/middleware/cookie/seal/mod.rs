@@ -1,4 +1,4 @@
-//! How a session cookie's value is sealed: not at all, signed, or encrypted.
+//! The seal of a session cookie's value: none, a signature, or encryption.
 //!
 //! The route stays outside the seal, where balancers read it.
 
@@ -16,7 +16,7 @@ pub(in crate::middleware) use self::sealer::Sealer;
 use crate::middleware::layer_error::LayerError;
 use crate::session::{CookieValue, Route};
 
-/// What the layer's setters say about the seal: one sealer for each kind that was asked for.
+/// The seals that the layer's setters ask for: one sealer for each kind.
 #[derive(Clone, Debug, Default)]
 pub(in crate::middleware) struct SealRules(Vec<Sealer>);
 
@@ -33,7 +33,7 @@ pub(in crate::middleware) struct OpenedCookie {
 }
 
 impl SealRules {
-    /// Takes the place of an earlier choice of the same kind.
+    /// Adds a sealer, which takes the place of an earlier one of the same kind.
     #[cfg(any(feature = "signed", feature = "private"))]
     pub(in crate::middleware) fn choose(&mut self, sealer: Sealer) {
         self.0.retain(|other| !other.is_like(&sealer));
@@ -50,7 +50,7 @@ impl SealRules {
 }
 
 impl Seal {
-    /// The value for the cookie of this name: sealed, and the route behind it.
+    /// Returns the value for the cookie of this name: sealed, and the route behind it.
     pub(in crate::middleware) fn seal(
         &self,
         name: &str,
@@ -63,7 +63,7 @@ impl Seal {
         }
     }
 
-    /// `None` for what no key has sealed.
+    /// Opens a value. Returns `None` for what no key has sealed.
     pub(in crate::middleware) fn open(&self, name: &str, value: &str) -> Option<OpenedCookie> {
         let Some(sealer) = &self.0 else {
             return Some(OpenedCookie {

@@ -1,8 +1,8 @@
-//! Values that only the app's keys make, and with the private kind only they read, by the jars of
-//! the `cookie` crate.
+//! The sealer: it makes values that only the app's keys make, and with the private kind only they
+//! read, by the jars of the `cookie` crate.
 //!
 //! What is sealed is always as long as [`CookieValue::LENGTH`], so all sealed values of a kind are
-//! of one length, and any other is refused before a key is tried.
+//! of one length. Any other length is refused before a key is tried.
 
 use cookie::{Cookie, CookieJar};
 
@@ -41,12 +41,12 @@ impl Sealer {
         self.kind == other.kind
     }
 
-    /// To be asked before anything is sealed.
+    /// Returns whether there is a key, to be asked before anything is sealed.
     pub(in crate::middleware) fn has_key(&self) -> bool {
         !self.keys.as_slice().is_empty()
     }
 
-    /// The first key's seal on a value of this name.
+    /// Returns the first key's seal on a value of this name.
     pub(in crate::middleware) fn seal(&self, name: &str, plain: String) -> String {
         let key = self.keys.as_slice().first().expect("`has_key` was asked");
         let plain = Cookie::new(name.to_owned(), plain);
@@ -61,7 +61,8 @@ impl Sealer {
         sealed.value().to_owned()
     }
 
-    /// What was sealed, and by which key: 0 is the first. A private value is that of one name alone.
+    /// Returns what was sealed, and by which key: 0 is the first. A private value is that of one
+    /// name alone.
     pub(in crate::middleware) fn open(&self, name: &str, sealed: &str) -> Option<(usize, String)> {
         if sealed.len() != self.kind.sealed_length() {
             return None;
@@ -86,7 +87,7 @@ impl SealKind {
         }
     }
 
-    /// In characters, of which a seal has only ASCII ones.
+    /// Returns the length in characters, of which a seal has only ASCII ones.
     const fn sealed_length(self) -> usize {
         match self {
             // An HMAC-SHA-256 in base64, and the value as it is.

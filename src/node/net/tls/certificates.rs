@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use rustls::{
-    CertificateError, Error,
+    Error,
     client::{WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor, verify_server_name},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _},
     server::{ParsedCertificate, WebPkiClientVerifier, danger::ClientCertVerifier},
@@ -12,7 +12,10 @@ use rustls::{
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::{Proof, RootCertStore, Tls, provider};
+use super::{
+    Proof, RootCertStore, Tls, provider,
+    unusable_file::{UnusableFile, has_expired},
+};
 use crate::config::{Certificates, StartError, TlsFiles};
 
 /// What the files held when they were read last.
@@ -52,35 +55,33 @@ impl Loaded {
         let chain = certificates(cert, cert_pem)?;
         let roots = Arc::new(roots(ca, ca_pem)?);
         let private = PrivateKeyDer::from_pem_slice(key_pem)
-            .map_err(|error| unusable(key, &format!("holds no private key: {error}")))?;
-        let own = CertifiedKey::from_der(chain.clone(), private, &provider()).map_err(|error| {
-            unusable(key, &format!("is not the key of the certificate: {error}"))
-        })?;
+            .map_err(|error| UnusableFile::NoPrivateKey(error).at(key))?;
+        let own = CertifiedKey::from_der(chain.clone(), private, &provider())
+            .map_err(|error| UnusableFile::OtherKey(error).at(key))?;
         let name = given
             .name
             .as_deref()
             .map(|name| ServerName::try_from(name.to_owned()))
             .transpose()
-            .map_err(|_| unusable(cert, "`tls_name` is neither a DNS name nor an IP address"))?;
+            .map_err(|_| UnusableFile::NoName.at(cert))?;
         let own = Arc::new(SingleCertAndKey::from(own));
-        let proof = |error: &dyn std::fmt::Display| unusable(ca, &error.to_string());
         let of_servers =
             WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), provider())
                 .build()
-                .map_err(|error| proof(&error))?;
+                .map_err(|error| UnusableFile::NoVerifier(error).at(ca))?;
         let of_clients =
             WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), provider())
                 // Strangers need not learn whose certificate would open.
                 .clear_root_hint_subjects()
                 .build()
-                .map_err(|error| proof(&error))?;
+                .map_err(|error| UnusableFile::NoVerifier(error).at(ca))?;
         let tls = Tls::new(Proof {
             own_as_client: Arc::clone(&own) as _,
             own_as_server: own,
             of_servers,
             of_clients: Arc::clone(&of_clients),
         })
-        .map_err(|error| proof(&error))?;
+        .map_err(|error| UnusableFile::Rustls(error).at(ca))?;
         let loaded = Self {
             tls,
             name,
@@ -91,7 +92,7 @@ impl Loaded {
         };
         loaded
             .verify(now)
-            .map_err(|error| unusable(cert, &described(&error)))?;
+            .map_err(|error| UnusableFile::rejected(error).at(cert))?;
         Ok(loaded)
     }
 
@@ -136,7 +137,7 @@ impl PemFiles {
     pub(super) fn read(files: &TlsFiles) -> Result<Self, StartError> {
         let read = |path: &Path| match std::fs::read(path) {
             Ok(bytes) => Ok(Zeroizing::new(bytes)),
-            Err(error) => Err(unusable(path, &format!("cannot be read: {error}"))),
+            Err(error) => Err(UnusableFile::Unreadable(error).at(path)),
         };
         Ok(Self([
             read(&files.cert)?,
@@ -154,9 +155,9 @@ impl PemFiles {
 fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, StartError> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match found {
-        Ok(found) if found.is_empty() => Err(unusable(path, "holds no certificate in PEM form")),
+        Ok(found) if found.is_empty() => Err(UnusableFile::NoCertificate.at(path)),
         Ok(found) => Ok(found),
-        Err(error) => Err(unusable(path, &format!("is no PEM file: {error}"))),
+        Err(error) => Err(UnusableFile::NotPem(error).at(path)),
     }
 }
 
@@ -165,42 +166,9 @@ fn roots(path: &Path, pem: &[u8]) -> Result<RootCertStore, StartError> {
     for certificate in certificates(path, pem)? {
         roots
             .add(certificate)
-            .map_err(|error| unusable(path, &format!("holds no authority: {error}")))?;
+            .map_err(|error| UnusableFile::NoAuthority(error).at(path))?;
     }
     Ok(roots)
-}
-
-fn unusable(path: &Path, problem: &str) -> StartError {
-    StartError::Tls {
-        path: path.to_owned(),
-        problem: problem.to_owned(),
-    }
-}
-
-fn described(error: &Error) -> String {
-    match error {
-        error if has_expired(error) => "has expired; renew it".to_owned(),
-        // Authorities of the same name differ in what they sign with.
-        Error::InvalidCertificate(
-            CertificateError::UnknownIssuer | CertificateError::BadSignature,
-        ) => "does not come from the authority given as `ca`".to_owned(),
-        Error::InvalidCertificate(
-            CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. },
-        ) => "limits its uses; it must allow both server and client authentication".to_owned(),
-        Error::InvalidCertificate(
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-        ) => "is not for the name given as `tls_name`".to_owned(),
-        other => format!("cannot be used: {other}"),
-    }
-}
-
-fn has_expired(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::InvalidCertificate(
-            CertificateError::Expired | CertificateError::ExpiredContext { .. }
-        )
-    )
 }
 
 /// From how many days before its end on a certificate is logged.

@@ -9,6 +9,7 @@ mod certificates;
 mod error;
 mod identity;
 mod reload;
+mod unusable_file;
 
 #[cfg(test)]
 pub(in crate::node) mod tests;

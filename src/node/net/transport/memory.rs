@@ -17,7 +17,7 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::{Acceptor, BoxIo, Transport};
-use crate::config::{ListenAddr, PeerAddr, StartError};
+use crate::config::{ListenAddress, PeerAddress, StartError};
 
 /// The network: a handle that all its nodes and the test share. Nodes are told apart by port; the
 /// host of an address is ignored.
@@ -202,9 +202,9 @@ pub(crate) struct MemoryTransport {
 
 impl Transport for MemoryTransport {
     /// Listens at this node's port, which must be that of `listen` unless that is 0.
-    fn bind(&self, listen: &ListenAddr) -> Result<Box<dyn Acceptor>, StartError> {
+    fn bind(&self, listen: &ListenAddress) -> Result<Box<dyn Acceptor>, StartError> {
         let failed = |kind: io::ErrorKind| StartError::Bind {
-            addr: listen.to_string(),
+            address: listen.to_string(),
             source: kind.into(),
         };
         if listen.port != 0 && listen.port != self.port {
@@ -224,11 +224,14 @@ impl Transport for MemoryTransport {
     }
 
     /// Every host is loopback here.
-    fn resolve<'a>(&'a self, peer: &'a PeerAddr) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+    fn resolve<'a>(&'a self, peer: &'a PeerAddress) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
         Box::pin(async move { Ok(vec![address(peer.port)]) })
     }
 
-    fn connect<'a>(&'a self, peer: &'a PeerAddr) -> BoxFuture<'a, io::Result<(BoxIo, SocketAddr)>> {
+    fn connect<'a>(
+        &'a self,
+        peer: &'a PeerAddress,
+    ) -> BoxFuture<'a, io::Result<(BoxIo, SocketAddr)>> {
         Box::pin(async move {
             let opened = self.network.lock().open(self.port, peer.port);
             opened.ok_or_else(|| io::ErrorKind::ConnectionRefused.into())
@@ -243,7 +246,7 @@ struct MemoryAcceptor {
 }
 
 impl Acceptor for MemoryAcceptor {
-    fn local_addr(&self) -> SocketAddr {
+    fn local_address(&self) -> SocketAddr {
         address(self.transport.port)
     }
 
@@ -349,12 +352,12 @@ mod tests {
     use super::*;
 
     fn listen(network: &MemoryNetwork, port: u16) -> Box<dyn Acceptor> {
-        let any = ListenAddr::parse("node:0", 0).expect("valid");
+        let any = ListenAddress::parse("node:0", 0).expect("valid");
         network.transport(port).bind(&any).expect("free")
     }
 
     async fn dial(network: &MemoryNetwork, from: u16, to: u16) -> io::Result<BoxIo> {
-        let peer = PeerAddr {
+        let peer = PeerAddress {
             host: "node".to_owned(),
             port: to,
         };
@@ -371,7 +374,7 @@ mod tests {
     async fn nodes_meet_by_port() {
         let network = MemoryNetwork::default();
         let mut acceptor = listen(&network, 2);
-        assert_eq!(acceptor.local_addr().port(), 2);
+        assert_eq!(acceptor.local_address().port(), 2);
         let mut out = dial(&network, 1, 2).await.expect("listening");
         let (mut inward, from) = acceptor.accept().await;
         assert_eq!(from.port(), 1);
@@ -389,11 +392,11 @@ mod tests {
         let acceptor = listen(&network, 2);
         let again = network
             .transport(2)
-            .bind(&ListenAddr::parse("node:2", 0).expect("valid"));
+            .bind(&ListenAddress::parse("node:2", 0).expect("valid"));
         assert!(matches!(again, Err(StartError::Bind { .. })));
         let foreign = network
             .transport(3)
-            .bind(&ListenAddr::parse("node:2", 0).expect("valid"));
+            .bind(&ListenAddress::parse("node:2", 0).expect("valid"));
         assert!(matches!(foreign, Err(StartError::Bind { .. })));
         drop(acceptor);
         let refused = dial(&network, 1, 2).await;

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 #[cfg(any(test, feature = "test-util"))]
 pub(crate) use self::memory::MemoryNetwork;
 pub(crate) use self::tcp::TcpTransport;
-use crate::config::{ListenAddr, PeerAddr, StartError};
+use crate::config::{ListenAddress, PeerAddress, StartError};
 
 /// A byte stream to a peer.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
@@ -31,27 +31,30 @@ pub(crate) trait Transport: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     ///
     /// [`StartError::Bind`], and [`StartError::NoRuntime`] outside a runtime.
-    fn bind(&self, listen: &ListenAddr) -> Result<Box<dyn Acceptor>, StartError>;
+    fn bind(&self, listen: &ListenAddress) -> Result<Box<dyn Acceptor>, StartError>;
 
     /// All addresses of a peer.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future gives the question up.
-    fn resolve<'a>(&'a self, peer: &'a PeerAddr) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>>;
+    fn resolve<'a>(&'a self, peer: &'a PeerAddress) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>>;
 
     /// Dials a peer. The address is the one that answered.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future gives the attempt up.
-    fn connect<'a>(&'a self, peer: &'a PeerAddr) -> BoxFuture<'a, io::Result<(BoxIo, SocketAddr)>>;
+    fn connect<'a>(
+        &'a self,
+        peer: &'a PeerAddress,
+    ) -> BoxFuture<'a, io::Result<(BoxIo, SocketAddr)>>;
 }
 
 /// An address that peers can dial.
 pub(crate) trait Acceptor: Send {
     /// Where it listens, with the port the system chose.
-    fn local_addr(&self) -> SocketAddr;
+    fn local_address(&self) -> SocketAddr;
 
     /// The next peer that dials, and its address. Never fails: it logs what goes wrong and waits
     /// until it is over.

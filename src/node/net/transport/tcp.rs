@@ -15,27 +15,27 @@ use tokio::{
 };
 
 use super::{Acceptor, BoxIo, Transport};
-use crate::config::{ListenAddr, PeerAddr, StartError};
+use crate::config::{ListenAddress, PeerAddress, StartError};
 
 /// Plain TCP.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct TcpTransport;
 
 impl Transport for TcpTransport {
-    fn bind(&self, listen: &ListenAddr) -> Result<Box<dyn Acceptor>, StartError> {
+    fn bind(&self, listen: &ListenAddress) -> Result<Box<dyn Acceptor>, StartError> {
         if Handle::try_current().is_err() {
             return Err(StartError::NoRuntime);
         }
         match bind_first_free(listen).and_then(TcpAcceptor::new) {
             Ok(acceptor) => Ok(Box::new(acceptor)),
             Err(source) => Err(StartError::Bind {
-                addr: described(listen),
+                address: described(listen),
                 source,
             }),
         }
     }
 
-    fn resolve<'a>(&'a self, peer: &'a PeerAddr) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+    fn resolve<'a>(&'a self, peer: &'a PeerAddress) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
         Box::pin(async move {
             let found = timeout(LOOKUP_TIMEOUT, lookup_host((&*peer.host, peer.port)))
                 .await
@@ -44,7 +44,10 @@ impl Transport for TcpTransport {
         })
     }
 
-    fn connect<'a>(&'a self, peer: &'a PeerAddr) -> BoxFuture<'a, io::Result<(BoxIo, SocketAddr)>> {
+    fn connect<'a>(
+        &'a self,
+        peer: &'a PeerAddress,
+    ) -> BoxFuture<'a, io::Result<(BoxIo, SocketAddr)>> {
         Box::pin(async move {
             let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
             // Resolved anew at each dial: behind a name there may be another machine by now.
@@ -72,7 +75,7 @@ fn timed_out(text: &'static str) -> io::Error {
 }
 
 /// Tomcat's `autoBind`: only a port in use leads on to the next one.
-fn bind_first_free(listen: &ListenAddr) -> io::Result<StdListener> {
+fn bind_first_free(listen: &ListenAddress) -> io::Result<StdListener> {
     let mut outcome = Err(io::ErrorKind::AddrInUse.into());
     for port in ports(listen) {
         outcome = bind_port(&listen.host, port);
@@ -84,7 +87,7 @@ fn bind_first_free(listen: &ListenAddr) -> io::Result<StdListener> {
     outcome
 }
 
-fn ports(listen: &ListenAddr) -> RangeInclusive<u16> {
+fn ports(listen: &ListenAddress) -> RangeInclusive<u16> {
     let further = listen.auto_bind.saturating_sub(1);
     listen.port..=listen.port.saturating_add(further)
 }
@@ -105,7 +108,7 @@ fn bind_port(host: &str, port: u16) -> io::Result<StdListener> {
     Err(failure)
 }
 
-fn described(listen: &ListenAddr) -> String {
+fn described(listen: &ListenAddress) -> String {
     match *ports(listen).end() {
         last if last > listen.port => format!("{listen} to {last}"),
         _ => listen.to_string(),
@@ -129,7 +132,7 @@ impl TcpAcceptor {
 }
 
 impl Acceptor for TcpAcceptor {
-    fn local_addr(&self) -> SocketAddr {
+    fn local_address(&self) -> SocketAddr {
         self.local
     }
 
@@ -191,24 +194,24 @@ mod tests {
 
     use super::*;
 
-    fn listen_on(address: &str, auto_bind: u16) -> ListenAddr {
-        ListenAddr::parse(address, auto_bind).expect("valid")
+    fn listen_on(address: &str, auto_bind: u16) -> ListenAddress {
+        ListenAddress::parse(address, auto_bind).expect("valid")
     }
 
-    fn local(port: u16) -> PeerAddr {
-        PeerAddr {
+    fn local(port: u16) -> PeerAddress {
+        PeerAddress {
             host: "127.0.0.1".to_owned(),
             port,
         }
     }
 
-    async fn meets(acceptor: &mut dyn Acceptor, peer: &PeerAddr) -> SocketAddr {
+    async fn meets(acceptor: &mut dyn Acceptor, peer: &PeerAddress) -> SocketAddr {
         let (dialled, accepted) = tokio::join!(TcpTransport.connect(peer), acceptor.accept());
         let (mut out, address) = dialled.expect("somebody listens");
         let (mut inward, from) = accepted;
         out.write_all(b"x").await.expect("open");
         assert_eq!(inward.read_u8().await.expect("open"), b'x');
-        assert_eq!(address.port(), acceptor.local_addr().port());
+        assert_eq!(address.port(), acceptor.local_address().port());
         from
     }
 
@@ -217,16 +220,16 @@ mod tests {
         let mut acceptor = TcpTransport
             .bind(&listen_on("127.0.0.1:0", 0))
             .expect("a free port");
-        let port = acceptor.local_addr().port();
+        let port = acceptor.local_address().port();
         meets(&mut *acceptor, &local(port)).await;
         // Where `localhost` is `::1` first, this dials the second record.
-        let name: PeerAddr = format!("localhost:{port}").parse().expect("valid");
+        let name: PeerAddress = format!("localhost:{port}").parse().expect("valid");
         meets(&mut *acceptor, &name).await;
         let mut acceptor = TcpTransport
             .bind(&listen_on("localhost:0", 0))
             .expect("a free port");
-        let port = acceptor.local_addr().port();
-        let name: PeerAddr = format!("localhost:{port}").parse().expect("valid");
+        let port = acceptor.local_address().port();
+        let name: PeerAddress = format!("localhost:{port}").parse().expect("valid");
         meets(&mut *acceptor, &name).await;
     }
 
@@ -235,10 +238,10 @@ mod tests {
         let Ok(mut acceptor) = TcpTransport.bind(&listen_on("[::]:0", 0)) else {
             return; // a machine without IPv6
         };
-        let port = acceptor.local_addr().port();
+        let port = acceptor.local_address().port();
         let from = meets(&mut *acceptor, &local(port)).await;
         assert!(from.is_ipv4(), "{from}");
-        let v6: PeerAddr = format!("[::1]:{port}").parse().expect("valid");
+        let v6: PeerAddress = format!("[::1]:{port}").parse().expect("valid");
         assert!(meets(&mut *acceptor, &v6).await.is_ipv6());
     }
 
@@ -247,7 +250,7 @@ mod tests {
         let first = TcpTransport
             .bind(&listen_on("127.0.0.1:0", 0))
             .expect("a free port");
-        let taken = first.local_addr();
+        let taken = first.local_address();
         let error = TcpTransport
             .bind(&listen_on(&taken.to_string(), 0))
             .err()
@@ -260,7 +263,7 @@ mod tests {
         // Another process may take some of these, hardly all.
         let wide = listen_on(&taken.to_string(), 200);
         match TcpTransport.bind(&wide) {
-            Ok(second) => assert!(second.local_addr().port() > taken.port()),
+            Ok(second) => assert!(second.local_address().port() > taken.port()),
             Err(error) => assert!(taken.port() > u16::MAX - 200, "{error}"),
         }
     }
@@ -302,7 +305,7 @@ mod tests {
         let acceptor = TcpTransport
             .bind(&listen_on("127.0.0.1:0", 0))
             .expect("a free port");
-        let port = acceptor.local_addr().port();
+        let port = acceptor.local_address().port();
         drop(acceptor);
         assert!(TcpTransport.connect(&local(port)).await.is_err());
     }

@@ -1,7 +1,8 @@
 //! Certificates in files.
 
 use std::{
-    fs,
+    error::Error as _,
+    fs, io, iter,
     path::PathBuf,
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
@@ -187,6 +188,9 @@ fn files_that_cannot_be_used_are_named_at_start() {
     let files = Files::new();
     let config = files.config();
     files.refused(&config, &["cert.pem", "cannot be read"]);
+    let error = try_guard(&config).expect_err("there is no file");
+    let causes = iter::successors(error.source(), |&cause| cause.source());
+    assert!(causes.last().is_some_and(|cause| cause.is::<io::Error>()));
     files.put(&ca, &["node1.test"]);
     assert!(try_guard(&config).is_ok());
     let write = |name, text: &str| fs::write(files.0.join(name), text).expect("writable");
