@@ -16,17 +16,21 @@ mod secrets;
 mod stamp;
 mod state;
 mod token;
+mod tombstone;
 mod version;
 
 pub(crate) use self::{
     attribute::{Content, Count, Counter, MAX_NAME_LENGTH, Register, WrongKind, counts_are_sorted},
     id::{CookieValue, SecretHash, SessionKey, SessionSecret},
-    item::{CreatedMs, Delta, Item, PackedSession, SessionSize, Tombstone},
+    item::{Delta, Item, PackedSession, SessionSize},
     mutant::Mutant,
     secrets::{Access, SecretSet, SecretState},
     stamp::{BootId, GcHorizon, KEPT_ORIGINS, Now, Origin, Stamp, Tag, Vector},
-    state::{MAX_CONTEXT_LENGTH, REGISTER_OVERHEAD, SessionMeta, SessionParts, SessionState},
+    state::{
+        CreatedMs, MAX_CONTEXT_LENGTH, REGISTER_OVERHEAD, SessionMeta, SessionParts, SessionState,
+    },
     token::{Token, TokenKey},
+    tombstone::Tombstone,
     version::{destroyed_version, live_version},
 };
 pub use self::{

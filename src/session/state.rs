@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Content, Counter, CreatedMs, GcHorizon, KEPT_ORIGINS, Now, Origin, Register, Route, SecretHash,
-    SecretSet, SessionKey, Stamp, Tag, Tombstone, Vector, WrongKind,
+    Content, Counter, GcHorizon, KEPT_ORIGINS, Now, Origin, Register, Route, SecretHash, SecretSet,
+    SessionKey, Stamp, Tag, Tombstone, Vector, WrongKind,
 };
 use crate::config::Expiry;
 
@@ -58,6 +58,10 @@ pub(crate) struct SessionParts {
     pub(crate) secrets: SecretSet,
     pub(crate) expiry: Option<(Tag, Expiry)>,
 }
+
+/// The local instant of creation, in monotonic milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CreatedMs(pub(crate) u64);
 
 /// Bytes a name or value costs beside itself, for the size limit.
 pub(crate) const REGISTER_OVERHEAD: usize = 64;
