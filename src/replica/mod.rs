@@ -28,7 +28,7 @@ use twox_hash::xxhash3_64;
 pub(crate) use self::{
     change::{Change, ChangeKind},
     link::{Link, LinkAcks, LinkEvent, LinkOptions, Violation},
-    store::{Replicate, Store, missing::Missing, writer::SessionWriter},
+    store::{Store, hot::Replicate, missing::Missing, writer::SessionWriter},
 };
 use self::{lineage::LineageTracker, log::Log};
 use crate::{

@@ -6,13 +6,14 @@ mod outbound;
 #[cfg(test)]
 mod pair;
 mod repair;
+mod token_bucket;
 mod window;
 
 pub(crate) use self::event::{LinkAcks, LinkEvent, LinkGauges, LinkOptions, Violation};
 use self::{inbound::Inbound, outbound::Outbound, repair::Repair};
 use super::{
     Change, Replica, lineage,
-    store::apply::{ApplyOutcome, ChangeForm, OverLimit},
+    store::{apply::ApplyOutcome, offer::ChangeForm, quota::OverLimit},
 };
 use crate::{
     session::{BootId, Item, Now, SessionKey},

@@ -8,7 +8,7 @@ use crate::{
         Replica,
         key_hasher::SessionKeyHash,
         log::{Record, Slice},
-        store::apply::ChangeForm,
+        store::offer::ChangeForm,
     },
     session::{Item, Mutant, Now, REGISTER_OVERHEAD, SessionKey, Stamp},
     wire::{Message, message::Position},

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     replica::{
         Replica,
-        store::apply::{ChangeForm, Difference},
+        store::offer::{ChangeForm, Difference},
     },
     session::{Item, Mutant, Now, SessionKey},
     wire::Message,

@@ -8,10 +8,7 @@ use bytes::BytesMut;
 use crate::replica::{
     Link, LinkEvent, LinkOptions, Replica, Violation,
     key_hasher::SessionKeyHash,
-    store::{
-        apply::{ApplyOutcome, OverLimit},
-        shard::Shard,
-    },
+    store::{apply::ApplyOutcome, quota::OverLimit, shard::Shard},
 };
 use crate::{
     config::{Expiry, Limits, Shape},

@@ -1,12 +1,11 @@
-//! What the store gives to peers and takes from them.
+//! What the store takes from peers.
 
 use std::sync::atomic::Ordering;
 
 use super::{
     Store,
     expiry::{end_ms, is_stale},
-    lock,
-    quota::{self, Incoming},
+    quota::{self, Incoming, OverLimit},
     residency::HotEntry,
     shard::Shard,
 };
@@ -15,7 +14,7 @@ use crate::{
     config::Limits,
     session::{
         Content, Delta, Item, Mutant, Now, PackedSession, Register, SessionKey, SessionState,
-        Stamp, Tombstone,
+        Tombstone,
     },
 };
 
@@ -28,28 +27,6 @@ pub(in crate::replica) enum ApplyOutcome {
     Refused,
     /// The session was destroyed: the peer must hear of it.
     Deleted(Tombstone),
-}
-
-/// How a change leaves for a peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::replica) enum ChangeForm {
-    /// What this node has written since the last record, where that is all there is to tell.
-    Delta,
-    /// The session as it is, unless it is large.
-    Full,
-}
-
-/// Replicated state beyond the hard limits; nothing was merged, and the store is as it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::replica) struct OverLimit(pub(in crate::replica) &'static str);
-
-/// How two nodes' listings of one digest shard differ, from the answerer's side.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(in crate::replica) struct Difference {
-    /// What the lister lacks or has otherwise.
-    pub(in crate::replica) send: Vec<SessionKey>,
-    /// What we lack or have otherwise.
-    pub(in crate::replica) want: Vec<SessionKey>,
 }
 
 impl Store {
@@ -271,137 +248,6 @@ impl Store {
         }
         Ok(())
     }
-
-    /// What leaves for a session whose record has come up: everything written here since `since`,
-    /// by whatever request, or the full state when another origin has beaten a part of that.
-    pub(in crate::replica) fn outgoing(
-        &self,
-        key: &SessionKey,
-        since: Stamp,
-        touch: bool,
-        form: ChangeForm,
-    ) -> Item {
-        let shard = self.shard(key);
-        match shard.view(key) {
-            None => match shard.grave(key) {
-                Some(grave) => Item::Destroyed(grave.tombstone),
-                None => Item::Absent,
-            },
-            Some(live)
-                if live.claims_beaten_writes(since)
-                    || (form == ChangeForm::Full && live.state.weight() <= SMALL_WEIGHT) =>
-            {
-                Item::Full(Box::new(live.into_owned().state))
-            }
-            Some(live) => {
-                let mut delta = live.state.delta(live.own, since, touch);
-                if Mutant::CarryCommittedOnly.is_on() {
-                    delta
-                        .registers
-                        .retain(|(_, register)| register.tag.stamp <= live.logged);
-                }
-                Item::Delta(Box::new(delta))
-            }
-        }
-    }
-
-    /// All there is of a session, for a peer that asks.
-    pub(in crate::replica) fn full(&self, key: &SessionKey, now: Now) -> Item {
-        let shard = self.shard(key);
-        if let Some(grave) = shard.grave(key) {
-            return Item::Destroyed(grave.tombstone);
-        }
-        match shard.view(key) {
-            Some(live) if !is_stale(&live.state, now) => {
-                Item::Full(Box::new(live.into_owned().state))
-            }
-            _ => Item::Absent,
-        }
-    }
-
-    /// The same, in the cheapest form.
-    pub(in crate::replica) fn full_state(&self, key: &SessionKey, now: Now) -> Item {
-        let packed = self.shard(key).packed(key, now);
-        packed.map_or_else(
-            || self.full(key, now),
-            |state| Item::PackedSession(Box::new(state)),
-        )
-    }
-
-    /// The digests of all shards, in the order of their keys.
-    pub(in crate::replica) fn digests(&self) -> Vec<u64> {
-        let mut digests = Vec::with_capacity(self.shards.len() * self.digests_per_shard);
-        for shard in &self.shards {
-            digests.extend_from_slice(&lock(shard).digests);
-        }
-        digests
-    }
-
-    /// Keys and versions of one digest shard, without what is past its time and, unless
-    /// `complete`, without what changed within the last second.
-    pub(in crate::replica) fn listing(
-        &self,
-        shard: u32,
-        complete: bool,
-        now: Now,
-    ) -> Vec<(SessionKey, u64)> {
-        let mut entries = Vec::new();
-        self.visit(shard, now, |key, version, changed_ms| {
-            if complete || is_stable(changed_ms, now) {
-                entries.push((*key, version));
-            }
-        });
-        entries
-    }
-
-    /// How our sessions of one digest shard differ from a peer's listing of it.
-    pub(in crate::replica) fn difference(
-        &self,
-        shard: u32,
-        complete: bool,
-        mut listed: Vec<(SessionKey, u64)>,
-        now: Now,
-    ) -> Difference {
-        listed.sort_unstable();
-        let mut met = vec![false; listed.len()];
-        let mut difference = Difference::default();
-        self.visit(shard, now, |key, version, changed_ms| {
-            let theirs = listed.binary_search_by_key(key, |entry| entry.0).ok();
-            if let Some(at) = theirs {
-                met[at] = true;
-            }
-            let same = theirs.is_some_and(|at| listed[at].1 == version);
-            if same || !(complete || is_stable(changed_ms, now)) {
-                return;
-            }
-            difference.send.push(*key);
-            if theirs.is_some() {
-                difference.want.push(*key);
-            }
-        });
-        let unmet = listed.iter().zip(met).filter(|(_, met)| !met);
-        difference.want.extend(unmet.map(|((key, _), _)| *key));
-        difference
-    }
-
-    /// Calls `each` with key, version and instant of the last change.
-    fn visit(&self, shard: u32, now: Now, mut each: impl FnMut(&SessionKey, u64, u64)) {
-        let number = shard as usize;
-        let Some(lock_shard) = self.shards.get(number / self.digests_per_shard) else {
-            return;
-        };
-        let digest = number % self.digests_per_shard;
-        lock(lock_shard).list(digest, |key, version, changed_ms, stale_ms| {
-            if now.mono_ms < stale_ms {
-                each(key, version, changed_ms);
-            }
-        });
-    }
-}
-
-/// Whether a change is old enough that its delta must have arrived.
-const fn is_stable(changed_ms: u64, now: Now) -> bool {
-    now.mono_ms.saturating_sub(changed_ms) >= 1000
 }
 
 fn differing_names(before: &SessionState, after: &SessionState) -> Vec<std::sync::Arc<str>> {
@@ -416,6 +262,3 @@ fn differing_names(before: &SessionState, after: &SessionState) -> Vec<std::sync
         .map(|(name, _)| name.clone())
         .collect()
 }
-
-/// Bytes of a session that may go whole with each of its changes.
-const SMALL_WEIGHT: usize = 4096;

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::Replicate;
 use crate::replica::{
     change::{Change, ChangeKind},
     log::{Log, Position},
@@ -45,6 +44,14 @@ pub(in crate::replica) struct TombstoneEntry {
     pub(in crate::replica) dirty: bool,
     /// The tick at which it is looked at again.
     pub(in crate::replica) due: u64,
+}
+
+/// Whether a request's writes and use go out with it, or wait for the session's next commit
+/// (filtered requests).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Replicate {
+    Now,
+    Deferred,
 }
 
 impl HotSession {

@@ -5,7 +5,8 @@ pub(super) mod cold;
 mod expiry;
 pub(super) mod hot;
 pub(super) mod missing;
-mod quota;
+pub(super) mod offer;
+pub(super) mod quota;
 mod residency;
 pub(super) mod shard;
 mod sorted_map;
@@ -20,7 +21,7 @@ use std::{
     },
 };
 
-use self::{shard::Shard, writer::SessionWriter};
+use self::{hot::Replicate, shard::Shard, writer::SessionWriter};
 use super::{
     change::{Change, ChangeKind},
     log::{Log, Position},
@@ -49,14 +50,6 @@ pub(crate) struct Store {
     pub(in crate::replica) in_use: AtomicBool,
     /// Guards the births that sessions share, few as layers are few.
     metas: Mutex<SharedMetas>,
-}
-
-/// Whether a request's writes and use go out with it, or wait for the session's next commit
-/// (filtered requests).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Replicate {
-    Now,
-    Deferred,
 }
 
 impl Store {

@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use super::apply::OverLimit;
 use crate::{
     config::Limits,
     session::{
@@ -13,6 +12,10 @@ use crate::{
     },
     wire::{MAX_ORIGINS, MAX_SECRETS},
 };
+
+/// Replicated state beyond the hard limits; nothing was merged, and the store is as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::replica) struct OverLimit(pub(in crate::replica) &'static str);
 
 /// The parts of a session that may grow.
 #[derive(Clone, Copy, Debug)]
