@@ -263,7 +263,7 @@ fn ids_chosen_by_a_peer_do_not_share_a_hash() {
 
 #[test]
 fn keys_to_be_looked_at_do_not_pile_up() {
-    let mut shard = Shard::new(BootId::from_bytes([1; 8]), 1, 0);
+    let mut shard = Shard::new(BootId::from_bytes([1; 8]), Arc::default(), 1, 0);
     let far = 1 << 45;
     shard.insert(KEY, session(1, 1, 1, 1, 1), NOW);
     for at in 0..1000 {

@@ -1,7 +1,5 @@
 //! What the store takes from peers.
 
-use std::sync::atomic::Ordering;
-
 use super::{
     Store,
     expiry::{end_ms, is_stale},
@@ -69,7 +67,6 @@ impl Store {
             Item::Full(state) => {
                 if Mutant::LiveBeatsDestroyed.is_on() && shard.grave(key).is_some() {
                     shard.drop_tombstone(key);
-                    self.tombstones.fetch_sub(1, Ordering::Relaxed);
                 }
                 if let Some(entry) = shard.entry(key) {
                     return self.apply_state(entry, key, *state, now, changes);
@@ -103,20 +100,16 @@ impl Store {
             return Ok(ApplyOutcome::Done);
         }
         let hard = self.limits.max_tombstones().saturating_mul(Limits::HARD);
-        if !known && self.tombstones.load(Ordering::Relaxed) >= hard {
+        if !known && self.counts.tombstones() >= hard {
             return Err(OverLimit("tombstones"));
         }
         if !known && !shard.holds(key) {
             self.check_listing(shard, key)?;
         }
         if let Some(meta) = shard.delete(*key, tombstone) {
-            self.live.fetch_sub(1, Ordering::Relaxed);
             if let Some(changes) = changes {
                 changes.push(Change::of(key, &meta, ChangeKind::Destroyed));
             }
-        }
-        if !known {
-            self.tombstones.fetch_add(1, Ordering::Relaxed);
         }
         Ok(ApplyOutcome::Done)
     }
@@ -143,7 +136,6 @@ impl Store {
             changes.extend(news.map(|what| Change::of(key, state.meta(), what)));
         }
         shard.insert(*key, state, now);
-        self.live.fetch_add(1, Ordering::Relaxed);
         Ok(ApplyOutcome::Done)
     }
 
@@ -228,14 +220,13 @@ impl Store {
         quota::check_whole(&self.limits, state.extent)?;
         state.meta = self.shared_meta(state.meta);
         shard.insert_packed(*key, &state, now);
-        self.live.fetch_add(1, Ordering::Relaxed);
         Ok(ApplyOutcome::Done)
     }
 
     /// Whether there is room for one more session.
     fn check_quota(&self, shard: &Shard, key: &SessionKey) -> Result<(), OverLimit> {
         let hard = self.limits.max_sessions.saturating_mul(Limits::HARD);
-        if self.live.load(Ordering::Relaxed) >= hard {
+        if self.counts.sessions() >= hard {
             return Err(OverLimit("sessions"));
         }
         self.check_listing(shard, key)

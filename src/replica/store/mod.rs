@@ -2,6 +2,7 @@
 
 pub(super) mod apply;
 pub(super) mod cold;
+mod counts;
 mod expiry;
 pub(super) mod hot;
 pub(super) mod missing;
@@ -17,11 +18,11 @@ use std::{
     collections::HashSet,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
 };
 
-use self::{hot::Replicate, shard::Shard, writer::SessionWriter};
+use self::{counts::Counts, hot::Replicate, shard::Shard, writer::SessionWriter};
 use super::{
     change::{Change, ChangeKind},
     log::{Log, Position},
@@ -44,8 +45,7 @@ pub(crate) struct Store {
     /// Sessions and tombstones of one digest shard that are taken in at most.
     max_listed: usize,
     lock_shift: u32,
-    pub(in crate::replica) live: AtomicUsize,
-    pub(in crate::replica) tombstones: AtomicUsize,
+    pub(in crate::replica) counts: Arc<Counts>,
     /// Whether requests have asked for sessions, or created some, between the last two sweeps.
     pub(in crate::replica) in_use: AtomicBool,
     /// Guards the births that sessions share, few as layers are few.
@@ -59,16 +59,15 @@ impl Store {
         let lock_shift = 32 - locks.ilog2();
         let digest_shift = lock_shift - digests.ilog2();
         let max_listed = limits.max_listed(locks * digests);
+        let counts = Arc::<Counts>::default();
+        let shard = || Shard::new(boot, Arc::clone(&counts), digests, digest_shift);
         Self {
             limits,
             max_listed,
-            shards: (0..locks)
-                .map(|_| Mutex::new(Shard::new(boot, digests, digest_shift)))
-                .collect(),
+            shards: (0..locks).map(|_| Mutex::new(shard())).collect(),
             digests_per_shard: digests,
             lock_shift,
-            live: AtomicUsize::new(0),
-            tombstones: AtomicUsize::new(0),
+            counts,
             in_use: AtomicBool::new(false),
             metas: Mutex::default(),
         }
@@ -142,22 +141,18 @@ impl Store {
         secret: SecretHash,
         now: Now,
     ) -> Result<(), SessionError> {
-        if self.tombstones.load(Ordering::Relaxed) >= self.limits.max_tombstones() {
+        if self.counts.tombstones() >= self.limits.max_tombstones() {
             return Err(SessionError::Full);
         }
         let stamp = Stamp::ZERO.next(now).ok_or(SessionError::Exhausted)?;
-        let counted = self
-            .live
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
-                (held < self.limits.max_sessions).then_some(held + 1)
-            });
-        counted.map_err(|_| SessionError::Full)?;
+        let counted = self.counts.add_session_below(self.limits.max_sessions);
+        let counted = counted.ok_or(SessionError::Full)?;
         let meta = self.shared_meta(meta);
         let mut shard = self.shard(&key);
         shard.in_use = true;
         let origin = shard.next_origin();
         let state = SessionState::new(meta, secret, Tag { stamp, origin }, now);
-        shard.insert(key, state, now);
+        shard.insert_counted(counted, key, state, now);
         if let Some(live) = shard.live(&key) {
             live.pins = 1;
             live.dirty = true;
@@ -217,8 +212,6 @@ impl Store {
         if let Some(grave) = shard.tombstone_mut(key) {
             grave.dirty = true;
         }
-        self.live.fetch_sub(1, Ordering::Relaxed);
-        self.tombstones.fetch_add(1, Ordering::Relaxed);
         Some(change)
     }
 
@@ -249,15 +242,8 @@ impl Store {
 
     /// Drops everything without a trace. Returns how many sessions there were.
     pub(in crate::replica) fn clear(&self) -> usize {
-        let mut dropped = 0;
-        for shard in &self.shards {
-            let mut shard = lock(shard);
-            let (live, tombstones) = shard.clear();
-            self.live.fetch_sub(live, Ordering::Relaxed);
-            self.tombstones.fetch_sub(tombstones, Ordering::Relaxed);
-            dropped += live;
-        }
-        dropped
+        let shards = self.shards.iter();
+        shards.map(|shard| lock(shard).clear()).sum()
     }
 
     /// Sessions and tombstones of one digest shard that are taken in at most.
@@ -267,7 +253,7 @@ impl Store {
 
     /// Live sessions held.
     pub(crate) fn sessions(&self) -> usize {
-        self.live.load(Ordering::Relaxed)
+        self.counts.sessions()
     }
 
     /// Whether the session is known to be destroyed.
@@ -283,7 +269,7 @@ impl Store {
 
     /// Remembered destroyed sessions.
     pub(crate) fn tombstones(&self) -> usize {
-        self.tombstones.load(Ordering::Relaxed)
+        self.counts.tombstones()
     }
 
     pub(in crate::replica) fn shard(&self, key: &SessionKey) -> MutexGuard<'_, Shard> {

@@ -16,6 +16,16 @@ pub(in crate::replica) struct StoredSession {
     pub(in crate::replica) held: Residency,
 }
 
+impl StoredSession {
+    pub(in crate::replica) const fn new(version: u64, check_ms: u64, held: Residency) -> Self {
+        Self {
+            due: bucket(check_ms),
+            version,
+            held,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(in crate::replica) enum Residency {
     Hot(Box<HotSession>),

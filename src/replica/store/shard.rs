@@ -4,6 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use super::{
     cold::ColdSession,
+    counts::{Counted, Counts},
     expiry::{end_ms, stale_ms},
     hot::{HotSession, TombstoneEntry},
     residency::{HotEntry, IdleQueue, Residency, StoredSession, bucket},
@@ -18,6 +19,8 @@ use crate::session::{
 #[derive(Debug)]
 pub(in crate::replica) struct Shard {
     boot: BootId,
+    /// Of all shards together.
+    counts: Arc<Counts>,
     live: Box<[SortedMap<StoredSession>]>,
     tombstones: Box<[SortedMap<TombstoneEntry>]>,
     /// Per digest shard the xor of its sessions' versions.
@@ -33,10 +36,16 @@ pub(in crate::replica) struct Shard {
 }
 
 impl Shard {
-    pub(in crate::replica) fn new(boot: BootId, digests: usize, digest_shift: u32) -> Self {
+    pub(in crate::replica) fn new(
+        boot: BootId,
+        counts: Arc<Counts>,
+        digests: usize,
+        digest_shift: u32,
+    ) -> Self {
         let shared_bits = u32::BITS - digest_shift;
         Self {
             boot,
+            counts,
             live: (0..digests).map(|_| SortedMap::new(shared_bits)).collect(),
             tombstones: (0..digests).map(|_| SortedMap::new(shared_bits)).collect(),
             digests: vec![0; digests].into(),
@@ -115,10 +124,23 @@ impl Shard {
 
     /// Takes in a session that is about to be used.
     pub(in crate::replica) fn insert(&mut self, key: SessionKey, state: SessionState, now: Now) {
+        let counted = self.counts.add_session();
+        self.insert_counted(counted, key, state, now);
+    }
+
+    /// [Takes in](Self::insert) a session that was counted before the shard was locked.
+    pub(in crate::replica) fn insert_counted(
+        &mut self,
+        counted: Counted,
+        key: SessionKey,
+        state: SessionState,
+        now: Now,
+    ) {
         let live = HotSession::new(state, self.next_origin(), now.mono_ms);
         let (version, check_ms) = (live.version(&key), live.next_check());
         self.idle_queue.push(key);
-        self.insert_stored(key, version, check_ms, Residency::Hot(Box::new(live)));
+        let held = Residency::Hot(Box::new(live));
+        self.insert_stored(counted, key, StoredSession::new(version, check_ms, held));
     }
 
     /// Takes in a session that nobody here has asked for.
@@ -136,7 +158,8 @@ impl Shard {
         let end_ms = end_ms(state.expiry, state.created_ms, state.accessed_ms);
         let held = Residency::Cold(ColdSession::taken_in(state, end_ms, own));
         let version = live_version(&key, &state.vector, state.access);
-        self.insert_stored(key, version, end_ms, held);
+        let counted = self.counts.add_session();
+        self.insert_stored(counted, key, StoredSession::new(version, end_ms, held));
     }
 
     /// What peers may have of a session, if it rests.
@@ -169,6 +192,7 @@ impl Shard {
             due,
         };
         self.tombstones[digest].insert(key, grave);
+        self.counts.add_tombstone();
         self.next_due[digest] = self.next_due[digest].min(due);
         gone
     }
@@ -183,22 +207,25 @@ impl Shard {
     pub(in crate::replica) fn drop_tombstone(&mut self, key: &SessionKey) {
         let digest = self.digest_of(key);
         if self.tombstones[digest].remove(key).is_some() {
+            self.counts.remove_tombstones(1);
             self.digests[digest] ^= destroyed_version(key);
             self.drops = self.drops.wrapping_add(1);
         }
     }
 
-    /// Drops all. Returns how many sessions and tombstones there were.
-    pub(in crate::replica) fn clear(&mut self) -> (usize, usize) {
-        let live = self.live.iter().map(SortedMap::len).sum();
+    /// Drops all. Returns how many sessions there were.
+    pub(in crate::replica) fn clear(&mut self) -> usize {
+        let sessions = self.live.iter().map(SortedMap::len).sum();
         let tombstones = self.tombstones.iter().map(SortedMap::len).sum();
+        self.counts.remove_sessions(sessions);
+        self.counts.remove_tombstones(tombstones);
         self.live.iter_mut().for_each(SortedMap::clear);
         self.tombstones.iter_mut().for_each(SortedMap::clear);
         self.digests.fill(0);
         self.next_due.fill(u64::MAX);
         self.idle_queue = IdleQueue::default();
         self.drops = self.drops.wrapping_add(1);
-        (live, tombstones)
+        sessions
     }
 
     /// Looks at a session or tombstone again then.
@@ -282,16 +309,17 @@ impl Shard {
         digest_number(key, self.digest_shift) & (self.digests.len() - 1)
     }
 
-    fn insert_stored(&mut self, key: SessionKey, version: u64, check_ms: u64, held: Residency) {
-        let (digest, due) = (self.digest_of(&key), bucket(check_ms));
-        self.digests[digest] ^= version;
-        self.next_due[digest] = self.next_due[digest].min(due);
-        self.live[digest].insert(key, StoredSession { due, version, held });
+    fn insert_stored(&mut self, _counted: Counted, key: SessionKey, session: StoredSession) {
+        let digest = self.digest_of(&key);
+        self.digests[digest] ^= session.version;
+        self.next_due[digest] = self.next_due[digest].min(session.due);
+        self.live[digest].insert(key, session);
     }
 
     fn remove_live(&mut self, key: &SessionKey) -> Option<Arc<SessionMeta>> {
         let digest = self.digest_of(key);
         let place = self.live[digest].remove(key)?;
+        self.counts.remove_sessions(1);
         self.digests[digest] ^= place.version;
         Some(Arc::clone(match &place.held {
             Residency::Hot(live) => live.state.meta(),

@@ -46,7 +46,6 @@ impl Store {
             let ends_ms = grave.tombstone.ends_ms();
             if now.mono_ms >= ends_ms {
                 shard.drop_tombstone(&key);
-                self.tombstones.fetch_sub(1, Ordering::Relaxed);
             } else {
                 shard.schedule(&key, ends_ms);
             }
@@ -58,7 +57,6 @@ impl Store {
         match verdict {
             Verdict::Drop => {
                 if let Some(meta) = shard.drop_live(&key) {
-                    self.live.fetch_sub(1, Ordering::Relaxed);
                     tell(SweepOutcome::Dropped(meta));
                 }
             }
