@@ -165,7 +165,7 @@ impl FullStore {
                 store.replica.sweep(later(number), false);
             }
             let meta = Arc::clone(session.meta());
-            let created = store.replica.store().create(meta, key, secret(), NOW);
+            let created = store.replica.create(meta, key, secret(), NOW);
             created.expect("there is room for a session");
             let value = Arc::from(&*value);
             assert!(store.write(&key, |writer| writer.set(ATTRIBUTE, value)));
@@ -181,7 +181,7 @@ impl FullStore {
     #[must_use]
     pub fn get(&self, at: u64) -> Option<Arc<[u8]>> {
         let bytes = |state: &SessionState| state.json(ATTRIBUTE).ok().flatten().cloned();
-        self.replica.store().read(&self.key(at), bytes).ok()?
+        self.replica.read(&self.key(at), bytes).ok()?
     }
 
     /// Replaces the attribute of the session that this number picks. Returns whether it could.
@@ -204,8 +204,8 @@ impl FullStore {
         key: &SessionKey,
         write: impl FnOnce(&mut SessionWriter<'_>) -> Result<(), SessionError>,
     ) -> bool {
-        let store = self.replica.store();
-        store.write(key, Replicate::Now, false, NOW, write).is_ok()
+        let written = self.replica.write(key, Replicate::Now, false, NOW, write);
+        written.is_ok()
     }
 
     fn key(&self, at: u64) -> SessionKey {

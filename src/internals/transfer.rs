@@ -50,7 +50,7 @@ impl Transfer {
             let back = self.joiner.say();
             self.donor.hear(back);
         }
-        (self.joiner.replica.store().sessions(), sent)
+        (self.joiner.replica.sessions(), sent)
     }
 
     /// What an idle node does in so many tenths of a second.
@@ -64,7 +64,7 @@ impl Transfer {
     pub fn expire(&self) -> usize {
         let ends = [&self.donor, &self.joiner].map(|end| {
             end.replica.sweep(later(24 * 60 * 60 * 1000), false);
-            end.replica.store().sessions()
+            end.replica.sessions()
         });
         ends.iter().sum()
     }

@@ -224,7 +224,7 @@ impl Conversation {
         let replica = Replica::new(boot, limits, &shape, NOW);
         create(&replica, LIVE);
         create(&replica, DESTROYED);
-        replica.store().destroy(&DESTROYED, NOW);
+        replica.destroy(&DESTROYED, NOW);
         replica.commit(&DESTROYED, NOW);
         let options = LinkOptions {
             ack_timeout_ms: 1_000,
@@ -261,7 +261,7 @@ impl Conversation {
     /// Sessions and tombstones that the node holds.
     #[must_use]
     pub fn entries(&self) -> usize {
-        self.replica.store().sessions() + self.replica.store().tombstones()
+        self.replica.sessions() + self.replica.tombstones()
     }
 
     /// The most that it may hold.
@@ -278,11 +278,10 @@ impl Default for Conversation {
 }
 
 fn create(replica: &Replica, key: SessionKey) {
-    let store = replica.store();
     let meta = Arc::clone(new_session().meta());
-    let created = store.create(meta, key, secret(), NOW);
+    let created = replica.create(meta, key, secret(), NOW);
     created.expect("there is room for a session");
-    let written = store.write(&key, Replicate::Now, false, NOW, |writer| {
+    let written = replica.write(&key, Replicate::Now, false, NOW, |writer| {
         writer.set(ATTRIBUTE, json(20))?;
         writer.add(COUNTER, 1).map(drop)
     });

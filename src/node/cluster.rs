@@ -237,7 +237,7 @@ impl Cluster {
         let Some(key) = SessionKey::from_public_id(id) else {
             return false;
         };
-        if node.replica.store().read(&key, |_| ()).is_err() {
+        if node.replica.read(&key, |_| ()).is_err() {
             node.fetch(key).await;
         }
         let position = destroy(node, &key);
@@ -276,7 +276,7 @@ impl Cluster {
             let holds = |state: &SessionState| {
                 *state.meta().context == *context && holds(state, &name, &wanted)
             };
-            let keys = node.replica.store().select(holds);
+            let keys = node.replica.select(holds);
             let positions: Vec<u64> = keys.iter().filter_map(|key| destroy(&node, key)).collect();
             node.wake_links();
             positions
@@ -291,7 +291,7 @@ impl Cluster {
     /// Live sessions held here.
     #[must_use]
     pub fn sessions(&self) -> usize {
-        self.0.node.replica.store().sessions()
+        self.0.node.replica.sessions()
     }
 
     /// The other nodes.

@@ -11,6 +11,7 @@ mod key_hasher;
 mod lineage;
 mod link;
 mod log;
+mod requests;
 #[cfg(test)]
 mod simulation;
 mod store;
@@ -28,12 +29,14 @@ use twox_hash::xxhash3_64;
 pub(crate) use self::{
     change::{Change, ChangeKind},
     link::{Link, LinkAcks, LinkEvent, LinkOptions, Violation},
-    store::{Store, hot::Replicate, missing::Missing, writer::SessionWriter},
+    store::{hot::Replicate, missing::Missing, writer::SessionWriter},
 };
-use self::{lineage::LineageTracker, log::Log};
+use self::{lineage::LineageTracker, log::Log, store::Store};
+#[cfg(test)]
+use crate::session::Item;
 use crate::{
     config::{Limits, Shape},
-    session::{BootId, Now, SessionKey},
+    session::{BootId, Now, SessionKey, SessionState, Tag, Token},
     wire::message::{Lineage, Position},
 };
 
@@ -76,26 +79,9 @@ impl Replica {
         self.boot
     }
 
-    pub(crate) const fn store(&self) -> &Store {
-        &self.store
-    }
-
     /// The last position of the log.
     pub(crate) fn head(&self) -> Position {
         self.log.head()
-    }
-
-    /// Appends a record if the session has unshipped changes (or use worth telling). Returns the
-    /// position whose acknowledgement means that every change of this session made here is held
-    /// by the acknowledging peer; 0 when there is nothing to wait for. The caller wakes the links
-    /// when `head()` moved.
-    pub(crate) fn commit(&self, key: &SessionKey, now: Now) -> Position {
-        self.store.commit(key, &self.log, now)
-    }
-
-    /// [Commits](Self::commit) for a request or handle that uses the session no more.
-    pub(crate) fn release(&self, key: &SessionKey, replicate: Replicate, now: Now) -> Position {
-        self.store.release(key, replicate, &self.log, now)
     }
 
     /// Drops what has expired and tells peers of what is still in use. Call it every 100 ms.
@@ -106,6 +92,54 @@ impl Replica {
             self.commit(&key, now);
         }
         expired
+    }
+
+    /// Returns what this node's copy lacks of the writes that a client knows of.
+    pub(crate) fn missing(&self, key: &SessionKey, token: &Token) -> Missing {
+        self.store.missing(key, token)
+    }
+
+    /// Returns this node's last write of a session that has gone to its log.
+    pub(crate) fn last_logged(&self, key: &SessionKey) -> Option<Tag> {
+        self.store.last_logged(key)
+    }
+
+    /// Returns the keys of the sessions for which `pick` holds.
+    pub(crate) fn select(&self, pick: impl FnMut(&SessionState) -> bool) -> Vec<SessionKey> {
+        self.store.select(pick)
+    }
+
+    /// Returns how many sessions are held.
+    pub(crate) fn sessions(&self) -> usize {
+        self.store.sessions()
+    }
+
+    /// Returns how many destroyed sessions are remembered.
+    pub(crate) fn tombstones(&self) -> usize {
+        self.store.tombstones()
+    }
+
+    /// Returns whether requests asked for sessions, or created some, between the last two sweeps.
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.store.is_in_use()
+    }
+
+    /// Returns all there is of a session, for a peer that asks.
+    #[cfg(test)]
+    pub(crate) fn full(&self, key: &SessionKey, now: Now) -> Item {
+        self.store.full(key, now)
+    }
+
+    /// Returns the digests of all shards, in the order of their keys.
+    #[cfg(test)]
+    pub(crate) fn digests(&self) -> Vec<u64> {
+        self.store.digests()
+    }
+
+    /// Returns whether the session is known to be destroyed.
+    #[cfg(test)]
+    pub(crate) fn is_destroyed(&self, key: &SessionKey) -> bool {
+        self.store.is_destroyed(key)
     }
 
     /// Whether both hold the same sessions, as far as digests tell.

@@ -53,26 +53,23 @@ fn meta(expiry: Expiry) -> Arc<SessionMeta> {
 }
 
 fn create(replica: &Replica, number: u8, expiry: Expiry) -> Result<(), SessionError> {
-    let store = replica.store();
-    store.create(meta(expiry), key(number), secret().hash(), START)?;
-    store.unpin(&key(number), Replicate::Now, START);
+    replica.create(meta(expiry), key(number), secret().hash(), START)?;
+    replica.unpin(&key(number), Replicate::Now, START);
     Ok(())
 }
 
 fn set(replica: &Replica, number: u8, name: &str, value: &[u8]) -> Result<(), SessionError> {
     let write = |writer: &mut super::SessionWriter<'_>| writer.set(name, value.into());
-    let store = replica.store();
-    store
+    replica
         .write(&key(number), Replicate::Now, false, START, write)
         .map(|_| ())
 }
 
 /// Whether a request finds the session; it is released at once.
 fn finds(replica: &Replica, number: u8, now: Now) -> bool {
-    let store = replica.store();
-    let opened = store.open("", &key(number), &secret(), Replicate::Now, now);
+    let opened = replica.open("", &key(number), &secret(), Replicate::Now, now);
     if opened == Access::Alive {
-        store.unpin(&key(number), Replicate::Now, now);
+        replica.unpin(&key(number), Replicate::Now, now);
     }
     opened == Access::Alive
 }
@@ -92,7 +89,7 @@ fn session_lives_until_its_idle_limit_and_not_much_longer() {
     let slack = 30_000 + 2_000;
     replica.sweep(after(last + 10 * MINUTE + slack + 300), false);
     assert!(!finds(&replica, 1, after(last + 10 * MINUTE + slack)));
-    assert_eq!(replica.store().sessions(), 0, "swept");
+    assert_eq!(replica.sessions(), 0, "swept");
 }
 
 #[test]
@@ -101,12 +98,12 @@ fn session_that_nobody_uses_rests_and_is_found_again_as_it_was() {
     create(&replica, 1, idle(10 * MINUTE)).expect("room");
     set(&replica, 1, "cart", b"[7]").expect("room");
     replica.sweep(after(5_000), false);
-    assert_eq!(replica.store().hot_count(), 1, "not committed yet");
+    assert_eq!(replica.store.hot_count(), 1, "not committed yet");
     let position = replica.commit(&key(1), START);
     replica.sweep(after(10_000), false);
-    assert_eq!(replica.store().hot_count(), 0);
+    assert_eq!(replica.store.hot_count(), 0);
 
-    let full = replica.store().full(&key(1), after(10_000));
+    let full = replica.full(&key(1), after(10_000));
     let cart = match &full {
         Item::Full(state) => state
             .json("cart")
@@ -115,20 +112,20 @@ fn session_that_nobody_uses_rests_and_is_found_again_as_it_was() {
     };
     assert_eq!(cart, Ok(Some(b"[7]".to_vec())));
     assert_eq!(
-        replica.store().hot_count(),
+        replica.store.hot_count(),
         0,
         "giving it away does not wake it"
     );
 
     assert!(finds(&replica, 1, after(10_000)));
-    assert_eq!(replica.store().hot_count(), 1);
+    assert_eq!(replica.store.hot_count(), 1);
     assert_eq!(
         replica.commit(&key(1), after(10_000)),
         position,
         "nothing new"
     );
     replica.sweep(after(20_000), false);
-    assert_eq!(replica.store().hot_count(), 0);
+    assert_eq!(replica.store.hot_count(), 0);
     assert_eq!(
         replica.sweep(after(21 * MINUTE), true).len(),
         1,
@@ -147,15 +144,12 @@ fn sessions_of_a_transfer_are_at_rest_when_they_come() {
     let now = after(5_000);
     donor.sweep(now, false);
     for number in 0..50 {
-        let whole = donor.store().full_state(&key(number), now);
-        let taken = joiner.store().apply(&key(number), whole, now, None);
+        let whole = donor.store.full_state(&key(number), now);
+        let taken = joiner.store.apply(&key(number), whole, now, None);
         assert!(taken.is_ok(), "{taken:?}");
     }
-    assert_eq!(
-        (joiner.store().sessions(), joiner.store().hot_count()),
-        (50, 0)
-    );
-    assert_eq!(joiner.store().digests(), donor.store().digests());
+    assert_eq!((joiner.sessions(), joiner.store.hot_count()), (50, 0));
+    assert_eq!(joiner.store.digests(), donor.store.digests());
     assert!(finds(&joiner, 7, now));
 }
 
@@ -168,7 +162,7 @@ fn sweep_drops_what_expired_and_nothing_else() {
     }
     let expired = replica.sweep(after(5 * MINUTE), true);
     assert_eq!(expired.len(), 25, "each is told once");
-    assert_eq!(replica.store().sessions(), 25);
+    assert_eq!(replica.sessions(), 25);
     assert!(replica.sweep(after(6 * MINUTE), true).is_empty());
 }
 
@@ -183,30 +177,29 @@ fn absolute_limit_ends_a_session_that_is_in_steady_use() {
     }
     assert!(!finds(&replica, 1, after(30 * MINUTE)));
     replica.sweep(after(30 * MINUTE + 300), false);
-    assert_eq!(replica.store().sessions(), 0);
+    assert_eq!(replica.sessions(), 0);
 }
 
 #[test]
 fn session_that_a_request_still_uses_is_not_expired() {
     let replica = replica(1, Limits::default());
     create(&replica, 1, idle(MINUTE)).expect("room");
-    let store = replica.store();
-    let opened = store.open("", &key(1), &secret(), Replicate::Now, START);
+    let opened = replica.open("", &key(1), &secret(), Replicate::Now, START);
     assert_eq!(opened, Access::Alive);
     let mut told = replica.head();
     for minute in 1..10 {
         replica.sweep(after(minute * MINUTE + 500), false);
-        assert_eq!(store.sessions(), 1);
+        assert_eq!(replica.sessions(), 1);
         assert!(replica.head() > told, "peers hear of the use");
         told = replica.head();
     }
-    store.unpin(&key(1), Replicate::Now, after(10 * MINUTE));
+    replica.unpin(&key(1), Replicate::Now, after(10 * MINUTE));
     assert!(
         finds(&replica, 1, after(11 * MINUTE - 1)),
         "released is used"
     );
     replica.sweep(after(20 * MINUTE), false);
-    assert_eq!(store.sessions(), 0);
+    assert_eq!(replica.sessions(), 0);
 }
 
 #[test]
@@ -227,14 +220,13 @@ fn touches_are_told_at_most_every_twentieth_of_the_limit() {
 fn shorter_limit_set_later_is_kept() {
     let replica = replica(1, Limits::default());
     create(&replica, 1, idle(60 * MINUTE)).expect("room");
-    let store = replica.store();
-    store
+    replica
         .write(&key(1), Replicate::Now, false, START, |writer| {
             writer.set_expiry(idle(MINUTE))
         })
         .expect("there");
     replica.sweep(after(2 * MINUTE), false);
-    assert_eq!(store.sessions(), 0);
+    assert_eq!(replica.sessions(), 0);
 }
 
 #[test]
@@ -249,7 +241,7 @@ fn full_store_creates_nothing_and_keeps_what_it_has() {
     let refused = create(&replica, 3, Expiry::default());
     assert!(matches!(refused, Err(SessionError::Full)));
     set(&replica, 1, "a", b"1").expect("existing sessions work on");
-    replica.store().destroy(&key(2), START).expect("there");
+    replica.destroy(&key(2), START).expect("there");
     create(&replica, 3, Expiry::default()).expect("room again");
 }
 
@@ -262,12 +254,12 @@ fn full_of_tombstones_creates_nothing() {
     let replica = replica(1, limits);
     for number in 0..4 {
         create(&replica, number, Expiry::default()).expect("room");
-        replica.store().destroy(&key(number), START).expect("there");
+        replica.destroy(&key(number), START).expect("there");
     }
     let refused = create(&replica, 9, Expiry::default());
     assert!(matches!(refused, Err(SessionError::Full)));
     replica.sweep(after(Tombstone::MIN_KEEP_MS + 1000), false);
-    assert_eq!(replica.store().tombstones(), 0);
+    assert_eq!(replica.tombstones(), 0);
     create(&replica, 9, Expiry::default()).expect("tombstones end");
 }
 
@@ -286,7 +278,7 @@ fn write_over_a_limit_changes_nothing() {
         error.to_string(),
         "session too large: bytes would be 365, the limit is 300"
     );
-    let held = replica.store().read(&key(1), |state| {
+    let held = replica.read(&key(1), |state| {
         state.json("a").expect("a register").cloned()
     });
     assert_eq!(
@@ -313,11 +305,9 @@ fn names_used_and_removed_are_bounded_too() {
     let replica = replica(1, limits);
     create(&replica, 1, Expiry::default()).expect("room");
     let remove = |name: &str| {
-        let removed = replica
-            .store()
-            .write(&key(1), Replicate::Now, false, START, |writer| {
-                writer.remove(name)
-            });
+        let removed = replica.write(&key(1), Replicate::Now, false, START, |writer| {
+            writer.remove(name)
+        });
         assert!(removed.expect("there").0);
     };
     for number in 0..8 {
@@ -349,7 +339,7 @@ fn stamps_that_are_used_up_are_an_error_and_not_a_wrap() {
     let state = SessionState::new(meta(Expiry::default()), secret().hash(), other, START);
     let item = Item::Full(Box::new(state));
     replica
-        .store()
+        .store
         .apply(&key(1), item, START, None)
         .expect("within limits");
     let error = set(&replica, 1, "a", b"1").expect_err("nothing is later");
@@ -366,11 +356,11 @@ fn replicated_sessions_are_merged_up_to_twice_the_limit() {
     let target = replica(2, limits);
     for number in 0..5 {
         create(&source, number, Expiry::default()).expect("room");
-        let item = source.store().full(&key(number), START);
-        let taken = target.store().apply(&key(number), item, START, None);
+        let item = source.store.full(&key(number), START);
+        let taken = target.store.apply(&key(number), item, START, None);
         assert_eq!(taken.is_ok(), number < 4, "session {number}");
     }
-    assert_eq!(target.store().sessions(), 4);
+    assert_eq!(target.sessions(), 4);
 }
 
 #[test]
@@ -378,17 +368,15 @@ fn node_that_dropped_a_session_and_got_it_back_writes_as_another_origin() {
     let first = replica(1, Limits::default());
     create(&first, 1, idle(MINUTE)).expect("room");
     set(&first, 1, "a", b"1").expect("there");
-    let copy = first.store().full(&key(1), START);
+    let copy = first.store.full(&key(1), START);
     first.sweep(after(2 * MINUTE), false);
-    assert_eq!(first.store().sessions(), 0);
+    assert_eq!(first.sessions(), 0);
     first
-        .store()
+        .store
         .apply(&key(1), copy, START, None)
         .expect("within limits");
     set(&first, 1, "a", b"2").expect("there");
-    let origins = first
-        .store()
-        .read(&key(1), |state| state.vector().entries().len());
+    let origins = first.read(&key(1), |state| state.vector().entries().len());
     assert_eq!(origins.expect("there"), 2);
 }
 
@@ -397,20 +385,20 @@ fn expired_copy_is_neither_offered_nor_taken() {
     let first = replica(1, Limits::default());
     let second = replica(2, Limits::default());
     create(&first, 1, idle(MINUTE)).expect("room");
-    let fresh = first.store().full(&key(1), START);
+    let fresh = first.store.full(&key(1), START);
     let late = after(MINUTE);
-    assert_eq!(first.store().full(&key(1), late), Item::Absent);
+    assert_eq!(first.store.full(&key(1), late), Item::Absent);
     let all = |now| {
         (0..16)
-            .flat_map(move |shard| first.store().listing(shard, true, now))
+            .flat_map(move |shard| first.store.listing(shard, true, now))
             .count()
     };
     assert_eq!(all(late), 0);
     second
-        .store()
+        .store
         .apply(&key(1), fresh, late, None)
         .expect("within limits");
-    assert_eq!(second.store().sessions(), 0);
+    assert_eq!(second.sessions(), 0);
 }
 
 #[test]
@@ -422,11 +410,11 @@ fn tombstone_past_its_time_is_not_taken_as_new() {
             keep_ms: Tombstone::MIN_KEEP_MS,
         })
     };
-    let take = |item| stranger.store().apply(&key(1), item, START, None);
+    let take = |item| stranger.store.apply(&key(1), item, START, None);
     take(aged(Tombstone::MIN_KEEP_MS)).expect("within limits");
-    assert_eq!(stranger.store().tombstones(), 0);
+    assert_eq!(stranger.tombstones(), 0);
     take(aged(Tombstone::MIN_KEEP_MS - 1)).expect("within limits");
-    assert_eq!(stranger.store().tombstones(), 1);
+    assert_eq!(stranger.tombstones(), 1);
 }
 
 /// Keys must spread over all digest shards, each in exactly one.
@@ -440,15 +428,12 @@ fn every_digest_shard_is_listed_on_its_own() {
         let key = SessionKey::from_bytes(bytes);
         let hash = secret().hash();
         let meta = meta(Expiry::default());
-        replica
-            .store()
-            .create(meta, key, hash, START)
-            .expect("room");
+        replica.create(meta, key, hash, START).expect("room");
         keys.push(key);
     }
     let mut listed = Vec::new();
     for shard in 0..16 {
-        let entries = replica.store().listing(shard, true, START);
+        let entries = replica.store.listing(shard, true, START);
         assert!(!entries.is_empty(), "shard {shard}");
         listed.extend(entries.into_iter().map(|(key, _)| key));
     }
@@ -462,7 +447,7 @@ fn store_is_in_use_from_a_request_until_the_sweep_after_the_next() {
     let replica = replica(1, Limits::default());
     let is_in_use_after_a_sweep = || {
         replica.sweep(START, false);
-        replica.store().is_in_use()
+        replica.is_in_use()
     };
     assert!(!is_in_use_after_a_sweep());
     create(&replica, 1, idle(10 * MINUTE)).expect("room");

@@ -48,7 +48,7 @@ impl RequestSession {
                 let key = &cookie.locator;
                 let token = self.presented_token(key).unwrap_or_default();
                 let mut token = self.node().without_lost_writes(key, token);
-                token.add(self.node().replica().store().last_logged(key)?);
+                token.add(self.node().replica().last_logged(key)?);
                 let max_age = self.max_age(key)?;
                 let value = tokens.sign(key, &token);
                 Some(self.app.cookie.set_seen(value, max_age))

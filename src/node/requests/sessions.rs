@@ -20,8 +20,8 @@ impl Node {
         replicate: Replicate,
         now: Now,
     ) -> Access {
-        let store = self.replica().store();
-        store.open(context, locator, secret, replicate, now)
+        let replica = self.replica();
+        replica.open(context, locator, secret, replicate, now)
     }
 
     /// Creates a session, in use until [`Node::release`], to be shipped by [`Node::commit`].
@@ -33,8 +33,8 @@ impl Node {
         let secret = SessionSecret::from_bytes(self.env.random());
         let context = Arc::clone(&meta.context);
         let route = meta.route.clone();
-        let store = self.replica().store();
-        store.create(meta, locator, secret.hash(), self.now())?;
+        let replica = self.replica();
+        replica.create(meta, locator, secret.hash(), self.now())?;
         if self.wants_session_events() {
             self.publish(Change {
                 key: locator,
@@ -51,7 +51,7 @@ impl Node {
         key: &SessionKey,
         read: impl FnOnce(&SessionState) -> R,
     ) -> Result<R, SessionError> {
-        self.replica().store().read(key, read)
+        self.replica().read(key, read)
     }
 
     /// A write by a request that loaded its session at `loaded_ms`, monotonic.
@@ -63,8 +63,8 @@ impl Node {
         write: impl FnOnce(&mut SessionWriter<'_>) -> Result<R, SessionError>,
     ) -> Result<R, SessionError> {
         let collect = self.wants_session_events();
-        let store = self.replica().store();
-        let (result, changes) = store.write(
+        let replica = self.replica();
+        let (result, changes) = replica.write(
             key,
             replicate,
             collect,
@@ -88,7 +88,7 @@ impl Node {
 
     /// `Err(Destroyed)` when somebody else was first.
     pub(crate) fn destroy(&self, key: &SessionKey) -> Result<(), SessionError> {
-        let destroyed = self.replica().store().destroy(key, self.now());
+        let destroyed = self.replica().destroy(key, self.now());
         let change = destroyed.ok_or(SessionError::Destroyed)?;
         if self.wants_session_events() {
             self.publish(change);

@@ -56,7 +56,7 @@ impl Link {
     pub(crate) fn new(replica: &Replica, peer: BootId, options: LinkOptions, now: Now) -> Self {
         let applied = replica.applied_of(peer);
         let mut repair = Repair::new(replica.boot() < peer);
-        repair.set_in_use(replica.store().is_in_use());
+        repair.set_in_use(replica.is_in_use());
         if applied.owes_round {
             repair.begin_complete(1);
         }
@@ -110,7 +110,7 @@ impl Link {
                 self.inbound.open(head);
                 events.push(LinkEvent::Acks);
                 if lineage::starts_empty((replica.boot(), self.past), (self.peer, past)) {
-                    let sessions = replica.store().clear();
+                    let sessions = replica.store.clear();
                     events.push(LinkEvent::StartedEmpty { sessions });
                     self.repair.begin_complete(0);
                 }
@@ -152,7 +152,7 @@ impl Link {
             Message::AskDigests => self.repair.asked_for_digests(),
             Message::Digests { shards } => {
                 self.repair
-                    .compare_digests(&replica.store().digests(), &shards);
+                    .compare_digests(&replica.store.digests(), &shards);
             }
             Message::Listing {
                 round,
@@ -160,7 +160,7 @@ impl Link {
                 complete,
                 entries,
             } => {
-                let store = replica.store();
+                let store = &replica.store;
                 self.repair
                     .check_listing(shard, entries.len(), store.max_listed())?;
                 let difference = store.difference(shard, complete, entries, now);
@@ -237,7 +237,7 @@ impl Link {
     }
 
     pub(crate) fn tick(&mut self, replica: &Replica, now: Now) -> Vec<LinkEvent> {
-        self.repair.set_in_use(replica.store().is_in_use());
+        self.repair.set_in_use(replica.is_in_use());
         let mut events = std::mem::take(&mut self.events);
         self.outbound.tick(replica, now, &mut events);
         events
@@ -432,7 +432,7 @@ impl Applying<'_> {
     /// What is over a limit counts as done: an honest peer may hold it because a malicious one has
     /// sent it there, and must be heard all the same.
     fn apply(&mut self, key: SessionKey, item: Item) -> ApplyOutcome {
-        let store = self.replica.store();
+        let store = &self.replica.store;
         match store.apply(&key, item, self.now, self.changes.as_mut()) {
             Ok(merged) => merged,
             Err(OverLimit(what)) => {

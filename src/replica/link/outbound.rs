@@ -223,7 +223,7 @@ impl Outbound {
                 covered = at;
                 break;
             }
-            let item = replica.store().outgoing(&key, since, touch, form);
+            let item = replica.store.outgoing(&key, since, touch, form);
             if item != Item::Absent {
                 bytes += weight(&item);
                 items.push((key, item));
@@ -245,7 +245,7 @@ impl Outbound {
             && let Some(key) = self.asked.pop_front()
         {
             self.asked_keys.remove(&key);
-            let item = replica.store().full(&key, now);
+            let item = replica.store.full(&key, now);
             bytes += weight(&item);
             items.push((key, item));
         }

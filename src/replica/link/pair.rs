@@ -51,13 +51,13 @@ impl Pair {
             expiry: Expiry::default(),
         });
         let secret = SessionSecret::from_bytes([9; 16]).hash();
-        let created = self.replicas[0].store().create(meta, KEY, secret, NOW);
+        let created = self.replicas[0].create(meta, KEY, secret, NOW);
         created.expect("room for a session");
     }
 
     fn write(&self, write: impl FnOnce(&mut SessionWriter<'_>) -> Result<(), SessionError>) {
-        let store = self.replicas[0].store();
-        let written = store.write(&KEY, Replicate::Now, false, NOW, write);
+        let replica = &self.replicas[0];
+        let written = replica.write(&KEY, Replicate::Now, false, NOW, write);
         written.expect("within the limits");
         self.replicas[0].commit(&KEY, NOW);
     }
@@ -66,8 +66,8 @@ impl Pair {
         &self,
         write: impl FnOnce(&mut SessionWriter<'_>) -> Result<(), SessionError>,
     ) {
-        let store = self.replicas[0].store();
-        let written = store.write(&KEY, Replicate::Deferred, false, NOW, write);
+        let replica = &self.replicas[0];
+        let written = replica.write(&KEY, Replicate::Deferred, false, NOW, write);
         written.expect("within the limits");
     }
 
@@ -144,7 +144,7 @@ impl Pair {
     }
 
     fn bytes_of_attribute(&self, node: usize, name: &str) -> Arc<[u8]> {
-        let read = self.replicas[node].store().read(&KEY, |state| {
+        let read = self.replicas[node].read(&KEY, |state| {
             let bytes = state.json(name).expect("no counter");
             Arc::clone(bytes.expect("an attribute"))
         });

@@ -282,7 +282,7 @@ impl Repair {
         }
         if self.digests_asked {
             self.digests_asked = false;
-            let shards = replica.store().digests();
+            let shards = replica.store.digests();
             return Some(Message::Digests { shards });
         }
         if self.stage == Stage::Ask {
@@ -293,7 +293,7 @@ impl Repair {
             && self.listed.values().sum::<usize>() < LISTED_KEYS
             && let Some(shard) = self.todo.pop_front()
         {
-            let entries = replica.store().listing(shard, self.complete, now);
+            let entries = replica.store.listing(shard, self.complete, now);
             self.listed.insert(shard, entries.len());
             return Some(Message::Listing {
                 round: self.round,
@@ -394,7 +394,7 @@ fn states(replica: &Replica, keys: &mut VecDeque<SessionKey>, now: Now) -> Vec<(
     while bytes <= CHUNK_BYTES
         && let Some(key) = keys.pop_front()
     {
-        let item = replica.store().full_state(&key, now);
+        let item = replica.store.full_state(&key, now);
         if item != Item::Absent {
             bytes += weight(&item);
             items.push((key, item));

@@ -110,7 +110,7 @@ fn meta(expiry: Expiry) -> Arc<SessionMeta> {
 }
 
 fn take(replica: &Replica, key: SessionKey, item: Item) -> Result<ApplyOutcome, OverLimit> {
-    replica.store().apply(&key, item, NOW, None)
+    replica.store.apply(&key, item, NOW, None)
 }
 
 fn full(state: SessionState) -> Item {
@@ -126,7 +126,7 @@ fn tombstone(keep_ms: u64) -> Item {
 
 /// Whether an honest peer takes in what is held of the session.
 fn can_be_sent(replica: &Replica) -> bool {
-    let items = vec![(KEY, replica.store().full(&KEY, NOW))];
+    let items = vec![(KEY, replica.full(&KEY, NOW))];
     let mut bytes = BytesMut::new();
     Message::Supply { items }.encode(NOW.mono_ms, &mut bytes);
     bytes.len() <= Message::max_length(&decode_limits())
@@ -144,7 +144,7 @@ fn session_that_grows_by_every_merge_stays_one_that_can_be_sent() {
     for part in parts {
         let replica = replica();
         take(&replica, KEY, full(part(1))).expect("the first fits");
-        let held = replica.store().full(&KEY, NOW);
+        let held = replica.full(&KEY, NOW);
         assert_eq!(take(&replica, KEY, full(part(1))), Ok(ApplyOutcome::Done));
         let refused = (2..=20).filter(|at| take(&replica, KEY, full(part(*at))).is_err());
         assert!(refused.count() >= 17, "{held:?}");
@@ -179,7 +179,7 @@ fn session_at_rest_beyond_the_limits_is_not_taken() {
         assert!(matches!(item, Item::PackedSession(_)), "{item:?}");
         assert_eq!(take(&replica, KEY, item), Err(OverLimit(what)));
     }
-    assert!(replica.store().is_empty());
+    assert!(replica.store.is_empty());
     let small = supplied(session(1, 1, 1, 1, 1));
     assert_eq!(take(&replica, KEY, small), Ok(ApplyOutcome::Done));
 }
@@ -229,7 +229,7 @@ fn ids_that_are_all_alike_are_taken_as_long_as_they_can_be_listed() {
         let key = SessionKey::from_bytes(bytes);
         taken += usize::from(take(&replica, key, tombstone(Tombstone::MIN_KEEP_MS)).is_ok());
     }
-    let entries = replica.store().listing(0, true, NOW);
+    let entries = replica.store.listing(0, true, NOW);
     assert_eq!(entries.len(), taken);
     assert!(taken < 70_000, "{taken}");
     let mut bytes = BytesMut::new();
@@ -283,10 +283,10 @@ fn contexts_of_sessions_that_are_gone_make_room() {
         ..(*meta(Expiry::default())).clone()
     };
     for at in 0..10_000 {
-        drop(replica.store().shared_meta(Arc::new(meta(at))));
+        drop(replica.store.shared_meta(Arc::new(meta(at))));
     }
-    let first = replica.store().shared_meta(Arc::new(meta(1_000_000)));
-    let second = replica.store().shared_meta(Arc::new(meta(1_000_000)));
+    let first = replica.store.shared_meta(Arc::new(meta(1_000_000)));
+    let second = replica.store.shared_meta(Arc::new(meta(1_000_000)));
     assert!(Arc::ptr_eq(&first, &second));
 }
 

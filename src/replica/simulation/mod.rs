@@ -166,7 +166,7 @@ fn long_cut() -> Option<String> {
         world.heal_what_is_connected();
     }
     let before = world.held();
-    let tombstones = world.nodes[0].replica.store().tombstones();
+    let tombstones = world.nodes[0].replica.tombstones();
     world.check(before == [1, 2, 1], || {
         format!("before the meeting: {before:?}")
     });
@@ -199,7 +199,7 @@ fn restarts_by_turns() -> Option<String> {
         world.crash(hours % 2);
         world.heal();
     }
-    let remembered = world.nodes[0].replica.store().tombstones();
+    let remembered = world.nodes[0].replica.tombstones();
     world.check(remembered == 0, || "a tombstone lives for ever".to_owned());
     world.broken
 }
@@ -432,7 +432,7 @@ impl World {
     /// How many sessions each node holds.
     fn held(&self) -> Vec<usize> {
         let nodes = self.nodes.iter();
-        nodes.map(|node| node.replica.store().sessions()).collect()
+        nodes.map(|node| node.replica.sessions()).collect()
     }
 
     fn pairs(&self) -> Vec<Pair> {

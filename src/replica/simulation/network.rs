@@ -258,7 +258,7 @@ impl World {
 
     fn is_at_rest(&self) -> bool {
         let connected_alike = self.cables.keys().all(|(low, high)| {
-            let digests = |node: usize| self.nodes[node].replica.store().digests();
+            let digests = |node: usize| self.nodes[node].replica.digests();
             digests(*low) == digests(*high)
         });
         let mut ends = self.cables.values().flat_map(|cable| &cable.ends);
@@ -266,8 +266,8 @@ impl World {
     }
 
     fn vectors(&self, node: usize) -> Vec<(SessionKey, Vector)> {
-        let store = self.nodes[node].replica.store();
-        let read = |key: &SessionKey| store.read(key, |state| state.vector().clone()).ok();
+        let replica = &self.nodes[node].replica;
+        let read = |key: &SessionKey| replica.read(key, |state| state.vector().clone()).ok();
         let keys = self.sessions.iter().map(|known| known.key);
         keys.filter_map(|key| Some((key, read(&key)?))).collect()
     }

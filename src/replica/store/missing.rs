@@ -14,7 +14,7 @@ pub(crate) enum Missing {
 }
 
 impl Store {
-    pub(crate) fn missing(&self, key: &SessionKey, token: &Token) -> Missing {
+    pub(in crate::replica) fn missing(&self, key: &SessionKey, token: &Token) -> Missing {
         let shard = self.shard(key);
         if shard.grave(key).is_some() {
             return Missing::Nothing;
@@ -35,7 +35,7 @@ impl Store {
     }
 
     /// This node's last write of a session that has gone to its log.
-    pub(crate) fn last_logged(&self, key: &SessionKey) -> Option<Tag> {
+    pub(in crate::replica) fn last_logged(&self, key: &SessionKey) -> Option<Tag> {
         let shard = self.shard(key);
         let live = shard.view(key)?;
         (live.logged > Stamp::ZERO).then_some(Tag {
@@ -52,6 +52,7 @@ mod tests {
     use super::*;
     use crate::{
         config::{Expiry, Limits, Shape},
+        replica::Replica,
         session::{
             BootId, Item, KEPT_ORIGINS, Now, Origin, SecretHash, SessionMeta, SessionSecret,
             SessionState,
@@ -65,15 +66,15 @@ mod tests {
         mono_ms: DAY_MS,
     };
 
-    fn empty() -> Store {
+    fn empty() -> Replica {
         let boot = BootId::from_bytes([1; 8]);
-        Store::new(boot, Limits::default(), &Shape::default())
+        Replica::new(boot, Limits::default(), &Shape::default(), NOW)
     }
 
-    fn store() -> Store {
-        let store = empty();
-        store.create(meta(), KEY, secret(), NOW).expect("room");
-        store
+    fn replica() -> Replica {
+        let replica = empty();
+        replica.create(meta(), KEY, secret(), NOW).expect("room");
+        replica
     }
 
     fn meta() -> Arc<SessionMeta> {
@@ -102,7 +103,7 @@ mod tests {
 
     #[test]
     fn writes_of_another_node_are_lacking_until_their_origin_is_forgotten() {
-        let store = empty();
+        let replica = empty();
         let stamp = Stamp::ZERO.next(NOW).expect("far from the end");
         let tag = |number: usize| Tag {
             stamp,
@@ -116,30 +117,32 @@ mod tests {
         for number in 1..=KEPT_ORIGINS {
             state.set("a", b"1".as_slice().into(), tag(number));
         }
-        let taken = store.apply(&KEY, Item::Full(Box::new(state)), NOW, None);
+        let taken = replica
+            .store
+            .apply(&KEY, Item::Full(Box::new(state)), NOW, None);
         taken.expect("within the limits");
         let recent = foreign(NOW.wall_ms - DAY_MS / 2);
-        assert_eq!(store.missing(&KEY, &recent), Missing::Writes(recent));
-        assert_eq!(store.missing(&KEY, &foreign(DAY_MS)), Missing::Nothing);
+        assert_eq!(replica.missing(&KEY, &recent), Missing::Writes(recent));
+        assert_eq!(replica.missing(&KEY, &foreign(DAY_MS)), Missing::Nothing);
     }
 
     #[test]
     fn own_writes_count_once_they_are_logged() {
-        let store = store();
-        assert_eq!(store.last_logged(&KEY), None);
-        store.commit(&KEY, &crate::replica::log::Log::new(8), NOW);
+        let replica = replica();
+        assert_eq!(replica.last_logged(&KEY), None);
+        replica.commit(&KEY, NOW);
         let mut token = Token::default();
-        token.add(store.last_logged(&KEY).expect("logged"));
-        assert_eq!(store.missing(&KEY, &token), Missing::Nothing);
+        token.add(replica.last_logged(&KEY).expect("logged"));
+        assert_eq!(replica.missing(&KEY, &token), Missing::Nothing);
     }
 
     #[test]
     fn nothing_is_lacking_of_a_destroyed_session() {
-        let store = store();
+        let replica = replica();
         let token = foreign(NOW.wall_ms);
-        store.destroy(&KEY, NOW).expect("there");
-        assert_eq!(store.missing(&KEY, &token), Missing::Nothing);
+        replica.destroy(&KEY, NOW).expect("there");
+        assert_eq!(replica.missing(&KEY, &token), Missing::Nothing);
         let unknown = SessionKey::from_bytes([3; 16]);
-        assert_eq!(store.missing(&unknown, &token), Missing::Session);
+        assert_eq!(replica.missing(&unknown, &token), Missing::Session);
     }
 }
