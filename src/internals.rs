@@ -16,7 +16,7 @@ use tokio_util::codec::Decoder as _;
 
 use crate::{
     config::{Expiry, Limits, Shape},
-    replica::{Replica, Replicate, SessionWriter},
+    replica::{Observer, Replica, Replicate, SessionWriter},
     session::{
         BootId, Delta, Item, Now, Origin, SecretHash, SessionError, SessionKey, SessionMeta,
         SessionSecret, SessionState, Stamp, Tag,
@@ -162,7 +162,7 @@ impl FullStore {
         };
         for (number, key) in (0..sessions).map(|at| (at, locator(at))) {
             if number % 10_000 == 0 {
-                store.replica.sweep(later(number), false);
+                store.replica.sweep(later(number), &mut Observer::none());
             }
             let meta = Arc::clone(session.meta());
             let created = store.replica.create(meta, key, secret(), NOW);
@@ -172,7 +172,7 @@ impl FullStore {
             assert!(store.write(&key, |writer| writer.add(COUNTER, 1).map(drop)));
             store.replica.release(&key, Replicate::Now, NOW);
         }
-        store.replica.sweep(later(sessions), false);
+        store.replica.sweep(later(sessions), &mut Observer::none());
         store
     }
 
@@ -204,7 +204,9 @@ impl FullStore {
         key: &SessionKey,
         write: impl FnOnce(&mut SessionWriter<'_>) -> Result<(), SessionError>,
     ) -> bool {
-        let written = self.replica.write(key, Replicate::Now, false, NOW, write);
+        let written = self
+            .replica
+            .write(key, Replicate::Now, &mut Observer::none(), NOW, write);
         written.is_ok()
     }
 

@@ -35,7 +35,7 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     pub(crate) shape: Shape,
     pub(crate) expire_sessions_on_leave: bool,
-    pub(crate) notify_on_replication: bool,
+    pub(crate) notify_listeners_on_replication: bool,
 }
 
 impl ClusterConfig {
@@ -143,7 +143,7 @@ impl ClusterConfig {
                 ..Shape::default()
             },
             expire_sessions_on_leave: *expire_sessions_on_leave,
-            notify_on_replication: *notify_listeners_on_replication,
+            notify_listeners_on_replication: *notify_listeners_on_replication,
         })
     }
 }
@@ -273,7 +273,7 @@ mod tests {
                 log_records: 262_144,
             },
             expire_sessions_on_leave: false,
-            notify_on_replication: false,
+            notify_listeners_on_replication: false,
         };
         assert_eq!(settings, expected);
     }

@@ -9,7 +9,7 @@ use super::{ATTRIBUTE, COUNTER, NOW, encode, json, new_session, secret};
 pub use crate::middleware::internals::{CookieHeaders, PathFilter};
 use crate::{
     config::{Limits, Shape},
-    replica::{Link, LinkOptions, Replica, Replicate},
+    replica::{Link, LinkOptions, Observer, Replica, Replicate},
     session::{BootId, Item, Now, SessionKey},
     wire::{Confirm, DecodeLimits, FrameCodec, Greeting, Hello, Message, PROTOCOL},
 };
@@ -229,7 +229,7 @@ impl Conversation {
         let options = LinkOptions {
             ack_timeout_ms: 1_000,
             heartbeat_ms: 500,
-            collect: true,
+            notify_listeners_on_replication: true,
         };
         let link = Link::new(&replica, BootId::from_bytes([1; 8]), options, NOW);
         let now = NOW;
@@ -245,7 +245,7 @@ impl Conversation {
         link.handle(replica, message, bytes, *now).ok()?;
         now.mono_ms += 100;
         now.wall_ms += 100;
-        replica.sweep(*now, true);
+        replica.sweep(*now, &mut Observer::new(true));
         link.tick(replica, *now);
         let mut said = Vec::new();
         while said.len() < 64
@@ -281,7 +281,7 @@ fn create(replica: &Replica, key: SessionKey) {
     let meta = Arc::clone(new_session().meta());
     let created = replica.create(meta, key, secret(), NOW);
     created.expect("there is room for a session");
-    let written = replica.write(&key, Replicate::Now, false, NOW, |writer| {
+    let written = replica.write(&key, Replicate::Now, &mut Observer::none(), NOW, |writer| {
         writer.set(ATTRIBUTE, json(20))?;
         writer.add(COUNTER, 1).map(drop)
     });

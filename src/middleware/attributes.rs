@@ -77,7 +77,7 @@ impl Session {
                 Some(key) => self.request.node().read(key, |state| look(state, name))?,
                 None => Ok(ReadAttribute::default()),
             };
-            let seen = seen.map_err(|kind| wrong_kind(name, kind))?;
+            let seen = seen.map_err(|kind| kind.error(name))?;
             let value = update(decode(name, &seen)?);
             if self.replace(held, name, &seen, &encode(name, &value)?)? {
                 return Ok(value);
@@ -123,7 +123,7 @@ impl Session {
         let held = self.request.read(|state| {
             state
                 .register(name)
-                .is_some_and(|register| register.is_live())
+                .is_some_and(|register| register.is_present())
         })?;
         Ok(held.unwrap_or(false))
     }
@@ -181,7 +181,7 @@ impl Session {
         check_name(name)?;
         match self.request.read(|state| state.count(name))? {
             None => Ok(0),
-            Some(count) => count.map_err(|kind| wrong_kind(name, kind)),
+            Some(count) => count.map_err(|kind| kind.error(name)),
         }
     }
 
@@ -190,7 +190,7 @@ impl Session {
         let seen = self.request.read(|state| look(state, name))?;
         match seen {
             None => Ok(ReadAttribute::default()),
-            Some(seen) => seen.map_err(|kind| wrong_kind(name, kind)),
+            Some(seen) => seen.map_err(|kind| kind.error(name)),
         }
     }
 
@@ -278,13 +278,6 @@ fn check_name(name: &str) -> Result<(), SessionError> {
         return Ok(());
     }
     Err(SessionError::InvalidName { name: name.into() })
-}
-
-fn wrong_kind(name: &str, kind: WrongKind) -> SessionError {
-    SessionError::WrongKind {
-        name: name.into(),
-        is_counter: kind.is_counter,
-    }
 }
 
 /// Most values are so short, and are written without a buffer from the heap.

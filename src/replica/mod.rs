@@ -11,6 +11,8 @@ mod key_hasher;
 mod lineage;
 mod link;
 mod log;
+mod mutant;
+mod observer;
 mod requests;
 #[cfg(test)]
 mod simulation;
@@ -29,6 +31,7 @@ use twox_hash::xxhash3_64;
 pub(crate) use self::{
     change::{Change, ChangeKind},
     link::{Link, LinkAcks, LinkEvent, LinkOptions, Violation},
+    observer::Observer,
     store::{hot::Replicate, missing::Missing, writer::SessionWriter},
 };
 use self::{lineage::LineageTracker, log::Log, store::Store};
@@ -84,14 +87,12 @@ impl Replica {
         self.log.head()
     }
 
-    /// Drops what has expired and tells peers of what is still in use. Call it every 100 ms.
-    /// Returns the sessions that expired here, when asked to `collect` them.
-    pub(crate) fn sweep(&self, now: Now, collect: bool) -> Vec<Change> {
-        let (touched, expired) = self.store.sweep(now, collect);
-        for key in touched {
+    /// Drops what has expired, of which the observer hears, and tells peers of what is still in use.
+    /// Call it every 100 ms.
+    pub(crate) fn sweep(&self, now: Now, observer: &mut Observer) {
+        for key in self.store.sweep(now, observer) {
             self.commit(&key, now);
         }
-        expired
     }
 
     /// Returns what this node's copy lacks of the writes that a client knows of.

@@ -6,7 +6,12 @@ use super::{
     Replica,
     change::{Change, ChangeKind},
     log::{Log, Position},
-    store::{hot::Replicate, shard::Shard, writer::SessionWriter},
+    observer::Observer,
+    store::{
+        hot::Replicate,
+        shard::Shard,
+        writer::{SessionWriter, Written},
+    },
 };
 use crate::session::{
     Access, Now, SecretHash, SessionError, SessionKey, SessionMeta, SessionSecret, SessionState,
@@ -29,14 +34,14 @@ impl Replica {
         let Some(entry) = shard.entry(key) else {
             return Access::Unknown;
         };
-        let live = &mut *entry.live;
-        if *live.state.meta().context != *context || !live.is_open(now) {
+        let hot = &mut *entry.hot;
+        if *hot.state.meta().context != *context || !hot.is_open(now) {
             return Access::Unknown;
         }
-        let access = live.state.secrets().presented(&hash, now);
+        let access = hot.state.secrets().presented(&hash, now);
         if access == Access::Alive {
-            live.pins = live.pins.saturating_add(1);
-            if replicate == Replicate::Now && live.use_at(now) {
+            hot.pins = hot.pins.saturating_add(1);
+            if replicate == Replicate::Now && hot.use_at(now) {
                 entry.reindex(key, now);
             }
         }
@@ -50,8 +55,8 @@ impl Replica {
         let Some(entry) = shard.entry(key) else {
             return commit_tombstone(&mut shard, key, &self.log, now);
         };
-        let used = entry.live.unpin(replicate, now);
-        let position = entry.live.commit(key, &self.log, now);
+        let used = entry.hot.unpin(replicate, now);
+        let position = entry.hot.commit(key, &self.log, now);
         if used {
             entry.reindex(key, now);
         }
@@ -62,7 +67,7 @@ impl Replica {
     #[cfg(test)]
     pub(crate) fn unpin(&self, key: &SessionKey, replicate: Replicate, now: Now) {
         if let Some(entry) = self.store.shard(key).entry(key)
-            && entry.live.unpin(replicate, now)
+            && entry.hot.unpin(replicate, now)
         {
             entry.reindex(key, now);
         }
@@ -91,10 +96,10 @@ impl Replica {
         let origin = shard.next_origin();
         let state = SessionState::new(meta, secret, Tag { stamp, origin }, now);
         shard.insert_counted(counted, key, state, now);
-        if let Some(live) = shard.live(&key) {
-            live.pins = 1;
-            live.dirty = true;
-            live.written = stamp;
+        if let Some(hot) = shard.hot(&key) {
+            hot.pins = 1;
+            hot.dirty = true;
+            hot.written = stamp;
         }
         Ok(())
     }
@@ -106,49 +111,45 @@ impl Replica {
         read: impl FnOnce(&SessionState) -> R,
     ) -> Result<R, SessionError> {
         let mut shard = self.store.shard(key);
-        let live = shard.live(key).ok_or(SessionError::Destroyed)?;
-        Ok(read(&live.state))
+        let hot = shard.hot(key).ok_or(SessionError::Destroyed)?;
+        Ok(read(&hot.state))
     }
 
-    /// Runs `write` under the shard's lock: keep it short and do not use the store inside. With
-    /// `collect`, the second part of the result says what changed.
+    /// Runs `write` under the shard's lock: keep it short and do not use the replica inside. The
+    /// observer is told what changed.
     pub(crate) fn write<R>(
         &self,
         key: &SessionKey,
         replicate: Replicate,
-        collect: bool,
+        observer: &mut Observer,
         now: Now,
         write: impl FnOnce(&mut SessionWriter<'_>) -> Result<R, SessionError>,
-    ) -> Result<(R, Vec<Change>), SessionError> {
+    ) -> Result<R, SessionError> {
         let mut shard = self.store.shard(key);
         let mut entry = shard.entry(key).ok_or(SessionError::Destroyed)?;
         entry.renew_origin(now);
-        let live = &mut *entry.live;
-        let mut writer = SessionWriter::new(live, &self.store.limits, collect, now);
+        let limits = &self.store.limits;
+        let mut writer = SessionWriter::new(entry.hot, key, limits, observer, now);
         let result = write(&mut writer);
         let written = writer.finish();
-        let changed = |what| live.change(key, what);
-        let changes: Vec<Change> = match collect {
-            true => written.what.into_iter().map(changed).collect(),
-            false => Vec::new(),
-        };
-        if written.any {
-            live.written = live.state.vector().of(live.own);
-            live.dirty |= replicate == Replicate::Now || written.must_ship;
+        if written > Written::Nothing {
+            let hot = &mut *entry.hot;
+            hot.written = hot.state.vector().of(hot.own);
+            hot.dirty |= replicate == Replicate::Now || written == Written::Urgent;
             entry.reindex(key, now);
         }
-        Ok((result?, changes))
+        result
     }
 
     /// Destroys a session for good. `None` when it is not there.
     pub(crate) fn destroy(&self, key: &SessionKey, now: Now) -> Option<Change> {
         let mut shard = self.store.shard(key);
-        let live = shard.view(key)?;
-        let tombstone = Tombstone::new(live.state.expiry(), now.mono_ms);
-        let change = live.change(key, ChangeKind::Destroyed);
+        let hot = shard.view(key)?;
+        let tombstone = Tombstone::new(hot.state.expiry(), now.mono_ms);
+        let change = hot.change(key, ChangeKind::Destroyed);
         shard.delete(*key, tombstone);
-        if let Some(grave) = shard.tombstone_mut(key) {
-            grave.dirty = true;
+        if let Some(tombstone) = shard.tombstone_mut(key) {
+            tombstone.dirty = true;
         }
         Some(change)
     }
@@ -158,19 +159,19 @@ impl Replica {
     pub(crate) fn commit(&self, key: &SessionKey, now: Now) -> Position {
         let mut shard = self.store.shard(key);
         match shard.entry(key) {
-            Some(entry) => entry.live.commit(key, &self.log, now),
+            Some(entry) => entry.hot.commit(key, &self.log, now),
             None => commit_tombstone(&mut shard, key, &self.log, now),
         }
     }
 }
 
 fn commit_tombstone(shard: &mut Shard, key: &SessionKey, log: &Log, now: Now) -> Position {
-    let Some(grave) = shard.tombstone_mut(key) else {
+    let Some(tombstone) = shard.tombstone_mut(key) else {
         return 0;
     };
-    if grave.dirty {
-        grave.dirty = false;
-        grave.position = log.append(*key, Stamp::ZERO, false, now);
+    if tombstone.dirty {
+        tombstone.dirty = false;
+        tombstone.position = log.append(*key, Stamp::ZERO, false, now);
     }
-    grave.position
+    tombstone.position
 }

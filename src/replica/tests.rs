@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Replica, Replicate};
+use super::{
+    Change, Observer, Replica, Replicate, SessionWriter,
+    store::{apply::ApplyOutcome, quota::OverLimit},
+};
 use crate::{
     config::{Expiry, Limits, Shape},
     session::{
@@ -58,11 +61,31 @@ fn create(replica: &Replica, number: u8, expiry: Expiry) -> Result<(), SessionEr
     Ok(())
 }
 
+/// Writes to a session at the start.
+fn write<R>(
+    replica: &Replica,
+    number: u8,
+    write: impl FnOnce(&mut SessionWriter<'_>) -> Result<R, SessionError>,
+) -> Result<R, SessionError> {
+    let observer = &mut Observer::none();
+    replica.write(&key(number), Replicate::Now, observer, START, write)
+}
+
 fn set(replica: &Replica, number: u8, name: &str, value: &[u8]) -> Result<(), SessionError> {
-    let write = |writer: &mut super::SessionWriter<'_>| writer.set(name, value.into());
-    replica
-        .write(&key(number), Replicate::Now, false, START, write)
-        .map(|_| ())
+    write(replica, number, |writer| writer.set(name, value.into()))
+}
+
+/// Merges what a peer sent.
+fn apply(replica: &Replica, number: u8, item: Item, now: Now) -> Result<ApplyOutcome, OverLimit> {
+    let observer = &mut Observer::none();
+    replica.store.apply(&key(number), item, now, observer)
+}
+
+/// Returns the sessions that expired.
+fn sweep(replica: &Replica, now: Now) -> Vec<Change> {
+    let mut observer = Observer::new(true);
+    replica.sweep(now, &mut observer);
+    observer.into_changes()
 }
 
 /// Whether a request finds the session; it is released at once.
@@ -87,7 +110,7 @@ fn session_lives_until_its_idle_limit_and_not_much_longer() {
     assert!(finds(&replica, 1, after(last + 10 * MINUTE)));
     let last = last + 10 * MINUTE;
     let slack = 30_000 + 2_000;
-    replica.sweep(after(last + 10 * MINUTE + slack + 300), false);
+    sweep(&replica, after(last + 10 * MINUTE + slack + 300));
     assert!(!finds(&replica, 1, after(last + 10 * MINUTE + slack)));
     assert_eq!(replica.sessions(), 0, "swept");
 }
@@ -97,10 +120,10 @@ fn session_that_nobody_uses_rests_and_is_found_again_as_it_was() {
     let replica = replica(1, Limits::default());
     create(&replica, 1, idle(10 * MINUTE)).expect("room");
     set(&replica, 1, "cart", b"[7]").expect("room");
-    replica.sweep(after(5_000), false);
+    sweep(&replica, after(5_000));
     assert_eq!(replica.store.hot_count(), 1, "not committed yet");
     let position = replica.commit(&key(1), START);
-    replica.sweep(after(10_000), false);
+    sweep(&replica, after(10_000));
     assert_eq!(replica.store.hot_count(), 0);
 
     let full = replica.full(&key(1), after(10_000));
@@ -124,10 +147,10 @@ fn session_that_nobody_uses_rests_and_is_found_again_as_it_was() {
         position,
         "nothing new"
     );
-    replica.sweep(after(20_000), false);
+    sweep(&replica, after(20_000));
     assert_eq!(replica.store.hot_count(), 0);
     assert_eq!(
-        replica.sweep(after(21 * MINUTE), true).len(),
+        sweep(&replica, after(21 * MINUTE)).len(),
         1,
         "expired at rest"
     );
@@ -142,10 +165,10 @@ fn sessions_of_a_transfer_are_at_rest_when_they_come() {
         donor.commit(&key(number), START);
     }
     let now = after(5_000);
-    donor.sweep(now, false);
+    sweep(&donor, now);
     for number in 0..50 {
         let whole = donor.store.full_state(&key(number), now);
-        let taken = joiner.store.apply(&key(number), whole, now, None);
+        let taken = apply(&joiner, number, whole, now);
         assert!(taken.is_ok(), "{taken:?}");
     }
     assert_eq!((joiner.sessions(), joiner.store.hot_count()), (50, 0));
@@ -160,10 +183,10 @@ fn sweep_drops_what_expired_and_nothing_else() {
         let minutes = if number % 2 == 0 { 1 } else { 60 };
         create(&replica, number, idle(minutes * MINUTE)).expect("room");
     }
-    let expired = replica.sweep(after(5 * MINUTE), true);
+    let expired = sweep(&replica, after(5 * MINUTE));
     assert_eq!(expired.len(), 25, "each is told once");
     assert_eq!(replica.sessions(), 25);
-    assert!(replica.sweep(after(6 * MINUTE), true).is_empty());
+    assert!(sweep(&replica, after(6 * MINUTE)).is_empty());
 }
 
 #[test]
@@ -173,10 +196,10 @@ fn absolute_limit_ends_a_session_that_is_in_steady_use() {
     create(&replica, 1, expiry).expect("room");
     for minute in (0..30).step_by(5) {
         assert!(finds(&replica, 1, after(minute * MINUTE)));
-        replica.sweep(after(minute * MINUTE), false);
+        sweep(&replica, after(minute * MINUTE));
     }
     assert!(!finds(&replica, 1, after(30 * MINUTE)));
-    replica.sweep(after(30 * MINUTE + 300), false);
+    sweep(&replica, after(30 * MINUTE + 300));
     assert_eq!(replica.sessions(), 0);
 }
 
@@ -188,7 +211,7 @@ fn session_that_a_request_still_uses_is_not_expired() {
     assert_eq!(opened, Access::Alive);
     let mut told = replica.head();
     for minute in 1..10 {
-        replica.sweep(after(minute * MINUTE + 500), false);
+        sweep(&replica, after(minute * MINUTE + 500));
         assert_eq!(replica.sessions(), 1);
         assert!(replica.head() > told, "peers hear of the use");
         told = replica.head();
@@ -198,7 +221,7 @@ fn session_that_a_request_still_uses_is_not_expired() {
         finds(&replica, 1, after(11 * MINUTE - 1)),
         "released is used"
     );
-    replica.sweep(after(20 * MINUTE), false);
+    sweep(&replica, after(20 * MINUTE));
     assert_eq!(replica.sessions(), 0);
 }
 
@@ -220,12 +243,8 @@ fn touches_are_told_at_most_every_twentieth_of_the_limit() {
 fn shorter_limit_set_later_is_kept() {
     let replica = replica(1, Limits::default());
     create(&replica, 1, idle(60 * MINUTE)).expect("room");
-    replica
-        .write(&key(1), Replicate::Now, false, START, |writer| {
-            writer.set_expiry(idle(MINUTE))
-        })
-        .expect("there");
-    replica.sweep(after(2 * MINUTE), false);
+    write(&replica, 1, |writer| writer.set_expiry(idle(MINUTE))).expect("there");
+    sweep(&replica, after(2 * MINUTE));
     assert_eq!(replica.sessions(), 0);
 }
 
@@ -258,7 +277,7 @@ fn full_of_tombstones_creates_nothing() {
     }
     let refused = create(&replica, 9, Expiry::default());
     assert!(matches!(refused, Err(SessionError::Full)));
-    replica.sweep(after(Tombstone::MIN_KEEP_MS + 1000), false);
+    sweep(&replica, after(Tombstone::MIN_KEEP_MS + 1000));
     assert_eq!(replica.tombstones(), 0);
     create(&replica, 9, Expiry::default()).expect("tombstones end");
 }
@@ -305,10 +324,8 @@ fn names_used_and_removed_are_bounded_too() {
     let replica = replica(1, limits);
     create(&replica, 1, Expiry::default()).expect("room");
     let remove = |name: &str| {
-        let removed = replica.write(&key(1), Replicate::Now, false, START, |writer| {
-            writer.remove(name)
-        });
-        assert!(removed.expect("there").0);
+        let removed = write(&replica, 1, |writer| writer.remove(name));
+        assert!(removed.expect("there"));
     };
     for number in 0..8 {
         let name = format!("name{number}");
@@ -338,10 +355,7 @@ fn stamps_that_are_used_up_are_an_error_and_not_a_wrap() {
     };
     let state = SessionState::new(meta(Expiry::default()), secret().hash(), other, START);
     let item = Item::Full(Box::new(state));
-    replica
-        .store
-        .apply(&key(1), item, START, None)
-        .expect("within limits");
+    apply(&replica, 1, item, START).expect("within limits");
     let error = set(&replica, 1, "a", b"1").expect_err("nothing is later");
     assert!(matches!(error, SessionError::Exhausted));
 }
@@ -357,7 +371,7 @@ fn replicated_sessions_are_merged_up_to_twice_the_limit() {
     for number in 0..5 {
         create(&source, number, Expiry::default()).expect("room");
         let item = source.store.full(&key(number), START);
-        let taken = target.store.apply(&key(number), item, START, None);
+        let taken = apply(&target, number, item, START);
         assert_eq!(taken.is_ok(), number < 4, "session {number}");
     }
     assert_eq!(target.sessions(), 4);
@@ -369,12 +383,9 @@ fn node_that_dropped_a_session_and_got_it_back_writes_as_another_origin() {
     create(&first, 1, idle(MINUTE)).expect("room");
     set(&first, 1, "a", b"1").expect("there");
     let copy = first.store.full(&key(1), START);
-    first.sweep(after(2 * MINUTE), false);
+    sweep(&first, after(2 * MINUTE));
     assert_eq!(first.sessions(), 0);
-    first
-        .store
-        .apply(&key(1), copy, START, None)
-        .expect("within limits");
+    apply(&first, 1, copy, START).expect("within limits");
     set(&first, 1, "a", b"2").expect("there");
     let origins = first.read(&key(1), |state| state.vector().entries().len());
     assert_eq!(origins.expect("there"), 2);
@@ -394,10 +405,7 @@ fn expired_copy_is_neither_offered_nor_taken() {
             .count()
     };
     assert_eq!(all(late), 0);
-    second
-        .store
-        .apply(&key(1), fresh, late, None)
-        .expect("within limits");
+    apply(&second, 1, fresh, late).expect("within limits");
     assert_eq!(second.sessions(), 0);
 }
 
@@ -410,7 +418,7 @@ fn tombstone_past_its_time_is_not_taken_as_new() {
             keep_ms: Tombstone::MIN_KEEP_MS,
         })
     };
-    let take = |item| stranger.store.apply(&key(1), item, START, None);
+    let take = |item| apply(&stranger, 1, item, START);
     take(aged(Tombstone::MIN_KEEP_MS)).expect("within limits");
     assert_eq!(stranger.tombstones(), 0);
     take(aged(Tombstone::MIN_KEEP_MS - 1)).expect("within limits");
@@ -446,7 +454,7 @@ fn every_digest_shard_is_listed_on_its_own() {
 fn store_is_in_use_from_a_request_until_the_sweep_after_the_next() {
     let replica = replica(1, Limits::default());
     let is_in_use_after_a_sweep = || {
-        replica.sweep(START, false);
+        sweep(&replica, START);
         replica.is_in_use()
     };
     assert!(!is_in_use_after_a_sweep());

@@ -25,6 +25,14 @@ pub(crate) enum Content {
 /// Bytes of an attribute's or counter's name at most.
 pub(crate) const MAX_NAME_LENGTH: usize = 255;
 
+/// Bytes an attribute costs beside its name and value, for the size limit.
+pub(crate) const REGISTER_OVERHEAD: usize = 64;
+
+/// Returns what an attribute counts against a session's size limit, with a value of so many bytes.
+pub(crate) const fn register_weight(name: &str, value: usize) -> usize {
+    name.len() + value + REGISTER_OVERHEAD
+}
+
 /// A sum that every origin adds to on its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counter {
@@ -59,7 +67,8 @@ pub(crate) struct WrongKind {
 }
 
 impl Register {
-    pub(crate) const fn is_live(&self) -> bool {
+    /// Returns whether the attribute or counter is there, which one that was removed is not.
+    pub(crate) const fn is_present(&self) -> bool {
         !matches!(self.content, Content::Removed)
     }
 
@@ -88,6 +97,11 @@ impl Register {
             Content::Counter(counter) => counter.counts.len() * size_of::<Count>(),
             Content::Removed => 0,
         }
+    }
+
+    /// Returns what the register counts against the session's size limit under this name.
+    pub(crate) fn weight_as(&self, name: &str) -> usize {
+        register_weight(name, self.weight())
     }
 
     /// Takes what `incoming` has beyond this slot. Returns whether anything changed.

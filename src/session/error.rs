@@ -1,5 +1,7 @@
 //! What a session operation can fail with.
 
+use super::WrongKind;
+
 /// Why a session could not be read or changed. The session is as it was before the call.
 ///
 /// In an axum handler `?` turns it into a response: 503 for [`Full`](Self::Full) and
@@ -78,4 +80,14 @@ pub enum SessionError {
         /// The name.
         name: Box<str>,
     },
+}
+
+impl WrongKind {
+    /// Returns what a caller is told who used `name` in the other way.
+    pub(crate) fn error(self, name: &str) -> SessionError {
+        SessionError::WrongKind {
+            name: name.into(),
+            is_counter: self.is_counter,
+        }
+    }
 }

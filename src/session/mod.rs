@@ -20,18 +20,19 @@ mod tombstone;
 mod version;
 
 pub(crate) use self::{
-    attribute::{Content, Count, Counter, MAX_NAME_LENGTH, Register, WrongKind, counts_are_sorted},
+    attribute::{
+        Content, Count, Counter, MAX_NAME_LENGTH, REGISTER_OVERHEAD, Register, WrongKind,
+        counts_are_sorted, register_weight,
+    },
     id::{CookieValue, SecretHash, SessionKey, SessionSecret},
     item::{Delta, Item, PackedSession, SessionSize},
     mutant::Mutant,
     secrets::{Access, SecretSet, SecretState},
     stamp::{BootId, GcHorizon, KEPT_ORIGINS, Now, Origin, Stamp, Tag, Vector},
-    state::{
-        CreatedMs, MAX_CONTEXT_LENGTH, REGISTER_OVERHEAD, SessionMeta, SessionParts, SessionState,
-    },
+    state::{CreatedMs, MAX_CONTEXT_LENGTH, SessionMeta, SessionParts, SessionState},
     token::{Token, TokenKey},
     tombstone::Tombstone,
-    version::{destroyed_version, live_version},
+    version::{destroyed_version, session_version},
 };
 pub use self::{
     error::SessionError,

@@ -13,8 +13,8 @@ pub(crate) enum Mutant {
     NeverRepair,
     /// A delta is sent although another origin has beaten a part of what it claims.
     ClaimBeatenWrites,
-    /// A live copy that comes later undoes a destruction.
-    LiveBeatsDestroyed,
+    /// A copy that comes later undoes a destruction.
+    AliveBeatsDestroyed,
     /// The values of a refused delta are merged all the same.
     MergeRefused,
     /// A batch is acknowledged although a delta of it was refused.
@@ -54,7 +54,7 @@ impl Mutant {
         Self::IgnoreSince,
         Self::NeverRepair,
         Self::ClaimBeatenWrites,
-        Self::LiveBeatsDestroyed,
+        Self::AliveBeatsDestroyed,
         Self::MergeRefused,
         Self::AcknowledgeRefused,
         Self::CarryCommittedOnly,

@@ -63,9 +63,6 @@ pub(crate) struct SessionParts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CreatedMs(pub(crate) u64);
 
-/// Bytes a name or value costs beside itself, for the size limit.
-pub(crate) const REGISTER_OVERHEAD: usize = 64;
-
 impl SessionState {
     pub(crate) fn new(meta: Arc<SessionMeta>, secret: SecretHash, tag: Tag, now: Now) -> Self {
         let mut vector = Vector::default();
@@ -170,7 +167,7 @@ impl SessionState {
     pub(crate) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
         self.registers
             .iter()
-            .filter(|(_, register)| register.is_live())
+            .filter(|(_, register)| register.is_present())
             .map(|(name, _)| name)
     }
 
@@ -183,7 +180,7 @@ impl SessionState {
     pub(crate) fn weight(&self) -> usize {
         self.registers
             .iter()
-            .map(|(name, register)| name.len() + register.weight() + REGISTER_OVERHEAD)
+            .map(|(name, register)| register.weight_as(name))
             .sum()
     }
 
@@ -313,7 +310,7 @@ impl SessionState {
             || self
                 .registers
                 .iter()
-                .any(|(_, register)| !register.is_live())
+                .any(|(_, register)| !register.is_present())
     }
 
     pub(super) fn position(&self, name: &str) -> Result<usize, usize> {

@@ -6,7 +6,7 @@ use super::{SessionKey, Stamp, Vector};
 
 /// XXH3 over key, last access and vector, each entry seeded with the hash before it: this runs at
 /// every write, and short inputs are what XXH3 is quick at. Finds accidents, not forgers.
-pub(crate) fn live_version(key: &SessionKey, vector: &Vector, access: Stamp) -> u64 {
+pub(crate) fn session_version(key: &SessionKey, vector: &Vector, access: Stamp) -> u64 {
     let mut head = [0; 24];
     head[..16].copy_from_slice(key.bytes());
     head[16..].copy_from_slice(&access.get().to_le_bytes());
@@ -42,7 +42,10 @@ mod tests {
         };
         vector.raise(origin, Stamp::new(10 << 16).expect("small"));
         let access = Stamp::new(11 << 16).expect("small");
-        assert_eq!(live_version(&key, &vector, access), 0xc615_8dd2_d1c2_f4f0);
+        assert_eq!(
+            session_version(&key, &vector, access),
+            0xc615_8dd2_d1c2_f4f0
+        );
         assert_eq!(destroyed_version(&key), 0xfe8a_7fec_7d80_ca73);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::node::Node;
 use crate::{
-    replica::{Change, ChangeKind, Replica, Replicate, SessionWriter},
+    replica::{Change, ChangeKind, Observer, Replica, Replicate, SessionWriter},
     session::{
         Access, CookieValue, Now, SessionError, SessionKey, SessionMeta, SessionSecret,
         SessionState,
@@ -20,8 +20,8 @@ impl Node {
         replicate: Replicate,
         now: Now,
     ) -> Access {
-        let replica = self.replica();
-        replica.open(context, locator, secret, replicate, now)
+        self.replica()
+            .open(context, locator, secret, replicate, now)
     }
 
     /// Creates a session, in use until [`Node::release`], to be shipped by [`Node::commit`].
@@ -33,8 +33,8 @@ impl Node {
         let secret = SessionSecret::from_bytes(self.env.random());
         let context = Arc::clone(&meta.context);
         let route = meta.route.clone();
-        let replica = self.replica();
-        replica.create(meta, locator, secret.hash(), self.now())?;
+        self.replica()
+            .create(meta, locator, secret.hash(), self.now())?;
         if self.wants_session_events() {
             self.publish(Change {
                 key: locator,
@@ -62,16 +62,12 @@ impl Node {
         loaded_ms: u64,
         write: impl FnOnce(&mut SessionWriter<'_>) -> Result<R, SessionError>,
     ) -> Result<R, SessionError> {
-        let collect = self.wants_session_events();
-        let replica = self.replica();
-        let (result, changes) = replica.write(
-            key,
-            replicate,
-            collect,
-            self.time_of_write(loaded_ms),
-            write,
-        )?;
-        for change in changes {
+        let mut observer = Observer::new(self.wants_session_events());
+        let now = self.time_of_write(loaded_ms);
+        let result = self
+            .replica()
+            .write(key, replicate, &mut observer, now, write)?;
+        for change in observer.into_changes() {
             self.publish(change);
         }
         Ok(result)

@@ -9,7 +9,7 @@ pub(crate) struct LinkOptions {
     pub(crate) ack_timeout_ms: u64,
     pub(crate) heartbeat_ms: u64,
     /// Whether [`LinkEvent::Changed`] is wanted.
-    pub(crate) collect: bool,
+    pub(crate) notify_listeners_on_replication: bool,
 }
 
 /// What the acknowledgements of this link mean: positions in `(base, acked]` are held by the peer.

@@ -12,7 +12,7 @@ mod window;
 pub(crate) use self::event::{LinkAcks, LinkEvent, LinkGauges, LinkOptions, Violation};
 use self::{inbound::Inbound, outbound::Outbound, repair::Repair};
 use super::{
-    Change, Replica, lineage,
+    Observer, Replica, lineage,
     store::{apply::ApplyOutcome, offer::ChangeForm, quota::OverLimit},
 };
 use crate::{
@@ -40,7 +40,8 @@ pub(crate) struct Link {
     leaving: Goodbye,
     /// Urgent messages since the last states, which must have their turn however many changes come.
     overtaking: u32,
-    collect: bool,
+    /// Whether event streams hear of what comes from the peer.
+    notify_listeners_on_replication: bool,
     /// What happened while messages were polled, until the next tick.
     events: Vec<LinkEvent>,
 }
@@ -73,7 +74,7 @@ impl Link {
             peer_ready: false,
             leaving: Goodbye::No,
             overtaking: 0,
-            collect: options.collect,
+            notify_listeners_on_replication: options.notify_listeners_on_replication,
             events: Vec::new(),
         }
     }
@@ -96,7 +97,7 @@ impl Link {
         let mut applying = Applying {
             replica,
             now,
-            changes: self.collect.then(Vec::new),
+            observer: Observer::new(self.notify_listeners_on_replication),
             over: None,
         };
         let mut events = Vec::new();
@@ -203,7 +204,7 @@ impl Link {
             replica.set_applied(self.peer, applied, owes_round, now);
         }
         events.extend(applying.over.map(LinkEvent::OverLimit));
-        let changes = applying.changes.into_iter().flatten();
+        let changes = applying.observer.into_changes().into_iter();
         events.extend(changes.map(LinkEvent::Changed));
         Ok(events)
     }
@@ -424,7 +425,7 @@ impl Link {
 struct Applying<'a> {
     replica: &'a Replica,
     now: Now,
-    changes: Option<Vec<Change>>,
+    observer: Observer,
     over: Option<&'static str>,
 }
 
@@ -433,7 +434,7 @@ impl Applying<'_> {
     /// sent it there, and must be heard all the same.
     fn apply(&mut self, key: SessionKey, item: Item) -> ApplyOutcome {
         let store = &self.replica.store;
-        match store.apply(&key, item, self.now, self.changes.as_mut()) {
+        match store.apply(&key, item, self.now, &mut self.observer) {
             Ok(merged) => merged,
             Err(OverLimit(what)) => {
                 self.over = Some(what);
@@ -463,7 +464,7 @@ mod tests {
         let options = LinkOptions {
             heartbeat_ms: 500,
             ack_timeout_ms: 2_000,
-            collect: false,
+            notify_listeners_on_replication: false,
         };
         let mut link = Link::new(&replica, boot(2), options, NOW);
         let ack = Message::Ack { to: 1 };

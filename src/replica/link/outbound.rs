@@ -10,7 +10,7 @@ use crate::{
         log::{Record, Slice},
         store::offer::ChangeForm,
     },
-    session::{Item, Mutant, Now, REGISTER_OVERHEAD, SessionKey, Stamp},
+    session::{Item, Mutant, Now, SessionKey, Stamp},
     wire::{Message, message::Position},
 };
 
@@ -296,7 +296,7 @@ pub(super) fn weight(item: &Item) -> usize {
             Item::Delta(delta) => delta
                 .registers
                 .iter()
-                .map(|(name, register)| name.len() + register.weight() + REGISTER_OVERHEAD)
+                .map(|(name, register)| register.weight_as(name))
                 .sum(),
             Item::Destroyed(_) | Item::Absent => 0,
         }

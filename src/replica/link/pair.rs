@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use super::{Link, LinkOptions};
 use crate::{
     config::{Expiry, Limits, Shape},
-    replica::{Replica, Replicate, SessionWriter},
+    replica::{Observer, Replica, Replicate, SessionWriter},
     session::{BootId, Item, Now, SessionError, SessionKey, SessionMeta, SessionSecret},
     wire::Message,
 };
@@ -35,7 +35,7 @@ impl Pair {
         let options = || LinkOptions {
             ack_timeout_ms: 1000,
             heartbeat_ms: 500,
-            collect: false,
+            notify_listeners_on_replication: false,
         };
         let links = [
             Link::new(&replicas[0], boots[1], options(), NOW),
@@ -57,7 +57,7 @@ impl Pair {
 
     fn write(&self, write: impl FnOnce(&mut SessionWriter<'_>) -> Result<(), SessionError>) {
         let replica = &self.replicas[0];
-        let written = replica.write(&KEY, Replicate::Now, false, NOW, write);
+        let written = replica.write(&KEY, Replicate::Now, &mut Observer::none(), NOW, write);
         written.expect("within the limits");
         self.replicas[0].commit(&KEY, NOW);
     }
@@ -67,7 +67,7 @@ impl Pair {
         write: impl FnOnce(&mut SessionWriter<'_>) -> Result<(), SessionError>,
     ) {
         let replica = &self.replicas[0];
-        let written = replica.write(&KEY, Replicate::Deferred, false, NOW, write);
+        let written = replica.write(&KEY, Replicate::Deferred, &mut Observer::none(), NOW, write);
         written.expect("within the limits");
     }
 

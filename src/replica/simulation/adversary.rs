@@ -6,7 +6,7 @@ use std::{hash::BuildHasher as _, sync::Arc};
 use bytes::BytesMut;
 
 use crate::replica::{
-    Link, LinkEvent, LinkOptions, Replica, Violation,
+    Link, LinkEvent, LinkOptions, Observer, Replica, Violation,
     key_hasher::SessionKeyHash,
     store::{apply::ApplyOutcome, quota::OverLimit, shard::Shard},
 };
@@ -110,7 +110,7 @@ fn meta(expiry: Expiry) -> Arc<SessionMeta> {
 }
 
 fn take(replica: &Replica, key: SessionKey, item: Item) -> Result<ApplyOutcome, OverLimit> {
-    replica.store.apply(&key, item, NOW, None)
+    replica.store.apply(&key, item, NOW, &mut Observer::none())
 }
 
 fn full(state: SessionState) -> Item {
@@ -295,7 +295,7 @@ fn link(replica: &Replica) -> Link {
     let options = LinkOptions {
         ack_timeout_ms: 1000,
         heartbeat_ms: 500,
-        collect: false,
+        notify_listeners_on_replication: false,
     };
     let mut link = Link::new(replica, BootId::from_bytes([9; 8]), options, NOW);
     let past = Lineage {

@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use super::{Known, Pair, SimNode, World};
 use crate::session::{
     Content, Count, Item, KEPT_ORIGINS, Register, SessionKey, SessionState, Stamp, Tag, Vector,
-    live_version,
+    session_version,
 };
 
 impl World {
@@ -17,7 +17,7 @@ impl World {
             node.checked.resize(self.sessions.len(), None);
             for (known, checked) in self.sessions.iter().zip(&mut node.checked) {
                 let lie = node.replica.read(&known.key, |state| {
-                    let version = live_version(&known.key, state.vector(), state.access());
+                    let version = session_version(&known.key, state.vector(), state.access());
                     if checked.replace(version) == Some(version) {
                         return None;
                     }
@@ -178,7 +178,7 @@ fn shown(node: &SimNode, known: &Known) -> Option<Shown> {
     let read = node.replica.read(&known.key, SessionState::clone);
     let state = read.ok()?;
     let live = |(name, register): &(Arc<str>, Register)| {
-        let live = register.is_live();
+        let live = register.is_present();
         live.then(|| (name.clone(), register.clone()))
     };
     let secrets = state.secrets().states().iter();

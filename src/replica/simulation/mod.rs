@@ -324,7 +324,7 @@ struct Commit {
 const OPTIONS: LinkOptions = LinkOptions {
     ack_timeout_ms: 1_000,
     heartbeat_ms: 500,
-    collect: true,
+    notify_listeners_on_replication: true,
 };
 
 impl World {

@@ -6,7 +6,7 @@ use bytes::BytesMut;
 
 use super::{OPTIONS, Pair, World};
 use crate::{
-    replica::{Link, LinkEvent},
+    replica::{Link, LinkEvent, Observer},
     session::{Mutant, SessionKey, Vector},
     wire::{DecodeLimits, Message},
 };
@@ -79,7 +79,9 @@ impl World {
             self.mono_ms += 100.min(ms);
             for node in 0..self.nodes.len() {
                 let now = self.now(node);
-                self.nodes[node].replica.sweep(now, true);
+                self.nodes[node]
+                    .replica
+                    .sweep(now, &mut Observer::new(true));
             }
             for pair in self.cabled() {
                 for end in 0..2 {

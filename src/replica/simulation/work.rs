@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Commit, Known, World};
 use crate::{
-    replica::{Replica, Replicate, SessionWriter},
+    replica::{Observer, Replica, Replicate, SessionWriter},
     session::{
         Access, Content, Item, Mutant, Register, SessionError, SessionKey, SessionSecret, Tag,
     },
@@ -86,8 +86,14 @@ impl World {
     ) -> Option<R> {
         let key = self.sessions[session].key;
         let replica = &self.nodes[node].replica;
-        let written = replica.write(&key, replicate, true, self.now(node), write);
-        written.ok().map(|(result, _)| result)
+        let written = replica.write(
+            &key,
+            replicate,
+            &mut Observer::new(true),
+            self.now(node),
+            write,
+        );
+        written.ok()
     }
 
     fn write(&mut self, node: usize) {

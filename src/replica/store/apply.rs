@@ -7,12 +7,15 @@ use super::{
     residency::HotEntry,
     shard::Shard,
 };
-use crate::replica::change::{Change, ChangeKind};
+use crate::replica::{
+    change::{Change, ChangeKind},
+    mutant,
+    observer::Observer,
+};
 use crate::{
     config::Limits,
     session::{
-        Content, Delta, Item, Mutant, Now, PackedSession, Register, SessionKey, SessionState,
-        Tombstone,
+        Content, Delta, Item, Now, PackedSession, Register, SessionKey, SessionState, Tombstone,
     },
 };
 
@@ -28,182 +31,61 @@ pub(in crate::replica) enum ApplyOutcome {
 }
 
 impl Store {
-    /// Takes in what a peer sent. What happened is added to `changes` when there are any asked for.
+    /// Merges what a peer sent, and tells the observer what that changed.
+    ///
+    /// # Errors
+    ///
+    /// When the result would be beyond twice a limit. The store is then as it was.
     pub(in crate::replica) fn apply(
         &self,
         key: &SessionKey,
         item: Item,
         now: Now,
-        changes: Option<&mut Vec<Change>>,
+        observer: &mut Observer,
     ) -> Result<ApplyOutcome, OverLimit> {
         let mut shard = self.shard(key);
         let item = match item {
             Item::PackedSession(state) => {
-                let is_new = shard.grave(key).is_none() && !shard.holds(key);
-                if is_new && changes.is_none() {
+                let is_new = shard.tombstone(key).is_none() && !shard.holds(key);
+                if is_new && !observer.is_watching() {
                     return self.apply_packed(&mut shard, key, *state, now);
                 }
                 Item::Full(Box::new(state.unpack()))
             }
             other => other,
         };
+        let applying = Applying {
+            store: self,
+            key,
+            now,
+            observer,
+        };
         match item {
             Item::PackedSession(_) | Item::Absent => Ok(ApplyOutcome::Done),
-            Item::Destroyed(tombstone) => {
-                self.apply_tombstone(&mut shard, key, tombstone, now, changes)
-            }
+            Item::Destroyed(tombstone) => applying.tombstone(&mut shard, tombstone),
             Item::Delta(delta) => {
                 if let Some(entry) = shard.entry(key) {
-                    return self.apply_delta(entry, key, *delta, now, changes);
+                    return applying.delta(entry, *delta);
                 }
-                if let Some(grave) = shard.grave(key) {
-                    return Ok(ApplyOutcome::Deleted(grave.tombstone));
+                if let Some(held) = shard.tombstone(key) {
+                    return Ok(ApplyOutcome::Deleted(held.tombstone));
                 }
                 match SessionState::from_delta(*delta) {
-                    Some(state) => self.apply_new(&mut shard, key, state, now, changes),
+                    Some(state) => applying.new_session(&mut shard, state),
                     None => Ok(ApplyOutcome::Refused),
                 }
             }
             Item::Full(state) => {
-                if Mutant::LiveBeatsDestroyed.is_on() && shard.grave(key).is_some() {
-                    shard.drop_tombstone(key);
-                }
+                mutant::revive_destroyed(&mut shard, key);
                 if let Some(entry) = shard.entry(key) {
-                    return self.apply_state(entry, key, *state, now, changes);
+                    return applying.full_state(entry, *state);
                 }
-                if let Some(grave) = shard.grave(key) {
-                    return Ok(ApplyOutcome::Deleted(grave.tombstone));
+                if let Some(held) = shard.tombstone(key) {
+                    return Ok(ApplyOutcome::Deleted(held.tombstone));
                 }
-                self.apply_new(&mut shard, key, *state, now, changes)
+                applying.new_session(&mut shard, *state)
             }
         }
-    }
-
-    fn apply_tombstone(
-        &self,
-        shard: &mut Shard,
-        key: &SessionKey,
-        tombstone: Tombstone,
-        now: Now,
-        changes: Option<&mut Vec<Change>>,
-    ) -> Result<ApplyOutcome, OverLimit> {
-        let known = shard.grave(key).is_some();
-        let mut tombstone = tombstone;
-        if Mutant::RejuvenateTombstones.is_on() {
-            tombstone.destroyed_ms = now.mono_ms;
-            if let Some(grave) = shard.tombstone_mut(key) {
-                grave.tombstone.destroyed_ms = now.mono_ms;
-            }
-        }
-        // One past its time would live for ever if nodes handed it to each other.
-        if !known && now.mono_ms >= tombstone.ends_ms() {
-            return Ok(ApplyOutcome::Done);
-        }
-        let hard = self.limits.max_tombstones().saturating_mul(Limits::HARD);
-        if !known && self.counts.tombstones() >= hard {
-            return Err(OverLimit("tombstones"));
-        }
-        if !known && !shard.holds(key) {
-            self.check_listing(shard, key)?;
-        }
-        if let Some(meta) = shard.delete(*key, tombstone) {
-            if let Some(changes) = changes {
-                changes.push(Change::of(key, &meta, ChangeKind::Destroyed));
-            }
-        }
-        Ok(ApplyOutcome::Done)
-    }
-
-    fn apply_new(
-        &self,
-        shard: &mut Shard,
-        key: &SessionKey,
-        mut state: SessionState,
-        now: Now,
-        changes: Option<&mut Vec<Change>>,
-    ) -> Result<ApplyOutcome, OverLimit> {
-        if is_stale(&state, now) {
-            return Ok(ApplyOutcome::Done);
-        }
-        self.check_quota(shard, key)?;
-        quota::check(&self.limits, None, Incoming::of(&state))?;
-        let meta = self.shared_meta(state.meta().clone());
-        state.set_meta(meta);
-        if let Some(changes) = changes {
-            // A session seldom comes without attributes, and listeners must not miss the first ones.
-            let names = state.names().cloned().map(ChangeKind::AttributeChanged);
-            let news = std::iter::once(ChangeKind::Created).chain(names);
-            changes.extend(news.map(|what| Change::of(key, state.meta(), what)));
-        }
-        shard.insert(*key, state, now);
-        Ok(ApplyOutcome::Done)
-    }
-
-    fn apply_delta(
-        &self,
-        entry: HotEntry<'_>,
-        key: &SessionKey,
-        delta: Delta,
-        now: Now,
-        changes: Option<&mut Vec<Change>>,
-    ) -> Result<ApplyOutcome, OverLimit> {
-        let live = &mut *entry.live;
-        let written = [(delta.origin, delta.upto)];
-        let incoming = Incoming {
-            registers: &delta.registers,
-            origins: &written,
-            secrets: &delta.secrets,
-        };
-        quota::check(&self.limits, Some(&live.state), incoming)?;
-        let told = changes.map(|changes| {
-            let news = delta
-                .registers
-                .iter()
-                .filter(|(name, register)| live.state.register(name) != Some(register))
-                .map(|(name, _)| ChangeKind::AttributeChanged(name.clone()))
-                .chain((!delta.secrets.states().is_empty()).then_some(ChangeKind::IdChanged))
-                .map(|what| live.change(key, what))
-                .collect::<Vec<_>>();
-            (changes, news)
-        });
-        let Some(taken) = live.state.apply(delta, live.own) else {
-            return Ok(ApplyOutcome::Refused);
-        };
-        live.lost = live.lost.max(taken.lost);
-        if taken.changed {
-            entry.reindex(key, now);
-            if let Some((changes, news)) = told {
-                changes.extend(news);
-            }
-        }
-        Ok(ApplyOutcome::Done)
-    }
-
-    fn apply_state(
-        &self,
-        entry: HotEntry<'_>,
-        key: &SessionKey,
-        state: SessionState,
-        now: Now,
-        changes: Option<&mut Vec<Change>>,
-    ) -> Result<ApplyOutcome, OverLimit> {
-        let live = &mut *entry.live;
-        quota::check(&self.limits, Some(&live.state), Incoming::of(&state))?;
-        let before = changes.is_some().then(|| live.state.clone());
-        let taken = live.state.merge(state, live.own);
-        live.lost = live.lost.max(taken.lost);
-        if let (Some(changes), Some(before)) = (changes, before) {
-            let news = differing_names(&before, &live.state)
-                .into_iter()
-                .map(ChangeKind::AttributeChanged)
-                .chain((before.secrets() != live.state.secrets()).then_some(ChangeKind::IdChanged))
-                .map(|what| live.change(key, what));
-            changes.extend(news);
-        }
-        if taken.changed {
-            entry.reindex(key, now);
-        }
-        Ok(ApplyOutcome::Done)
     }
 
     fn apply_packed(
@@ -223,16 +105,16 @@ impl Store {
         Ok(ApplyOutcome::Done)
     }
 
-    /// Whether there is room for one more session.
+    /// Returns whether one more session may be taken in.
     fn check_quota(&self, shard: &Shard, key: &SessionKey) -> Result<(), OverLimit> {
         let hard = self.limits.max_sessions.saturating_mul(Limits::HARD);
-        if self.counts.sessions() >= hard {
+        if self.sessions() >= hard {
             return Err(OverLimit("sessions"));
         }
         self.check_listing(shard, key)
     }
 
-    /// Whether `key` can be taken in so that its digest shard still fits a listing.
+    /// Returns whether `key` can be taken in so that its digest shard still fits a listing.
     fn check_listing(&self, shard: &Shard, key: &SessionKey) -> Result<(), OverLimit> {
         if shard.entries_beside(key) >= self.max_listed() {
             return Err(OverLimit("sessions whose ids are alike"));
@@ -241,15 +123,137 @@ impl Store {
     }
 }
 
-fn differing_names(before: &SessionState, after: &SessionState) -> Vec<std::sync::Arc<str>> {
+/// One item on its way into the store, with all that each kind of item needs.
+struct Applying<'a> {
+    store: &'a Store,
+    key: &'a SessionKey,
+    now: Now,
+    observer: &'a mut Observer,
+}
+
+impl Applying<'_> {
+    fn tombstone(
+        self,
+        shard: &mut Shard,
+        mut tombstone: Tombstone,
+    ) -> Result<ApplyOutcome, OverLimit> {
+        let Self {
+            store, key, now, ..
+        } = self;
+        mutant::rejuvenate_tombstone(&mut tombstone, shard, key, now);
+        if shard.tombstone(key).is_none() {
+            // One past its time would live for ever if nodes handed it to each other.
+            if now.mono_ms >= tombstone.ends_ms() {
+                return Ok(ApplyOutcome::Done);
+            }
+            let hard = store.limits.max_tombstones().saturating_mul(Limits::HARD);
+            if store.tombstones() >= hard {
+                return Err(OverLimit("tombstones"));
+            }
+            if !shard.holds(key) {
+                store.check_listing(shard, key)?;
+            }
+        }
+        if let Some(meta) = shard.delete(*key, tombstone) {
+            self.observer
+                .tell(|| [Change::of(key, &meta, ChangeKind::Destroyed)]);
+        }
+        Ok(ApplyOutcome::Done)
+    }
+
+    fn new_session(
+        self,
+        shard: &mut Shard,
+        mut state: SessionState,
+    ) -> Result<ApplyOutcome, OverLimit> {
+        let Self {
+            store, key, now, ..
+        } = self;
+        if is_stale(&state, now) {
+            return Ok(ApplyOutcome::Done);
+        }
+        store.check_quota(shard, key)?;
+        quota::check(&store.limits, None, Incoming::of(&state))?;
+        state.set_meta(store.shared_meta(state.meta().clone()));
+        self.observer.tell(|| {
+            // A session seldom comes without attributes, and listeners must not miss the first ones.
+            let names = state.names().cloned().map(ChangeKind::AttributeChanged);
+            let kinds = std::iter::once(ChangeKind::Created).chain(names);
+            kinds.map(|kind| Change::of(key, state.meta(), kind))
+        });
+        shard.insert(*key, state, now);
+        Ok(ApplyOutcome::Done)
+    }
+
+    fn delta(self, entry: HotEntry<'_>, delta: Delta) -> Result<ApplyOutcome, OverLimit> {
+        let hot = &mut *entry.hot;
+        let written = [(delta.origin, delta.upto)];
+        let incoming = Incoming {
+            registers: &delta.registers,
+            origins: &written,
+            secrets: &delta.secrets,
+        };
+        quota::check(&self.store.limits, Some(&hot.state), incoming)?;
+        let changes = self.observer.is_watching().then(|| {
+            delta
+                .registers
+                .iter()
+                .filter(|(name, register)| hot.state.register(name) != Some(register))
+                .map(|(name, _)| ChangeKind::AttributeChanged(name.clone()))
+                .chain((!delta.secrets.states().is_empty()).then_some(ChangeKind::IdChanged))
+                .map(|kind| hot.change(self.key, kind))
+                .collect::<Vec<_>>()
+        });
+        let Some(merged) = hot.state.apply(delta, hot.own) else {
+            return Ok(ApplyOutcome::Refused);
+        };
+        hot.lost = hot.lost.max(merged.lost);
+        if merged.changed {
+            entry.reindex(self.key, self.now);
+            self.observer.tell(|| changes.into_iter().flatten());
+        }
+        Ok(ApplyOutcome::Done)
+    }
+
+    fn full_state(
+        self,
+        entry: HotEntry<'_>,
+        state: SessionState,
+    ) -> Result<ApplyOutcome, OverLimit> {
+        let hot = &mut *entry.hot;
+        quota::check(&self.store.limits, Some(&hot.state), Incoming::of(&state))?;
+        let before = self.observer.is_watching().then(|| hot.state.clone());
+        let merged = hot.state.merge(state, hot.own);
+        hot.lost = hot.lost.max(merged.lost);
+        if let Some(before) = before {
+            self.observer.tell(|| {
+                let is_id_changed = before.secrets() != hot.state.secrets();
+                differing_names(&before, &hot.state)
+                    .map(ChangeKind::AttributeChanged)
+                    .chain(is_id_changed.then_some(ChangeKind::IdChanged))
+                    .map(|kind| hot.change(self.key, kind))
+                    .collect::<Vec<_>>()
+            });
+        }
+        if merged.changed {
+            entry.reindex(self.key, self.now);
+        }
+        Ok(ApplyOutcome::Done)
+    }
+}
+
+/// Returns the names under which readers find something else `after` than `before`.
+fn differing_names(
+    before: &SessionState,
+    after: &SessionState,
+) -> impl Iterator<Item = std::sync::Arc<str>> {
     let visible = |register: &Register| match &register.content {
         Content::Removed => None,
         content => Some(content.clone()),
     };
-    after
-        .registers()
-        .iter()
-        .filter(|(name, register)| before.register(name).and_then(visible) != visible(register))
-        .map(|(name, _)| name.clone())
-        .collect()
+    let differs = move |(name, register): &&(std::sync::Arc<str>, Register)| {
+        before.register(name).and_then(visible) != visible(register)
+    };
+    let differing = after.registers().iter().filter(differs);
+    differing.map(|(name, _)| name.clone())
 }

@@ -7,7 +7,7 @@ use crate::replica::{
     log::{Log, Position},
 };
 use crate::session::{
-    Mutant, Now, Origin, SessionKey, SessionMeta, SessionState, Stamp, Tombstone, live_version,
+    Mutant, Now, Origin, SessionKey, SessionMeta, SessionState, Stamp, Tombstone, session_version,
 };
 
 /// A session and what only this node knows of it.
@@ -73,7 +73,7 @@ impl HotSession {
     }
 
     pub(in crate::replica) fn version(&self, key: &SessionKey) -> u64 {
-        let version = live_version(key, self.state.vector(), self.state.access());
+        let version = session_version(key, self.state.vector(), self.state.access());
         if Mutant::InstantInVersion.is_on() {
             return version ^ self.state.accessed_ms();
         }
@@ -86,7 +86,7 @@ impl HotSession {
         self.lost > since && !Mutant::ClaimBeatenWrites.is_on()
     }
 
-    /// One holder less. Whether use worth telling was noted, which changes the session.
+    /// Drops one pin. Returns whether use worth telling was noted, which changes the session.
     pub(in crate::replica) fn unpin(&mut self, replicate: Replicate, now: Now) -> bool {
         self.pins = self.pins.saturating_sub(1);
         replicate == Replicate::Now && self.use_at(now)

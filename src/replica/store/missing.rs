@@ -16,14 +16,14 @@ pub(crate) enum Missing {
 impl Store {
     pub(in crate::replica) fn missing(&self, key: &SessionKey, token: &Token) -> Missing {
         let shard = self.shard(key);
-        if shard.grave(key).is_some() {
+        if shard.tombstone(key).is_some() {
             return Missing::Nothing;
         }
-        let Some(live) = shard.view(key) else {
+        let Some(hot) = shard.view(key) else {
             return Missing::Session;
         };
         let mut missing = Token::default();
-        let is_missing = |tag: &&Tag| !live.state.covers(**tag);
+        let is_missing = |tag: &&Tag| !hot.state.covers(**tag);
         for tag in token.tags().iter().filter(is_missing) {
             missing.add(*tag);
         }
@@ -37,10 +37,10 @@ impl Store {
     /// This node's last write of a session that has gone to its log.
     pub(in crate::replica) fn last_logged(&self, key: &SessionKey) -> Option<Tag> {
         let shard = self.shard(key);
-        let live = shard.view(key)?;
-        (live.logged > Stamp::ZERO).then_some(Tag {
-            stamp: live.logged,
-            origin: live.own,
+        let hot = shard.view(key)?;
+        (hot.logged > Stamp::ZERO).then_some(Tag {
+            stamp: hot.logged,
+            origin: hot.own,
         })
     }
 }
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
     use crate::{
         config::{Expiry, Limits, Shape},
-        replica::Replica,
+        replica::{Observer, Replica},
         session::{
             BootId, Item, KEPT_ORIGINS, Now, Origin, SecretHash, SessionMeta, SessionSecret,
             SessionState,
@@ -117,9 +117,12 @@ mod tests {
         for number in 1..=KEPT_ORIGINS {
             state.set("a", b"1".as_slice().into(), tag(number));
         }
-        let taken = replica
-            .store
-            .apply(&KEY, Item::Full(Box::new(state)), NOW, None);
+        let taken = replica.store.apply(
+            &KEY,
+            Item::Full(Box::new(state)),
+            NOW,
+            &mut Observer::none(),
+        );
         taken.expect("within the limits");
         let recent = foreign(NOW.wall_ms - DAY_MS / 2);
         assert_eq!(replica.missing(&KEY, &recent), Missing::Writes(recent));

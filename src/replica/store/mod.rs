@@ -74,7 +74,7 @@ impl Store {
         let mut keys = Vec::new();
         for shard in &self.shards {
             let shard = lock(shard);
-            let picked = shard.views().filter(|(_, live)| pick(&live.state));
+            let picked = shard.views().filter(|(_, hot)| pick(&hot.state));
             keys.extend(picked.map(|(key, _)| *key));
         }
         keys
@@ -103,7 +103,7 @@ impl Store {
     /// Whether the session is known to be destroyed.
     #[cfg(test)]
     pub(in crate::replica) fn is_destroyed(&self, key: &SessionKey) -> bool {
-        self.shard(key).grave(key).is_some()
+        self.shard(key).tombstone(key).is_some()
     }
 
     /// Whether requests have asked for sessions, or created some, between the last two sweeps.

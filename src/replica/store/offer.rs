@@ -1,7 +1,8 @@
 //! What the store gives to peers: changes, whole states, listings, and how two listings differ.
 
 use super::{Store, expiry::is_stale, lock};
-use crate::session::{Item, Mutant, Now, SessionKey, Stamp};
+use crate::replica::mutant;
+use crate::session::{Item, Now, SessionKey, Stamp};
 
 /// How a change leaves for a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,23 +34,19 @@ impl Store {
     ) -> Item {
         let shard = self.shard(key);
         match shard.view(key) {
-            None => match shard.grave(key) {
-                Some(grave) => Item::Destroyed(grave.tombstone),
+            None => match shard.tombstone(key) {
+                Some(held) => Item::Destroyed(held.tombstone),
                 None => Item::Absent,
             },
-            Some(live)
-                if live.claims_beaten_writes(since)
-                    || (form == ChangeForm::Full && live.state.weight() <= SMALL_WEIGHT) =>
+            Some(hot)
+                if hot.claims_beaten_writes(since)
+                    || (form == ChangeForm::Full && hot.state.weight() <= SMALL_WEIGHT) =>
             {
-                Item::Full(Box::new(live.into_owned().state))
+                Item::Full(Box::new(hot.into_owned().state))
             }
-            Some(live) => {
-                let mut delta = live.state.delta(live.own, since, touch);
-                if Mutant::CarryCommittedOnly.is_on() {
-                    delta
-                        .registers
-                        .retain(|(_, register)| register.tag.stamp <= live.logged);
-                }
+            Some(hot) => {
+                let mut delta = hot.state.delta(hot.own, since, touch);
+                mutant::carry_committed_only(&mut delta, hot.logged);
                 Item::Delta(Box::new(delta))
             }
         }
@@ -58,13 +55,11 @@ impl Store {
     /// All there is of a session, for a peer that asks.
     pub(in crate::replica) fn full(&self, key: &SessionKey, now: Now) -> Item {
         let shard = self.shard(key);
-        if let Some(grave) = shard.grave(key) {
-            return Item::Destroyed(grave.tombstone);
+        if let Some(held) = shard.tombstone(key) {
+            return Item::Destroyed(held.tombstone);
         }
         match shard.view(key) {
-            Some(live) if !is_stale(&live.state, now) => {
-                Item::Full(Box::new(live.into_owned().state))
-            }
+            Some(hot) if !is_stale(&hot.state, now) => Item::Full(Box::new(hot.into_owned().state)),
             _ => Item::Absent,
         }
     }

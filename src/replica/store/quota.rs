@@ -7,9 +7,7 @@ use std::sync::Arc;
 
 use crate::{
     config::Limits,
-    session::{
-        Content, Origin, REGISTER_OVERHEAD, Register, SecretSet, SessionSize, SessionState, Stamp,
-    },
+    session::{Content, Origin, Register, SecretSet, SessionSize, SessionState, Stamp},
     wire::{MAX_ORIGINS, MAX_SECRETS},
 };
 
@@ -79,7 +77,7 @@ pub(in crate::replica) fn check(
     let max_bytes = limits.max_session_bytes.saturating_mul(Limits::HARD);
     let most: usize = registers
         .iter()
-        .map(|(name, register)| weight(name, register))
+        .map(|(name, register)| register.weight_as(name))
         .sum();
     if bytes + most > max_bytes && bytes + growth(held, registers) > max_bytes {
         return Err(BYTES_OVER);
@@ -121,14 +119,10 @@ fn growth(held: Option<&SessionState>, registers: &[(Arc<str>, Register)]) -> us
             Some((Content::Json(_) | Content::Removed, weight)) => {
                 register.weight().saturating_sub(weight)
             }
-            None => weight(name, register),
+            None => register.weight_as(name),
         }
     };
     registers.iter().map(of).sum()
-}
-
-fn weight(name: &str, register: &Register) -> usize {
-    name.len() + register.weight() + REGISTER_OVERHEAD
 }
 
 const NAMES_OVER: OverLimit = OverLimit("attribute names of a session");

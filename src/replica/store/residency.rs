@@ -35,7 +35,7 @@ pub(in crate::replica) enum Residency {
 /// A session that is awake, found once to be looked at and changed.
 #[derive(Debug)]
 pub(in crate::replica) struct HotEntry<'a> {
-    pub(in crate::replica) live: &'a mut HotSession,
+    pub(in crate::replica) hot: &'a mut HotSession,
     /// Of its place.
     pub(in crate::replica) due: &'a mut u64,
     pub(in crate::replica) version: &'a mut u64,
@@ -68,14 +68,14 @@ impl Residency {
             idle_queue.push(*key);
         }
         match self {
-            Self::Hot(live) => Some(live),
+            Self::Hot(hot) => Some(hot),
             Self::Cold(_) => None,
         }
     }
 
     pub(in crate::replica) fn view(&self, boot: BootId) -> Cow<'_, HotSession> {
         match self {
-            Self::Hot(live) => Cow::Borrowed(live),
+            Self::Hot(hot) => Cow::Borrowed(hot),
             Self::Cold(cold) => Cow::Owned(cold.to_hot(boot)),
         }
     }
@@ -86,29 +86,29 @@ impl HotEntry<'_> {
     /// origin may be forgotten soon gets another; what the former one has not shipped goes with the
     /// next full state.
     pub(in crate::replica) fn renew_origin(&mut self, now: Now) {
-        let live = &mut *self.live;
-        if live.written == Stamp::ZERO {
+        let hot = &mut *self.hot;
+        if hot.written == Stamp::ZERO {
             return;
         }
-        let half = live.state.meta().gc_grace_ms() / 2;
-        let next = live.state.next_stamp(now);
-        if let Some(next) = next.filter(|next| live.written < next.earlier(half)) {
+        let half = hot.state.meta().gc_grace_ms() / 2;
+        let next = hot.state.next_stamp(now);
+        if let Some(next) = next.filter(|next| hot.written < next.earlier(half)) {
             *self.drops = self.drops.wrapping_add(1);
-            live.own.epoch = *self.drops;
-            live.logged = Stamp::ZERO;
-            live.written = Stamp::ZERO;
-            live.lost = next;
+            hot.own.epoch = *self.drops;
+            hot.logged = Stamp::ZERO;
+            hot.written = Stamp::ZERO;
+            hot.lost = next;
         }
     }
 
     /// Brings version, digest and schedule up to date after a change.
     pub(in crate::replica) fn reindex(self, key: &SessionKey, now: Now) {
-        let live = self.live;
-        live.changed_ms = now.mono_ms;
-        let version = live.version(key);
+        let hot = self.hot;
+        hot.changed_ms = now.mono_ms;
+        let version = hot.version(key);
         *self.digest ^= *self.version ^ version;
         *self.version = version;
-        *self.due = (*self.due).min(bucket(live.next_check()));
+        *self.due = (*self.due).min(bucket(hot.next_check()));
         *self.next_due = (*self.next_due).min(*self.due);
     }
 }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::session::{
     BootId, Mutant, Now, Origin, PackedSession, SessionKey, SessionMeta, SessionState, Stamp,
-    Tombstone, destroyed_version, live_version,
+    Tombstone, destroyed_version, session_version,
 };
 
 /// Sessions and tombstones of one range of keys. Guarded by one lock.
@@ -21,7 +21,7 @@ pub(in crate::replica) struct Shard {
     boot: BootId,
     /// Of all shards together.
     counts: Arc<Counts>,
-    live: Box<[SortedMap<StoredSession>]>,
+    sessions: Box<[SortedMap<StoredSession>]>,
     tombstones: Box<[SortedMap<TombstoneEntry>]>,
     /// Per digest shard the xor of its sessions' versions.
     pub(in crate::replica) digests: Box<[u64]>,
@@ -46,7 +46,7 @@ impl Shard {
         Self {
             boot,
             counts,
-            live: (0..digests).map(|_| SortedMap::new(shared_bits)).collect(),
+            sessions: (0..digests).map(|_| SortedMap::new(shared_bits)).collect(),
             tombstones: (0..digests).map(|_| SortedMap::new(shared_bits)).collect(),
             digests: vec![0; digests].into(),
             drops: 0,
@@ -69,29 +69,29 @@ impl Shard {
     }
 
     pub(in crate::replica) fn holds(&self, key: &SessionKey) -> bool {
-        self.live[self.digest_of(key)].contains(key)
+        self.sessions[self.digest_of(key)].contains(key)
     }
 
     /// The session as it is, without waking it.
     pub(in crate::replica) fn view(&self, key: &SessionKey) -> Option<Cow<'_, HotSession>> {
-        let place = self.live[self.digest_of(key)].get(key)?;
-        Some(place.held.view(self.boot))
+        let session = self.sessions[self.digest_of(key)].get(key)?;
+        Some(session.held.view(self.boot))
     }
 
     /// All sessions as they are.
     pub(in crate::replica) fn views(
         &self,
     ) -> impl Iterator<Item = (&SessionKey, Cow<'_, HotSession>)> {
-        let places = self.live.iter().flat_map(SortedMap::iter);
-        places.map(|(key, place)| (key, place.held.view(self.boot)))
+        let sessions = self.sessions.iter().flat_map(SortedMap::iter);
+        sessions.map(|(key, session)| (key, session.held.view(self.boot)))
     }
 
     /// The session, awake from now on, to be changed.
     pub(in crate::replica) fn entry(&mut self, key: &SessionKey) -> Option<HotEntry<'_>> {
         let digest = self.digest_of(key);
-        let StoredSession { due, version, held } = self.live[digest].get_mut(key)?;
+        let StoredSession { due, version, held } = self.sessions[digest].get_mut(key)?;
         Some(HotEntry {
-            live: held.make_hot(key, self.boot, &mut self.idle_queue)?,
+            hot: held.make_hot(key, self.boot, &mut self.idle_queue)?,
             due,
             version,
             digest: &mut self.digests[digest],
@@ -101,17 +101,17 @@ impl Shard {
     }
 
     /// The session, awake from now on.
-    pub(in crate::replica) fn live(&mut self, key: &SessionKey) -> Option<&mut HotSession> {
-        self.entry(key).map(|entry| entry.live)
+    pub(in crate::replica) fn hot(&mut self, key: &SessionKey) -> Option<&mut HotSession> {
+        self.entry(key).map(|entry| entry.hot)
     }
 
     /// Sessions and tombstones beside which `key` would be listed.
     pub(in crate::replica) fn entries_beside(&self, key: &SessionKey) -> usize {
         let digest = self.digest_of(key);
-        self.live[digest].len() + self.tombstones[digest].len()
+        self.sessions[digest].len() + self.tombstones[digest].len()
     }
 
-    pub(in crate::replica) fn grave(&self, key: &SessionKey) -> Option<&TombstoneEntry> {
+    pub(in crate::replica) fn tombstone(&self, key: &SessionKey) -> Option<&TombstoneEntry> {
         self.tombstones[self.digest_of(key)].get(key)
     }
 
@@ -136,10 +136,10 @@ impl Shard {
         state: SessionState,
         now: Now,
     ) {
-        let live = HotSession::new(state, self.next_origin(), now.mono_ms);
-        let (version, check_ms) = (live.version(&key), live.next_check());
+        let hot = HotSession::new(state, self.next_origin(), now.mono_ms);
+        let (version, check_ms) = (hot.version(&key), hot.next_check());
         self.idle_queue.push(key);
-        let held = Residency::Hot(Box::new(live));
+        let held = Residency::Hot(Box::new(hot));
         self.insert_stored(counted, key, StoredSession::new(version, check_ms, held));
     }
 
@@ -157,14 +157,14 @@ impl Shard {
         }
         let end_ms = end_ms(state.expiry, state.created_ms, state.accessed_ms);
         let held = Residency::Cold(ColdSession::taken_in(state, end_ms, own));
-        let version = live_version(&key, &state.vector, state.access);
+        let version = session_version(&key, &state.vector, state.access);
         let counted = self.counts.add_session();
         self.insert_stored(counted, key, StoredSession::new(version, end_ms, held));
     }
 
     /// What peers may have of a session, if it rests.
     pub(in crate::replica) fn packed(&self, key: &SessionKey, now: Now) -> Option<PackedSession> {
-        match &self.live[self.digest_of(key)].get(key)?.held {
+        match &self.sessions[self.digest_of(key)].get(key)?.held {
             Residency::Cold(cold) if now.mono_ms < cold.stale_ms() => Some(cold.packed()),
             Residency::Cold(_) | Residency::Hot(_) => None,
         }
@@ -178,28 +178,31 @@ impl Shard {
         tombstone: Tombstone,
     ) -> Option<Arc<SessionMeta>> {
         let digest = self.digest_of(&key);
-        let gone = self.remove_live(&key);
-        if let Some(grave) = self.tombstone_mut(&key) {
-            grave.tombstone.merge(tombstone);
+        let gone = self.remove_session(&key);
+        if let Some(held) = self.tombstone_mut(&key) {
+            held.tombstone.merge(tombstone);
             return gone;
         }
         self.digests[digest] ^= destroyed_version(&key);
         let due = bucket(tombstone.ends_ms());
-        let grave = TombstoneEntry {
+        let tombstone = TombstoneEntry {
             tombstone,
             position: 0,
             dirty: false,
             due,
         };
-        self.tombstones[digest].insert(key, grave);
+        self.tombstones[digest].insert(key, tombstone);
         self.counts.add_tombstone();
         self.next_due[digest] = self.next_due[digest].min(due);
         gone
     }
 
     /// Drops an expired session without a trace. Returns its birth.
-    pub(in crate::replica) fn drop_live(&mut self, key: &SessionKey) -> Option<Arc<SessionMeta>> {
-        let meta = self.remove_live(key)?;
+    pub(in crate::replica) fn drop_session(
+        &mut self,
+        key: &SessionKey,
+    ) -> Option<Arc<SessionMeta>> {
+        let meta = self.remove_session(key)?;
         self.drops = self.drops.wrapping_add(1);
         Some(meta)
     }
@@ -215,11 +218,11 @@ impl Shard {
 
     /// Drops all. Returns how many sessions there were.
     pub(in crate::replica) fn clear(&mut self) -> usize {
-        let sessions = self.live.iter().map(SortedMap::len).sum();
+        let sessions = self.sessions.iter().map(SortedMap::len).sum();
         let tombstones = self.tombstones.iter().map(SortedMap::len).sum();
         self.counts.remove_sessions(sessions);
         self.counts.remove_tombstones(tombstones);
-        self.live.iter_mut().for_each(SortedMap::clear);
+        self.sessions.iter_mut().for_each(SortedMap::clear);
         self.tombstones.iter_mut().for_each(SortedMap::clear);
         self.digests.fill(0);
         self.next_due.fill(u64::MAX);
@@ -231,10 +234,10 @@ impl Shard {
     /// Looks at a session or tombstone again then.
     pub(in crate::replica) fn schedule(&mut self, key: &SessionKey, at_ms: u64) {
         let (digest, due) = (self.digest_of(key), bucket(at_ms));
-        if let Some(place) = self.live[digest].get_mut(key) {
-            place.due = due;
-        } else if let Some(grave) = self.tombstones[digest].get_mut(key) {
-            grave.due = due;
+        if let Some(session) = self.sessions[digest].get_mut(key) {
+            session.due = due;
+        } else if let Some(tombstone) = self.tombstones[digest].get_mut(key) {
+            tombstone.due = due;
         }
         self.next_due[digest] = self.next_due[digest].min(due);
     }
@@ -243,15 +246,17 @@ impl Shard {
     pub(in crate::replica) fn due(&mut self, now: Now) -> Vec<SessionKey> {
         let tick = bucket(now.mono_ms);
         let mut keys = Vec::new();
-        let shelves = self.live.iter().zip(&self.tombstones);
-        for (next_due, (live, tombstones)) in self.next_due.iter_mut().zip(shelves) {
+        let maps = self.sessions.iter().zip(&self.tombstones);
+        for (next_due, (sessions, tombstones)) in self.next_due.iter_mut().zip(maps) {
             if *next_due > tick {
                 continue;
             }
             *next_due = u64::MAX;
-            let live = live.iter().map(|(key, place)| (key, place.due));
-            let tombstones = tombstones.iter().map(|(key, grave)| (key, grave.due));
-            for (key, due) in live.chain(tombstones) {
+            let sessions = sessions.iter().map(|(key, session)| (key, session.due));
+            let tombstones = tombstones
+                .iter()
+                .map(|(key, tombstone)| (key, tombstone.due));
+            for (key, due) in sessions.chain(tombstones) {
                 if due <= tick {
                     keys.push(*key);
                 } else {
@@ -265,8 +270,8 @@ impl Shard {
     /// Sessions that are not at rest.
     #[cfg(test)]
     pub(in crate::replica) fn hot_count(&self) -> usize {
-        let places = self.live.iter().flat_map(SortedMap::iter);
-        let idle_queue = places.filter(|(_, place)| matches!(place.held, Residency::Hot(_)));
+        let sessions = self.sessions.iter().flat_map(SortedMap::iter);
+        let idle_queue = sessions.filter(|(_, session)| matches!(session.held, Residency::Hot(_)));
         idle_queue.count()
     }
 
@@ -290,16 +295,16 @@ impl Shard {
         digest: usize,
         mut each: impl FnMut(&SessionKey, u64, u64, u64),
     ) {
-        for (key, place) in self.live[digest].iter() {
-            let (changed_ms, stale_ms) = match &place.held {
-                Residency::Hot(live) => (live.changed_ms, stale_ms(&live.state)),
+        for (key, session) in self.sessions[digest].iter() {
+            let (changed_ms, stale_ms) = match &session.held {
+                Residency::Hot(hot) => (hot.changed_ms, stale_ms(&hot.state)),
                 Residency::Cold(cold) => (0, cold.stale_ms()),
             };
-            each(key, place.version, changed_ms, stale_ms);
+            each(key, session.version, changed_ms, stale_ms);
         }
-        for (key, grave) in self.tombstones[digest].iter() {
-            let Tombstone { destroyed_ms, .. } = grave.tombstone;
-            let ends_ms = grave.tombstone.ends_ms();
+        for (key, held) in self.tombstones[digest].iter() {
+            let Tombstone { destroyed_ms, .. } = held.tombstone;
+            let ends_ms = held.tombstone.ends_ms();
             each(key, destroyed_version(key), destroyed_ms, ends_ms);
         }
     }
@@ -313,16 +318,16 @@ impl Shard {
         let digest = self.digest_of(&key);
         self.digests[digest] ^= session.version;
         self.next_due[digest] = self.next_due[digest].min(session.due);
-        self.live[digest].insert(key, session);
+        self.sessions[digest].insert(key, session);
     }
 
-    fn remove_live(&mut self, key: &SessionKey) -> Option<Arc<SessionMeta>> {
+    fn remove_session(&mut self, key: &SessionKey) -> Option<Arc<SessionMeta>> {
         let digest = self.digest_of(key);
-        let place = self.live[digest].remove(key)?;
+        let session = self.sessions[digest].remove(key)?;
         self.counts.remove_sessions(1);
-        self.digests[digest] ^= place.version;
-        Some(Arc::clone(match &place.held {
-            Residency::Hot(live) => live.state.meta(),
+        self.digests[digest] ^= session.version;
+        Some(Arc::clone(match &session.held {
+            Residency::Hot(hot) => hot.state.meta(),
             Residency::Cold(cold) => cold.meta(),
         }))
     }
@@ -330,19 +335,19 @@ impl Shard {
     /// Whether the session is not awake, or is put to rest now.
     fn cool(&mut self, key: &SessionKey, now: Now) -> bool {
         let digest = self.digest_of(key);
-        let Some(place) = self.live[digest].get_mut(key) else {
+        let Some(session) = self.sessions[digest].get_mut(key) else {
             return true;
         };
-        let Residency::Hot(live) = &place.held else {
+        let Residency::Hot(hot) = &session.held else {
             return true;
         };
-        if !live.is_idle(now) {
+        if !hot.is_idle(now) {
             return false;
         }
-        let Some(cold) = ColdSession::of(live) else {
+        let Some(cold) = ColdSession::of(hot) else {
             return false;
         };
-        place.held = Residency::Cold(cold);
+        session.held = Residency::Cold(cold);
         true
     }
 }
