@@ -21,7 +21,7 @@ use crate::{
         BootId, Delta, Item, Now, Origin, SecretHash, SessionError, SessionKey, SessionMeta,
         SessionSecret, SessionState, Stamp, Tag,
     },
-    wire::{DecodeLimits, FrameCodec, Message},
+    wire::{DecodeLimits, FrameCodec, Message, Position},
 };
 
 /// One node's copy of a session.
@@ -91,8 +91,8 @@ impl Codec {
             (locator(at), Item::Delta(Box::new(delta)))
         };
         Self::new(Message::Batch {
-            from: 0,
-            to: sessions,
+            from: None,
+            to: Position::following(sessions.saturating_sub(1)),
             items: (0..sessions).map(hit).collect(),
         })
     }
@@ -196,7 +196,7 @@ impl FullStore {
 
     /// Appends what is unshipped in the session that this number picks to the log.
     pub fn commit(&self, at: u64) -> u64 {
-        self.replica.commit(&self.key(at), NOW)
+        Position::number(self.replica.commit(&self.key(at), NOW))
     }
 
     fn write(

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     config::{Ack, ClusterConfig, ConfigError, PeerAddr, Security, StartError},
     session::{BootId, SessionError, SessionKey, SessionState},
+    wire::Position,
 };
 
 /// This node in its cluster: a handle, cheap to clone.
@@ -240,10 +241,11 @@ impl Cluster {
         if node.replica.read(&key, |_| ()).is_err() {
             node.fetch(key).await;
         }
-        let position = destroy(node, &key);
+        let destroyed = destroy(node, &key);
         node.wake_links();
-        node.acknowledged(position.unwrap_or(0), Ack::All).await;
-        position.is_some()
+        let is_destroyed = destroyed.is_ok();
+        node.acknowledged(destroyed.ok().flatten(), Ack::All).await;
+        is_destroyed
     }
 
     /// Destroys all sessions of a context (`""` is the default one) in which the attribute `name`
@@ -277,13 +279,14 @@ impl Cluster {
                 *state.meta().context == *context && holds(state, &name, &wanted)
             };
             let keys = node.replica.select(holds);
-            let positions: Vec<u64> = keys.iter().filter_map(|key| destroy(&node, key)).collect();
+            let destroyed = keys.iter().filter_map(|key| destroy(&node, key).ok());
+            let positions: Vec<Option<Position>> = destroyed.collect();
             node.wake_links();
             positions
         });
         // It fails only when the runtime shuts down, which ends this future, too.
         let positions = search.await.unwrap_or_default();
-        let last = positions.iter().copied().max().unwrap_or(0);
+        let last = positions.iter().copied().max().flatten();
         self.0.node.acknowledged(last, Ack::All).await;
         Ok(positions.len())
     }
@@ -337,10 +340,10 @@ impl Drop for Running {
     }
 }
 
-/// The position to wait for, `None` when the session was not there.
-fn destroy(node: &Node, key: &SessionKey) -> Option<u64> {
-    node.destroy(key).ok()?;
-    Some(node.commit(key))
+/// Destroys a session that is there. Returns the position to wait for.
+fn destroy(node: &Node, key: &SessionKey) -> Result<Option<Position>, SessionError> {
+    node.destroy(key)?;
+    Ok(node.commit(key))
 }
 
 fn holds(state: &SessionState, name: &str, wanted: &serde_json::Value) -> bool {

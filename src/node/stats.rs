@@ -8,6 +8,7 @@ use super::{
     Node,
     members::{MemberRow, MemberStatus},
 };
+use crate::wire::Position;
 
 /// One node's figures, from [`Cluster::stats`](crate::Cluster::stats). Counts are since its start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -103,7 +104,7 @@ impl Node {
             ready: self.is_ready(),
             sessions: self.replica.sessions(),
             tombstones: self.replica.tombstones(),
-            log_head: self.replica.head(),
+            log_head: Position::number(self.replica.head()),
             refused: self.counters.refused.load(Ordering::Relaxed),
             violations: self.counters.violations.load(Ordering::Relaxed),
             over_limit: self.counters.over_limit.load(Ordering::Relaxed),

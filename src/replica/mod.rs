@@ -40,7 +40,7 @@ use crate::session::Item;
 use crate::{
     config::{Limits, Shape},
     session::{BootId, Now, SessionKey, SessionState, Tag, Token},
-    wire::message::{Lineage, Position},
+    wire::{Position, message::Lineage},
 };
 
 /// One node's replica: its store, its log of changes, and what it has applied of each peer's log.
@@ -51,7 +51,7 @@ pub(crate) struct Replica {
     store: Store,
     log: Log,
     /// What was applied of whose log. Outlives links, so that a reconnect resumes.
-    applied: Mutex<HashMap<BootId, Applied>>,
+    applied: Mutex<HashMap<BootId, Remembered>>,
     memory: LineageTracker,
     /// The digest root and when it was computed: one for all links' heartbeats.
     root: Mutex<Option<(u64, u64)>>,
@@ -60,10 +60,16 @@ pub(crate) struct Replica {
 /// How far a peer's log has been applied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Applied {
-    position: Position,
+    position: Option<Position>,
     /// The peer's log skipped something and no complete round has followed yet.
     owes_round: bool,
-    seen_ms: u64,
+}
+
+/// What is remembered of a peer's log, and when it changed last.
+#[derive(Clone, Copy, Debug)]
+struct Remembered {
+    applied: Applied,
+    at_ms: u64,
 }
 
 impl Replica {
@@ -83,7 +89,7 @@ impl Replica {
     }
 
     /// The last position of the log.
-    pub(crate) fn head(&self) -> Position {
+    pub(crate) fn head(&self) -> Option<Position> {
         self.log.head()
     }
 
@@ -172,25 +178,20 @@ impl Replica {
 
     fn applied_of(&self, peer: BootId) -> Applied {
         let applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
-        applied.get(&peer).copied().unwrap_or_default()
+        let remembered = applied.get(&peer);
+        remembered.map_or_else(Applied::default, |peer| peer.applied)
     }
 
-    fn set_applied(&self, peer: BootId, position: Position, owes_round: bool, now: Now) {
-        let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
-        if applied.len() >= MAX_BOOTS && !applied.contains_key(&peer) {
-            let oldest = applied.iter().min_by_key(|(_, entry)| entry.seen_ms);
+    fn set_applied(&self, peer: BootId, applied: Applied, now: Now) {
+        let mut all = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= MAX_BOOTS && !all.contains_key(&peer) {
+            let oldest = all.iter().min_by_key(|(_, peer)| peer.at_ms);
             if let Some(oldest) = oldest.map(|(boot, _)| *boot) {
-                applied.remove(&oldest);
+                all.remove(&oldest);
             }
         }
-        applied.insert(
-            peer,
-            Applied {
-                position,
-                owes_round,
-                seen_ms: now.mono_ms,
-            },
-        );
+        let at_ms = now.mono_ms;
+        all.insert(peer, Remembered { applied, at_ms });
     }
 }
 

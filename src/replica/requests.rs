@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     Replica,
     change::{Change, ChangeKind},
-    log::{Log, Position},
+    log::{Log, Record},
     observer::Observer,
     store::{
         hot::Replicate,
@@ -17,6 +17,7 @@ use crate::session::{
     Access, Now, SecretHash, SessionError, SessionKey, SessionMeta, SessionSecret, SessionState,
     Stamp, Tag, Tombstone,
 };
+use crate::wire::Position;
 
 impl Replica {
     /// Looks up what a request presents; use is recorded unless its shipping is `Deferred`.
@@ -50,7 +51,12 @@ impl Replica {
 
     /// One holder less: a request or handle that opened or created the session is done. What it
     /// has not shipped, use worth telling included, gets a record. Returns as `commit` does.
-    pub(crate) fn release(&self, key: &SessionKey, replicate: Replicate, now: Now) -> Position {
+    pub(crate) fn release(
+        &self,
+        key: &SessionKey,
+        replicate: Replicate,
+        now: Now,
+    ) -> Option<Position> {
         let mut shard = self.store.shard(key);
         let Some(entry) = shard.entry(key) else {
             return commit_tombstone(&mut shard, key, &self.log, now);
@@ -156,7 +162,7 @@ impl Replica {
 
     /// Appends a record of what this session has not shipped. Returns the position whose
     /// acknowledgement covers every change made here, 0 for none.
-    pub(crate) fn commit(&self, key: &SessionKey, now: Now) -> Position {
+    pub(crate) fn commit(&self, key: &SessionKey, now: Now) -> Option<Position> {
         let mut shard = self.store.shard(key);
         match shard.entry(key) {
             Some(entry) => entry.hot.commit(key, &self.log, now),
@@ -165,13 +171,15 @@ impl Replica {
     }
 }
 
-fn commit_tombstone(shard: &mut Shard, key: &SessionKey, log: &Log, now: Now) -> Position {
-    let Some(tombstone) = shard.tombstone_mut(key) else {
-        return 0;
-    };
-    if tombstone.dirty {
-        tombstone.dirty = false;
-        tombstone.position = log.append(*key, Stamp::ZERO, false, now);
+fn commit_tombstone(shard: &mut Shard, key: &SessionKey, log: &Log, now: Now) -> Option<Position> {
+    let held = shard.tombstone_mut(key)?;
+    if std::mem::replace(&mut held.dirty, false) {
+        held.position = Some(log.append(Record {
+            key: *key,
+            prev: Stamp::ZERO,
+            touch: false,
+            at_ms: now.mono_ms,
+        }));
     }
-    tombstone.position
+    held.position
 }

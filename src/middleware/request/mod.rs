@@ -193,7 +193,7 @@ impl RequestSession {
     /// Ships what is unshipped and waits until all live peers hold it.
     pub(in crate::middleware) async fn replicated(&self) -> usize {
         match self.commit() {
-            0 => 0,
+            None => 0,
             position => self.node().acknowledged(position, Ack::All).await,
         }
     }

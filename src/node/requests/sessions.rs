@@ -9,6 +9,7 @@ use crate::{
         Access, CookieValue, Now, SessionError, SessionKey, SessionMeta, SessionSecret,
         SessionState,
     },
+    wire::Position,
 };
 
 impl Node {
@@ -92,18 +93,21 @@ impl Node {
         Ok(())
     }
 
-    /// Ships the session's changes. Returns the log position to wait for, 0 for none.
-    pub(crate) fn commit(&self, key: &SessionKey) -> u64 {
+    /// Commits the session's changes. Returns the log position to wait for, if any.
+    pub(crate) fn commit(&self, key: &SessionKey) -> Option<Position> {
         self.commit_with(|replica, now| replica.commit(key, now))
     }
 
-    /// [Ships](Self::commit) for one holder that is done. Use up to now is told to peers, unless the
+    /// [Commits](Self::commit) for a user that is done. Use up to now is told to peers, unless the
     /// request was filtered.
-    pub(crate) fn release(&self, key: &SessionKey, replicate: Replicate) -> u64 {
+    pub(crate) fn release(&self, key: &SessionKey, replicate: Replicate) -> Option<Position> {
         self.commit_with(|replica, now| replica.release(key, replicate, now))
     }
 
-    fn commit_with(&self, commit: impl FnOnce(&Replica, Now) -> u64) -> u64 {
+    fn commit_with(
+        &self,
+        commit: impl FnOnce(&Replica, Now) -> Option<Position>,
+    ) -> Option<Position> {
         let before = self.replica().head();
         let position = commit(self.replica(), self.now());
         if self.replica().head() != before {

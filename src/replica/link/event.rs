@@ -1,6 +1,6 @@
 //! What a link is told, and what it tells.
 
-use crate::{replica::Change, session::SessionKey, wire::message::Position};
+use crate::{replica::Change, session::SessionKey, wire::Position};
 
 /// What a link is told of the cluster's configuration.
 #[derive(Clone, Copy, Debug)]
@@ -15,8 +15,8 @@ pub(crate) struct LinkOptions {
 /// What the acknowledgements of this link mean: positions in `(base, acked]` are held by the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LinkAcks {
-    pub(crate) base: Position,
-    pub(crate) acked: Position,
+    pub(crate) base: Option<Position>,
+    pub(crate) acked: Option<Position>,
     /// Whether requests wait for this peer.
     pub(crate) counted: bool,
 }

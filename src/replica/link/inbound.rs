@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use super::Violation;
 use crate::{
-    replica::store::apply::ApplyOutcome,
+    replica::{Applied, store::apply::ApplyOutcome},
     session::{Item, Mutant, SessionKey, Tombstone},
-    wire::{Message, message::Position},
+    wire::{Message, Position},
 };
 
 #[derive(Debug)]
@@ -14,10 +14,10 @@ pub(super) struct Inbound {
     opening_sent: bool,
     open: bool,
     /// The end of the peer's log at the start of this link.
-    live_head: Position,
-    received: Position,
-    applied: Position,
-    acked: Position,
+    peer_head: Option<Position>,
+    received: Option<Position>,
+    applied: Option<Position>,
+    acked: Option<Position>,
     /// Batches in which a delta was refused, until the full states have arrived. The
     /// acknowledgement never passes them.
     waiting: VecDeque<(Position, BTreeSet<SessionKey>)>,
@@ -58,14 +58,18 @@ impl BatchProgress {
 }
 
 impl Inbound {
-    pub(super) fn new(applied: Position, owes_round: bool) -> Self {
+    pub(super) fn new(applied: Applied) -> Self {
+        let Applied {
+            position,
+            owes_round,
+        } = applied;
         Self {
             opening_sent: false,
             open: false,
-            live_head: 0,
-            received: applied,
-            applied,
-            acked: applied,
+            peer_head: None,
+            received: position,
+            applied: position,
+            acked: position,
             waiting: VecDeque::new(),
             waiting_keys: 0,
             asked: HashSet::new(),
@@ -78,34 +82,30 @@ impl Inbound {
         }
     }
 
-    /// What to tell the peer first, once: how far its log is applied.
-    pub(super) const fn take_opening(&mut self) -> Option<Position> {
-        if self.opening_sent {
-            return None;
-        }
-        self.opening_sent = true;
-        Some(self.applied)
+    /// Returns whether the peer is still to be told how far its log is applied, which comes first.
+    pub(super) const fn take_opening(&mut self) -> bool {
+        !std::mem::replace(&mut self.opening_sent, true)
     }
 
-    pub(super) const fn open(&mut self, head: Position) {
+    pub(super) const fn open(&mut self, head: Option<Position>) {
         self.open = true;
-        self.live_head = head;
+        self.peer_head = head;
     }
 
     pub(super) const fn is_open(&self) -> bool {
         self.open
     }
 
-    pub(super) const fn has_caught_up(&self) -> bool {
-        self.open && self.applied >= self.live_head
+    pub(super) fn has_caught_up(&self) -> bool {
+        self.open && self.applied >= self.peer_head
     }
 
     pub(super) fn begin_batch(
         &self,
-        from: Position,
+        from: Option<Position>,
         to: Position,
     ) -> Result<BatchProgress, Violation> {
-        if from != self.received || to <= from {
+        if from != self.received || Some(to) <= from {
             return Err(Violation::Protocol("a batch out of order"));
         }
         Ok(BatchProgress {
@@ -119,7 +119,7 @@ impl Inbound {
         &mut self,
         progress_of_batch: BatchProgress,
     ) -> Result<(), Violation> {
-        self.received = progress_of_batch.to;
+        self.received = Some(progress_of_batch.to);
         for (key, tombstone) in progress_of_batch.deleted {
             self.return_tombstone(key, tombstone)?;
         }
@@ -142,10 +142,10 @@ impl Inbound {
 
     /// The peer's log goes on after `to`; what is between must be repaired.
     pub(super) fn skip(&mut self, to: Position) -> Result<(), Violation> {
-        if to < self.received {
+        if Some(to) < self.received {
             return Err(Violation::Protocol("a skip backwards"));
         }
-        self.received = to;
+        self.received = Some(to);
         self.owes_rounds = self.owes_rounds.saturating_add(1);
         self.moved = true;
         self.wait(to, BTreeSet::new());
@@ -214,9 +214,12 @@ impl Inbound {
         true
     }
 
-    /// The position to resume from, and whether a round is still owed.
-    pub(super) const fn applied(&self) -> (Position, bool) {
-        (self.applied, self.owes_rounds > 0)
+    /// Returns where to resume from, and whether a round is still owed.
+    pub(super) const fn applied(&self) -> Applied {
+        Applied {
+            position: self.applied,
+            owes_round: self.owes_rounds > 0,
+        }
     }
 
     /// Whether [`Inbound::applied`] changed since the last call.
@@ -234,9 +237,11 @@ impl Inbound {
                 .collect();
             return Some(Message::Answer { items });
         }
-        if self.applied > self.acked {
+        if let Some(to) = self.applied
+            && self.applied > self.acked
+        {
             self.acked = self.applied;
-            return Some(Message::Ack { to: self.applied });
+            return Some(Message::Ack { to });
         }
         if !self.to_ask.is_empty() {
             let rest = self.to_ask.split_off(self.to_ask.len().min(MAX_KEYS));
@@ -288,7 +293,7 @@ impl Inbound {
             .is_some_and(|(_, keys)| keys.is_empty())
         {
             if let Some((to, _)) = self.waiting.pop_front() {
-                self.applied = to;
+                self.applied = Some(to);
                 self.moved = true;
             }
         }
@@ -311,7 +316,7 @@ mod tests {
 
     #[test]
     fn peer_that_answers_nothing_is_asked_for_a_bounded_number_of_keys() {
-        let mut inbound = Inbound::new(0, false);
+        let mut inbound = Inbound::new(Applied::default());
         let key = |at: usize| {
             let mut bytes = [0; 16];
             bytes[..8].copy_from_slice(&at.to_le_bytes());
@@ -331,7 +336,7 @@ mod tests {
     fn answer_to_a_question_given_up_is_not_taken_for_the_answer_to_the_next() {
         let key = SessionKey::from_bytes([1; 16]);
         let want = Some(Message::Want { keys: vec![key] });
-        let mut inbound = Inbound::new(0, false);
+        let mut inbound = Inbound::new(Applied::default());
         inbound.look_up(key, 1);
         assert_eq!(inbound.poll(), want);
         inbound.look_up(key, 2);

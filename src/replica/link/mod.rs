@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     session::{BootId, Item, Now, SessionKey},
-    wire::{Message, message::Lineage},
+    wire::{Message, Position, message::Lineage},
 };
 
 /// The decisions of one established link. Sans-I/O: after hello call [`Link::new`]; then
@@ -65,7 +65,7 @@ impl Link {
             peer,
             past: replica.past(now),
             peers_past: None,
-            inbound: Inbound::new(applied.position, applied.owes_round),
+            inbound: Inbound::new(applied),
             outbound: Outbound::new(options.ack_timeout_ms, now),
             repair,
             heartbeat_ms: options.heartbeat_ms,
@@ -199,9 +199,8 @@ impl Link {
                 bytes: done.bytes,
             });
         }
-        let (applied, owes_round) = self.inbound.applied();
         if self.inbound.moved() {
-            replica.set_applied(self.peer, applied, owes_round, now);
+            replica.set_applied(self.peer, self.inbound.applied(), now);
         }
         events.extend(applying.over.map(LinkEvent::OverLimit));
         let changes = applying.observer.into_changes().into_iter();
@@ -285,13 +284,11 @@ impl Link {
     }
 
     fn next_urgent(&mut self, replica: &Replica, now: Now) -> Option<Message> {
-        if let Some(applied) = self.inbound.take_opening() {
-            let head = replica.head();
-            let past = self.past;
+        if self.inbound.take_opening() {
             return Some(Message::Resume {
-                applied,
-                head,
-                past,
+                applied: self.inbound.applied().position,
+                head: replica.head(),
+                past: self.past,
             });
         }
         if self.leaving == Goodbye::Said {
@@ -348,7 +345,7 @@ impl Link {
 
     /// Whether a complete round has ended on this link and the position the peer announced at its
     /// start is applied.
-    pub(crate) const fn is_synced(&self) -> bool {
+    pub(crate) fn is_synced(&self) -> bool {
         self.repair.has_completed() && self.inbound.has_caught_up()
     }
 
@@ -359,9 +356,8 @@ impl Link {
 
     /// Whether everything the peer had when this link was made is here: streamed, or repaired where
     /// its log skipped something.
-    pub(crate) const fn is_current(&self) -> bool {
-        let (_, owes_round) = self.inbound.applied();
-        self.inbound.has_caught_up() && !owes_round
+    pub(crate) fn is_current(&self) -> bool {
+        self.inbound.has_caught_up() && !self.inbound.applied().owes_round
     }
 
     /// Grows with everything that a round brings: a round whose progress stands still has stalled.
@@ -407,7 +403,8 @@ impl Link {
 
     pub(crate) fn gauges(&self, replica: &Replica) -> LinkGauges {
         LinkGauges {
-            acked_lag: replica.head().saturating_sub(self.outbound.acks().acked),
+            acked_lag: Position::number(replica.head())
+                .saturating_sub(Position::number(self.outbound.acks().acked)),
             queued_bytes: self.repair.in_flight(),
         }
     }
@@ -467,7 +464,9 @@ mod tests {
             notify_listeners_on_replication: false,
         };
         let mut link = Link::new(&replica, boot(2), options, NOW);
-        let ack = Message::Ack { to: 1 };
+        let ack = Message::Ack {
+            to: Position::following(0),
+        };
         assert!(!link.may_answer(&ack));
         assert!(link.may_answer(&Message::AskDigests));
         link.outbound.set_in_flight(outbound::MAX_IN_FLIGHT);

@@ -11,7 +11,7 @@ use crate::{
         store::offer::ChangeForm,
     },
     session::{Item, Mutant, Now, SessionKey, Stamp},
-    wire::{Message, message::Position},
+    wire::{Message, Position},
 };
 
 #[derive(Debug)]
@@ -20,16 +20,16 @@ pub(super) struct Outbound {
     /// Whether the stream has been looked at since the link opened.
     streaming: bool,
     /// The end of the log when the link opened: from there on requests wait for the peer.
-    opened_head: Position,
+    opened_head: Option<Position>,
     /// Sent up to here.
-    cursor: Position,
-    base: Position,
-    acked: Position,
+    cursor: Option<Position>,
+    base: Option<Position>,
+    acked: Option<Position>,
     lagging: bool,
     /// Skips whose repair the peer has not reported yet.
     rounds_owed: u32,
     /// Our head at the last tick, to tell a peer that keeps up from one that does not.
-    head_before: Position,
+    head_before: Option<Position>,
     started_ms: u64,
     ack_timeout_ms: u64,
     /// Sessions the peer asked for, in order and once each.
@@ -42,13 +42,13 @@ impl Outbound {
         Self {
             open: false,
             streaming: false,
-            opened_head: 0,
-            cursor: 0,
-            base: 0,
-            acked: 0,
+            opened_head: None,
+            cursor: None,
+            base: None,
+            acked: None,
             lagging: false,
             rounds_owed: 0,
-            head_before: 0,
+            head_before: None,
             started_ms: now.mono_ms,
             ack_timeout_ms,
             asked: VecDeque::new(),
@@ -60,7 +60,7 @@ impl Outbound {
     pub(super) fn open(
         &mut self,
         replica: &Replica,
-        applied: Position,
+        applied: Option<Position>,
         now: Now,
     ) -> Result<(), Violation> {
         if applied > replica.head() {
@@ -75,18 +75,18 @@ impl Outbound {
         let over = now.mono_ms.saturating_sub(self.ack_timeout_ms);
         self.opened_head = replica.head();
         self.base = match applied {
-            0 => self.opened_head,
-            _ => applied.max(replica.log.before(over)),
+            None => self.opened_head,
+            Some(_) => applied.max(replica.log.before(over)),
         };
         Ok(())
     }
 
     pub(super) fn acknowledge(&mut self, to: Position) -> Result<bool, Violation> {
-        if to > self.cursor {
+        if Some(to) > self.cursor {
             return Err(Violation::Protocol("an ack of what was not sent"));
         }
-        let moved = to > self.acked;
-        self.acked = self.acked.max(to);
+        let moved = Some(to) > self.acked;
+        self.acked = self.acked.max(Some(to));
         Ok(moved)
     }
 
@@ -108,7 +108,7 @@ impl Outbound {
 
     /// Whether nothing is sent until the peer has acknowledged some of it.
     pub(super) const fn is_full(&self) -> bool {
-        self.cursor - self.acked >= MAX_IN_FLIGHT
+        Position::number(self.cursor) - Position::number(self.acked) >= MAX_IN_FLIGHT
     }
 
     pub(super) const fn is_lagging(&self) -> bool {
@@ -168,16 +168,16 @@ impl Outbound {
         }
         let just_opened = !std::mem::replace(&mut self.streaming, true);
         // A new peer that would have to read a long log gets all of it by its round instead.
-        let fresh = self.cursor == 0 && self.opened_head > FRESH_RECORDS;
+        let fresh = self.cursor.is_none() && Position::number(self.opened_head) > FRESH_RECORDS;
         match replica.log.after(self.cursor, BATCH_RECORDS) {
             Slice::Records(records) if records.is_empty() => None,
-            Slice::Records(records) if !fresh => Some(self.batch(replica, &records, form)),
-            Slice::Records(_) => Some(self.skip(self.opened_head, events)),
+            Slice::Records(records) if !fresh => self.batch(replica, &records, form),
+            Slice::Records(_) => self.skip(self.opened_head, events),
             Slice::Overrun(head) => {
                 let reached = replica.log.after(self.opened_head, 1);
                 let skips_the_past = just_opened && matches!(reached, Slice::Records(_));
                 if skips_the_past {
-                    return Some(self.skip(self.opened_head, events));
+                    return self.skip(self.opened_head, events);
                 }
                 // What requests wait for is skipped, too: they wait no longer for a peer that falls
                 // out of the log, until it has repaired.
@@ -185,13 +185,13 @@ impl Outbound {
                     self.lagging = true;
                     events.push(LinkEvent::Lagging);
                 }
-                Some(self.skip(head, events))
+                self.skip(head, events)
             }
         }
     }
 
     /// Jumps. What is skipped counts as not acknowledged.
-    fn skip(&mut self, to: Position, events: &mut Vec<LinkEvent>) -> Message {
+    fn skip(&mut self, to: Option<Position>, events: &mut Vec<LinkEvent>) -> Option<Message> {
         self.cursor = to;
         if !Mutant::AcknowledgeSkipped.is_on() {
             self.base = self.base.max(to);
@@ -199,12 +199,17 @@ impl Outbound {
         self.acked = to;
         self.rounds_owed = self.rounds_owed.saturating_add(1);
         events.push(LinkEvent::Acks);
-        Message::Skip { to }
+        to.map(|to| Message::Skip { to })
     }
 
     /// Coalesces early: a session goes out at its first unsent record, later ones of it are then
     /// no-ops for this link.
-    fn batch(&mut self, replica: &Replica, records: &[Record], form: ChangeForm) -> Message {
+    fn batch(
+        &mut self,
+        replica: &Replica,
+        records: &[Record],
+        form: ChangeForm,
+    ) -> Option<Message> {
         let mut firsts = firsts_of(records);
         let mut items = Vec::with_capacity(firsts.len());
         let mut bytes = 0;
@@ -212,7 +217,7 @@ impl Outbound {
         if Mutant::CoalesceLate.is_on() {
             let later = replica
                 .log
-                .after(self.cursor + records.len() as u64, usize::MAX);
+                .after(advanced(self.cursor, records.len()), usize::MAX);
             if let Slice::Records(later) = later {
                 firsts.retain(|first| later.iter().all(|record| record.key != first.1));
             }
@@ -230,12 +235,9 @@ impl Outbound {
             }
         }
         let from = self.cursor;
-        self.cursor += covered as u64;
-        Message::Batch {
-            from,
-            to: self.cursor,
-            items,
-        }
+        self.cursor = advanced(self.cursor, covered);
+        let to = self.cursor?;
+        Some(Message::Batch { from, to, items })
     }
 
     fn answer(&mut self, replica: &Replica, now: Now) -> Message {
@@ -251,6 +253,11 @@ impl Outbound {
         }
         Message::Answer { items }
     }
+}
+
+/// Returns the position so many records further.
+fn advanced(position: Option<Position>, records: usize) -> Option<Position> {
+    Position::new(Position::number(position) + records as u64)
 }
 
 /// The first record of each session: where it stands, its key, `since`, and whether it or a later one
@@ -283,7 +290,7 @@ fn firsts_of(records: &[Record]) -> Vec<(usize, SessionKey, Stamp, bool)> {
 impl Outbound {
     /// As if so much had been sent and only the beginning acknowledged.
     pub(super) const fn set_in_flight(&mut self, records: u64) {
-        self.cursor = self.acked + records;
+        self.cursor = Position::new(Position::number(self.acked) + records);
     }
 }
 

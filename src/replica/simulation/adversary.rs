@@ -17,10 +17,7 @@ use crate::{
         SessionKey, SessionMeta, SessionParts, SessionSecret, SessionState, Stamp, Tag, Tombstone,
         Vector,
     },
-    wire::{
-        DecodeLimits, Message,
-        message::{Lineage, Position},
-    },
+    wire::{DecodeLimits, Message, Position, message::Lineage},
 };
 
 const NOW: Now = Now {
@@ -304,8 +301,8 @@ fn link(replica: &Replica) -> Link {
         lineage_ms: 0,
     };
     let live = Message::Resume {
-        applied: 0,
-        head: 0,
+        applied: None,
+        head: None,
         past,
     };
     hear(&mut link, replica, live).expect("the first word");
@@ -337,8 +334,8 @@ fn one_destroyed_session_sent_for_ever_is_answered_once() {
     let mut link = link(&replica);
     for at in 0..1000 {
         let batch = Message::Batch {
-            from: at,
-            to: at + 1,
+            from: Position::new(at),
+            to: Position::following(at),
             items: vec![(KEY, full(session(1, 1, 1, 1, 1)))],
         };
         hear(&mut link, &replica, batch).expect("in order");
@@ -368,10 +365,10 @@ fn peer_that_does_not_read_that_sessions_are_destroyed_is_cut_off() {
     assert_eq!(closed, Some(why));
 }
 
-fn batch(from: Position, items: Vec<(SessionKey, Item)>) -> Message {
+fn batch(from: u64, items: Vec<(SessionKey, Item)>) -> Message {
     Message::Batch {
-        from,
-        to: from + 1,
+        from: Position::new(from),
+        to: Position::following(from),
         items,
     }
 }
@@ -403,7 +400,9 @@ fn empty_batches_behind_an_unanswered_question_take_no_room() {
         items: vec![(KEY, Item::Absent)],
     };
     hear(&mut link, &replica, answer).expect("asked for");
-    assert!(said(&mut link).contains(&Message::Ack { to: 10_000 }));
+    assert!(said(&mut link).contains(&Message::Ack {
+        to: Position::following(9_999)
+    }));
 }
 
 #[test]

@@ -17,6 +17,7 @@ use super::{LinkOptions, Replica};
 use crate::{
     config::{Expiry, Limits, Shape},
     session::{BootId, Mutant, Now, SessionKey, SessionMeta, SessionSecret, Tag},
+    wire::Position,
 };
 
 #[test]
@@ -315,7 +316,7 @@ struct Known {
 struct Commit {
     node: usize,
     boot: BootId,
-    position: u64,
+    position: Option<Position>,
     session: usize,
     destroyed: bool,
     upto: Option<Tag>,

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use super::{expiry::stale_ms, hot::HotSession};
 use crate::{
     session::{BootId, Now, Origin, PackedSession, SessionMeta},
-    wire::packed_session::{Reader, Writer, packed, read_resting, write_resting},
+    wire::{
+        Position,
+        packed_session::{Reader, Writer, packed, read_resting, write_resting},
+    },
 };
 
 #[derive(Debug)]
@@ -28,7 +31,8 @@ impl ColdSession {
         let to = &mut Writer(&mut bytes);
         let used = live.used_ms.saturating_sub(live.state.accessed_ms());
         let epoch = live.own.epoch.into();
-        write_head([stale_ms(&live.state), epoch, live.position, used], to);
+        let position = Position::number(live.position);
+        write_head([stale_ms(&live.state), epoch, position, used], to);
         write_resting(&live.state, to);
         Some(Self {
             meta: Arc::clone(live.state.meta()),
@@ -77,7 +81,7 @@ impl ColdSession {
             logged,
             lost: logged,
             written: logged,
-            position,
+            position: Position::new(position),
             dirty: false,
             touched: false,
             pins: 0,
@@ -161,7 +165,7 @@ mod tests {
             logged: written,
             lost: written,
             written,
-            position: 77,
+            position: Position::new(77),
             dirty: false,
             touched: false,
             pins: 0,

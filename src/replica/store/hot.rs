@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use crate::replica::{
     change::{Change, ChangeKind},
-    log::{Log, Position},
+    log::{Log, Record},
 };
 use crate::session::{
     Mutant, Now, Origin, SessionKey, SessionMeta, SessionState, Stamp, Tombstone, session_version,
 };
+use crate::wire::Position;
 
 /// A session and what only this node knows of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +24,7 @@ pub(in crate::replica) struct HotSession {
     /// Our last write in the session.
     pub(in crate::replica) written: Stamp,
     /// The last record of a write, for those who wait.
-    pub(in crate::replica) position: Position,
+    pub(in crate::replica) position: Option<Position>,
     /// Writes since the last record that go out with the next commit.
     pub(in crate::replica) dirty: bool,
     /// Use since the last record that peers should hear of.
@@ -40,7 +41,7 @@ pub(in crate::replica) struct HotSession {
 #[derive(Debug)]
 pub(in crate::replica) struct TombstoneEntry {
     pub(in crate::replica) tombstone: Tombstone,
-    pub(in crate::replica) position: Position,
+    pub(in crate::replica) position: Option<Position>,
     pub(in crate::replica) dirty: bool,
     /// The tick at which it is looked at again.
     pub(in crate::replica) due: u64,
@@ -62,7 +63,7 @@ impl HotSession {
             logged: Stamp::ZERO,
             lost: Stamp::ZERO,
             written: Stamp::ZERO,
-            position: 0,
+            position: None,
             dirty: false,
             touched: false,
             pins: 0,
@@ -92,14 +93,24 @@ impl HotSession {
         replicate == Replicate::Now && self.use_at(now)
     }
 
-    /// Appends a record of what has not been shipped, if anything. Returns the position whose
-    /// acknowledgement covers every change made here, 0 for none.
-    pub(in crate::replica) fn commit(&mut self, key: &SessionKey, log: &Log, now: Now) -> Position {
+    /// Appends a record of what has not been committed, if anything. Returns the position whose
+    /// acknowledgement covers every change made here, if there was any.
+    pub(in crate::replica) fn commit(
+        &mut self,
+        key: &SessionKey,
+        log: &Log,
+        now: Now,
+    ) -> Option<Position> {
         if self.dirty || self.touched {
-            let position = log.append(*key, self.logged, self.touched, now);
+            let position = log.append(Record {
+                key: *key,
+                prev: self.logged,
+                touch: self.touched,
+                at_ms: now.mono_ms,
+            });
             self.logged = self.state.vector().of(self.own);
             if self.dirty {
-                self.position = position;
+                self.position = Some(position);
             }
             self.dirty = false;
             self.touched = false;

@@ -187,7 +187,7 @@ impl Shard {
         let due = bucket(tombstone.ends_ms());
         let tombstone = TombstoneEntry {
             tombstone,
-            position: 0,
+            position: None,
             dirty: false,
             due,
         };
