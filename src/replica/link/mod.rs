@@ -5,12 +5,12 @@ mod inbound;
 mod outbound;
 #[cfg(test)]
 mod pair;
-mod repair;
+mod round;
 mod token_bucket;
 mod window;
 
 pub(crate) use self::event::{LinkAcks, LinkEvent, LinkGauges, LinkOptions, Violation};
-use self::{inbound::Inbound, outbound::Outbound, repair::Repair};
+use self::{inbound::Inbound, outbound::Outbound, round::Repair};
 use super::{
     Observer, Replica, lineage,
     store::{apply::ApplyOutcome, offer::ChangeForm, quota::OverLimit},
