@@ -52,7 +52,7 @@ pub(crate) struct Replica {
     log: Log,
     /// What was applied of whose log. Outlives links, so that a reconnect resumes.
     applied: Mutex<HashMap<BootId, Remembered>>,
-    memory: LineageTracker,
+    lineage: LineageTracker,
     /// The digest root and when it was computed: one for all links' heartbeats.
     root: Mutex<Option<(u64, u64)>>,
 }
@@ -79,7 +79,7 @@ impl Replica {
             store: Store::new(boot, limits, shape),
             log: Log::new(shape.log_records),
             applied: Mutex::default(),
-            memory: LineageTracker::new(now),
+            lineage: LineageTracker::new(now),
             root: Mutex::default(),
         }
     }
@@ -155,8 +155,8 @@ impl Replica {
         self.store.digests() == other.store.digests()
     }
 
-    fn past(&self, now: Now) -> Lineage {
-        self.memory.describe(!self.store.is_empty(), now)
+    fn lineage(&self, now: Now) -> Lineage {
+        self.lineage.describe(!self.store.is_empty(), now)
     }
 
     /// A hash over all digests, at most [`ROOT_AGE_MS`] old.

@@ -1,7 +1,23 @@
 //! What known-wrong variants of a replica's rules do. Outside tests nothing of it happens.
 
-use super::store::shard::Shard;
-use crate::session::{Delta, Mutant, Now, SessionKey, Stamp, Tombstone};
+use super::{
+    link::coalesce::First,
+    log::{Log, Slice},
+    store::shard::Shard,
+};
+use crate::{
+    session::{Delta, Mutant, Now, SessionKey, Stamp, Tombstone},
+    wire::Position,
+};
+
+/// Leaves out the sessions that have a record behind the batch, too.
+pub(super) fn coalesce_late(firsts: &mut Vec<First>, log: &Log, batch_end: Option<Position>) {
+    if Mutant::CoalesceLate.is_on()
+        && let Slice::Records(later) = log.after(batch_end, usize::MAX)
+    {
+        firsts.retain(|first| later.iter().all(|record| record.key != first.record.key));
+    }
+}
 
 /// Forgets that a session was destroyed, so that a copy of it comes back.
 pub(super) fn revive_destroyed(shard: &mut Shard, key: &SessionKey) {

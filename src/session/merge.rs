@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Content, CreatedMs, Delta, Mutant, Origin, Register, SecretSet, SessionMeta, SessionState,
-    Stamp, Tag, Vector,
+    Content, Delta, Mutant, Origin, Register, SecretSet, SessionState, Stamp, Tag, Vector, mutant,
 };
 use crate::config::Expiry;
 
@@ -33,7 +32,7 @@ impl SessionState {
         let seen_there = |tag: Tag| theirs.covers(tag) || tag.stamp < watermark;
         // What we have seen and the other has not got any more was removed, and the removal
         // forgotten; and the reverse.
-        let (registers, beaten) = join_slots(
+        let (registers, beaten) = join_registers(
             std::mem::take(&mut self.registers),
             std::mem::take(&mut incoming.registers),
             |register| covered(register, seen_there),
@@ -65,18 +64,14 @@ impl SessionState {
         });
         let is_complete = held >= delta.since || Mutant::IgnoreSince.is_on();
         if !is_complete || !(known_eras || Mutant::IgnoreEras.is_on()) {
-            if Mutant::MergeRefused.is_on() {
-                for (name, register) in delta.registers {
-                    self.merge_slot(name, register, own);
-                }
-            }
+            mutant::delta::merge_refused(self, delta, own);
             return None;
         }
         self.vector.raise(delta.origin, delta.upto);
         let mut lost = self.collect_garbage_alone(own);
         if held < delta.upto {
             for (name, register) in delta.registers {
-                lost = lost.max(self.merge_slot(name, register, own));
+                lost = lost.max(self.merge_register(name, register, own));
             }
             lost = lost.max(self.merge_rest(&delta.secrets, delta.expiry, own));
         }
@@ -90,20 +85,10 @@ impl SessionState {
     }
 
     /// The session that `delta` is the whole of, `None` when it is only a part.
-    pub(crate) fn from_delta(delta: Delta) -> Option<Self> {
-        let partial = Mutant::CreatePartially.is_on().then(|| {
-            let meta = SessionMeta {
-                context: "".into(),
-                route: None,
-                expiry: Expiry::default(),
-            };
-            (Arc::new(meta), CreatedMs(u64::MAX >> 2))
-        });
-        let (meta, created) = delta.meta.or(partial)?;
-        let recent = Mutant::CreatePartially
-            .is_on()
-            .then_some((delta.upto, u64::MAX >> 2));
-        let (access, accessed_ms) = delta.access.or(recent)?;
+    pub(crate) fn from_delta(mut delta: Delta) -> Option<Self> {
+        mutant::delta::pass_for_whole(&mut delta);
+        let (meta, created) = delta.meta?;
+        let (access, accessed_ms) = delta.access?;
         let mut vector = Vector::default();
         vector.raise(delta.origin, delta.upto);
         Some(Self {
@@ -128,7 +113,12 @@ impl SessionState {
         advanced
     }
 
-    fn merge_slot(&mut self, name: Arc<str>, incoming: Register, own: Origin) -> Stamp {
+    pub(super) fn merge_register(
+        &mut self,
+        name: Arc<str>,
+        incoming: Register,
+        own: Origin,
+    ) -> Stamp {
         match self.position(&name) {
             Ok(at) => merge_registers(&mut self.registers[at].1, incoming, own),
             Err(at) => {
@@ -164,7 +154,7 @@ impl SessionState {
 /// The slots of two copies, both sorted by name, in one pass. A slot that only one of them has stays
 /// unless the other one has had it and forgotten it. Returns the latest of `own`'s stamps that no
 /// longer shows, too.
-fn join_slots(
+fn join_registers(
     held: Vec<(Arc<str>, Register)>,
     incoming: Vec<(Arc<str>, Register)>,
     is_ours_forgotten: impl Fn(&Register) -> bool,

@@ -20,7 +20,7 @@ pub(super) struct Inbound {
     acked: Option<Position>,
     /// Batches in which a delta was refused, until the full states have arrived. The
     /// acknowledgement never passes them.
-    waiting: VecDeque<(Position, BTreeSet<SessionKey>)>,
+    waiting: VecDeque<WaitingBatch>,
     waiting_keys: usize,
     /// Asked for and not answered. An answer is younger than every batch before it, so one
     /// question serves all of them.
@@ -36,7 +36,14 @@ pub(super) struct Inbound {
     moved: bool,
 }
 
-/// One batch being taken in.
+/// A batch, and what must arrive before it is acknowledged.
+#[derive(Debug)]
+struct WaitingBatch {
+    to: Position,
+    refused: BTreeSet<SessionKey>,
+}
+
+/// One batch being merged.
 #[derive(Debug)]
 pub(super) struct BatchProgress {
     to: Position,
@@ -46,8 +53,8 @@ pub(super) struct BatchProgress {
 }
 
 impl BatchProgress {
-    pub(super) fn record(&mut self, key: SessionKey, merged: ApplyOutcome) {
-        match merged {
+    pub(super) fn record(&mut self, key: SessionKey, outcome: ApplyOutcome) {
+        match outcome {
             ApplyOutcome::Done => {}
             ApplyOutcome::Refused => {
                 self.refused.insert(key);
@@ -115,28 +122,30 @@ impl Inbound {
         })
     }
 
-    pub(super) fn finish_batch(
-        &mut self,
-        progress_of_batch: BatchProgress,
-    ) -> Result<(), Violation> {
-        self.received = Some(progress_of_batch.to);
-        for (key, tombstone) in progress_of_batch.deleted {
+    pub(super) fn finish_batch(&mut self, batch: BatchProgress) -> Result<(), Violation> {
+        let BatchProgress {
+            to,
+            refused,
+            deleted,
+        } = batch;
+        self.received = Some(to);
+        for (key, tombstone) in deleted {
             self.return_tombstone(key, tombstone)?;
         }
-        for key in &progress_of_batch.refused {
+        for key in &refused {
             if self.asked.insert(*key) {
                 self.to_ask.push(*key);
             }
         }
         if Mutant::AcknowledgeRefused.is_on() {
-            self.wait(progress_of_batch.to, BTreeSet::new());
+            self.wait(to, BTreeSet::new());
             return Ok(());
         }
-        self.waiting_keys += progress_of_batch.refused.len();
+        self.waiting_keys += refused.len();
         if self.waiting_keys > MAX_WAITING {
             return Err(Violation::Protocol("too many changes of unknown sessions"));
         }
-        self.wait(progress_of_batch.to, progress_of_batch.refused);
+        self.wait(to, refused);
         Ok(())
     }
 
@@ -162,16 +171,16 @@ impl Inbound {
     ///
     /// # Errors
     ///
-    /// As [`Inbound::answer_buried`].
+    /// As [`Inbound::answer_deleted`].
     pub(super) fn answered(
         &mut self,
         key: &SessionKey,
-        merged: ApplyOutcome,
+        outcome: ApplyOutcome,
     ) -> Result<Option<u64>, Violation> {
-        self.answer_deleted(*key, merged)?;
+        self.answer_deleted(*key, outcome)?;
         if self.asked.remove(key) {
-            for (_, keys) in &mut self.waiting {
-                if keys.remove(key) {
+            for batch in &mut self.waiting {
+                if batch.refused.remove(key) {
                     self.waiting_keys -= 1;
                 }
             }
@@ -185,15 +194,17 @@ impl Inbound {
         Ok(self.looked_up.remove(key))
     }
 
+    /// Has the peer told of a session that is destroyed here.
+    ///
     /// # Errors
     ///
     /// When the peer goes on sending sessions that are destroyed, and does not read that they are.
     pub(super) fn answer_deleted(
         &mut self,
         key: SessionKey,
-        merged: ApplyOutcome,
+        outcome: ApplyOutcome,
     ) -> Result<(), Violation> {
-        match merged {
+        match outcome {
             ApplyOutcome::Deleted(tombstone) => self.return_tombstone(key, tombstone),
             ApplyOutcome::Done | ApplyOutcome::Refused => Ok(()),
         }
@@ -269,7 +280,7 @@ impl Inbound {
 
     fn return_tombstone(&mut self, key: SessionKey, tombstone: Tombstone) -> Result<(), Violation> {
         self.deleted.insert(key, tombstone);
-        if self.deleted.len() > MAX_BURIED {
+        if self.deleted.len() > MAX_DELETED {
             return Err(Violation::Protocol(
                 "too many changes of destroyed sessions",
             ));
@@ -277,25 +288,26 @@ impl Inbound {
         Ok(())
     }
 
-    /// The acknowledgement of `to` waits for these, and for what waits already.
+    /// Has the acknowledgement of `to` wait for the refused keys, and for what waits already.
+    ///
+    /// Acknowledgements are cumulative, so a batch of which nothing was refused shares the entry of
+    /// the one before it and is acknowledged with it. Then there are as many entries as batches
+    /// with refusals, and `MAX_WAITING` bounds them, however long the stream goes on behind one.
     fn wait(&mut self, to: Position, refused: BTreeSet<SessionKey>) {
         match self.waiting.back_mut() {
-            Some((last, _)) if refused.is_empty() => *last = to,
-            _ => self.waiting.push_back((to, refused)),
+            Some(last) if refused.is_empty() => last.to = to,
+            _ => self.waiting.push_back(WaitingBatch { to, refused }),
         }
         self.advance();
     }
 
     fn advance(&mut self) {
-        while self
-            .waiting
-            .front()
-            .is_some_and(|(_, keys)| keys.is_empty())
+        let is_over = |batch: &WaitingBatch| batch.refused.is_empty();
+        while self.waiting.front().is_some_and(is_over)
+            && let Some(batch) = self.waiting.pop_front()
         {
-            if let Some((to, _)) = self.waiting.pop_front() {
-                self.applied = Some(to);
-                self.moved = true;
-            }
+            self.applied = Some(batch.to);
+            self.moved = true;
         }
     }
 }
@@ -308,7 +320,7 @@ const MAX_WAITING: usize = 2 * super::outbound::MAX_IN_FLIGHT as usize;
 const MAX_LOOKED_UP: usize = super::outbound::MAX_IN_FLIGHT as usize;
 /// Tombstones that the peer has yet to hear of. An honest one reads them before it is told that it
 /// may send more.
-const MAX_BURIED: usize = 4 * super::outbound::MAX_IN_FLIGHT as usize;
+const MAX_DELETED: usize = 4 * super::outbound::MAX_IN_FLIGHT as usize;
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,8 @@
 //! One connection to one peer: what to say next, and what an incoming message means.
 
+mod answers;
+mod chunk;
+pub(super) mod coalesce;
 mod event;
 mod inbound;
 mod outbound;
@@ -10,9 +13,16 @@ mod token_bucket;
 mod window;
 
 pub(crate) use self::event::{LinkAcks, LinkEvent, LinkGauges, LinkOptions, Violation};
-use self::{inbound::Inbound, outbound::Outbound, round::Repair};
+use self::{
+    answers::{Answers, Listing},
+    inbound::Inbound,
+    outbound::Outbound,
+    round::Round,
+    window::Window,
+};
 use super::{
-    Observer, Replica, lineage,
+    Observer, Replica,
+    lineage::Side,
     store::{apply::ApplyOutcome, offer::ChangeForm, quota::OverLimit},
 };
 use crate::{
@@ -27,19 +37,22 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Link {
     peer: BootId,
-    /// What was told of our past, by which both sides judge.
-    past: Lineage,
-    peers_past: Option<Lineage>,
+    /// What was told of our lineage, by which both sides judge.
+    lineage: Lineage,
+    peers_lineage: Option<Lineage>,
     inbound: Inbound,
     outbound: Outbound,
-    repair: Repair,
+    round: Round,
+    answers: Answers,
+    /// What may be on its way of the states of repair.
+    window: Window,
     heartbeat_ms: u64,
     next_heartbeat_ms: u64,
     ready: bool,
     peer_ready: bool,
     leaving: Goodbye,
     /// Urgent messages since the last states, which must have their turn however many changes come.
-    overtaking: u32,
+    urgent_in_a_row: u32,
     /// Whether event streams hear of what comes from the peer.
     notify_listeners_on_replication: bool,
     /// What happened while messages were polled, until the next tick.
@@ -56,24 +69,27 @@ enum Goodbye {
 impl Link {
     pub(crate) fn new(replica: &Replica, peer: BootId, options: LinkOptions, now: Now) -> Self {
         let applied = replica.applied_of(peer);
-        let mut repair = Repair::new(replica.boot() < peer);
-        repair.set_in_use(replica.is_in_use());
+        let mut round = Round::new(replica.boot() < peer);
+        let mut window = Window::new();
+        window.set_in_use(replica.is_in_use());
         if applied.owes_round {
-            repair.begin_complete(1);
+            round.begin_complete(1);
         }
         Self {
             peer,
-            past: replica.past(now),
-            peers_past: None,
+            lineage: replica.lineage(now),
+            peers_lineage: None,
             inbound: Inbound::new(applied),
             outbound: Outbound::new(options.ack_timeout_ms, now),
-            repair,
+            round,
+            answers: Answers::default(),
+            window,
             heartbeat_ms: options.heartbeat_ms,
             next_heartbeat_ms: now.mono_ms,
             ready: false,
             peer_ready: false,
             leaving: Goodbye::No,
-            overtaking: 0,
+            urgent_in_a_row: 0,
             notify_listeners_on_replication: options.notify_listeners_on_replication,
             events: Vec::new(),
         }
@@ -92,13 +108,15 @@ impl Link {
         now: Now,
     ) -> Result<Vec<LinkEvent>, Violation> {
         if self.inbound.is_open() == matches!(message, Message::Resume { .. }) {
-            return Err(Violation::Protocol("live must be the first message, once"));
+            return Err(Violation::Protocol(
+                "resume must be the first message, once",
+            ));
         }
         let mut applying = Applying {
             replica,
             now,
             observer: Observer::new(self.notify_listeners_on_replication),
-            over: None,
+            over_limit: None,
         };
         let mut events = Vec::new();
         match message {
@@ -110,23 +128,31 @@ impl Link {
                 self.outbound.open(replica, applied, now)?;
                 self.inbound.open(head);
                 events.push(LinkEvent::Acks);
-                if lineage::starts_empty((replica.boot(), self.past), (self.peer, past)) {
+                let ours = Side {
+                    boot: replica.boot(),
+                    lineage: self.lineage,
+                };
+                let theirs = Side {
+                    boot: self.peer,
+                    lineage: past,
+                };
+                if ours.starts_empty_beside(theirs) {
                     let sessions = replica.store.clear();
                     events.push(LinkEvent::StartedEmpty { sessions });
-                    self.repair.begin_complete(0);
+                    self.round.begin_complete(0);
                 }
-                self.peers_past = Some(past);
+                self.peers_lineage = Some(past);
             }
             Message::Batch { from, to, items } => {
-                let mut progress_of_batch = self.inbound.begin_batch(from, to)?;
+                let mut batch = self.inbound.begin_batch(from, to)?;
                 for (key, item) in items {
-                    progress_of_batch.record(key, applying.apply(key, item));
+                    batch.record(key, applying.apply(key, item));
                 }
-                self.inbound.finish_batch(progress_of_batch)?;
+                self.inbound.finish_batch(batch)?;
             }
             Message::Skip { to } => {
                 self.inbound.skip(to)?;
-                self.repair.begin_complete(1);
+                self.round.begin_complete(1);
             }
             Message::Ack { to } => {
                 if self.outbound.acknowledge(to)? {
@@ -136,23 +162,23 @@ impl Link {
             Message::Want { keys } => self.outbound.asked_for(keys)?,
             Message::Answer { items } => {
                 for (key, item) in items {
-                    let merged = applying.apply(key, item);
-                    if let Some(question) = self.inbound.answered(&key, merged)? {
+                    let outcome = applying.apply(key, item);
+                    if let Some(question) = self.inbound.answered(&key, outcome)? {
                         events.push(LinkEvent::Answered(key, question));
                     }
                 }
             }
             Message::Heartbeat { root, ready } => {
                 self.peer_ready = ready;
-                let equal = root == replica.root(now);
-                self.repair.compare_root(equal);
-                if equal {
+                let is_equal = root == replica.root(now);
+                self.round.compare_root(is_equal);
+                if is_equal {
                     self.record_contact(replica, now);
                 }
             }
-            Message::AskDigests => self.repair.asked_for_digests(),
+            Message::AskDigests => self.answers.asked_for_digests(),
             Message::Digests { shards } => {
-                self.repair
+                self.round
                     .compare_digests(&replica.store.digests(), &shards);
             }
             Message::Listing {
@@ -161,11 +187,13 @@ impl Link {
                 complete,
                 entries,
             } => {
-                let store = &replica.store;
-                self.repair
-                    .check_listing(shard, entries.len(), store.max_listed())?;
-                let difference = store.difference(shard, complete, entries, now);
-                self.repair.answer(round, shard, complete, difference);
+                let listing = Listing {
+                    round,
+                    shard,
+                    complete,
+                    entries,
+                };
+                self.answers.compare(replica, listing, now)?;
             }
             Message::Differences {
                 round,
@@ -174,25 +202,25 @@ impl Link {
                 items,
                 wants,
             } => {
-                self.repair.wanted(round, shard, wants)?;
-                self.repair.merged(items.len(), bytes);
-                self.take_repair(items, &mut applying)?;
+                self.round.wanted(round, shard, wants)?;
+                self.round.record_merged(items.len(), bytes);
+                self.merge_states(items, bytes, &mut applying)?;
                 if last {
-                    self.repair.shard_done(shard);
+                    self.round.shard_done(shard);
                 }
             }
             Message::Supply { items } => {
-                self.repair.merged(0, bytes);
-                self.take_repair(items, &mut applying)?;
+                self.round.record_merged(0, bytes);
+                self.merge_states(items, bytes, &mut applying)?;
             }
-            Message::Credit { bytes } => self.repair.credit(bytes)?,
+            Message::Credit { bytes } => self.window.credit(bytes)?,
             Message::RoundDone => self.outbound.round_done(),
             Message::Leave => events.push(LinkEvent::Left),
         }
-        if self.repair.take_ended() {
+        if self.round.take_ended() {
             self.record_contact(replica, now);
         }
-        if let Some(done) = self.repair.take_completed() {
+        if let Some(done) = self.round.take_completed() {
             self.inbound.round_done(done.skips);
             events.push(LinkEvent::RoundCompleted {
                 sessions: done.sessions,
@@ -202,7 +230,7 @@ impl Link {
         if self.inbound.moved() {
             replica.set_applied(self.peer, self.inbound.applied(), now);
         }
-        events.extend(applying.over.map(LinkEvent::OverLimit));
+        events.extend(applying.over_limit.map(LinkEvent::OverLimit));
         let changes = applying.observer.into_changes().into_iter();
         events.extend(changes.map(LinkEvent::Changed));
         Ok(events)
@@ -218,17 +246,20 @@ impl Link {
     }
 
     fn record_contact(&self, replica: &Replica, now: Now) {
-        if let Some(past) = self.peers_past {
-            replica.memory.record_contact(past.lineage_ms, now);
+        if let Some(theirs) = self.peers_lineage {
+            replica.lineage.record_contact(theirs.lineage_ms, now);
         }
     }
 
-    /// Tombstones that live copies met here go back to whoever still holds them.
-    fn take_repair(
+    /// Merges states of repair. Tombstones that they met here go back to the peer, which still
+    /// holds the sessions.
+    fn merge_states(
         &mut self,
         items: Vec<(SessionKey, Item)>,
+        bytes: usize,
         applying: &mut Applying<'_>,
     ) -> Result<(), Violation> {
+        self.window.record_merged(bytes);
         for (key, item) in items {
             self.inbound
                 .answer_deleted(key, applying.apply(key, item))?;
@@ -237,7 +268,7 @@ impl Link {
     }
 
     pub(crate) fn tick(&mut self, replica: &Replica, now: Now) -> Vec<LinkEvent> {
-        self.repair.set_in_use(replica.is_in_use());
+        self.window.set_in_use(replica.is_in_use());
         let mut events = std::mem::take(&mut self.events);
         self.outbound.tick(replica, now, &mut events);
         events
@@ -245,7 +276,7 @@ impl Link {
 
     /// The next message by priority: acks, heartbeats, questions and answers, deltas, repair.
     pub(crate) fn poll(&mut self, replica: &Replica, now: Now) -> Option<Message> {
-        if self.overtaking >= MOST_OVERTAKING {
+        if self.urgent_in_a_row >= MAX_URGENT_IN_A_ROW {
             let states = self.poll_states(replica, now);
             if states.is_some() {
                 return states;
@@ -270,16 +301,23 @@ impl Link {
         if self.leaving == Goodbye::Said || !self.inbound.is_open() {
             return None;
         }
-        let states = self.repair.poll_states(replica, now)?;
-        self.overtaking = 0;
-        Some(states)
+        if !self.round.has_supplies() && self.answers.is_empty() {
+            return None;
+        }
+        let complete = self.round.is_complete() || self.answers.is_next_complete();
+        if !self.window.allows(complete, now) {
+            return None;
+        }
+        self.urgent_in_a_row = 0;
+        let supplies = self.round.poll_states(replica, now);
+        supplies.or_else(|| self.answers.poll_states(replica, now))
     }
 
     /// As [`Link::poll`] without the states of repair, which take long to write and to merge: what
     /// leaves together is acknowledged together.
     pub(crate) fn poll_urgent(&mut self, replica: &Replica, now: Now) -> Option<Message> {
         let urgent = self.next_urgent(replica, now)?;
-        self.overtaking = self.overtaking.saturating_add(1);
+        self.urgent_in_a_row = self.urgent_in_a_row.saturating_add(1);
         Some(urgent)
     }
 
@@ -288,7 +326,7 @@ impl Link {
             return Some(Message::Resume {
                 applied: self.inbound.applied().position,
                 head: replica.head(),
-                past: self.past,
+                past: self.lineage,
             });
         }
         if self.leaving == Goodbye::Said {
@@ -297,7 +335,7 @@ impl Link {
         if let Some(message) = self.inbound.poll() {
             return Some(message);
         }
-        if let Some(bytes) = self.repair.credit_due() {
+        if let Some(bytes) = self.window.credit_due() {
             return Some(Message::Credit { bytes });
         }
         if now.mono_ms >= self.next_heartbeat_ms {
@@ -313,19 +351,19 @@ impl Link {
         // Nobody waits for a peer that lags, so it gets what takes least.
         let form = match self.outbound.is_lagging() {
             true => ChangeForm::Delta,
-            false => self.repair.form_of_changes(),
+            false => self.answers.form_of_changes(),
         };
         let streamed = self.outbound.poll(replica, form, now, &mut self.events);
-        if streamed.is_some() {
-            return streamed;
-        }
-        self.repair.poll(replica, now)
+        streamed
+            .or_else(|| self.round.poll_report())
+            .or_else(|| self.answers.poll_digests(replica))
+            .or_else(|| self.round.poll(replica, now))
     }
 
     /// Whether [`Link::poll`] has held something back, since this was asked last, until some time has
     /// passed. Poll again in a millisecond.
     pub(crate) const fn waits_for_time(&mut self) -> bool {
-        self.repair.take_waits()
+        self.window.take_waits()
     }
 
     /// Tells the link how many bytes the message just polled took, for its windows.
@@ -334,19 +372,19 @@ impl Link {
             message,
             Message::Differences { .. } | Message::Supply { .. }
         ) {
-            self.repair.sent(bytes);
+            self.window.sent(bytes);
         }
     }
 
     /// Starts a complete round: everything the peer has and we lack comes here, and the reverse.
     pub(crate) fn begin_round(&mut self) {
-        self.repair.begin_complete(0);
+        self.round.begin_complete(0);
     }
 
     /// Whether a complete round has ended on this link and the position the peer announced at its
     /// start is applied.
     pub(crate) fn is_synced(&self) -> bool {
-        self.repair.has_completed() && self.inbound.has_caught_up()
+        self.round.has_completed() && self.inbound.has_caught_up()
     }
 
     /// Whether the peer has spoken.
@@ -362,7 +400,7 @@ impl Link {
 
     /// Grows with everything that a round brings: a round whose progress stands still has stalled.
     pub(crate) const fn progress(&self) -> u64 {
-        self.repair.progress()
+        self.round.progress()
     }
 
     /// Asks the peer for one session as it is from now on; [`LinkEvent::Answered`] follows with the
@@ -388,8 +426,10 @@ impl Link {
 
     /// Whether nothing is under way on either side's behalf.
     #[cfg(test)]
-    pub(super) fn is_idle(&self) -> bool {
-        self.inbound.is_idle() && self.outbound.is_idle() && self.repair.is_idle()
+    pub(crate) fn is_idle(&self) -> bool {
+        let is_repair_idle = self.round.is_idle() && self.answers.is_empty();
+        let are_streams_idle = self.inbound.is_idle() && self.outbound.is_idle();
+        is_repair_idle && are_streams_idle && self.window.in_flight() == 0
     }
 
     #[cfg(test)]
@@ -405,7 +445,7 @@ impl Link {
         LinkGauges {
             acked_lag: Position::number(replica.head())
                 .saturating_sub(Position::number(self.outbound.acks().acked)),
-            queued_bytes: self.repair.in_flight(),
+            queued_bytes: self.window.in_flight(),
         }
     }
 
@@ -417,13 +457,13 @@ impl Link {
     }
 }
 
-/// What becomes of the items of one message.
+/// The items of one message on their way into the store.
 #[derive(Debug)]
 struct Applying<'a> {
     replica: &'a Replica,
     now: Now,
     observer: Observer,
-    over: Option<&'static str>,
+    over_limit: Option<&'static str>,
 }
 
 impl Applying<'_> {
@@ -432,9 +472,9 @@ impl Applying<'_> {
     fn apply(&mut self, key: SessionKey, item: Item) -> ApplyOutcome {
         let store = &self.replica.store;
         match store.apply(&key, item, self.now, &mut self.observer) {
-            Ok(merged) => merged,
+            Ok(outcome) => outcome,
             Err(OverLimit(what)) => {
-                self.over = Some(what);
+                self.over_limit = Some(what);
                 ApplyOutcome::Done
             }
         }
@@ -442,7 +482,7 @@ impl Applying<'_> {
 }
 
 /// So many urgent messages may leave before states that wait.
-const MOST_OVERTAKING: u32 = 16;
+const MAX_URGENT_IN_A_ROW: u32 = 16;
 
 #[cfg(test)]
 mod tests {

@@ -1,16 +1,20 @@
 //! Our own stream to the peer: where it is, what is acknowledged, whether requests wait for it.
 
-use std::collections::{HashMap, HashSet, VecDeque, hash_map::Entry};
+use std::collections::{HashSet, VecDeque};
 
-use super::{LinkAcks, LinkEvent, Violation};
+use super::{
+    LinkAcks, LinkEvent, Violation,
+    chunk::Chunk,
+    coalesce::{First, firsts_of},
+};
 use crate::{
     replica::{
         Replica,
-        key_hasher::SessionKeyHash,
         log::{Record, Slice},
+        mutant,
         store::offer::ChangeForm,
     },
-    session::{Item, Mutant, Now, SessionKey, Stamp},
+    session::{Item, Mutant, Now, SessionKey},
     wire::{Message, Position},
 };
 
@@ -202,8 +206,8 @@ impl Outbound {
         to.map(|to| Message::Skip { to })
     }
 
-    /// Coalesces early: a session goes out at its first unsent record, later ones of it are then
-    /// no-ops for this link.
+    /// Returns what the records are about, each session at the first of its records; later ones of
+    /// it are then no-ops for this link.
     fn batch(
         &mut self,
         replica: &Replica,
@@ -211,79 +215,46 @@ impl Outbound {
         form: ChangeForm,
     ) -> Option<Message> {
         let mut firsts = firsts_of(records);
-        let mut items = Vec::with_capacity(firsts.len());
-        let mut bytes = 0;
         let mut covered = records.len();
-        if Mutant::CoalesceLate.is_on() {
-            let later = replica
-                .log
-                .after(advanced(self.cursor, records.len()), usize::MAX);
-            if let Slice::Records(later) = later {
-                firsts.retain(|first| later.iter().all(|record| record.key != first.1));
-            }
-        }
-        for (at, key, since, touch) in firsts {
-            if bytes > CHUNK_BYTES {
+        mutant::coalesce_late(&mut firsts, &replica.log, advanced(self.cursor, covered));
+        let mut chunk = Chunk::with_capacity(firsts.len());
+        for First { at, record } in firsts {
+            if chunk.is_full() {
                 // Every record before this one belongs to a session that is in the batch.
                 covered = at;
                 break;
             }
-            let item = replica.store.outgoing(&key, since, touch, form);
+            let item = replica.store.outgoing(&record, form);
             if item != Item::Absent {
-                bytes += weight(&item);
-                items.push((key, item));
+                chunk.push(record.key, item);
             }
         }
         let from = self.cursor;
         self.cursor = advanced(self.cursor, covered);
-        let to = self.cursor?;
-        Some(Message::Batch { from, to, items })
+        Some(Message::Batch {
+            from,
+            to: self.cursor?,
+            items: chunk.into_items(),
+        })
     }
 
     fn answer(&mut self, replica: &Replica, now: Now) -> Message {
-        let mut items = Vec::new();
-        let mut bytes = 0;
-        while bytes <= CHUNK_BYTES
+        let mut chunk = Chunk::with_capacity(0);
+        while !chunk.is_full()
             && let Some(key) = self.asked.pop_front()
         {
             self.asked_keys.remove(&key);
-            let item = replica.store.full(&key, now);
-            bytes += weight(&item);
-            items.push((key, item));
+            chunk.push(key, replica.store.full(&key, now));
         }
-        Message::Answer { items }
+        Message::Answer {
+            items: chunk.into_items(),
+        }
     }
 }
 
 /// Returns the position so many records further.
 fn advanced(position: Option<Position>, records: usize) -> Option<Position> {
     Position::new(Position::number(position) + records as u64)
-}
-
-/// The first record of each session: where it stands, its key, `since`, and whether it or a later one
-/// tells of use.
-fn firsts_of(records: &[Record]) -> Vec<(usize, SessionKey, Stamp, bool)> {
-    let mut firsts: Vec<(usize, SessionKey, Stamp, bool)> = Vec::with_capacity(records.len());
-    // To look through a few is quicker than to keep a table of them.
-    let mut places = (records.len() > FEW_RECORDS)
-        .then(|| HashMap::with_capacity_and_hasher(records.len(), SessionKeyHash));
-    for (at, record) in records.iter().enumerate() {
-        let known = match &mut places {
-            None => firsts.iter().position(|first| first.1 == record.key),
-            Some(places) => match places.entry(record.key) {
-                Entry::Occupied(place) => Some(*place.get()),
-                Entry::Vacant(place) => {
-                    place.insert(firsts.len());
-                    None
-                }
-            },
-        };
-        match known {
-            Some(first) => firsts[first].3 |= record.touch,
-            None => firsts.push((at, record.key, record.prev, record.touch)),
-        }
-    }
-    firsts
 }
 
 #[cfg(test)]
@@ -294,26 +265,6 @@ impl Outbound {
     }
 }
 
-/// About how many bytes an item takes on the wire.
-pub(super) fn weight(item: &Item) -> usize {
-    ITEM_OVERHEAD
-        + match item {
-            Item::Full(state) => state.weight(),
-            Item::PackedSession(state) => state.extent.weight,
-            Item::Delta(delta) => delta
-                .registers
-                .iter()
-                .map(|(name, register)| register.weight_as(name))
-                .sum(),
-            Item::Destroyed(_) | Item::Absent => 0,
-        }
-}
-
-const ITEM_OVERHEAD: usize = 64;
-/// Records that are looked through one by one. Tests want both ways.
-const FEW_RECORDS: usize = if cfg!(test) { 2 } else { 16 };
-/// Bytes of one message's items, about; a single session may be larger.
-pub(super) const CHUNK_BYTES: usize = if cfg!(test) { 1024 } else { 16 * 1024 };
 /// Records of one batch. Tests want many batches.
 const BATCH_RECORDS: usize = if cfg!(test) { 4 } else { 512 };
 /// Records sent and not acknowledged at most; further ones wait in the log.

@@ -1,54 +1,45 @@
-//! Digest repair: finds what two nodes hold differently, whatever the reason, and exchanges it.
+//! Rounds of digest repair, by the side that starts them: what this node asks and compares.
 //!
-//! A round, by the side that starts it: ask for the peer's digests; for every shard that differs
-//! send a listing of keys and versions; the peer answers each with the states we lack and the keys
-//! it lacks. Joining is a round with everything missing. In the background, the lower boot id of a
-//! pair starts rounds over shards that differed on two comparisons in a row.
+//! A round finds what two nodes hold differently, whatever the reason. It asks for the peer's
+//! digests. For every shard that differs it sends a listing of keys and versions. The peer
+//! [answers](super::answers) each with the states that this node lacks and the keys that it lacks
+//! itself, and these are supplied. Joining is a round with everything missing. In the background,
+//! the lower boot id of a pair starts rounds over shards that differed on two comparisons in a row.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use super::{
-    Violation,
-    outbound::{CHUNK_BYTES, weight},
-    window::Window,
-};
+use super::{Violation, chunk::states};
 use crate::{
-    replica::{
-        Replica,
-        store::offer::{ChangeForm, Difference},
-    },
-    session::{Item, Mutant, Now, SessionKey},
+    replica::Replica,
+    session::{Mutant, Now, SessionKey},
     wire::Message,
 };
 
+/// The initiating side of digest repair.
 #[derive(Debug)]
-pub(super) struct Repair {
-    starts_background: bool,
+pub(super) struct Round {
+    background: Background,
     stage: Stage,
+    number: u32,
+    /// Whether the round leaves nothing out.
+    complete: bool,
     /// A complete round to begin when the present one is over, if any, and the skips it repairs.
     complete_due: Option<u32>,
-    round: u32,
+    /// Shards still to be listed.
     todo: VecDeque<u32>,
     /// Shards that are listed, and how many of the keys listed the peer may still want.
     listed: HashMap<u32, usize>,
-    complete: bool,
+    /// Sessions that the peer wants.
+    supply: VecDeque<SessionKey>,
     totals: Totals,
+    /// Grows with everything that a round brings.
+    progress: u64,
+    /// The complete round that has just ended.
     completed: Option<Totals>,
     has_completed: bool,
     /// A round of either kind has ended.
     ended: bool,
     rounds_to_report: u32,
-    progress: u64,
-    /// Heartbeats in a row whose root differed from ours.
-    mismatches: u32,
-    /// Shards that differed at the last background comparison.
-    differed: HashSet<u32>,
-    digests_asked: bool,
-    answering: VecDeque<Answering>,
-    supply: VecDeque<SessionKey>,
-    /// What may be sent of answers and supplies.
-    window: Window,
-    merged_bytes: u64,
 }
 
 /// What a round brought.
@@ -62,7 +53,7 @@ pub(super) struct Totals {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    Rest,
+    Idle,
     /// To ask for digests.
     Ask,
     /// Asked.
@@ -71,61 +62,73 @@ enum Stage {
     List,
 }
 
-/// A listing of the peer's that is being answered.
+/// When a pair compares although nobody has asked it to.
 #[derive(Debug)]
-struct Answering {
-    round: u32,
-    shard: u32,
-    complete: bool,
-    send: VecDeque<SessionKey>,
-    want: Vec<SessionKey>,
+struct Background {
+    /// Whether this node is the one of the pair that starts rounds.
+    starts_rounds: bool,
+    /// Heartbeats in a row whose root differed from ours.
+    mismatches: u32,
+    /// Shards that differed at the last comparison.
+    differed: HashSet<u32>,
 }
 
-impl Repair {
+impl Background {
+    /// Notes what a heartbeat says. Returns whether it is time to compare.
+    fn compare_root(&mut self, is_equal: bool) -> bool {
+        if is_equal {
+            self.mismatches = 0;
+            self.differed.clear();
+            return false;
+        }
+        self.mismatches = self.mismatches.saturating_add(1);
+        self.mismatches >= 2 && self.starts_rounds
+    }
+
+    /// Returns the shards that differed the last time, too: one that differs once may only have a
+    /// change under way.
+    fn still_differing(&mut self, differing: Vec<u32>) -> VecDeque<u32> {
+        let before = std::mem::replace(&mut self.differed, differing.iter().copied().collect());
+        let mut still = differing;
+        still.retain(|shard| before.contains(shard));
+        still.into()
+    }
+}
+
+impl Round {
     pub(super) fn new(starts_background: bool) -> Self {
         Self {
-            starts_background,
-            stage: Stage::Rest,
+            background: Background {
+                starts_rounds: starts_background,
+                mismatches: 0,
+                differed: HashSet::new(),
+            },
+            stage: Stage::Idle,
+            number: 0,
+            complete: false,
             complete_due: None,
-            round: 0,
             todo: VecDeque::new(),
             listed: HashMap::new(),
-            complete: false,
+            supply: VecDeque::new(),
             totals: Totals::default(),
+            progress: 0,
             completed: None,
             has_completed: false,
             ended: false,
             rounds_to_report: 0,
-            progress: 0,
-            mismatches: 0,
-            differed: HashSet::new(),
-            digests_asked: false,
-            answering: VecDeque::new(),
-            supply: VecDeque::new(),
-            window: Window::new(),
-            merged_bytes: 0,
         }
     }
 
-    /// Wants a round that skips nothing and begins from now on; it repairs `skips` skips.
+    /// Wants a round that leaves nothing out and begins from now on; it repairs `skips` skips.
     pub(super) fn begin_complete(&mut self, skips: u32) {
         let due = self.complete_due.get_or_insert(0);
         *due = due.saturating_add(skips);
         self.begin_due();
     }
 
-    pub(super) fn compare_root(&mut self, equal: bool) {
-        if equal {
-            self.mismatches = 0;
-            self.differed.clear();
-            return;
-        }
-        self.mismatches = self.mismatches.saturating_add(1);
-        if Mutant::NeverRepair.is_on() {
-            return;
-        }
-        let rests = self.stage == Stage::Rest && self.supply.is_empty();
-        if self.mismatches >= 2 && self.starts_background && rests {
+    pub(super) fn compare_root(&mut self, is_equal: bool) {
+        let is_due = self.background.compare_root(is_equal);
+        if is_due && self.is_over() && !Mutant::NeverRepair.is_on() {
             self.complete = false;
             self.stage = Stage::Ask;
         }
@@ -143,69 +146,25 @@ impl Repair {
         self.todo = if self.complete {
             differing.into()
         } else {
-            // A shard that differs once may only have a change under way.
-            let before = std::mem::replace(&mut self.differed, differing.iter().copied().collect());
-            let mut still = differing;
-            still.retain(|shard| before.contains(shard));
-            still.into()
+            self.background.still_differing(differing)
         };
-        self.round = self.round.wrapping_add(1);
+        self.number = self.number.wrapping_add(1);
         self.stage = Stage::List;
         self.end_if_done();
     }
 
-    pub(super) const fn asked_for_digests(&mut self) {
-        self.digests_asked = true;
-    }
-
-    /// Call it before a listing of so many keys is compared with what is here.
-    ///
-    /// # Errors
-    ///
-    /// When the peer lists more than an honest one, which waits for answers.
-    pub(super) fn check_listing(
-        &self,
-        shard: u32,
-        keys: usize,
-        max_listed: usize,
-    ) -> Result<(), Violation> {
-        if self.answering.len() >= 2 * LISTINGS {
-            return Err(Violation::Protocol("too many listings"));
-        }
-        if self.answering.iter().any(|other| other.shard == shard) {
-            return Err(Violation::Protocol("a shard listed twice"));
-        }
-        let unanswered: usize = self.answering.iter().map(|other| other.want.len()).sum();
-        if unanswered + keys > 2 * (LISTED_KEYS + max_listed) {
-            return Err(Violation::Protocol("too many listed sessions"));
-        }
-        Ok(())
-    }
-
-    pub(super) fn answer(
-        &mut self,
-        round: u32,
-        shard: u32,
-        complete: bool,
-        difference: Difference,
-    ) {
-        self.answering.push_back(Answering {
-            round,
-            shard,
-            complete,
-            send: difference.send.into(),
-            want: difference.want,
-        });
-    }
-
-    /// The last answer to the listing of a shard was taken in.
+    /// The last answer to the listing of a shard was merged.
     pub(super) fn shard_done(&mut self, shard: u32) {
         self.listed.remove(&shard);
         self.progress += 1;
         self.end_if_done();
     }
 
-    /// An answer to the listing of a shard, which asks for some of what was listed.
+    /// Notes what an answer to the listing of a shard asks for.
+    ///
+    /// # Errors
+    ///
+    /// When it answers no listing, or asks for more than was listed.
     pub(super) fn wanted(
         &mut self,
         round: u32,
@@ -213,7 +172,7 @@ impl Repair {
         keys: Vec<SessionKey>,
     ) -> Result<(), Violation> {
         let listed = self.listed.get_mut(&shard);
-        let Some(listed) = listed.filter(|_| round == self.round) else {
+        let Some(listed) = listed.filter(|_| round == self.number) else {
             return Err(Violation::Protocol("an answer to no listing"));
         };
         let left = listed.checked_sub(keys.len());
@@ -222,47 +181,19 @@ impl Repair {
         Ok(())
     }
 
-    /// A repair message was taken in.
-    pub(super) const fn merged(&mut self, sessions: usize, bytes: usize) {
+    /// A repair message was merged.
+    pub(super) const fn record_merged(&mut self, sessions: usize, bytes: usize) {
         self.totals.sessions += sessions as u64;
         self.totals.bytes += bytes as u64;
-        self.merged_bytes += bytes as u64;
         self.progress += 1;
     }
 
-    pub(super) fn credit(&mut self, bytes: u64) -> Result<(), Violation> {
-        self.window.credit(bytes)
-    }
-
-    pub(super) fn credit_due(&mut self) -> Option<u64> {
-        let bytes = std::mem::take(&mut self.merged_bytes);
-        (bytes > 0).then_some(bytes)
-    }
-
-    pub(super) fn sent(&mut self, bytes: usize) {
-        self.window.sent(bytes);
-    }
-
-    /// Whether requests are served here, which states on their way should not be in the way of.
-    pub(super) const fn set_in_use(&mut self, in_use: bool) {
-        self.window.set_in_use(in_use);
-    }
-
-    /// Whether states were held back until some time has passed.
-    pub(super) const fn take_waits(&mut self) -> bool {
-        self.window.take_waits()
-    }
-
-    pub(super) const fn in_flight(&self) -> u64 {
-        self.window.in_flight()
-    }
-
-    /// The complete round that has just ended.
+    /// Returns the complete round that has just ended.
     pub(super) const fn take_completed(&mut self) -> Option<Totals> {
         self.completed.take()
     }
 
-    /// Whether a round of either kind has ended since the last call.
+    /// Returns whether a round of either kind has ended since the last call.
     pub(super) const fn take_ended(&mut self) -> bool {
         std::mem::replace(&mut self.ended, false)
     }
@@ -275,82 +206,58 @@ impl Repair {
         self.progress
     }
 
+    pub(super) const fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    pub(super) fn has_supplies(&self) -> bool {
+        !self.supply.is_empty()
+    }
+
+    pub(super) fn poll_report(&mut self) -> Option<Message> {
+        self.rounds_to_report = self.rounds_to_report.checked_sub(1)?;
+        Some(Message::RoundDone)
+    }
+
+    /// Returns the next question or listing.
     pub(super) fn poll(&mut self, replica: &Replica, now: Now) -> Option<Message> {
-        if self.rounds_to_report > 0 {
-            self.rounds_to_report -= 1;
-            return Some(Message::RoundDone);
-        }
-        if self.digests_asked {
-            self.digests_asked = false;
-            let shards = replica.store.digests();
-            return Some(Message::Digests { shards });
-        }
         if self.stage == Stage::Ask {
             self.stage = Stage::Compare;
             return Some(Message::AskDigests);
         }
-        if self.listed.len() < LISTINGS
-            && self.listed.values().sum::<usize>() < LISTED_KEYS
-            && let Some(shard) = self.todo.pop_front()
-        {
-            let entries = replica.store.listing(shard, self.complete, now);
-            self.listed.insert(shard, entries.len());
-            return Some(Message::Listing {
-                round: self.round,
-                shard,
-                complete: self.complete,
-                entries,
-            });
+        if self.listed.len() >= LISTINGS || self.listed.values().sum::<usize>() >= LISTED_KEYS {
+            return None;
         }
-        None
+        let shard = self.todo.pop_front()?;
+        let entries = replica.store.listing(shard, self.complete, now);
+        self.listed.insert(shard, entries.len());
+        Some(Message::Listing {
+            round: self.number,
+            shard,
+            complete: self.complete,
+            entries,
+        })
     }
 
-    /// States that the peer lacks, as far as the window allows.
+    /// Returns states that the peer wants.
     pub(super) fn poll_states(&mut self, replica: &Replica, now: Now) -> Option<Message> {
-        if self.supply.is_empty() && self.answering.is_empty() {
+        if self.supply.is_empty() {
             return None;
         }
-        let complete = self.complete || self.answering.front().is_some_and(|front| front.complete);
-        if !self.window.allows(complete, now) {
-            return None;
-        }
-        if !self.supply.is_empty() {
-            let items = states(replica, &mut self.supply, now);
-            self.begin_due();
-            return Some(Message::Supply { items });
-        }
-        let front = self.answering.front_mut()?;
-        let items = states(replica, &mut front.send, now);
-        let last = front.send.is_empty();
-        let message = Message::Differences {
-            round: front.round,
-            shard: front.shard,
-            last,
-            items,
-            wants: std::mem::take(&mut front.want),
-        };
-        if last {
-            self.answering.pop_front();
-        }
-        Some(message)
-    }
-
-    /// A peer that is being given all it lacks would refuse most changes, and requests would wait for
-    /// the question and the answer, too.
-    pub(super) fn form_of_changes(&self) -> ChangeForm {
-        match self.answering.iter().any(|shard| shard.complete) {
-            true => ChangeForm::Full,
-            false => ChangeForm::Delta,
-        }
+        let items = states(replica, &mut self.supply, now);
+        self.begin_due();
+        Some(Message::Supply { items })
     }
 
     #[cfg(test)]
     pub(super) fn is_idle(&self) -> bool {
-        self.stage == Stage::Rest
-            && self.complete_due.is_none()
-            && self.answering.is_empty()
-            && self.supply.is_empty()
-            && self.in_flight() == 0
+        self.is_over() && self.complete_due.is_none()
+    }
+
+    /// Returns whether a round may begin. What the last one found must have left, or a peer that
+    /// does not read would have it found again and again.
+    fn is_over(&self) -> bool {
+        self.stage == Stage::Idle && self.supply.is_empty()
     }
 
     fn begin_due(&mut self) {
@@ -358,10 +265,7 @@ impl Repair {
             self.has_completed = true;
             return;
         }
-        // What the last round found must have left, or a peer that does not read would have it
-        // found again and again.
-        if self.stage == Stage::Rest
-            && self.supply.is_empty()
+        if self.is_over()
             && let Some(skips) = self.complete_due.take()
         {
             self.totals = Totals {
@@ -377,7 +281,7 @@ impl Repair {
         if self.stage != Stage::List || !self.todo.is_empty() || !self.listed.is_empty() {
             return;
         }
-        self.stage = Stage::Rest;
+        self.stage = Stage::Idle;
         self.ended = true;
         if std::mem::replace(&mut self.complete, false) {
             self.completed = Some(self.totals);
@@ -388,22 +292,7 @@ impl Repair {
     }
 }
 
-fn states(replica: &Replica, keys: &mut VecDeque<SessionKey>, now: Now) -> Vec<(SessionKey, Item)> {
-    let mut items = Vec::new();
-    let mut bytes = 0;
-    while bytes <= CHUNK_BYTES
-        && let Some(key) = keys.pop_front()
-    {
-        let item = replica.store.full_state(&key, now);
-        if item != Item::Absent {
-            bytes += weight(&item);
-            items.push((key, item));
-        }
-    }
-    items
-}
-
 /// Listings under way at once.
-const LISTINGS: usize = 64;
+pub(super) const LISTINGS: usize = 64;
 /// Keys of listings under way, beyond which no further shard is listed.
-const LISTED_KEYS: usize = 64 * 1024;
+pub(super) const LISTED_KEYS: usize = 64 * 1024;

@@ -10,6 +10,8 @@ use crate::session::Now;
 pub(super) struct Window {
     /// Bytes sent and not merged by the peer yet.
     in_flight: u64,
+    /// Bytes merged here, for which the peer has not got credit yet.
+    merged: u64,
     background: TokenBucket,
     beside_requests: TokenBucket,
     /// Whether requests are served here.
@@ -24,6 +26,7 @@ impl Window {
     pub(super) const fn new() -> Self {
         Self {
             in_flight: 0,
+            merged: 0,
             background: TokenBucket::new(16_000, 100),
             // About half of what a processor encodes and another one merges, in short bursts: what
             // requests need finds one of them idle.
@@ -43,20 +46,20 @@ impl Window {
         };
         let bytes = match self.speed {
             Speed::Free => BYTES,
-            Speed::BesideRequests | Speed::Background => BYTES_AT_A_PACE,
+            Speed::BesideRequests | Speed::Background => PACED_BYTES,
         };
         if self.in_flight >= bytes {
             return false;
         }
-        self.waits = self.pace().is_some_and(|pace| !pace.allows(now));
+        self.waits = self.bucket().is_some_and(|bucket| !bucket.allows(now));
         !self.waits
     }
 
     pub(super) fn sent(&mut self, bytes: usize) {
         let bytes = bytes as u64;
         self.in_flight += bytes;
-        if let Some(pace) = self.pace() {
-            pace.spend(bytes);
+        if let Some(bucket) = self.bucket() {
+            bucket.spend(bytes);
         }
     }
 
@@ -65,6 +68,17 @@ impl Window {
         let left = self.in_flight.checked_sub(bytes);
         self.in_flight = left.ok_or(Violation::Protocol("credit for what was not sent"))?;
         Ok(())
+    }
+
+    /// Bytes that the peer sent were merged.
+    pub(super) const fn record_merged(&mut self, bytes: usize) {
+        self.merged += bytes as u64;
+    }
+
+    /// Returns the credit that the peer is to get.
+    pub(super) fn credit_due(&mut self) -> Option<u64> {
+        let bytes = std::mem::take(&mut self.merged);
+        (bytes > 0).then_some(bytes)
     }
 
     pub(super) const fn in_flight(&self) -> u64 {
@@ -80,7 +94,7 @@ impl Window {
         std::mem::replace(&mut self.waits, false)
     }
 
-    const fn pace(&mut self) -> Option<&mut TokenBucket> {
+    const fn bucket(&mut self) -> Option<&mut TokenBucket> {
         match self.speed {
             Speed::Free => None,
             Speed::BesideRequests => Some(&mut self.beside_requests),
@@ -98,8 +112,8 @@ enum Speed {
 
 /// Bytes that the peer has not merged yet.
 const BYTES: u64 = 256 * 1024;
-/// The same where it goes at a pace.
-const BYTES_AT_A_PACE: u64 = 64 * 1024;
+/// The same where a bucket sets the pace.
+const PACED_BYTES: u64 = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -173,7 +187,7 @@ mod tests {
 
     #[test]
     fn peer_that_merges_nothing_gets_no_more_than_the_window() {
-        for (in_use, bytes) in [(false, BYTES), (true, BYTES_AT_A_PACE)] {
+        for (in_use, bytes) in [(false, BYTES), (true, PACED_BYTES)] {
             let mut window = Window::new();
             window.set_in_use(in_use);
             let mut sent = 0;

@@ -1,8 +1,10 @@
 //! What the store gives to peers: changes, whole states, listings, and how two listings differ.
 
 use super::{Store, expiry::is_stale, lock};
-use crate::replica::mutant;
-use crate::session::{Item, Now, SessionKey, Stamp};
+use crate::{
+    replica::{log::Record, mutant},
+    session::{Item, Now, SessionKey},
+};
 
 /// How a change leaves for a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,15 +25,13 @@ pub(in crate::replica) struct Difference {
 }
 
 impl Store {
-    /// What leaves for a session whose record has come up: everything written here since `since`,
-    /// by whatever request, or the full state when another origin has beaten a part of that.
-    pub(in crate::replica) fn outgoing(
-        &self,
-        key: &SessionKey,
-        since: Stamp,
-        touch: bool,
-        form: ChangeForm,
-    ) -> Item {
+    /// Returns what leaves for a session whose record has come up: everything written here since
+    /// the record before it, by whatever request, or the full state when another origin has beaten
+    /// a part of that.
+    pub(in crate::replica) fn outgoing(&self, record: &Record, form: ChangeForm) -> Item {
+        let Record {
+            key, prev, touch, ..
+        } = record;
         let shard = self.shard(key);
         match shard.view(key) {
             None => match shard.tombstone(key) {
@@ -39,13 +39,13 @@ impl Store {
                 None => Item::Absent,
             },
             Some(hot)
-                if hot.claims_beaten_writes(since)
+                if hot.claims_beaten_writes(*prev)
                     || (form == ChangeForm::Full && hot.state.weight() <= SMALL_WEIGHT) =>
             {
                 Item::Full(Box::new(hot.into_owned().state))
             }
             Some(hot) => {
-                let mut delta = hot.state.delta(hot.own, since, touch);
+                let mut delta = hot.state.delta(hot.own, *prev, *touch);
                 mutant::carry_committed_only(&mut delta, hot.logged);
                 Item::Delta(Box::new(delta))
             }

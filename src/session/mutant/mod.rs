@@ -1,6 +1,8 @@
 //! Known-wrong variants of the rules, each of which breaks a promise. The model test switches them
 //! on one at a time to show that it would notice; outside tests they do not exist.
 
+pub(super) mod delta;
+
 /// One rule left out or turned round. Names say what the wrong code does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(not(test), expect(dead_code, reason = "only tests switch one on"))]
