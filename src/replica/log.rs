@@ -113,10 +113,7 @@ fn skip(ring: &VecDeque<Record>, appended: u64, from: Option<Position>) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn key(byte: u8) -> SessionKey {
-        SessionKey::from_bytes([byte; 16])
-    }
+    use crate::session::fixtures::key;
 
     fn record(byte: u8) -> Record {
         Record {

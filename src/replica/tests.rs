@@ -1,7 +1,5 @@
 //! The store's own promises: limits, lives, and what sweeping costs.
 
-use std::sync::Arc;
-
 use super::{
     Change, Observer, Replica, Replicate, SessionWriter,
     store::{apply::ApplyOutcome, quota::OverLimit},
@@ -9,25 +7,13 @@ use super::{
 use crate::{
     config::{Expiry, Limits, Shape},
     session::{
-        Access, BootId, Item, Now, SessionError, SessionKey, SessionMeta, SessionSecret,
-        SessionState, Stamp, Tag, Tombstone,
+        Access, Item, Now, SessionError, SessionKey, SessionState, Stamp, Tag, Tombstone,
+        fixtures::{self, NOW, after, meta, origin, secret},
     },
     wire::Position,
 };
 
 const MINUTE: u64 = 60_000;
-
-const START: Now = Now {
-    wall_ms: 1_700_000_000_000,
-    mono_ms: 1 << 41,
-};
-
-const fn after(ms: u64) -> Now {
-    Now {
-        wall_ms: START.wall_ms + ms,
-        mono_ms: START.mono_ms + ms,
-    }
-}
 
 fn replica(boot: u8, limits: Limits) -> Replica {
     let shape = Shape {
@@ -35,7 +21,7 @@ fn replica(boot: u8, limits: Limits) -> Replica {
         digests_per_lock: 4,
         log_records: 64,
     };
-    Replica::new(BootId::from_bytes([boot; 8]), limits, &shape, START)
+    Replica::new(fixtures::boot(boot), limits, &shape, NOW)
 }
 
 fn key(number: u8) -> SessionKey {
@@ -44,21 +30,9 @@ fn key(number: u8) -> SessionKey {
     SessionKey::from_bytes(bytes)
 }
 
-fn secret() -> SessionSecret {
-    SessionSecret::from_bytes([9; 16])
-}
-
-fn meta(expiry: Expiry) -> Arc<SessionMeta> {
-    Arc::new(SessionMeta {
-        context: "".into(),
-        route: None,
-        expiry,
-    })
-}
-
 fn create(replica: &Replica, number: u8, expiry: Expiry) -> Result<(), SessionError> {
-    replica.create(meta(expiry), key(number), secret().hash(), START)?;
-    replica.unpin(&key(number), Replicate::Now, START);
+    replica.create(meta(expiry), key(number), secret(9).hash(), NOW)?;
+    replica.unpin(&key(number), Replicate::Now, NOW);
     Ok(())
 }
 
@@ -69,7 +43,7 @@ fn write<R>(
     write: impl FnOnce(&mut SessionWriter<'_>) -> Result<R, SessionError>,
 ) -> Result<R, SessionError> {
     let observer = &mut Observer::none();
-    replica.write(&key(number), Replicate::Now, observer, START, write)
+    replica.write(&key(number), Replicate::Now, observer, NOW, write)
 }
 
 fn set(replica: &Replica, number: u8, name: &str, value: &[u8]) -> Result<(), SessionError> {
@@ -91,7 +65,7 @@ fn sweep(replica: &Replica, now: Now) -> Vec<Change> {
 
 /// Whether a request finds the session; it is released at once.
 fn finds(replica: &Replica, number: u8, now: Now) -> bool {
-    let opened = replica.open("", &key(number), &secret(), Replicate::Now, now);
+    let opened = replica.open("", &key(number), &secret(9), Replicate::Now, now);
     if opened == Access::Alive {
         replica.unpin(&key(number), Replicate::Now, now);
     }
@@ -123,7 +97,7 @@ fn session_that_nobody_uses_rests_and_is_found_again_as_it_was() {
     set(&replica, 1, "cart", b"[7]").expect("room");
     sweep(&replica, after(5_000));
     assert_eq!(replica.store.hot_count(), 1, "not committed yet");
-    let position = replica.commit(&key(1), START);
+    let position = replica.commit(&key(1), NOW);
     sweep(&replica, after(10_000));
     assert_eq!(replica.store.hot_count(), 0);
 
@@ -163,7 +137,7 @@ fn sessions_of_a_transfer_are_at_rest_when_they_come() {
     let (donor, joiner) = (replica(1, limits()), replica(2, limits()));
     for number in 0..50 {
         create(&donor, number, idle(10 * MINUTE)).expect("room");
-        donor.commit(&key(number), START);
+        donor.commit(&key(number), NOW);
     }
     let now = after(5_000);
     sweep(&donor, now);
@@ -208,7 +182,7 @@ fn absolute_limit_ends_a_session_that_is_in_steady_use() {
 fn session_that_a_request_still_uses_is_not_expired() {
     let replica = replica(1, Limits::default());
     create(&replica, 1, idle(MINUTE)).expect("room");
-    let opened = replica.open("", &key(1), &secret(), Replicate::Now, START);
+    let opened = replica.open("", &key(1), &secret(9), Replicate::Now, NOW);
     assert_eq!(opened, Access::Alive);
     let mut told = replica.head();
     for minute in 1..10 {
@@ -230,7 +204,7 @@ fn session_that_a_request_still_uses_is_not_expired() {
 fn touches_are_told_at_most_every_twentieth_of_the_limit() {
     let replica = replica(1, Limits::default());
     create(&replica, 1, idle(10 * MINUTE)).expect("room");
-    replica.commit(&key(1), START);
+    replica.commit(&key(1), NOW);
     let before = replica.head();
     for second in 0..60 {
         let now = after(second * 1000);
@@ -262,7 +236,7 @@ fn full_store_creates_nothing_and_keeps_what_it_has() {
     let refused = create(&replica, 3, Expiry::default());
     assert!(matches!(refused, Err(SessionError::Full)));
     set(&replica, 1, "a", b"1").expect("existing sessions work on");
-    replica.destroy(&key(2), START).expect("there");
+    replica.destroy(&key(2), NOW).expect("there");
     create(&replica, 3, Expiry::default()).expect("room again");
 }
 
@@ -275,7 +249,7 @@ fn full_of_tombstones_creates_nothing() {
     let replica = replica(1, limits);
     for number in 0..4 {
         create(&replica, number, Expiry::default()).expect("room");
-        replica.destroy(&key(number), START).expect("there");
+        replica.destroy(&key(number), NOW).expect("there");
     }
     let refused = create(&replica, 9, Expiry::default());
     assert!(matches!(refused, Err(SessionError::Full)));
@@ -350,14 +324,11 @@ fn stamps_that_are_used_up_are_an_error_and_not_a_wrap() {
     let replica = replica(1, Limits::default());
     let other = Tag {
         stamp: Stamp::MAX,
-        origin: crate::session::Origin {
-            boot: BootId::from_bytes([2; 8]),
-            epoch: 0,
-        },
+        origin: origin(2),
     };
-    let state = SessionState::new(meta(Expiry::default()), secret().hash(), other, START);
+    let state = SessionState::new(meta(Expiry::default()), secret(9).hash(), other, NOW);
     let item = Item::Full(Box::new(state));
-    apply(&replica, 1, item, START).expect("within limits");
+    apply(&replica, 1, item, NOW).expect("within limits");
     let error = set(&replica, 1, "a", b"1").expect_err("nothing is later");
     assert!(matches!(error, SessionError::Exhausted));
 }
@@ -372,8 +343,8 @@ fn replicated_sessions_are_merged_up_to_twice_the_limit() {
     let target = replica(2, limits);
     for number in 0..5 {
         create(&source, number, Expiry::default()).expect("room");
-        let item = source.store.full(&key(number), START);
-        let taken = apply(&target, number, item, START);
+        let item = source.store.full(&key(number), NOW);
+        let taken = apply(&target, number, item, NOW);
         assert_eq!(taken.is_ok(), number < 4, "session {number}");
     }
     assert_eq!(target.sessions(), 4);
@@ -384,10 +355,10 @@ fn node_that_dropped_a_session_and_got_it_back_writes_as_another_origin() {
     let first = replica(1, Limits::default());
     create(&first, 1, idle(MINUTE)).expect("room");
     set(&first, 1, "a", b"1").expect("there");
-    let copy = first.store.full(&key(1), START);
+    let copy = first.store.full(&key(1), NOW);
     sweep(&first, after(2 * MINUTE));
     assert_eq!(first.sessions(), 0);
-    apply(&first, 1, copy, START).expect("within limits");
+    apply(&first, 1, copy, NOW).expect("within limits");
     set(&first, 1, "a", b"2").expect("there");
     let origins = first.read(&key(1), |state| state.vector().entries().len());
     assert_eq!(origins.expect("there"), 2);
@@ -398,7 +369,7 @@ fn expired_copy_is_neither_offered_nor_taken() {
     let first = replica(1, Limits::default());
     let second = replica(2, Limits::default());
     create(&first, 1, idle(MINUTE)).expect("room");
-    let fresh = first.store.full(&key(1), START);
+    let fresh = first.store.full(&key(1), NOW);
     let late = after(MINUTE);
     assert_eq!(first.store.full(&key(1), late), Item::Absent);
     let all = |now| {
@@ -416,11 +387,11 @@ fn tombstone_past_its_time_is_not_taken_as_new() {
     let stranger = replica(2, Limits::default());
     let aged = |ms| {
         Item::Destroyed(Tombstone {
-            destroyed_ms: START.mono_ms - ms,
+            destroyed_ms: NOW.mono_ms - ms,
             keep_ms: Tombstone::MIN_KEEP_MS,
         })
     };
-    let take = |item| apply(&stranger, 1, item, START);
+    let take = |item| apply(&stranger, 1, item, NOW);
     take(aged(Tombstone::MIN_KEEP_MS)).expect("within limits");
     assert_eq!(stranger.tombstones(), 0);
     take(aged(Tombstone::MIN_KEEP_MS - 1)).expect("within limits");
@@ -436,14 +407,14 @@ fn every_digest_shard_is_listed_on_its_own() {
         let mut bytes = [number; 16];
         bytes[1] = number.wrapping_mul(91);
         let key = SessionKey::from_bytes(bytes);
-        let hash = secret().hash();
+        let hash = secret(9).hash();
         let meta = meta(Expiry::default());
-        replica.create(meta, key, hash, START).expect("room");
+        replica.create(meta, key, hash, NOW).expect("room");
         keys.push(key);
     }
     let mut listed = Vec::new();
     for shard in 0..16 {
-        let entries = replica.store.listing(shard, true, START);
+        let entries = replica.store.listing(shard, true, NOW);
         assert!(!entries.is_empty(), "shard {shard}");
         listed.extend(entries.into_iter().map(|(key, _)| key));
     }
@@ -456,16 +427,16 @@ fn every_digest_shard_is_listed_on_its_own() {
 fn store_is_in_use_from_a_request_until_the_sweep_after_the_next() {
     let replica = replica(1, Limits::default());
     let is_in_use_after_a_sweep = || {
-        sweep(&replica, START);
+        sweep(&replica, NOW);
         replica.is_in_use()
     };
     assert!(!is_in_use_after_a_sweep());
     create(&replica, 1, idle(10 * MINUTE)).expect("room");
     assert!(is_in_use_after_a_sweep(), "a session was created");
     assert!(!is_in_use_after_a_sweep());
-    assert!(finds(&replica, 1, START));
+    assert!(finds(&replica, 1, NOW));
     assert!(is_in_use_after_a_sweep(), "a session was asked for");
-    assert!(!finds(&replica, 2, START));
+    assert!(!finds(&replica, 2, NOW));
     assert!(
         is_in_use_after_a_sweep(),
         "one that is not here was asked for"

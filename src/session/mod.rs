@@ -6,6 +6,8 @@
 
 mod attribute;
 mod error;
+#[cfg(test)]
+pub(crate) mod fixtures;
 mod id;
 mod item;
 #[cfg(test)]

@@ -135,6 +135,7 @@ const PURPOSE: &[u8] = b"tower-cluster-sessions token 1\0";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::fixtures::origin;
 
     const SESSION: SessionKey = SessionKey::from_bytes([7; 16]);
 
@@ -145,10 +146,7 @@ mod tests {
     fn tag(boot: u8, stamp: u64) -> Tag {
         Tag {
             stamp: Stamp::new(stamp).expect("small"),
-            origin: Origin {
-                boot: BootId::from_bytes([boot; 8]),
-                epoch: 0,
-            },
+            origin: origin(boot),
         }
     }
 

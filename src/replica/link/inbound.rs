@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use super::Violation;
 use crate::{
-    replica::{Applied, store::apply::ApplyOutcome},
+    replica::{applied::Applied, store::apply::ApplyOutcome},
     session::{Item, Mutant, SessionKey, Tombstone},
     wire::{Message, Position},
 };

@@ -68,7 +68,7 @@ enum Goodbye {
 
 impl Link {
     pub(crate) fn new(replica: &Replica, peer: BootId, options: LinkOptions, now: Now) -> Self {
-        let applied = replica.applied_of(peer);
+        let applied = replica.applied.of(peer);
         let mut round = Round::new(replica.boot() < peer);
         let mut window = Window::new();
         window.set_in_use(replica.is_in_use());
@@ -228,7 +228,7 @@ impl Link {
             });
         }
         if self.inbound.moved() {
-            replica.set_applied(self.peer, self.inbound.applied(), now);
+            replica.applied.set(self.peer, self.inbound.applied(), now);
         }
         events.extend(applying.over_limit.map(LinkEvent::OverLimit));
         let changes = applying.observer.into_changes().into_iter();
@@ -487,16 +487,13 @@ const MAX_URGENT_IN_A_ROW: u32 = 16;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Limits, Shape};
-
-    const NOW: Now = Now {
-        wall_ms: 1_700_000_000_000,
-        mono_ms: 1 << 41,
+    use crate::{
+        config::{Limits, Shape},
+        session::fixtures::{NOW, boot},
     };
 
     #[test]
     fn acknowledgement_is_answered_only_when_the_window_was_full() {
-        let boot = |byte| BootId::from_bytes([byte; 8]);
         let replica = Replica::new(boot(1), Limits::default(), &Shape::default(), NOW);
         let options = LinkOptions {
             heartbeat_ms: 500,

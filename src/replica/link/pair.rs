@@ -8,15 +8,14 @@ use super::{Link, LinkOptions};
 use crate::{
     config::{Expiry, Limits, Shape},
     replica::{Observer, Replica, Replicate, SessionWriter},
-    session::{BootId, Item, Now, SessionError, SessionKey, SessionMeta, SessionSecret},
+    session::{
+        Item, Now, SessionError, SessionKey,
+        fixtures::{NOW, boot, key, meta, secret},
+    },
     wire::Message,
 };
 
-const NOW: Now = Now {
-    wall_ms: 1_700_000_000_000,
-    mono_ms: 1 << 41,
-};
-const KEY: SessionKey = SessionKey::from_bytes([7; 16]);
+const KEY: SessionKey = key(7);
 
 struct Pair {
     replicas: [Replica; 2],
@@ -25,7 +24,7 @@ struct Pair {
 
 impl Pair {
     fn new() -> Self {
-        let boots = [1, 2].map(|byte| BootId::from_bytes([byte; 8]));
+        let boots = [1, 2].map(boot);
         let shape = Shape {
             lock_shards: 4,
             digests_per_lock: 4,
@@ -45,13 +44,8 @@ impl Pair {
     }
 
     fn create(&self) {
-        let meta = Arc::new(SessionMeta {
-            context: "".into(),
-            route: None,
-            expiry: Expiry::default(),
-        });
-        let secret = SessionSecret::from_bytes([9; 16]).hash();
-        let created = self.replicas[0].create(meta, KEY, secret, NOW);
+        let meta = meta(Expiry::default());
+        let created = self.replicas[0].create(meta, KEY, secret(9).hash(), NOW);
         created.expect("room for a session");
     }
 
@@ -62,7 +56,7 @@ impl Pair {
         self.replicas[0].commit(&KEY, NOW);
     }
 
-    fn write_unshipped(
+    fn write_deferred(
         &self,
         write: impl FnOnce(&mut SessionWriter<'_>) -> Result<(), SessionError>,
     ) {
@@ -97,7 +91,7 @@ impl Pair {
         pair.create();
         pair.write(write);
         pair.talk();
-        pair.write_unshipped(|writer| writer.set(&name(2), b"2".as_slice().into()));
+        pair.write_deferred(|writer| writer.set(&name(2), b"2".as_slice().into()));
         pair.links[1].begin_round();
         pair.talk_until(|message| matches!(message, Message::Listing { complete: true, .. }));
         pair

@@ -16,15 +16,12 @@ use crate::{
         BootId, Content, CreatedMs, Delta, Item, Now, Origin, Register, SecretSet, SecretState,
         SessionKey, SessionMeta, SessionParts, SessionSecret, SessionState, Stamp, Tag, Tombstone,
         Vector,
+        fixtures::{NOW, key, meta},
     },
     wire::{DecodeLimits, Message, Position, message::Lineage},
 };
 
-const NOW: Now = Now {
-    wall_ms: 1_700_000_000_000,
-    mono_ms: 1 << 41,
-};
-const KEY: SessionKey = SessionKey::from_bytes([5; 16]);
+const KEY: SessionKey = key(5);
 const SHAPE: Shape = Shape {
     lock_shards: 4,
     digests_per_lock: 4,
@@ -95,14 +92,6 @@ fn session(prefix: u8, names: u32, bytes: usize, writers: u32, secrets: u32) -> 
         registers: (0..names).map(|at| (name(at), register(at))).collect(),
         secrets: SecretSet::from_sorted(ids).expect("sorted"),
         expiry: None,
-    })
-}
-
-fn meta(expiry: Expiry) -> Arc<SessionMeta> {
-    Arc::new(SessionMeta {
-        context: "".into(),
-        route: None,
-        expiry,
     })
 }
 

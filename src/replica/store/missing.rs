@@ -47,54 +47,33 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::{
         config::{Expiry, Limits, Shape},
         replica::{Observer, Replica},
         session::{
-            BootId, Item, KEPT_ORIGINS, Now, Origin, SecretHash, SessionMeta, SessionSecret,
-            SessionState,
+            BootId, Item, KEPT_ORIGINS, Origin, SessionState,
+            fixtures::{NOW, boot, key, meta, origin, secret},
         },
     };
 
-    const KEY: SessionKey = SessionKey::from_bytes([1; 16]);
+    const KEY: SessionKey = key(1);
     const DAY_MS: u64 = 24 * 60 * 60 * 1000;
-    const NOW: Now = Now {
-        wall_ms: 10 * DAY_MS,
-        mono_ms: DAY_MS,
-    };
 
     fn empty() -> Replica {
-        let boot = BootId::from_bytes([1; 8]);
-        Replica::new(boot, Limits::default(), &Shape::default(), NOW)
+        Replica::new(boot(1), Limits::default(), &Shape::default(), NOW)
     }
 
     fn replica() -> Replica {
         let replica = empty();
-        replica.create(meta(), KEY, secret(), NOW).expect("room");
+        let created = replica.create(meta(Expiry::default()), KEY, secret(2).hash(), NOW);
+        created.expect("room");
         replica
-    }
-
-    fn meta() -> Arc<SessionMeta> {
-        Arc::new(SessionMeta {
-            context: "".into(),
-            route: None,
-            expiry: Expiry::default(),
-        })
-    }
-
-    fn secret() -> SecretHash {
-        SessionSecret::from_bytes([2; 16]).hash()
     }
 
     /// A token with one write of another node.
     fn foreign(wall_ms: u64) -> Token {
-        let origin = Origin {
-            boot: BootId::from_bytes([9; 8]),
-            epoch: 0,
-        };
+        let origin = origin(9);
         let stamp = Stamp::new(wall_ms << 16).expect("small");
         let mut token = Token::default();
         token.add(Tag { stamp, origin });
@@ -113,7 +92,7 @@ mod tests {
             },
         };
         // Origins are forgotten once there are many.
-        let mut state = SessionState::new(meta(), secret(), tag(0), NOW);
+        let mut state = SessionState::new(meta(Expiry::default()), secret(2).hash(), tag(0), NOW);
         for number in 1..=KEPT_ORIGINS {
             state.set("a", b"1".as_slice().into(), tag(number));
         }
@@ -145,7 +124,6 @@ mod tests {
         let token = foreign(NOW.wall_ms);
         replica.destroy(&KEY, NOW).expect("there");
         assert_eq!(replica.missing(&KEY, &token), Missing::Nothing);
-        let unknown = SessionKey::from_bytes([3; 16]);
-        assert_eq!(replica.missing(&unknown, &token), Missing::Session);
+        assert_eq!(replica.missing(&key(3), &token), Missing::Session);
     }
 }
