@@ -32,7 +32,7 @@ impl LineageTracker {
         }
     }
 
-    /// A round with a peer has completed, or there was nothing to exchange.
+    /// Notes that a round with a peer has completed, or that both were found equal.
     pub(super) fn record_contact(&self, lineage_ms: u64, now: Now) {
         self.contact_ms.store(now.mono_ms, Ordering::Relaxed);
         let mut since_ms = self.since_ms.lock().unwrap_or_else(PoisonError::into_inner);

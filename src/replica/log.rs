@@ -13,17 +13,18 @@ use crate::{
     wire::Position,
 };
 
-/// That a session changed, not how: the state is read when the record is sent.
+/// The note that a session changed, not how: the state is read when the record is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) key: SessionKey,
     /// Our own stamp in the session at the record before this one of the same session.
     pub(super) prev: Stamp,
-    /// Whether the last access goes with it.
+    /// Whether the last access goes with it, too.
     pub(super) touch: bool,
     pub(super) at_ms: u64,
 }
 
+/// A bounded ring of records. Those who fall behind its beginning must repair.
 #[derive(Debug)]
 pub(super) struct Log {
     /// Guards the order of records. Taken inside a store shard's lock, never the reverse.
@@ -55,7 +56,7 @@ impl Log {
         Position::new(self.appended())
     }
 
-    /// Appends, forgetting the oldest record when full: whoever has not read it must repair.
+    /// Appends a record, and forgets the oldest one when the ring is full. Returns its position.
     pub(super) fn append(&self, record: Record) -> Position {
         // Nobody reads the ring of a node without peers.
         if self.capacity == 0 {

@@ -1,4 +1,4 @@
-//! What requests do to sessions.
+//! Sessions as requests use them.
 
 use std::sync::Arc;
 
@@ -20,7 +20,8 @@ use crate::session::{
 use crate::wire::Position;
 
 impl Replica {
-    /// Looks up what a request presents; use is recorded unless its shipping is `Deferred`.
+    /// Looks up what a request presents. A session that it opens is pinned, and its use is recorded
+    /// unless that is `Deferred`.
     pub(crate) fn open(
         &self,
         context: &str,
@@ -49,8 +50,8 @@ impl Replica {
         access
     }
 
-    /// One holder less: a request or handle that opened or created the session is done. What it
-    /// has not shipped, use worth telling included, gets a record. Returns as `commit` does.
+    /// [Commits](Self::commit) for a request or handle that opened or created the session, and drops
+    /// its pin. Use worth telling gets a record, too.
     pub(crate) fn release(
         &self,
         key: &SessionKey,
@@ -69,7 +70,7 @@ impl Replica {
         position
     }
 
-    /// One holder less, and nothing shipped.
+    /// Drops a pin and commits nothing.
     #[cfg(test)]
     pub(crate) fn unpin(&self, key: &SessionKey, replicate: Replicate, now: Now) {
         if let Some(entry) = self.store.shard(key).entry(key)
@@ -79,7 +80,11 @@ impl Replica {
         }
     }
 
-    /// Creates a session, in use until released.
+    /// Creates a session, which is pinned until it is released.
+    ///
+    /// # Errors
+    ///
+    /// When there are as many sessions or tombstones as there may be.
     pub(crate) fn create(
         &self,
         meta: Arc<SessionMeta>,
@@ -110,7 +115,11 @@ impl Replica {
         Ok(())
     }
 
-    /// `Err(Destroyed)` when the session is no longer there.
+    /// Reads a session under the shard's lock.
+    ///
+    /// # Errors
+    ///
+    /// When the session is no longer there.
     pub(crate) fn read<R>(
         &self,
         key: &SessionKey,
@@ -123,6 +132,11 @@ impl Replica {
 
     /// Runs `write` under the shard's lock: keep it short and do not use the replica inside. The
     /// observer is told what changed.
+    ///
+    /// # Errors
+    ///
+    /// When the session is no longer there, and those of `write`. What was written before one of
+    /// these stays written.
     pub(crate) fn write<R>(
         &self,
         key: &SessionKey,
@@ -147,7 +161,7 @@ impl Replica {
         result
     }
 
-    /// Destroys a session for good. `None` when it is not there.
+    /// Destroys a session for good. Returns `None` when it is not there.
     pub(crate) fn destroy(&self, key: &SessionKey, now: Now) -> Option<Change> {
         let mut shard = self.store.shard(key);
         let hot = shard.view(key)?;
@@ -160,8 +174,9 @@ impl Replica {
         Some(change)
     }
 
-    /// Appends a record of what this session has not shipped. Returns the position whose
-    /// acknowledgement covers every change made here, 0 for none.
+    /// Appends a record of what is not committed in the session, use worth telling included. Returns
+    /// the position whose acknowledgement means that the peer holds every change of the session made
+    /// here, `None` when there was none. The caller wakes the links when `head()` moved.
     pub(crate) fn commit(&self, key: &SessionKey, now: Now) -> Option<Position> {
         let mut shard = self.store.shard(key);
         match shard.entry(key) {

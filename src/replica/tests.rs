@@ -63,7 +63,7 @@ fn sweep(replica: &Replica, now: Now) -> Vec<Change> {
     observer.into_changes()
 }
 
-/// Whether a request finds the session; it is released at once.
+/// Returns whether a request finds the session, which it releases at once.
 fn finds(replica: &Replica, number: u8, now: Now) -> bool {
     let opened = replica.open("", &key(number), &secret(9), Replicate::Now, now);
     if opened == Access::Alive {
@@ -112,7 +112,7 @@ fn session_that_nobody_uses_rests_and_is_found_again_as_it_was() {
     assert_eq!(
         replica.store.hot_count(),
         0,
-        "giving it away does not wake it"
+        "giving it away leaves it cold"
     );
 
     assert!(finds(&replica, 1, after(10_000)));
@@ -127,7 +127,7 @@ fn session_that_nobody_uses_rests_and_is_found_again_as_it_was() {
     assert_eq!(
         sweep(&replica, after(21 * MINUTE)).len(),
         1,
-        "expired at rest"
+        "expired while cold"
     );
 }
 

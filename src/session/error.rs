@@ -1,4 +1,4 @@
-//! What a session operation can fail with.
+//! The errors of session operations.
 
 use super::WrongKind;
 

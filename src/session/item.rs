@@ -8,14 +8,14 @@ use super::{
 };
 use crate::config::Expiry;
 
-/// One session's part of a message.
+/// The part of a message that is about one session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Item {
     /// One origin's writes of one interval.
     Delta(Box<Delta>),
     /// Everything the sender holds.
     Full(Box<SessionState>),
-    /// The same of a session that is at rest, and will be.
+    /// The same of a session that is cold, and will be.
     PackedSession(Box<PackedSession>),
     /// It was destroyed.
     Destroyed(Tombstone),
@@ -54,7 +54,7 @@ pub(crate) struct PackedSession {
     pub(crate) bytes: Box<[u8]>,
 }
 
-/// How large a session is, for its limits.
+/// The size of a session, for its limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SessionSize {
     /// Names, removed ones included.
@@ -76,8 +76,8 @@ impl fmt::Debug for PackedSession {
 }
 
 impl SessionState {
-    /// `own`'s writes after `since`. Honest only if none of them has been overwritten by another
-    /// origin, which the caller keeps track of.
+    /// Returns `own`'s writes after `since`. That is honest only if no other origin has overwritten
+    /// one of them, of which the caller keeps track.
     pub(crate) fn delta(&self, own: Origin, since: Stamp, with_access: bool) -> Delta {
         let whole = since == Stamp::ZERO
             && self.vector.is_only(own)
@@ -108,7 +108,7 @@ impl SessionState {
 }
 
 impl Item {
-    /// About how many bytes of memory it takes.
+    /// Returns about how many bytes of memory the item takes.
     pub(crate) fn memory(&self) -> usize {
         let beside = match self {
             Self::Delta(delta) => size_of::<Delta>() + memory_of(&delta.registers, &delta.secrets),
@@ -133,5 +133,5 @@ fn memory_of(registers: &[(Arc<str>, Register)], secrets: &SecretSet) -> usize {
     size_of_val(registers) + held.sum::<usize>() + size_of_val(secrets.states())
 }
 
-/// What a shared allocation has beside its bytes.
+/// Bytes that a shared allocation takes beside its content.
 const ARC: usize = 2 * size_of::<usize>();

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::config::Expiry;
 
-/// One thing a writer does to its copy.
+/// A thing that a writer does to its copy.
 #[derive(Clone, Debug)]
 enum Op {
     Set(usize, u8),
@@ -18,7 +18,7 @@ enum Op {
     Cycle(u8),
     Expiry(u16),
     Touch,
-    /// Take in the whole of another copy.
+    /// Merge another copy.
     Meet(usize),
 }
 
@@ -52,7 +52,7 @@ fn origin(writer: usize) -> Origin {
     fixtures::origin(writer as u8 + 1)
 }
 
-/// Three copies of one session after a history of writes and meetings.
+/// Returns three copies of one session after a history of writes and meetings.
 fn copies(history: &[(usize, Op)]) -> [SessionState; 3] {
     let first = session(origin(0), at(0));
     let mut copies = [first.clone(), first.clone(), first];
@@ -86,7 +86,7 @@ fn copies(history: &[(usize, Op)]) -> [SessionState; 3] {
     copies
 }
 
-/// A state without what is local: instants that depend on the order of meetings.
+/// Returns a state without what is local: instants that depend on the order of meetings.
 fn shared(state: &SessionState) -> SessionState {
     let mut state = state.clone();
     state.accessed_ms = 0;
@@ -373,6 +373,6 @@ fn session_remembers_at_most_64_dead_secrets() {
 }
 
 #[test]
-fn locator_in_log_lines_is_eight_hex_digits() {
+fn key_in_log_lines_is_eight_hex_digits() {
     assert_eq!(fixtures::key(0xAB).to_string(), "abababab");
 }

@@ -1,7 +1,7 @@
 //! The words of the crate: what a session is, how two copies of it merge, and what travels between
-//! nodes. Pure: no clock, no randomness, no I/O; `Now` and random bytes are arguments.
+//! nodes. Pure: no clock, no randomness, no I/O. `Now` and random bytes are arguments.
 //!
-//! A session is a join-semilattice. Its key never changes, everything else in it is a register, a
+//! A session is a join-semilattice. Its key never changes. Everything else in it is a register, a
 //! counter or an absorbing mark, so copies can meet in any order and end equal.
 
 mod attribute;

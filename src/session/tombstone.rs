@@ -2,7 +2,7 @@
 
 use crate::config::Expiry;
 
-/// What is left of a destroyed session: since when, and for how long it must be remembered.
+/// The memory of a destroyed session: since when, and for how long it must be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tombstone {
     /// Monotonic milliseconds of the destruction on this node.
@@ -17,7 +17,8 @@ impl Tombstone {
     /// The longest: that of the longest idle limit.
     pub(crate) const MAX_KEEP_MS: u64 = 2 * Expiry::MAX_MS;
 
-    /// For a session with these limits: twice the idle limit, 24 hours at least.
+    /// Returns the tombstone of a session with these limits. It is kept for twice the idle limit, 24
+    /// hours at least.
     pub(crate) fn new(expiry: Expiry, now_ms: u64) -> Self {
         let twice = expiry.idle_ms().map_or(0, |idle| idle.saturating_mul(2));
         Self {
@@ -26,11 +27,12 @@ impl Tombstone {
         }
     }
 
+    /// Returns the instant from which on it may be forgotten.
     pub(crate) const fn ends_ms(&self) -> u64 {
         self.destroyed_ms.saturating_add(self.keep_ms)
     }
 
-    /// Two reports of destruction: the earlier instant, the longer memory.
+    /// Merges another report of the destruction: the earlier instant and the longer memory stay.
     pub(crate) fn merge(&mut self, other: Self) {
         self.destroyed_ms = self.destroyed_ms.min(other.destroyed_ms);
         self.keep_ms = self.keep_ms.max(other.keep_ms);

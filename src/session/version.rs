@@ -4,8 +4,9 @@ use twox_hash::XxHash3_64;
 
 use super::{SessionKey, Stamp, Vector};
 
-/// XXH3 over key, last access and vector, each entry seeded with the hash before it: this runs at
-/// every write, and short inputs are what XXH3 is quick at. Finds accidents, not forgers.
+/// Returns the version of a session: XXH3 over key, last access and vector, each entry seeded with
+/// the hash before it. This runs at every write, and XXH3 is quick at short inputs. It finds
+/// accidents, not forgers.
 pub(crate) fn session_version(key: &SessionKey, vector: &Vector, access: Stamp) -> u64 {
     let mut head = [0; 24];
     head[..16].copy_from_slice(key.bytes());
@@ -20,8 +21,8 @@ pub(crate) fn session_version(key: &SessionKey, vector: &Vector, access: Stamp) 
     })
 }
 
-/// The version of a destroyed session, the same on every node. Not that of a live one, whose input
-/// is longer.
+/// Returns the version of a destroyed session, the same on every node. It is not that of a session
+/// that is there, whose input is longer.
 pub(crate) fn destroyed_version(key: &SessionKey) -> u64 {
     XxHash3_64::oneshot(key.bytes())
 }

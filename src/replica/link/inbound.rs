@@ -9,6 +9,7 @@ use crate::{
     wire::{Message, Position},
 };
 
+/// The receiving side of the delta stream.
 #[derive(Debug)]
 pub(super) struct Inbound {
     opening_sent: bool,
@@ -149,7 +150,7 @@ impl Inbound {
         Ok(())
     }
 
-    /// The peer's log goes on after `to`; what is between must be repaired.
+    /// Notes that the peer's log goes on after `to`. What is between must be repaired.
     pub(super) fn skip(&mut self, to: Position) -> Result<(), Violation> {
         if Some(to) < self.received {
             return Err(Violation::Protocol("a skip backwards"));
@@ -161,13 +162,13 @@ impl Inbound {
         Ok(())
     }
 
-    /// A complete round has ended that began after this many of the skips.
+    /// Notes that a complete round has ended which began after this many of the skips.
     pub(super) const fn round_done(&mut self, skips: u32) {
         self.owes_rounds = self.owes_rounds.saturating_sub(skips);
         self.moved = true;
     }
 
-    /// The number of the request's question that this answers.
+    /// Notes the answer for a key. Returns the number of the request's question that it answers.
     ///
     /// # Errors
     ///
@@ -210,7 +211,7 @@ impl Inbound {
         }
     }
 
-    /// Asks for what the peer holds from now on. Whether it is asked: not when it has too many
+    /// Asks for what the peer holds from now on. Returns whether it is asked: not when it has too many
     /// questions to answer.
     pub(super) fn look_up(&mut self, key: SessionKey, question: u64) -> bool {
         if self.looked_up.len() >= MAX_LOOKED_UP && !self.looked_up.contains_key(&key) {
@@ -233,12 +234,12 @@ impl Inbound {
         }
     }
 
-    /// Whether [`Inbound::applied`] changed since the last call.
+    /// Returns whether [`Inbound::applied`] changed since the last call.
     pub(super) const fn moved(&mut self) -> bool {
         std::mem::replace(&mut self.moved, false)
     }
 
-    /// Tombstones go before the acknowledgement of the batch that met them.
+    /// Returns the next message. Tombstones go before the acknowledgement of the batch that met them.
     pub(super) fn poll(&mut self) -> Option<Message> {
         if !self.deleted.is_empty() {
             let deleted = std::iter::from_fn(|| self.deleted.pop_first());

@@ -1,4 +1,4 @@
-//! One connection to one peer: what to say next, and what an incoming message means.
+//! A link, which is one connection to one peer: what to say next, and what an incoming message means.
 
 mod answers;
 mod chunk;
@@ -59,6 +59,7 @@ pub(crate) struct Link {
     events: Vec<LinkEvent>,
 }
 
+/// The state of this node's goodbye.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Goodbye {
     No,
@@ -95,7 +96,7 @@ impl Link {
         }
     }
 
-    /// Takes in a message of `bytes` encoded bytes.
+    /// Handles a message of `bytes` encoded bytes. Returns what came of it.
     ///
     /// # Errors
     ///
@@ -236,7 +237,7 @@ impl Link {
         Ok(events)
     }
 
-    /// Whether a message may give this link something to say. An acknowledgement rarely does, and
+    /// Returns whether a message may give this link something to say. An acknowledgement rarely does, and
     /// to wake the writer for each would double its work.
     pub(crate) const fn may_answer(&self, message: &Message) -> bool {
         match message {
@@ -274,7 +275,7 @@ impl Link {
         events
     }
 
-    /// The next message by priority: acks, heartbeats, questions and answers, deltas, repair.
+    /// Returns the next message by priority: acks, heartbeats, questions and answers, deltas, repair.
     pub(crate) fn poll(&mut self, replica: &Replica, now: Now) -> Option<Message> {
         if self.urgent_in_a_row >= MAX_URGENT_IN_A_ROW {
             let states = self.poll_states(replica, now);
@@ -313,8 +314,8 @@ impl Link {
         supplies.or_else(|| self.answers.poll_states(replica, now))
     }
 
-    /// As [`Link::poll`] without the states of repair, which take long to write and to merge: what
-    /// leaves together is acknowledged together.
+    /// Returns the next message but for the states of repair. These take long to write and to merge,
+    /// and what leaves together is acknowledged together.
     pub(crate) fn poll_urgent(&mut self, replica: &Replica, now: Now) -> Option<Message> {
         let urgent = self.next_urgent(replica, now)?;
         self.urgent_in_a_row = self.urgent_in_a_row.saturating_add(1);
@@ -360,13 +361,13 @@ impl Link {
             .or_else(|| self.round.poll(replica, now))
     }
 
-    /// Whether [`Link::poll`] has held something back, since this was asked last, until some time has
-    /// passed. Poll again in a millisecond.
+    /// Returns whether [`Link::poll`] has held something back, since this was asked last, until some
+    /// time has passed. Poll again in a millisecond.
     pub(crate) const fn waits_for_time(&mut self) -> bool {
         self.window.take_waits()
     }
 
-    /// Tells the link how many bytes the message just polled took, for its windows.
+    /// Tells the link how many bytes the message just polled took, for its window.
     pub(crate) fn sent(&mut self, message: &Message, bytes: usize) {
         if matches!(
             message,
@@ -376,46 +377,48 @@ impl Link {
         }
     }
 
-    /// Starts a complete round: everything the peer has and we lack comes here, and the reverse.
+    /// Starts a complete round: everything the peer has and this node lacks comes here, and the
+    /// reverse.
     pub(crate) fn begin_round(&mut self) {
         self.round.begin_complete(0);
     }
 
-    /// Whether a complete round has ended on this link and the position the peer announced at its
+    /// Returns whether a complete round has ended on this link and the position the peer announced at its
     /// start is applied.
     pub(crate) fn is_synced(&self) -> bool {
         self.round.has_completed() && self.inbound.has_caught_up()
     }
 
-    /// Whether the peer has spoken.
+    /// Returns whether the peer has spoken.
     pub(crate) const fn is_open(&self) -> bool {
         self.inbound.is_open()
     }
 
-    /// Whether everything the peer had when this link was made is here: streamed, or repaired where
-    /// its log skipped something.
+    /// Returns whether everything the peer had when this link was made is here: streamed, or repaired
+    /// where its log skipped something.
     pub(crate) fn is_current(&self) -> bool {
         self.inbound.has_caught_up() && !self.inbound.applied().owes_round
     }
 
-    /// Grows with everything that a round brings: a round whose progress stands still has stalled.
+    /// Returns a number that grows with everything that a round brings: a round whose progress stands
+    /// still has stalled.
     pub(crate) const fn progress(&self) -> u64 {
         self.round.progress()
     }
 
     /// Asks the peer for one session as it is from now on; [`LinkEvent::Answered`] follows with the
-    /// number of the last `question` for that key. Whether it is asked: not when it has too many
-    /// questions to answer.
+    /// number of the last `question` for that key. Returns whether it is asked: not when it has too
+    /// many questions to answer.
     pub(crate) fn want(&mut self, key: SessionKey, question: u64) -> bool {
         self.inbound.look_up(key, question)
     }
 
-    /// Whether the peer has told that it is ready (its transfer is over).
+    /// Returns whether the peer has told that it is ready (its transfer is over).
     pub(crate) const fn peer_is_ready(&self) -> bool {
         self.peer_ready
     }
 
-    /// Whether our own ready state is to be told in heartbeats.
+    /// Sets whether heartbeats tell that this node is ready.
     pub(crate) const fn set_ready(&mut self, ready: bool) {
         self.ready = ready;
     }
@@ -424,7 +427,7 @@ impl Link {
         self.outbound.is_lagging()
     }
 
-    /// Whether nothing is under way on either side's behalf.
+    /// Returns whether nothing is under way on either side's behalf.
     #[cfg(test)]
     pub(crate) fn is_idle(&self) -> bool {
         let is_repair_idle = self.round.is_idle() && self.answers.is_empty();
@@ -467,8 +470,8 @@ struct Applying<'a> {
 }
 
 impl Applying<'_> {
-    /// What is over a limit counts as done: an honest peer may hold it because a malicious one has
-    /// sent it there, and must be heard all the same.
+    /// Merges an item. What is over a limit counts as done: an honest peer may hold it because a
+    /// malicious one has sent it there, and must be heard all the same.
     fn apply(&mut self, key: SessionKey, item: Item) -> ApplyOutcome {
         let store = &self.replica.store;
         match store.apply(&key, item, self.now, &mut self.observer) {

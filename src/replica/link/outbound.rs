@@ -18,6 +18,7 @@ use crate::{
     wire::{Message, Position},
 };
 
+/// The sending side of the delta stream.
 #[derive(Debug)]
 pub(super) struct Outbound {
     open: bool,
@@ -110,7 +111,7 @@ impl Outbound {
         self.rounds_owed = self.rounds_owed.saturating_sub(1);
     }
 
-    /// Whether nothing is sent until the peer has acknowledged some of it.
+    /// Returns whether nothing is sent until the peer has acknowledged some of it.
     pub(super) const fn is_full(&self) -> bool {
         Position::number(self.cursor) - Position::number(self.acked) >= MAX_IN_FLIGHT
     }
@@ -132,8 +133,8 @@ impl Outbound {
         }
     }
 
-    /// The first missed `ack_timeout` releases all who wait for this peer. It is waited for again
-    /// once it has repaired what it skipped and is less than one tick behind.
+    /// Looks whether requests wait for this peer. The first missed `ack_timeout` releases all who do.
+    /// It is waited for again once it has repaired what it skipped and is less than one tick behind.
     pub(super) fn tick(&mut self, replica: &Replica, now: Now, events: &mut Vec<LinkEvent>) {
         if !self.open {
             return;
@@ -172,10 +173,10 @@ impl Outbound {
         }
         let just_opened = !std::mem::replace(&mut self.streaming, true);
         // A new peer that would have to read a long log gets all of it by its round instead.
-        let fresh = self.cursor.is_none() && Position::number(self.opened_head) > FRESH_RECORDS;
+        let is_fresh = self.cursor.is_none() && Position::number(self.opened_head) > FRESH_RECORDS;
         match replica.log.after(self.cursor, BATCH_RECORDS) {
             Slice::Records(records) if records.is_empty() => None,
-            Slice::Records(records) if !fresh => self.batch(replica, &records, form),
+            Slice::Records(records) if !is_fresh => self.batch(replica, &records, form),
             Slice::Records(_) => self.skip(self.opened_head, events),
             Slice::Overrun(head) => {
                 let reached = replica.log.after(self.opened_head, 1);
@@ -194,7 +195,7 @@ impl Outbound {
         }
     }
 
-    /// Jumps. What is skipped counts as not acknowledged.
+    /// Jumps to a later position. What is skipped counts as not acknowledged.
     fn skip(&mut self, to: Option<Position>, events: &mut Vec<LinkEvent>) -> Option<Message> {
         self.cursor = to;
         if !Mutant::AcknowledgeSkipped.is_on() {
@@ -259,7 +260,7 @@ fn advanced(position: Option<Position>, records: usize) -> Option<Position> {
 
 #[cfg(test)]
 impl Outbound {
-    /// As if so much had been sent and only the beginning acknowledged.
+    /// Pretends that so much was sent and only the beginning acknowledged.
     pub(super) const fn set_in_flight(&mut self, records: u64) {
         self.cursor = Position::new(Position::number(self.acked) + records);
     }

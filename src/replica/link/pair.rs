@@ -1,4 +1,4 @@
-//! What two links tell each other of a change.
+//! Tests of what two links tell each other of a change.
 
 use std::sync::Arc;
 
@@ -83,7 +83,7 @@ impl Pair {
         }
     }
 
-    /// Two that hold the session, with a difference that the second one has just listed.
+    /// Returns two that hold the session, with a difference that the second one has just listed.
     fn in_a_complete_round(
         write: impl FnOnce(&mut SessionWriter<'_>) -> Result<(), SessionError>,
     ) -> Self {
@@ -97,7 +97,7 @@ impl Pair {
         pair
     }
 
-    /// What the first one says next, which is a change of the session.
+    /// Returns what the first one says next, which is a change of the session.
     fn next_change(&mut self) -> Item {
         self.write(|writer| writer.set(&name(1), b"1".as_slice().into()));
         match self.links[0].poll(&self.replicas[0], NOW) {
@@ -106,7 +106,7 @@ impl Pair {
         }
     }
 
-    /// What the first one says of a change of the session.
+    /// Returns what the first one says of a change of the session.
     fn item_of_change(&mut self) -> Item {
         self.write(|writer| writer.set(&name(1), b"1".as_slice().into()));
         let said = self.talk();

@@ -1,8 +1,8 @@
-//! How fast bytes may leave.
+//! A limit of how fast bytes leave.
 
 use crate::session::Now;
 
-/// Bytes that may leave by now: so many more with each millisecond, and never more than a while's
+/// The bytes that may leave by now: so many more with each millisecond, and never more than a while's
 /// worth at once.
 #[derive(Debug)]
 pub(super) struct TokenBucket {
@@ -26,7 +26,7 @@ impl TokenBucket {
         }
     }
 
-    /// Whether something may leave, which may be more than what is left.
+    /// Returns whether something may leave, which may be more than what is left.
     pub(super) fn allows(&mut self, now: Now) -> bool {
         let passed_ms = now.mono_ms.saturating_sub(self.filled_ms);
         if passed_ms > 0 {

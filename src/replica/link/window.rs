@@ -1,4 +1,4 @@
-//! How many states may be on their way to a peer, and how fast they go.
+//! The window of repair: how many states may be on their way to a peer, and how fast they go.
 //!
 //! Nobody waits for them but a node that joins, and the changes that requests wait for stand behind
 //! them: on their way, at the peer, and on the processors of both.
@@ -6,6 +6,7 @@
 use super::{Violation, token_bucket::TokenBucket};
 use crate::session::Now;
 
+/// The flow control of repair, both ways.
 #[derive(Debug)]
 pub(super) struct Window {
     /// Bytes sent and not merged by the peer yet.
@@ -16,7 +17,7 @@ pub(super) struct Window {
     beside_requests: TokenBucket,
     /// Whether requests are served here.
     in_use: bool,
-    /// How what was allowed last is to go.
+    /// The speed of what was allowed last.
     speed: Speed,
     /// Whether the last look found that only time must pass.
     waits: bool,
@@ -37,7 +38,7 @@ impl Window {
         }
     }
 
-    /// Whether states may leave, those of a complete round or those of background repair.
+    /// Returns whether states may leave, those of a complete round or those of background repair.
     pub(super) fn allows(&mut self, complete: bool, now: Now) -> bool {
         self.speed = match (complete, self.in_use) {
             (true, false) => Speed::Free,
@@ -63,14 +64,18 @@ impl Window {
         }
     }
 
-    /// The peer has merged so many bytes.
+    /// Notes that the peer has merged so many bytes.
+    ///
+    /// # Errors
+    ///
+    /// When that is more than was sent.
     pub(super) fn credit(&mut self, bytes: u64) -> Result<(), Violation> {
         let left = self.in_flight.checked_sub(bytes);
         self.in_flight = left.ok_or(Violation::Protocol("credit for what was not sent"))?;
         Ok(())
     }
 
-    /// Bytes that the peer sent were merged.
+    /// Notes that so many bytes of the peer's were merged.
     pub(super) const fn record_merged(&mut self, bytes: usize) {
         self.merged += bytes as u64;
     }
@@ -89,7 +94,8 @@ impl Window {
         self.in_use = in_use;
     }
 
-    /// Whether something has been held back, since this was asked last, until some time has passed.
+    /// Returns whether something has been held back, since this was asked last, until some time has
+    /// passed.
     pub(super) const fn take_waits(&mut self) -> bool {
         std::mem::replace(&mut self.waits, false)
     }
@@ -103,6 +109,7 @@ impl Window {
     }
 }
 
+/// The speed at which states go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Speed {
     Free,
@@ -128,7 +135,7 @@ mod tests {
         }
     }
 
-    /// Bytes that leave at `now` to a peer that merges at once, `MANY` if there is no end.
+    /// Returns the bytes that leave at `now` to a peer that merges at once, `MANY` if there is no end.
     fn given(window: &mut Window, complete: bool, now: Now) -> u64 {
         let mut bytes = 0;
         while bytes < MANY && window.allows(complete, now) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{expiry::stale_ms, hot::HotSession};
 use crate::{
-    session::{BootId, Now, Origin, PackedSession, SessionMeta},
+    session::{BootId, Origin, PackedSession, SessionMeta},
     wire::{
         Position,
         packed_session::{Reader, Writer, packed, read_resting, write_resting},
@@ -92,14 +92,6 @@ impl ColdSession {
     }
 }
 
-impl HotSession {
-    /// Whether nothing has happened to the session for so long that it had better rest.
-    pub(in crate::replica) fn is_idle(&self, now: Now) -> bool {
-        let last_ms = self.last_use_ms().max(self.changed_ms);
-        now.mono_ms.saturating_sub(last_ms) >= IDLE_MS
-    }
-}
-
 /// Stale from when on, own epoch, position, and how long after the last use that peers know of it
 /// was used here.
 fn write_head(numbers: [u64; 4], to: &mut Writer<'_>) {
@@ -110,9 +102,6 @@ fn read_head(from: &mut Reader<'_>) -> [u64; 4] {
     [(); 4].map(|()| from.u64().expect(OWN_BYTES))
 }
 
-/// How long a session is kept awake after its last use. Not below the second for which a change
-/// counts as under way.
-pub(in crate::replica) const IDLE_MS: u64 = 1000;
 const LONG_AGO: u64 = 0;
 const USUAL_BYTES: usize = 512;
 const OWN_BYTES: &str = "the bytes were written by this node and never left it";
@@ -122,7 +111,7 @@ mod tests {
     use super::*;
     use crate::{
         config::Expiry,
-        session::{SessionSecret, SessionState, Stamp, Tag},
+        session::{Now, SessionSecret, SessionState, Stamp, Tag},
     };
 
     const NOW: Now = Now {

@@ -1,4 +1,5 @@
-//! When a session is looked at, told of, and dropped. Local and silent: no message, no tombstone.
+//! The instants at which a session is looked at, told of, and dropped. Expiry is local and silent: no
+//! message, no tombstone.
 
 use super::hot::HotSession;
 use crate::{

@@ -1,4 +1,4 @@
-//! A session in use, and what is left of a destroyed one.
+//! Hot sessions, and the tombstones of destroyed ones.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::session::{
 };
 use crate::wire::Position;
 
-/// A session and what only this node knows of it.
+/// A session in fields that are quick to change, and what only this node knows of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::replica) struct HotSession {
     pub(in crate::replica) state: SessionState,
@@ -29,7 +29,7 @@ pub(in crate::replica) struct HotSession {
     pub(in crate::replica) dirty: bool,
     /// Use since the last record that peers should hear of.
     pub(in crate::replica) touched: bool,
-    /// Requests and handles that use the session now.
+    /// How many requests and handles use the session now.
     pub(in crate::replica) pins: u32,
     /// Monotonic milliseconds of the last use here, told to peers coalesced.
     pub(in crate::replica) used_ms: u64,
@@ -37,18 +37,18 @@ pub(in crate::replica) struct HotSession {
     pub(in crate::replica) changed_ms: u64,
 }
 
-/// A destroyed session.
+/// A tombstone, and what only this node knows of it.
 #[derive(Debug)]
 pub(in crate::replica) struct TombstoneEntry {
     pub(in crate::replica) tombstone: Tombstone,
     pub(in crate::replica) position: Option<Position>,
     pub(in crate::replica) dirty: bool,
-    /// The tick at which it is looked at again.
+    /// The bucket of the schedule in which it is looked at again.
     pub(in crate::replica) due: u64,
 }
 
-/// Whether a request's writes and use go out with it, or wait for the session's next commit
-/// (filtered requests).
+/// The time at which a request's writes and use go out: with the request, or with the session's next
+/// commit (filtered requests).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Replicate {
     Now,
@@ -56,7 +56,7 @@ pub(crate) enum Replicate {
 }
 
 impl HotSession {
-    /// A session that this node takes in as `own` and has not written yet.
+    /// Returns a session that this node takes in as `own` and has not written yet.
     pub(in crate::replica) const fn new(state: SessionState, own: Origin, now_ms: u64) -> Self {
         Self {
             own,
@@ -81,8 +81,8 @@ impl HotSession {
         version
     }
 
-    /// Whether another origin has beaten one of our writes after `since`, so that a delta from there
-    /// would claim what it does not hold.
+    /// Returns whether another origin has beaten one of our writes after `since`, so that a delta from
+    /// there would claim what it does not hold.
     pub(in crate::replica) fn claims_beaten_writes(&self, since: Stamp) -> bool {
         self.lost > since && !Mutant::ClaimBeatenWrites.is_on()
     }
@@ -118,6 +118,12 @@ impl HotSession {
         self.position
     }
 
+    /// Returns whether nothing has happened to the session for so long that it had better be packed.
+    pub(in crate::replica) fn is_idle(&self, now: Now) -> bool {
+        let last_ms = self.last_use_ms().max(self.changed_ms);
+        now.mono_ms.saturating_sub(last_ms) >= IDLE_MS
+    }
+
     pub(in crate::replica) fn change(&self, key: &SessionKey, kind: ChangeKind) -> Change {
         Change::of(key, self.state.meta(), kind)
     }
@@ -133,3 +139,10 @@ impl Change {
         }
     }
 }
+
+/// The time within which the delta of a change arrives, as a rule. Repair leaves the session out
+/// until it is over.
+pub(in crate::replica) const UNDER_WAY_MS: u64 = 1000;
+/// The time for which a session stays hot after its last use. A cold session does not know when it
+/// changed, so it must not be less than that of a change under way.
+pub(in crate::replica) const IDLE_MS: u64 = UNDER_WAY_MS;

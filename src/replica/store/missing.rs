@@ -1,9 +1,9 @@
-//! What a client's token means for the copy held here.
+//! The writes of a client that the copy held here lacks.
 
 use super::Store;
 use crate::session::{SessionKey, Stamp, Tag, Token};
 
-/// What a copy lacks of the writes that a client knows of.
+/// The answer to whether a copy holds the writes that a client knows of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Missing {
     /// Nothing; or the session was destroyed, and there is nothing to wait for.
@@ -14,6 +14,7 @@ pub(crate) enum Missing {
 }
 
 impl Store {
+    /// Returns what the copy lacks of the writes that a client knows of.
     pub(in crate::replica) fn missing(&self, key: &SessionKey, token: &Token) -> Missing {
         let shard = self.shard(key);
         if shard.tombstone(key).is_some() {
@@ -34,7 +35,7 @@ impl Store {
         }
     }
 
-    /// This node's last write of a session that has gone to its log.
+    /// Returns this node's last write of a session that has gone to its log.
     pub(in crate::replica) fn last_logged(&self, key: &SessionKey) -> Option<Tag> {
         let shard = self.shard(key);
         let hot = shard.view(key)?;
@@ -71,7 +72,7 @@ mod tests {
         replica
     }
 
-    /// A token with one write of another node.
+    /// Returns a token with one write of another node.
     fn foreign(wall_ms: u64) -> Token {
         let origin = origin(9);
         let stamp = Stamp::new(wall_ms << 16).expect("small");
@@ -81,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn writes_of_another_node_are_lacking_until_their_origin_is_forgotten() {
+    fn writes_of_another_node_are_missing_until_their_origin_is_forgotten() {
         let replica = empty();
         let stamp = Stamp::ZERO.next(NOW).expect("far from the end");
         let tag = |number: usize| Tag {
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_lacking_of_a_destroyed_session() {
+    fn nothing_is_missing_of_a_destroyed_session() {
         let replica = replica();
         let token = foreign(NOW.wall_ms);
         replica.destroy(&KEY, NOW).expect("there");

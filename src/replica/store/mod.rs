@@ -32,7 +32,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Store {
     pub(in crate::replica) limits: Limits,
-    /// A shard's lock guards all it holds; a key's first bits choose the shard.
+    /// A shard's lock guards all it holds. A key's first bits choose the shard.
     pub(in crate::replica) shards: Box<[Mutex<Shard>]>,
     pub(in crate::replica) digests_per_shard: usize,
     /// Sessions and tombstones of one digest shard that are taken in at most.
@@ -41,7 +41,7 @@ pub(super) struct Store {
     pub(in crate::replica) counts: Arc<Counts>,
     /// Whether requests have asked for sessions, or created some, between the last two sweeps.
     pub(in crate::replica) in_use: AtomicBool,
-    /// Guards the births that sessions share, few as layers are few.
+    /// Guards the immutable parts that sessions share, few as layers are few.
     metas: Mutex<SharedMetas>,
 }
 
@@ -66,7 +66,7 @@ impl Store {
         }
     }
 
-    /// Keys of live sessions for which `pick` holds.
+    /// Returns the keys of the sessions for which `pick` holds.
     pub(in crate::replica) fn select(
         &self,
         mut pick: impl FnMut(&SessionState) -> bool,
@@ -90,28 +90,28 @@ impl Store {
         shards.map(|shard| lock(shard).clear()).sum()
     }
 
-    /// Sessions and tombstones of one digest shard that are taken in at most.
+    /// Returns how many sessions and tombstones of one digest shard are taken in at most.
     pub(in crate::replica) const fn max_listed(&self) -> usize {
         self.max_listed
     }
 
-    /// Live sessions held.
+    /// Returns how many sessions are held.
     pub(in crate::replica) fn sessions(&self) -> usize {
         self.counts.sessions()
     }
 
-    /// Whether the session is known to be destroyed.
+    /// Returns whether the session is known to be destroyed.
     #[cfg(test)]
     pub(in crate::replica) fn is_destroyed(&self, key: &SessionKey) -> bool {
         self.shard(key).tombstone(key).is_some()
     }
 
-    /// Whether requests have asked for sessions, or created some, between the last two sweeps.
+    /// Returns whether requests asked for sessions, or created some, between the last two sweeps.
     pub(in crate::replica) fn is_in_use(&self) -> bool {
         self.in_use.load(Ordering::Relaxed)
     }
 
-    /// Remembered destroyed sessions.
+    /// Returns how many destroyed sessions are remembered.
     pub(in crate::replica) fn tombstones(&self) -> usize {
         self.counts.tombstones()
     }
@@ -121,13 +121,13 @@ impl Store {
         lock(&self.shards[at as usize])
     }
 
-    /// The birth that equal ones share, so that a million sessions hold one.
+    /// Returns the allocation that equal immutable parts share, so that a million sessions hold one.
     pub(in crate::replica) fn shared_meta(&self, meta: Arc<SessionMeta>) -> Arc<SessionMeta> {
         let mut metas = self.metas.lock().unwrap_or_else(PoisonError::into_inner);
         metas.shared(meta)
     }
 
-    /// Sessions that are not at rest.
+    /// Returns how many sessions are hot.
     #[cfg(test)]
     pub(in crate::replica) fn hot_count(&self) -> usize {
         self.shards
@@ -137,7 +137,7 @@ impl Store {
     }
 }
 
-/// Births, each of them once.
+/// The immutable parts of sessions, each of them once.
 #[derive(Debug, Default)]
 struct SharedMetas {
     all: HashSet<Arc<SessionMeta>>,
@@ -153,12 +153,12 @@ impl SharedMetas {
         let shared = match self.all.get(&meta) {
             Some(shared) => Arc::clone(shared),
             None => {
-                if self.all.len() >= MAX_SHARED_BIRTHS {
+                if self.all.len() >= MAX_SHARED_METAS {
                     // Those of sessions that are gone, so that whoever sent many does not stay in
                     // the way.
                     self.all.retain(|meta| Arc::strong_count(meta) > 1);
                 }
-                if self.all.len() >= MAX_SHARED_BIRTHS {
+                if self.all.len() >= MAX_SHARED_METAS {
                     return meta;
                 }
                 self.all.insert(Arc::clone(&meta));
@@ -170,10 +170,11 @@ impl SharedMetas {
     }
 }
 
-/// A panic inside the lock can only be a defect of this crate; the state stays mergeable.
+/// Locks a shard. A panic inside the lock can only be a defect of this crate, and the state stays
+/// mergeable.
 pub(in crate::replica) fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Births beyond this many are not shared, only correct.
-const MAX_SHARED_BIRTHS: usize = 4096;
+/// Immutable parts beyond this many are not shared, only correct.
+const MAX_SHARED_METAS: usize = 4096;

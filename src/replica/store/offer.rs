@@ -1,12 +1,12 @@
-//! What the store gives to peers: changes, whole states, listings, and how two listings differ.
+//! What the store offers to peers: changes, full states, listings, and how two listings differ.
 
-use super::{Store, expiry::is_stale, lock};
+use super::{Store, expiry::is_stale, hot::UNDER_WAY_MS, lock};
 use crate::{
     replica::{log::Record, mutant},
     session::{Item, Now, SessionKey},
 };
 
-/// How a change leaves for a peer.
+/// The form in which a change leaves for a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::replica) enum ChangeForm {
     /// What this node has written since the last record, where that is all there is to tell.
@@ -15,12 +15,12 @@ pub(in crate::replica) enum ChangeForm {
     Full,
 }
 
-/// How two nodes' listings of one digest shard differ, from the answerer's side.
+/// The difference of two nodes' listings of one digest shard, from the answerer's side.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(in crate::replica) struct Difference {
     /// What the lister lacks or has otherwise.
     pub(in crate::replica) send: Vec<SessionKey>,
-    /// What we lack or have otherwise.
+    /// What this node lacks or has otherwise.
     pub(in crate::replica) want: Vec<SessionKey>,
 }
 
@@ -52,7 +52,7 @@ impl Store {
         }
     }
 
-    /// All there is of a session, for a peer that asks.
+    /// Returns all there is of a session, for a peer that asks.
     pub(in crate::replica) fn full(&self, key: &SessionKey, now: Now) -> Item {
         let shard = self.shard(key);
         if let Some(held) = shard.tombstone(key) {
@@ -64,7 +64,7 @@ impl Store {
         }
     }
 
-    /// The same, in the cheapest form.
+    /// Returns the same for a transfer: a cold session as it is, without unpacking it.
     pub(in crate::replica) fn full_state(&self, key: &SessionKey, now: Now) -> Item {
         let packed = self.shard(key).packed(key, now);
         packed.map_or_else(
@@ -73,7 +73,7 @@ impl Store {
         )
     }
 
-    /// The digests of all shards, in the order of their keys.
+    /// Returns the digests of all shards, in the order of their keys.
     pub(in crate::replica) fn digests(&self) -> Vec<u64> {
         let mut digests = Vec::with_capacity(self.shards.len() * self.digests_per_shard);
         for shard in &self.shards {
@@ -82,8 +82,8 @@ impl Store {
         digests
     }
 
-    /// Keys and versions of one digest shard, without what is past its time and, unless
-    /// `complete`, without what changed within the last second.
+    /// Returns keys and versions of one digest shard, without what is past its time and, unless
+    /// `complete`, without changes whose deltas may be under way.
     pub(in crate::replica) fn listing(
         &self,
         shard: u32,
@@ -99,7 +99,7 @@ impl Store {
         entries
     }
 
-    /// How our sessions of one digest shard differ from a peer's listing of it.
+    /// Compares the sessions of one digest shard with a peer's listing of it.
     pub(in crate::replica) fn difference(
         &self,
         shard: u32,
@@ -129,7 +129,7 @@ impl Store {
         difference
     }
 
-    /// Calls `each` with key, version and instant of the last change.
+    /// Calls `each` for what is not past its time.
     fn visit(&self, shard: u32, now: Now, mut each: impl FnMut(&SessionKey, u64, u64)) {
         let number = shard as usize;
         let Some(lock_shard) = self.shards.get(number / self.digests_per_shard) else {
@@ -144,9 +144,9 @@ impl Store {
     }
 }
 
-/// Whether a change is old enough that its delta must have arrived.
+/// Returns whether a change is so old that its delta must have arrived.
 const fn is_stable(changed_ms: u64, now: Now) -> bool {
-    now.mono_ms.saturating_sub(changed_ms) >= 1000
+    now.mono_ms.saturating_sub(changed_ms) >= UNDER_WAY_MS
 }
 
 /// Bytes of a session that may go whole with each of its changes.

@@ -1,7 +1,7 @@
-//! How large a session may become by what peers send.
+//! The limits of what peers may make of a session.
 //!
-//! What a node holds it must be able to send, or an honest peer would end the link. So what is
-//! merged stays within what every decoder takes, with room left for what this node writes itself.
+//! What a node holds it must be able to send, or an honest peer would close the link. So what is
+//! merged stays within what every decoder takes, and this node's own writes still fit.
 
 use std::sync::Arc;
 
@@ -11,7 +11,8 @@ use crate::{
     wire::{MAX_ORIGINS, MAX_SECRETS},
 };
 
-/// Replicated state beyond the hard limits; nothing was merged, and the store is as it was.
+/// The error of replicated state beyond the hard limits. Nothing was merged, and the store is as it
+/// was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::replica) struct OverLimit(pub(in crate::replica) &'static str);
 
@@ -33,8 +34,8 @@ impl<'a> Incoming<'a> {
     }
 }
 
-/// Whether a session stays within the hard limits with `incoming` merged into `held`. The sums are
-/// looked at first, since they are nearly always small enough.
+/// Checks that a session stays within the hard limits with `incoming` merged into `held`. The sums
+/// are looked at first, since they are nearly always small enough.
 pub(in crate::replica) fn check(
     limits: &Limits,
     held: Option<&SessionState>,
@@ -85,7 +86,7 @@ pub(in crate::replica) fn check(
     Ok(())
 }
 
-/// Whether a session that is new here is within the hard limits.
+/// Checks that a session that is new here is within the hard limits.
 pub(in crate::replica) fn check_whole(
     limits: &Limits,
     extent: SessionSize,
@@ -109,7 +110,7 @@ pub(in crate::replica) fn check_whole(
     }
 }
 
-/// How much heavier the session becomes at most.
+/// Returns how much heavier the session becomes at most.
 fn growth(held: Option<&SessionState>, registers: &[(Arc<str>, Register)]) -> usize {
     let of = |(name, register): &(Arc<str>, Register)| {
         let before = held.and_then(|held| held.register(name));

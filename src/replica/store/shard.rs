@@ -25,9 +25,9 @@ pub(in crate::replica) struct Shard {
     tombstones: Box<[SortedMap<TombstoneEntry>]>,
     /// Per digest shard the xor of its sessions' versions.
     pub(in crate::replica) digests: Box<[u64]>,
-    /// Sessions and tombstones dropped here: the epoch of what is taken in next.
+    /// How many sessions and tombstones were dropped here: the epoch of what is taken in next.
     drops: u32,
-    /// Per digest shard the first tick at which something of it is due, or an earlier one.
+    /// Per digest shard the first bucket in which something of it is due, or an earlier one.
     next_due: Box<[u64]>,
     idle_queue: IdleQueue,
     /// Whether a request has asked for a session here, or created one, since the last sweep.
@@ -57,7 +57,7 @@ impl Shard {
         }
     }
 
-    /// Who this node is in a session that it takes in now.
+    /// Returns the origin of this node in a session that it takes in now.
     pub(in crate::replica) fn next_origin(&self) -> Origin {
         let epoch = if Mutant::KeepOrigin.is_on() {
             0
@@ -72,13 +72,13 @@ impl Shard {
         self.sessions[self.digest_of(key)].contains(key)
     }
 
-    /// The session as it is, without waking it.
+    /// Returns the session as it is, which stays cold when it is.
     pub(in crate::replica) fn view(&self, key: &SessionKey) -> Option<Cow<'_, HotSession>> {
         let session = self.sessions[self.digest_of(key)].get(key)?;
         Some(session.held.view(self.boot))
     }
 
-    /// All sessions as they are.
+    /// Returns all sessions as they are.
     pub(in crate::replica) fn views(
         &self,
     ) -> impl Iterator<Item = (&SessionKey, Cow<'_, HotSession>)> {
@@ -86,7 +86,7 @@ impl Shard {
         sessions.map(|(key, session)| (key, session.held.view(self.boot)))
     }
 
-    /// The session, awake from now on, to be changed.
+    /// Returns the session, hot from now on, to be changed.
     pub(in crate::replica) fn entry(&mut self, key: &SessionKey) -> Option<HotEntry<'_>> {
         let digest = self.digest_of(key);
         let StoredSession { due, version, held } = self.sessions[digest].get_mut(key)?;
@@ -100,12 +100,12 @@ impl Shard {
         })
     }
 
-    /// The session, awake from now on.
+    /// Returns the session, hot from now on.
     pub(in crate::replica) fn hot(&mut self, key: &SessionKey) -> Option<&mut HotSession> {
         self.entry(key).map(|entry| entry.hot)
     }
 
-    /// Sessions and tombstones beside which `key` would be listed.
+    /// Returns how many sessions and tombstones would be listed beside `key`.
     pub(in crate::replica) fn entries_beside(&self, key: &SessionKey) -> usize {
         let digest = self.digest_of(key);
         self.sessions[digest].len() + self.tombstones[digest].len()
@@ -162,7 +162,7 @@ impl Shard {
         self.insert_stored(counted, key, StoredSession::new(version, end_ms, held));
     }
 
-    /// What peers may have of a session, if it rests.
+    /// Returns what peers may have of a session, if it is cold.
     pub(in crate::replica) fn packed(&self, key: &SessionKey, now: Now) -> Option<PackedSession> {
         match &self.sessions[self.digest_of(key)].get(key)?.held {
             Residency::Cold(cold) if now.mono_ms < cold.stale_ms() => Some(cold.packed()),
@@ -170,8 +170,8 @@ impl Shard {
         }
     }
 
-    /// Turns a live session into a tombstone, or adds what is known of one. Returns the birth of
-    /// the session.
+    /// Turns a session into a tombstone, or merges what is known of one. Returns the immutable part of
+    /// the session that was there.
     pub(in crate::replica) fn delete(
         &mut self,
         key: SessionKey,
@@ -197,7 +197,7 @@ impl Shard {
         gone
     }
 
-    /// Drops an expired session without a trace. Returns its birth.
+    /// Drops an expired session without a trace. Returns its immutable part.
     pub(in crate::replica) fn drop_session(
         &mut self,
         key: &SessionKey,
@@ -242,13 +242,13 @@ impl Shard {
         self.next_due[digest] = self.next_due[digest].min(due);
     }
 
-    /// The keys whose time has come.
+    /// Returns the keys whose time has come.
     pub(in crate::replica) fn due(&mut self, now: Now) -> Vec<SessionKey> {
-        let tick = bucket(now.mono_ms);
+        let now_bucket = bucket(now.mono_ms);
         let mut keys = Vec::new();
         let maps = self.sessions.iter().zip(&self.tombstones);
         for (next_due, (sessions, tombstones)) in self.next_due.iter_mut().zip(maps) {
-            if *next_due > tick {
+            if *next_due > now_bucket {
                 continue;
             }
             *next_due = u64::MAX;
@@ -257,7 +257,7 @@ impl Shard {
                 .iter()
                 .map(|(key, tombstone)| (key, tombstone.due));
             for (key, due) in sessions.chain(tombstones) {
-                if due <= tick {
+                if due <= now_bucket {
                     keys.push(*key);
                 } else {
                     *next_due = (*next_due).min(due);
@@ -267,7 +267,7 @@ impl Shard {
         keys
     }
 
-    /// Sessions that are not at rest.
+    /// Returns how many sessions are hot.
     #[cfg(test)]
     pub(in crate::replica) fn hot_count(&self) -> usize {
         let sessions = self.sessions.iter().flat_map(SortedMap::iter);
@@ -275,7 +275,7 @@ impl Shard {
         idle_queue.count()
     }
 
-    /// Puts sessions that nobody has used for a moment to rest.
+    /// Packs sessions that nobody has used for a moment.
     pub(in crate::replica) fn cool_idle(&mut self, now: Now) {
         let mut idle_queue = std::mem::take(&mut self.idle_queue);
         idle_queue.start(now);
@@ -309,7 +309,7 @@ impl Shard {
         }
     }
 
-    /// The digest of this shard that `key` belongs to.
+    /// Returns the digest of this shard that `key` belongs to.
     pub(in crate::replica) fn digest_of(&self, key: &SessionKey) -> usize {
         digest_number(key, self.digest_shift) & (self.digests.len() - 1)
     }
@@ -332,7 +332,7 @@ impl Shard {
         }))
     }
 
-    /// Whether the session is not awake, or is put to rest now.
+    /// Packs a session if it is idle. Returns whether it is not hot any more.
     fn cool(&mut self, key: &SessionKey, now: Now) -> bool {
         let digest = self.digest_of(key);
         let Some(session) = self.sessions[digest].get_mut(key) else {
@@ -352,7 +352,7 @@ impl Shard {
     }
 }
 
-/// The digest shard of a key, among all of the store's before masking.
+/// Returns the digest shard of a key, among all of the store's before masking.
 fn digest_number(key: &SessionKey, shift: u32) -> usize {
     key.prefix().checked_shr(shift).unwrap_or(0) as usize
 }

@@ -1,5 +1,5 @@
-//! Looking at what is due: expired sessions, tombstones past their time, sessions still in use. The
-//! cost is that of what is due, whatever is held and however often it is touched.
+//! The sweep looks at what is due: expired sessions, tombstones past their time, sessions still in
+//! use. The cost is that of what is due, whatever is held and however often it is touched.
 
 use std::sync::atomic::Ordering;
 

@@ -1,5 +1,5 @@
-//! Known-wrong variants of the rules, each of which breaks a promise. The model test switches them
-//! on one at a time to show that it would notice; outside tests they do not exist.
+//! Known-wrong variants of the rules, each of which breaks a promise. The simulations switch them on
+//! one at a time to show that they would notice. Outside tests they do not exist.
 
 pub(super) mod delta;
 
@@ -9,7 +9,7 @@ pub(super) mod delta;
 pub(crate) enum Mutant {
     /// A session is sent at its last record in the log instead of its first.
     CoalesceLate,
-    /// A delta is taken whatever it builds on.
+    /// A delta is applied whatever it builds on.
     IgnoreSince,
     /// Digest repair never runs.
     NeverRepair,
@@ -41,8 +41,8 @@ pub(crate) enum Mutant {
     RejuvenateTombstones,
     /// A node that was away longer than tombstones live keeps what it holds.
     NeverStartEmpty,
-    /// A delta of a counter is taken although its reset is not known here.
-    IgnoreEras,
+    /// A delta of a counter is applied although its reset is not known here.
+    IgnoreResets,
     /// A node is ready after its first donor.
     ReadyAfterDonor,
     /// A restarted node takes the boot id it had.
@@ -69,7 +69,7 @@ impl Mutant {
         Self::StampByClockOnly,
         Self::RejuvenateTombstones,
         Self::NeverStartEmpty,
-        Self::IgnoreEras,
+        Self::IgnoreResets,
         Self::ReadyAfterDonor,
         Self::ReuseBoot,
     ];
