@@ -31,8 +31,15 @@ pub(crate) struct Replica {
     pub(super) log: Log,
     pub(super) applied: AppliedLogs,
     pub(super) lineage: LineageTracker,
-    /// The digest root and when it was computed: one for all links' heartbeats.
-    root: Mutex<Option<(u64, u64)>>,
+    /// Guards the digest root, one for all links' heartbeats.
+    root: Mutex<Option<Root>>,
+}
+
+/// A hash over all digests, and when it was computed.
+#[derive(Clone, Copy, Debug)]
+struct Root {
+    hash: u64,
+    at_ms: u64,
 }
 
 impl Replica {
@@ -126,18 +133,18 @@ impl Replica {
     /// Returns a hash over all digests, at most [`ROOT_AGE_MS`] old.
     pub(super) fn root(&self, now: Now) -> u64 {
         let mut cached = self.root.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((at_ms, root)) = *cached
+        if let Some(Root { hash, at_ms }) = *cached
             && now.mono_ms.saturating_sub(at_ms) < ROOT_AGE_MS
         {
-            return root;
+            return hash;
         }
         let mut hasher = xxhash3_64::Hasher::new();
         for digest in self.store.digests() {
             hasher.write(&digest.to_le_bytes());
         }
-        let root = hasher.finish();
-        *cached = Some((now.mono_ms, root));
-        root
+        let (hash, at_ms) = (hasher.finish(), now.mono_ms);
+        *cached = Some(Root { hash, at_ms });
+        hash
     }
 }
 

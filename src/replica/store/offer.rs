@@ -1,6 +1,6 @@
 //! What the store offers to peers: changes, full states, listings, and how two listings differ.
 
-use super::{Store, expiry::is_stale, hot::UNDER_WAY_MS, lock};
+use super::{Store, expiry::is_stale, hot::UNDER_WAY_MS, lock, shard::Listed};
 use crate::{
     replica::{log::Record, mutant},
     session::{Item, Now, SessionKey},
@@ -91,9 +91,9 @@ impl Store {
         now: Now,
     ) -> Vec<(SessionKey, u64)> {
         let mut entries = Vec::new();
-        self.visit(shard, now, |key, version, changed_ms| {
-            if complete || is_stable(changed_ms, now) {
-                entries.push((*key, version));
+        self.visit(shard, now, |listed| {
+            if complete || is_stable(listed.changed_ms, now) {
+                entries.push((*listed.key, listed.version));
             }
         });
         entries
@@ -104,43 +104,42 @@ impl Store {
         &self,
         shard: u32,
         complete: bool,
-        mut listed: Vec<(SessionKey, u64)>,
+        mut theirs: Vec<(SessionKey, u64)>,
         now: Now,
     ) -> Difference {
-        listed.sort_unstable();
-        let mut met = vec![false; listed.len()];
+        theirs.sort_unstable();
+        let mut met = vec![false; theirs.len()];
         let mut difference = Difference::default();
-        self.visit(shard, now, |key, version, changed_ms| {
-            let theirs = listed.binary_search_by_key(key, |entry| entry.0).ok();
-            if let Some(at) = theirs {
+        self.visit(shard, now, |ours| {
+            let at = theirs.binary_search_by_key(ours.key, |entry| entry.0).ok();
+            if let Some(at) = at {
                 met[at] = true;
             }
-            let same = theirs.is_some_and(|at| listed[at].1 == version);
-            if same || !(complete || is_stable(changed_ms, now)) {
+            let is_same = at.is_some_and(|at| theirs[at].1 == ours.version);
+            if is_same || !(complete || is_stable(ours.changed_ms, now)) {
                 return;
             }
-            difference.send.push(*key);
-            if theirs.is_some() {
-                difference.want.push(*key);
+            difference.send.push(*ours.key);
+            if at.is_some() {
+                difference.want.push(*ours.key);
             }
         });
-        let unmet = listed.iter().zip(met).filter(|(_, met)| !met);
+        let unmet = theirs.iter().zip(met).filter(|(_, met)| !met);
         difference.want.extend(unmet.map(|((key, _), _)| *key));
         difference
     }
 
     /// Calls `each` for what is not past its time.
-    fn visit(&self, shard: u32, now: Now, mut each: impl FnMut(&SessionKey, u64, u64)) {
+    fn visit(&self, shard: u32, now: Now, each: impl FnMut(Listed<'_>)) {
         let number = shard as usize;
-        let Some(lock_shard) = self.shards.get(number / self.digests_per_shard) else {
+        let Some(locked) = self.shards.get(number / self.digests_per_shard) else {
             return;
         };
-        let digest = number % self.digests_per_shard;
-        lock(lock_shard).list(digest, |key, version, changed_ms, stale_ms| {
-            if now.mono_ms < stale_ms {
-                each(key, version, changed_ms);
-            }
-        });
+        let shard = lock(locked);
+        let listed = shard.list(number % self.digests_per_shard);
+        listed
+            .filter(|listed| now.mono_ms < listed.stale_ms)
+            .for_each(each);
     }
 }
 

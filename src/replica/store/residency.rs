@@ -14,15 +14,15 @@ pub(in crate::replica) struct StoredSession {
     /// The bucket of the schedule in which the session is looked at again.
     pub(in crate::replica) due: u64,
     pub(in crate::replica) version: u64,
-    pub(in crate::replica) held: Residency,
+    pub(in crate::replica) residency: Residency,
 }
 
 impl StoredSession {
-    pub(in crate::replica) const fn new(version: u64, check_ms: u64, held: Residency) -> Self {
+    pub(in crate::replica) const fn new(version: u64, check_ms: u64, residency: Residency) -> Self {
         Self {
             due: bucket(check_ms),
             version,
-            held,
+            residency,
         }
     }
 }

@@ -35,6 +35,17 @@ pub(in crate::replica) struct Shard {
     digest_shift: u32,
 }
 
+/// A session or tombstone, and when a listing has it.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::replica) struct Listed<'a> {
+    pub(in crate::replica) key: &'a SessionKey,
+    pub(in crate::replica) version: u64,
+    /// The instant of the last change.
+    pub(in crate::replica) changed_ms: u64,
+    /// From then on it is not offered to peers any more.
+    pub(in crate::replica) stale_ms: u64,
+}
+
 impl Shard {
     pub(in crate::replica) fn new(
         boot: BootId,
@@ -75,7 +86,7 @@ impl Shard {
     /// Returns the session as it is, which stays cold when it is.
     pub(in crate::replica) fn view(&self, key: &SessionKey) -> Option<Cow<'_, HotSession>> {
         let session = self.sessions[self.digest_of(key)].get(key)?;
-        Some(session.held.view(self.boot))
+        Some(session.residency.view(self.boot))
     }
 
     /// Returns all sessions as they are.
@@ -83,15 +94,19 @@ impl Shard {
         &self,
     ) -> impl Iterator<Item = (&SessionKey, Cow<'_, HotSession>)> {
         let sessions = self.sessions.iter().flat_map(SortedMap::iter);
-        sessions.map(|(key, session)| (key, session.held.view(self.boot)))
+        sessions.map(|(key, session)| (key, session.residency.view(self.boot)))
     }
 
     /// Returns the session, hot from now on, to be changed.
     pub(in crate::replica) fn entry(&mut self, key: &SessionKey) -> Option<HotEntry<'_>> {
         let digest = self.digest_of(key);
-        let StoredSession { due, version, held } = self.sessions[digest].get_mut(key)?;
+        let StoredSession {
+            due,
+            version,
+            residency,
+        } = self.sessions[digest].get_mut(key)?;
         Some(HotEntry {
-            hot: held.make_hot(key, self.boot, &mut self.idle_queue)?,
+            hot: residency.make_hot(key, self.boot, &mut self.idle_queue)?,
             due,
             version,
             digest: &mut self.digests[digest],
@@ -164,7 +179,7 @@ impl Shard {
 
     /// Returns what peers may have of a session, if it is cold.
     pub(in crate::replica) fn packed(&self, key: &SessionKey, now: Now) -> Option<PackedSession> {
-        match &self.sessions[self.digest_of(key)].get(key)?.held {
+        match &self.sessions[self.digest_of(key)].get(key)?.residency {
             Residency::Cold(cold) if now.mono_ms < cold.stale_ms() => Some(cold.packed()),
             Residency::Cold(_) | Residency::Hot(_) => None,
         }
@@ -185,13 +200,13 @@ impl Shard {
         }
         self.digests[digest] ^= destroyed_version(&key);
         let due = bucket(tombstone.ends_ms());
-        let tombstone = TombstoneEntry {
+        let entry = TombstoneEntry {
             tombstone,
             position: None,
             dirty: false,
             due,
         };
-        self.tombstones[digest].insert(key, tombstone);
+        self.tombstones[digest].insert(key, entry);
         self.counts.add_tombstone();
         self.next_due[digest] = self.next_due[digest].min(due);
         gone
@@ -253,9 +268,7 @@ impl Shard {
             }
             *next_due = u64::MAX;
             let sessions = sessions.iter().map(|(key, session)| (key, session.due));
-            let tombstones = tombstones
-                .iter()
-                .map(|(key, tombstone)| (key, tombstone.due));
+            let tombstones = tombstones.iter().map(|(key, held)| (key, held.due));
             for (key, due) in sessions.chain(tombstones) {
                 if due <= now_bucket {
                     keys.push(*key);
@@ -271,8 +284,9 @@ impl Shard {
     #[cfg(test)]
     pub(in crate::replica) fn hot_count(&self) -> usize {
         let sessions = self.sessions.iter().flat_map(SortedMap::iter);
-        let idle_queue = sessions.filter(|(_, session)| matches!(session.held, Residency::Hot(_)));
-        idle_queue.count()
+        let is_hot =
+            |(_, session): &(_, &StoredSession)| matches!(session.residency, Residency::Hot(_));
+        sessions.filter(is_hot).count()
     }
 
     /// Packs sessions that nobody has used for a moment.
@@ -288,25 +302,27 @@ impl Shard {
         self.idle_queue = idle_queue;
     }
 
-    /// Calls `each` with key, version, instant of the last change, and the instant from which on
-    /// it is not offered to peers any more.
-    pub(in crate::replica) fn list(
-        &self,
-        digest: usize,
-        mut each: impl FnMut(&SessionKey, u64, u64, u64),
-    ) {
-        for (key, session) in self.sessions[digest].iter() {
-            let (changed_ms, stale_ms) = match &session.held {
+    /// Returns what is held of one digest shard, in the order of keys, sessions first.
+    pub(in crate::replica) fn list(&self, digest: usize) -> impl Iterator<Item = Listed<'_>> {
+        let sessions = self.sessions[digest].iter().map(|(key, session)| {
+            let (changed_ms, stale_ms) = match &session.residency {
                 Residency::Hot(hot) => (hot.changed_ms, stale_ms(&hot.state)),
                 Residency::Cold(cold) => (0, cold.stale_ms()),
             };
-            each(key, session.version, changed_ms, stale_ms);
-        }
-        for (key, held) in self.tombstones[digest].iter() {
-            let Tombstone { destroyed_ms, .. } = held.tombstone;
-            let ends_ms = held.tombstone.ends_ms();
-            each(key, destroyed_version(key), destroyed_ms, ends_ms);
-        }
+            Listed {
+                key,
+                version: session.version,
+                changed_ms,
+                stale_ms,
+            }
+        });
+        let tombstones = self.tombstones[digest].iter().map(|(key, held)| Listed {
+            key,
+            version: destroyed_version(key),
+            changed_ms: held.tombstone.destroyed_ms,
+            stale_ms: held.tombstone.ends_ms(),
+        });
+        sessions.chain(tombstones)
     }
 
     /// Returns the digest of this shard that `key` belongs to.
@@ -326,7 +342,7 @@ impl Shard {
         let session = self.sessions[digest].remove(key)?;
         self.counts.remove_sessions(1);
         self.digests[digest] ^= session.version;
-        Some(Arc::clone(match &session.held {
+        Some(Arc::clone(match &session.residency {
             Residency::Hot(hot) => hot.state.meta(),
             Residency::Cold(cold) => cold.meta(),
         }))
@@ -338,7 +354,7 @@ impl Shard {
         let Some(session) = self.sessions[digest].get_mut(key) else {
             return true;
         };
-        let Residency::Hot(hot) = &session.held else {
+        let Residency::Hot(hot) = &session.residency else {
             return true;
         };
         if !hot.is_idle(now) {
@@ -347,7 +363,7 @@ impl Shard {
         let Some(cold) = ColdSession::of(hot) else {
             return false;
         };
-        session.held = Residency::Cold(cold);
+        session.residency = Residency::Cold(cold);
         true
     }
 }
