@@ -16,12 +16,12 @@ use tokio_util::codec::Decoder as _;
 
 use crate::{
     config::{Expiry, Limits, Shape},
-    replica::{Replica, Replicate, SessionWriter},
+    replica::{Observer, Replica, Replicate, SessionWriter},
     session::{
         BootId, Delta, Item, Now, Origin, SecretHash, SessionError, SessionKey, SessionMeta,
         SessionSecret, SessionState, Stamp, Tag,
     },
-    wire::{DecodeLimits, FrameCodec, Message},
+    wire::{DecodeLimits, FrameCodec, Message, Position},
 };
 
 /// One node's copy of a session.
@@ -91,8 +91,8 @@ impl Codec {
             (locator(at), Item::Delta(Box::new(delta)))
         };
         Self::new(Message::Batch {
-            from: 0,
-            to: sessions,
+            from: None,
+            to: Position::following(sessions.saturating_sub(1)),
             items: (0..sessions).map(hit).collect(),
         })
     }
@@ -162,17 +162,17 @@ impl FullStore {
         };
         for (number, key) in (0..sessions).map(|at| (at, locator(at))) {
             if number % 10_000 == 0 {
-                store.replica.sweep(later(number), false);
+                store.replica.sweep(later(number), &mut Observer::none());
             }
             let meta = Arc::clone(session.meta());
-            let created = store.replica.store().create(meta, key, secret(), NOW);
+            let created = store.replica.create(meta, key, secret(), NOW);
             created.expect("there is room for a session");
             let value = Arc::from(&*value);
             assert!(store.write(&key, |writer| writer.set(ATTRIBUTE, value)));
             assert!(store.write(&key, |writer| writer.add(COUNTER, 1).map(drop)));
             store.replica.release(&key, Replicate::Now, NOW);
         }
-        store.replica.sweep(later(sessions), false);
+        store.replica.sweep(later(sessions), &mut Observer::none());
         store
     }
 
@@ -181,7 +181,7 @@ impl FullStore {
     #[must_use]
     pub fn get(&self, at: u64) -> Option<Arc<[u8]>> {
         let bytes = |state: &SessionState| state.json(ATTRIBUTE).ok().flatten().cloned();
-        self.replica.store().read(&self.key(at), bytes).ok()?
+        self.replica.read(&self.key(at), bytes).ok()?
     }
 
     /// Replaces the attribute of the session that this number picks. Returns whether it could.
@@ -196,7 +196,7 @@ impl FullStore {
 
     /// Appends what is unshipped in the session that this number picks to the log.
     pub fn commit(&self, at: u64) -> u64 {
-        self.replica.commit(&self.key(at), NOW)
+        Position::number(self.replica.commit(&self.key(at), NOW))
     }
 
     fn write(
@@ -204,8 +204,10 @@ impl FullStore {
         key: &SessionKey,
         write: impl FnOnce(&mut SessionWriter<'_>) -> Result<(), SessionError>,
     ) -> bool {
-        let store = self.replica.store();
-        store.write(key, Replicate::Now, false, NOW, write).is_ok()
+        let written = self
+            .replica
+            .write(key, Replicate::Now, &mut Observer::none(), NOW, write);
+        written.is_ok()
     }
 
     fn key(&self, at: u64) -> SessionKey {

@@ -14,7 +14,7 @@ use crate::{
         SessionKey, SessionMeta, SessionParts, SessionSecret, SessionState, Stamp, Tag, Tombstone,
         Vector,
     },
-    wire::{Confirm, DecodeLimits, Greeting, Hello, Message, PROTOCOL, message::Lineage},
+    wire::{Confirm, DecodeLimits, Greeting, Hello, Message, PROTOCOL, Position, message::Lineage},
 };
 
 /// What is said, without its frame.
@@ -262,8 +262,8 @@ impl Words {
             lineage_ms,
         };
         Self::of(&Message::Resume {
-            applied,
-            head,
+            applied: Position::new(applied),
+            head: Position::new(head),
             past,
         })
     }
@@ -272,19 +272,23 @@ impl Words {
     #[must_use]
     pub fn batch(from: u64, to: u64, parts: Vec<Part>) -> Self {
         let items = items(parts);
-        Self::of(&Message::Batch { from, to, items })
+        Self::of(&Message::Batch {
+            from: Position::new(from),
+            to: position(to),
+            items,
+        })
     }
 
     /// A gap.
     #[must_use]
     pub fn skip(to: u64) -> Self {
-        Self::of(&Message::Skip { to })
+        Self::of(&Message::Skip { to: position(to) })
     }
 
     /// An acknowledgement.
     #[must_use]
     pub fn ack(to: u64) -> Self {
-        Self::of(&Message::Ack { to })
+        Self::of(&Message::Ack { to: position(to) })
     }
 
     /// Questions.
@@ -387,9 +391,16 @@ impl Heard {
         let message = Message::decode(message, NOW.mono_ms, &limits()).ok()?;
         let keys = message.keys().map(|key| *key.bytes()).collect();
         Some(match message {
-            Message::Resume { head, .. } => Self::Resume { head },
-            Message::Batch { to, .. } => Self::Batch { to, keys },
-            Message::Skip { to } => Self::Skip { to },
+            Message::Resume { head, .. } => Self::Resume {
+                head: Position::number(head),
+            },
+            Message::Batch { to, .. } => Self::Batch {
+                to: Position::number(Some(to)),
+                keys,
+            },
+            Message::Skip { to } => Self::Skip {
+                to: Position::number(Some(to)),
+            },
             Message::Want { keys } => Self::Want {
                 keys: keys.iter().map(|key| *key.bytes()).collect(),
             },
@@ -457,4 +468,9 @@ fn limits() -> DecodeLimits {
         max_entries: limits.max_entries(),
         digest_shards: shape.lock_shards * shape.digests_per_lock,
     }
+}
+
+/// No message can name position 0.
+const fn position(number: u64) -> Position {
+    Position::following(number.saturating_sub(1))
 }

@@ -7,7 +7,7 @@ use tokio_util::codec::Decoder as _;
 use super::{FullStore, NOW, READER};
 use crate::{
     config::{Limits, Shape},
-    replica::{Link, LinkOptions, Replica},
+    replica::{Link, LinkOptions, Observer, Replica},
     session::{BootId, Now},
     wire::{DecodeLimits, FrameCodec, Message},
 };
@@ -50,21 +50,24 @@ impl Transfer {
             let back = self.joiner.say();
             self.donor.hear(back);
         }
-        (self.joiner.replica.store().sessions(), sent)
+        (self.joiner.replica.sessions(), sent)
     }
 
     /// What an idle node does in so many tenths of a second.
     pub fn idle(&self, ticks: u64) {
         for tick in 0..ticks {
-            self.joiner.replica.sweep(later(60_000 + 100 * tick), false);
+            self.joiner
+                .replica
+                .sweep(later(60_000 + 100 * tick), &mut Observer::none());
         }
     }
 
     /// Lets the sessions of both nodes expire. Returns how many are left.
     pub fn expire(&self) -> usize {
         let ends = [&self.donor, &self.joiner].map(|end| {
-            end.replica.sweep(later(24 * 60 * 60 * 1000), false);
-            end.replica.store().sessions()
+            end.replica
+                .sweep(later(24 * 60 * 60 * 1000), &mut Observer::none());
+            end.replica.sessions()
         });
         ends.iter().sum()
     }
@@ -82,7 +85,7 @@ impl End {
         let options = LinkOptions {
             heartbeat_ms: 500,
             ack_timeout_ms: 3_000,
-            collect: false,
+            notify_listeners_on_replication: false,
         };
         let link = Link::new(&replica, peer, options, NOW);
         Self {

@@ -9,7 +9,7 @@ use super::{ATTRIBUTE, COUNTER, NOW, encode, json, new_session, secret};
 pub use crate::middleware::internals::{CookieHeaders, PathFilter};
 use crate::{
     config::{Limits, Shape},
-    replica::{Link, LinkOptions, Replica, Replicate},
+    replica::{Link, LinkOptions, Observer, Replica, Replicate},
     session::{BootId, Item, Now, SessionKey},
     wire::{Confirm, DecodeLimits, FrameCodec, Greeting, Hello, Message, PROTOCOL},
 };
@@ -224,12 +224,12 @@ impl Conversation {
         let replica = Replica::new(boot, limits, &shape, NOW);
         create(&replica, LIVE);
         create(&replica, DESTROYED);
-        replica.store().destroy(&DESTROYED, NOW);
+        replica.destroy(&DESTROYED, NOW);
         replica.commit(&DESTROYED, NOW);
         let options = LinkOptions {
             ack_timeout_ms: 1_000,
             heartbeat_ms: 500,
-            collect: true,
+            notify_listeners_on_replication: true,
         };
         let link = Link::new(&replica, BootId::from_bytes([1; 8]), options, NOW);
         let now = NOW;
@@ -245,7 +245,7 @@ impl Conversation {
         link.handle(replica, message, bytes, *now).ok()?;
         now.mono_ms += 100;
         now.wall_ms += 100;
-        replica.sweep(*now, true);
+        replica.sweep(*now, &mut Observer::new(true));
         link.tick(replica, *now);
         let mut said = Vec::new();
         while said.len() < 64
@@ -261,7 +261,7 @@ impl Conversation {
     /// Sessions and tombstones that the node holds.
     #[must_use]
     pub fn entries(&self) -> usize {
-        self.replica.store().sessions() + self.replica.store().tombstones()
+        self.replica.sessions() + self.replica.tombstones()
     }
 
     /// The most that it may hold.
@@ -278,11 +278,10 @@ impl Default for Conversation {
 }
 
 fn create(replica: &Replica, key: SessionKey) {
-    let store = replica.store();
     let meta = Arc::clone(new_session().meta());
-    let created = store.create(meta, key, secret(), NOW);
+    let created = replica.create(meta, key, secret(), NOW);
     created.expect("there is room for a session");
-    let written = store.write(&key, Replicate::Now, false, NOW, |writer| {
+    let written = replica.write(&key, Replicate::Now, &mut Observer::none(), NOW, |writer| {
         writer.set(ATTRIBUTE, json(20))?;
         writer.add(COUNTER, 1).map(drop)
     });

@@ -82,7 +82,7 @@ impl Session {
                 Some(key) => self.request.node().read(key, |state| look(state, name))?,
                 None => Ok(ReadAttribute::default()),
             };
-            let found = found.map_err(|kind| wrong_kind(name, kind))?;
+            let found = found.map_err(|kind| kind.error(name))?;
             let value = update(decode(name, &found)?);
             if self.replace(held, name, &found, &encode(name, &value)?)? {
                 return Ok(value);
@@ -129,7 +129,7 @@ impl Session {
         let held = self.request.read(|state| {
             state
                 .register(name)
-                .is_some_and(|register| register.is_live())
+                .is_some_and(|register| register.is_present())
         })?;
         Ok(held.unwrap_or(false))
     }
@@ -188,7 +188,7 @@ impl Session {
         check_name(name)?;
         match self.request.read(|state| state.count(name))? {
             None => Ok(0),
-            Some(count) => count.map_err(|kind| wrong_kind(name, kind)),
+            Some(count) => count.map_err(|kind| kind.error(name)),
         }
     }
 
@@ -197,7 +197,7 @@ impl Session {
         let found = self.request.read(|state| look(state, name))?;
         match found {
             None => Ok(ReadAttribute::default()),
-            Some(found) => found.map_err(|kind| wrong_kind(name, kind)),
+            Some(found) => found.map_err(|kind| kind.error(name)),
         }
     }
 
@@ -287,13 +287,6 @@ fn check_name(name: &str) -> Result<(), SessionError> {
         return Ok(());
     }
     Err(SessionError::InvalidName { name: name.into() })
-}
-
-fn wrong_kind(name: &str, kind: WrongKind) -> SessionError {
-    SessionError::WrongKind {
-        name: name.into(),
-        is_counter: kind.is_counter,
-    }
 }
 
 /// The bytes that most values fit in, which are then written without a buffer from the heap.

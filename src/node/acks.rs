@@ -16,7 +16,7 @@ use std::{
 use slab::Slab;
 
 use super::peers::link::LinkId;
-use crate::{config::Ack, replica::LinkAcks, wire::message::Position};
+use crate::{config::Ack, replica::LinkAcks, wire::Position};
 
 /// What each link has acknowledged, and who waits for that.
 #[derive(Debug, Default)]
@@ -55,11 +55,11 @@ impl AckTracker {
     }
 
     /// The output is the number of links that hold `position`; 0 when there is nothing to wait for.
-    pub(super) fn wait(self: &Arc<Self>, position: Position, ack: Ack) -> AckWait {
+    pub(super) fn wait(self: &Arc<Self>, position: Option<Position>, ack: Ack) -> AckWait {
         let is_lonely = || self.links.load(Ordering::Acquire) == 0;
-        if position == 0 || ack == Ack::None || is_lonely() {
+        let Some(position) = position.filter(|_| ack != Ack::None && !is_lonely()) else {
             return AckWait(WaitState::Done(0));
-        }
+        };
         AckWait(WaitState::New {
             tracker: Arc::clone(self),
             position,
@@ -139,21 +139,22 @@ enum Waiter {
 impl Inner {
     /// Up to which position no counted link is waited for: positions at or below a link's base are
     /// not waited for either.
-    fn watermark(&self) -> Position {
+    fn watermark(&self) -> Option<Position> {
         let counted = self.links.values().filter(|acks| acks.counted);
         counted
             .map(|acks| acks.acked.max(acks.base))
             .min()
-            .unwrap_or(Position::MAX)
+            .unwrap_or(Some(Position::MAX))
     }
 
     fn holders(&self, position: Position) -> usize {
+        let position = Some(position);
         let holds = |acks: &&LinkAcks| acks.base < position && position <= acks.acked;
         self.links.values().filter(holds).count()
     }
 
     fn is_over(&self, position: Position, ack: Ack) -> bool {
-        position <= self.watermark() || (ack == Ack::One && self.holders(position) > 0)
+        Some(position) <= self.watermark() || (ack == Ack::One && self.holders(position) > 0)
     }
 
     fn queue(&mut self, ack: Ack) -> &mut VecDeque<(Position, usize)> {
@@ -194,16 +195,16 @@ impl Inner {
         let mut wakers = Vec::new();
         let watermark = self.watermark();
         while let Some(&(position, slot)) = self.for_all.front()
-            && position <= watermark
+            && Some(position) <= watermark
         {
             self.for_all.pop_front();
             wakers.extend(self.end(position, slot));
         }
         let held = self.links.values().map(|acks| acks.acked).max();
-        let last = watermark.max(held.unwrap_or(0));
+        let last = watermark.max(held.flatten());
         let mut at = 0;
         while let Some(&(position, slot)) = self.for_one.get(at)
-            && position <= last
+            && Some(position) <= last
         {
             if self.is_over(position, Ack::One) {
                 self.for_one.remove(at);
@@ -282,15 +283,15 @@ impl Drop for AckWait {
 mod tests {
     use super::*;
 
-    const fn acks(base: Position, acked: Position) -> LinkAcks {
+    const fn acks(base: u64, acked: u64) -> LinkAcks {
         LinkAcks {
-            base,
-            acked,
+            base: Position::new(base),
+            acked: Position::new(acked),
             counted: true,
         }
     }
 
-    const fn uncounted(base: Position, acked: Position) -> LinkAcks {
+    const fn uncounted(base: u64, acked: u64) -> LinkAcks {
         LinkAcks {
             counted: false,
             ..acks(base, acked)
@@ -312,21 +313,33 @@ mod tests {
     #[test]
     fn nothing_to_wait_for_is_over_at_once() {
         let tracker = tracker(&[(1, acks(0, 0))]);
-        assert_eq!(poll(&mut tracker.wait(0, Ack::All)), Poll::Ready(0));
-        assert_eq!(poll(&mut tracker.wait(9, Ack::None)), Poll::Ready(0));
+        assert_eq!(
+            poll(&mut tracker.wait(Position::new(0), Ack::All)),
+            Poll::Ready(0)
+        );
+        assert_eq!(
+            poll(&mut tracker.wait(Position::new(9), Ack::None)),
+            Poll::Ready(0)
+        );
     }
 
     #[test]
     fn node_without_peers_waits_for_nobody() {
         let tracker = tracker(&[]);
-        assert_eq!(poll(&mut tracker.wait(9, Ack::All)), Poll::Ready(0));
-        assert_eq!(poll(&mut tracker.wait(9, Ack::One)), Poll::Ready(0));
+        assert_eq!(
+            poll(&mut tracker.wait(Position::new(9), Ack::All)),
+            Poll::Ready(0)
+        );
+        assert_eq!(
+            poll(&mut tracker.wait(Position::new(9), Ack::One)),
+            Poll::Ready(0)
+        );
     }
 
     #[test]
     fn all_waits_for_the_last_peer() {
         let tracker = tracker(&[(1, acks(0, 3)), (2, acks(0, 3))]);
-        let mut wait = tracker.wait(4, Ack::All);
+        let mut wait = tracker.wait(Position::new(4), Ack::All);
         assert_eq!(poll(&mut wait), Poll::Pending);
         tracker.set(LinkId(1), acks(0, 4)).wake();
         assert_eq!(poll(&mut wait), Poll::Pending);
@@ -337,7 +350,7 @@ mod tests {
     #[test]
     fn one_waits_for_the_first_peer() {
         let tracker = tracker(&[(1, acks(0, 3)), (2, acks(0, 3))]);
-        let mut wait = tracker.wait(4, Ack::One);
+        let mut wait = tracker.wait(Position::new(4), Ack::One);
         assert_eq!(poll(&mut wait), Poll::Pending);
         tracker.set(LinkId(2), acks(0, 4)).wake();
         assert_eq!(poll(&mut wait), Poll::Ready(1));
@@ -346,7 +359,7 @@ mod tests {
     #[test]
     fn one_does_not_take_a_peer_that_skipped_the_position_for_a_holder() {
         let tracker = tracker(&[(1, acks(7, 9)), (2, acks(0, 3))]);
-        let mut wait = tracker.wait(4, Ack::One);
+        let mut wait = tracker.wait(Position::new(4), Ack::One);
         assert_eq!(poll(&mut wait), Poll::Pending);
         tracker.set(LinkId(1), acks(7, 10)).wake();
         assert_eq!(poll(&mut wait), Poll::Pending);
@@ -357,14 +370,20 @@ mod tests {
     #[test]
     fn peer_is_not_waited_for_below_its_base() {
         let tracker = tracker(&[(1, acks(5, 5)), (2, acks(0, 4))]);
-        assert_eq!(poll(&mut tracker.wait(4, Ack::All)), Poll::Ready(1));
-        assert_eq!(poll(&mut tracker.wait(6, Ack::All)), Poll::Pending);
+        assert_eq!(
+            poll(&mut tracker.wait(Position::new(4), Ack::All)),
+            Poll::Ready(1)
+        );
+        assert_eq!(
+            poll(&mut tracker.wait(Position::new(6), Ack::All)),
+            Poll::Pending
+        );
     }
 
     #[test]
     fn peer_that_closes_releases_its_waiters() {
         let tracker = tracker(&[(1, acks(0, 4)), (2, acks(0, 3))]);
-        let mut wait = tracker.wait(4, Ack::All);
+        let mut wait = tracker.wait(Position::new(4), Ack::All);
         assert_eq!(poll(&mut wait), Poll::Pending);
         tracker.remove(LinkId(2)).wake();
         assert_eq!(poll(&mut wait), Poll::Ready(1));
@@ -373,23 +392,32 @@ mod tests {
     #[test]
     fn lagging_peer_releases_its_waiters_and_counts_again_later() {
         let tracker = tracker(&[(1, acks(0, 3))]);
-        let mut wait = tracker.wait(4, Ack::All);
+        let mut wait = tracker.wait(Position::new(4), Ack::All);
         assert_eq!(poll(&mut wait), Poll::Pending);
         tracker.set(LinkId(1), uncounted(0, 3)).wake();
         assert_eq!(poll(&mut wait), Poll::Ready(0));
         tracker.set(LinkId(1), acks(0, 4)).wake();
-        assert_eq!(poll(&mut tracker.wait(4, Ack::All)), Poll::Ready(1));
-        assert_eq!(poll(&mut tracker.wait(5, Ack::All)), Poll::Pending);
+        assert_eq!(
+            poll(&mut tracker.wait(Position::new(4), Ack::All)),
+            Poll::Ready(1)
+        );
+        assert_eq!(
+            poll(&mut tracker.wait(Position::new(5), Ack::All)),
+            Poll::Pending
+        );
     }
 
     #[test]
     fn peer_whose_link_is_replaced_is_waited_for_all_the_same() {
         let tracker = tracker(&[(1, acks(0, 3))]);
-        let mut wait = tracker.wait(4, Ack::All);
+        let mut wait = tracker.wait(Position::new(4), Ack::All);
         assert_eq!(poll(&mut wait), Poll::Pending);
         tracker.hand_over(LinkId(1), LinkId(2)).wake();
         assert_eq!(poll(&mut wait), Poll::Pending);
-        assert_eq!(poll(&mut tracker.wait(5, Ack::All)), Poll::Pending);
+        assert_eq!(
+            poll(&mut tracker.wait(Position::new(5), Ack::All)),
+            Poll::Pending
+        );
         tracker.set(LinkId(2), acks(3, 4)).wake();
         assert_eq!(poll(&mut wait), Poll::Ready(1));
     }
@@ -397,7 +425,7 @@ mod tests {
     #[test]
     fn link_that_comes_up_between_wake_and_poll_does_not_prolong_the_wait() {
         let tracker = tracker(&[(1, acks(0, 3))]);
-        let mut wait = tracker.wait(4, Ack::All);
+        let mut wait = tracker.wait(Position::new(4), Ack::All);
         assert_eq!(poll(&mut wait), Poll::Pending);
         tracker.set(LinkId(1), acks(0, 4)).wake();
         tracker.set(LinkId(2), acks(0, 0)).wake();
@@ -408,10 +436,10 @@ mod tests {
     fn dropped_waiters_leave_nothing_behind() {
         let tracker = tracker(&[(1, acks(0, 3))]);
         for ack in [Ack::One, Ack::All] {
-            let mut wait = tracker.wait(4, ack);
+            let mut wait = tracker.wait(Position::new(4), ack);
             assert_eq!(poll(&mut wait), Poll::Pending);
             drop(wait);
-            let mut woken = tracker.wait(4, ack);
+            let mut woken = tracker.wait(Position::new(4), ack);
             assert_eq!(poll(&mut woken), Poll::Pending);
             tracker.set(LinkId(1), acks(0, 4)).wake();
             drop(woken);

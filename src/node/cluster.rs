@@ -19,6 +19,7 @@ use super::{
 use crate::{
     config::{Ack, ClusterConfig, ConfigError, PeerAddress, Security, StartError},
     session::{BootId, SessionError, SessionKey, SessionState},
+    wire::Position,
 };
 
 /// A handle to this node in its cluster, cheap to clone.
@@ -237,13 +238,14 @@ impl Cluster {
         let Some(key) = SessionKey::from_public_id(id) else {
             return false;
         };
-        if node.replica.store().read(&key, |_| ()).is_err() {
+        if node.replica.read(&key, |_| ()).is_err() {
             node.fetch(key).await;
         }
-        let position = destroy(node, &key);
+        let destroyed = destroy(node, &key);
         node.wake_links();
-        node.acknowledged(position.unwrap_or(0), Ack::All).await;
-        position.is_some()
+        let is_destroyed = destroyed.is_ok();
+        node.acknowledged(destroyed.ok().flatten(), Ack::All).await;
+        is_destroyed
     }
 
     /// Destroys all sessions of a context in which the attribute `name` equals `value`, and waits
@@ -276,14 +278,15 @@ impl Cluster {
             let holds = |state: &SessionState| {
                 *state.meta().context == *context && holds(state, &name, &wanted)
             };
-            let keys = node.replica.store().select(holds);
-            let positions: Vec<u64> = keys.iter().filter_map(|key| destroy(&node, key)).collect();
+            let keys = node.replica.select(holds);
+            let destroyed = keys.iter().filter_map(|key| destroy(&node, key).ok());
+            let positions: Vec<Option<Position>> = destroyed.collect();
             node.wake_links();
             positions
         });
         // It fails only when the runtime shuts down, which ends this future, too.
         let positions = search.await.unwrap_or_default();
-        let last = positions.iter().copied().max().unwrap_or(0);
+        let last = positions.iter().copied().max().flatten();
         self.0.node.acknowledged(last, Ack::All).await;
         Ok(positions.len())
     }
@@ -291,7 +294,7 @@ impl Cluster {
     /// Returns the number of sessions held here.
     #[must_use]
     pub fn session_count(&self) -> usize {
-        self.0.node.replica.store().sessions()
+        self.0.node.replica.sessions()
     }
 
     /// Returns the other nodes, as this node sees them.
@@ -337,10 +340,10 @@ impl Drop for Running {
     }
 }
 
-/// Destroys a session. Returns the log position to wait for, `None` when the session was not there.
-fn destroy(node: &Node, key: &SessionKey) -> Option<u64> {
-    node.destroy(key).ok()?;
-    Some(node.commit(key))
+/// Destroys a session that is there. Returns the position to wait for.
+fn destroy(node: &Node, key: &SessionKey) -> Result<Option<Position>, SessionError> {
+    node.destroy(key)?;
+    Ok(node.commit(key))
 }
 
 fn holds(state: &SessionState, name: &str, wanted: &serde_json::Value) -> bool {

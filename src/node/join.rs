@@ -224,7 +224,7 @@ impl Node {
         };
         let ms = now.mono_ms.saturating_sub(since_ms);
         // Part of them may have come with the live changes, before the round reached them.
-        let sessions = sessions.max(self.replica.store().sessions() as u64);
+        let sessions = sessions.max(self.replica.sessions() as u64);
         info!(
             node = %self.settings.node, member = %label.name, address = %label.address, sessions, bytes, ms,
             "session state received from [{} at {}]: [{sessions}] sessions, [{bytes}] bytes, \
@@ -285,7 +285,7 @@ impl Node {
     }
 
     fn announce(&self, readiness: Readiness) {
-        let sessions = self.replica.store().sessions();
+        let sessions = self.replica.sessions();
         let node = &self.settings.node;
         match readiness {
             Readiness::Synced => info!(%node, sessions, "ready with [{sessions}] sessions"),

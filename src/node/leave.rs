@@ -91,7 +91,7 @@ impl Node {
     }
 
     fn destroy_all(&self) {
-        let keys = self.replica.store().select(|_| true);
+        let keys = self.replica.select(|_| true);
         let count = keys.len();
         for key in keys {
             // An error means that another request was quicker.

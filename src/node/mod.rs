@@ -72,7 +72,7 @@ use crate::{
     config::{Ack, Limits, PeerAddress, Settings},
     replica::{Change, Replica},
     session::{BootId, Now},
-    wire::{DecodeLimits, Hello, PROTOCOL, message::Position},
+    wire::{DecodeLimits, Hello, PROTOCOL, Position},
 };
 
 /// What all tasks and requests of one node share. Tasks hold it, never a [`Cluster`].
@@ -195,7 +195,7 @@ impl Node {
 
     /// Waits until peers hold the log up to `position`. The output is the number of peers that do;
     /// it is 0 at once when there is nothing to wait for.
-    pub(crate) fn acknowledged(&self, position: Position, ack: Ack) -> AckWait {
+    pub(crate) fn acknowledged(&self, position: Option<Position>, ack: Ack) -> AckWait {
         self.acks.wait(position, ack)
     }
 

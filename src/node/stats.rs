@@ -8,6 +8,7 @@ use super::{
     Node,
     members::{MemberRow, MemberStatus},
 };
+use crate::wire::Position;
 
 /// One node's figures, from [`Cluster::stats`](crate::Cluster::stats).
 ///
@@ -106,9 +107,9 @@ impl Node {
             cluster: self.settings.cluster.to_string(),
             boot: boot.chars().take(SHORT_BOOT).collect(),
             ready: self.is_ready(),
-            sessions: self.replica.store().sessions(),
-            tombstones: self.replica.store().tombstones(),
-            log_head: self.replica.head(),
+            sessions: self.replica.sessions(),
+            tombstones: self.replica.tombstones(),
+            log_head: Position::number(self.replica.head()),
             refused: self.counters.refused.load(Ordering::Relaxed),
             violations: self.counters.violations.load(Ordering::Relaxed),
             over_limit: self.counters.over_limit.load(Ordering::Relaxed),

@@ -1,10 +1,10 @@
-//! What happened to a session, for event streams.
+//! Changes of sessions, for event streams.
 
 use std::sync::Arc;
 
 use crate::session::{Route, SessionKey};
 
-/// One thing that happened to one session.
+/// A thing that happened to a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Change {
     pub(crate) key: SessionKey,
@@ -13,6 +13,7 @@ pub(crate) struct Change {
     pub(crate) kind: ChangeKind,
 }
 
+/// The kind of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ChangeKind {
     Created,

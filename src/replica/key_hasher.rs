@@ -1,12 +1,12 @@
-//! How keys are hashed where they are gathered for a moment.
+//! The hash of keys where they are gathered for a moment.
 
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
     sync::LazyLock,
 };
 
-/// Honest locators are uniform, but a peer may send any: which of them share a bucket is a secret
-/// of the process.
+/// The maker of hashers. Honest keys are uniform, but a peer may send any: which of them share a
+/// bucket is a secret of the process.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct SessionKeyHash;
 
@@ -39,7 +39,7 @@ impl Hasher for SessionKeyHasher {
     }
 }
 
-/// Simulated histories must be the same each time.
+/// Random in each process, but for tests: simulated histories must be the same each time.
 static SEED: LazyLock<(u64, u64)> = LazyLock::new(|| {
     if cfg!(test) {
         return (0x9E37_79B9_7F4A_7C15, 0xBF58_476D_1CE4_E5B9);

@@ -3,7 +3,7 @@
 //! A tombstone is forgotten after a day or more. A node that was cut off for that long may hold a
 //! session that the others destroyed and forgot, and repair would bring it back everywhere. Such a
 //! node starts empty when it meets one whose data goes back as far. Only nodes that were alone for
-//! all that time can be in that state, so a pair of them is settled by boot id.
+//! all that time can be in that state, so the boot id decides between two of them.
 
 use std::sync::{
     Mutex, PoisonError,
@@ -15,7 +15,7 @@ use crate::{
     wire::message::Lineage,
 };
 
-/// What a node remembers of its own past. Instants are monotonic milliseconds.
+/// What a node remembers of its own data. Instants are monotonic milliseconds.
 #[derive(Debug)]
 pub(super) struct LineageTracker {
     /// The last time this node and a peer were found equal or made so.
@@ -32,13 +32,14 @@ impl LineageTracker {
         }
     }
 
-    /// A round with a peer has completed, or there was nothing to exchange.
+    /// Notes that a round with a peer has completed, or that both were found equal.
     pub(super) fn record_contact(&self, lineage_ms: u64, now: Now) {
         self.contact_ms.store(now.mono_ms, Ordering::Relaxed);
         let mut since_ms = self.since_ms.lock().unwrap_or_else(PoisonError::into_inner);
         *since_ms = (*since_ms).min(now.mono_ms.saturating_sub(lineage_ms));
     }
 
+    /// Returns what a peer is told.
     pub(super) fn describe(&self, holds: bool, now: Now) -> Lineage {
         let since_ms = *self.since_ms.lock().unwrap_or_else(PoisonError::into_inner);
         let contact_ms = self.contact_ms.load(Ordering::Relaxed);
@@ -50,14 +51,23 @@ impl LineageTracker {
     }
 }
 
-/// Whether we, not the peer, start empty.
-pub(super) fn starts_empty(ours: (BootId, Lineage), theirs: (BootId, Lineage)) -> bool {
-    if Mutant::NeverStartEmpty.is_on() {
-        return false;
+/// One of two nodes that meet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Side {
+    pub(super) boot: BootId,
+    pub(super) lineage: Lineage,
+}
+
+impl Side {
+    /// Returns whether this node, not the other one, starts empty.
+    pub(super) fn starts_empty_beside(self, other: Self) -> bool {
+        if Mutant::NeverStartEmpty.is_on() {
+            return false;
+        }
+        let (ours, theirs) = (self.lineage, other.lineage);
+        let may_have_forgotten = theirs.holds && theirs.lineage_ms >= AWAY_MS;
+        ours.away && ours.holds && may_have_forgotten && (!theirs.away || self.boot > other.boot)
     }
-    let ((boot, past), (peer, peers_past)) = (ours, theirs);
-    let may_have_forgotten = peers_past.holds && peers_past.lineage_ms >= AWAY_MS;
-    past.away && past.holds && may_have_forgotten && (!peers_past.away || boot > peer)
 }
 
 /// The shortest life of a tombstone less a margin for links and sweeps.
@@ -73,8 +83,9 @@ mod tests {
         lineage_ms: AWAY_MS,
     };
 
-    fn boot(byte: u8) -> BootId {
-        BootId::from_bytes([byte; 8])
+    fn side(boot: u8, lineage: Lineage) -> Side {
+        let boot = BootId::from_bytes([boot; 8]);
+        Side { boot, lineage }
     }
 
     #[test]
@@ -83,14 +94,14 @@ mod tests {
             away: false,
             ..LONG_AWAY
         };
-        assert!(starts_empty((boot(1), LONG_AWAY), (boot(2), present)));
-        assert!(!starts_empty((boot(2), present), (boot(1), LONG_AWAY)));
+        assert!(side(1, LONG_AWAY).starts_empty_beside(side(2, present)));
+        assert!(!side(2, present).starts_empty_beside(side(1, LONG_AWAY)));
     }
 
     #[test]
     fn of_two_long_alone_exactly_one_starts_empty() {
-        assert!(starts_empty((boot(2), LONG_AWAY), (boot(1), LONG_AWAY)));
-        assert!(!starts_empty((boot(1), LONG_AWAY), (boot(2), LONG_AWAY)));
+        assert!(side(2, LONG_AWAY).starts_empty_beside(side(1, LONG_AWAY)));
+        assert!(!side(1, LONG_AWAY).starts_empty_beside(side(2, LONG_AWAY)));
     }
 
     #[test]
@@ -100,6 +111,6 @@ mod tests {
             away: false,
             lineage_ms: 5_000,
         };
-        assert!(!starts_empty((boot(2), LONG_AWAY), (boot(1), restarted)));
+        assert!(!side(2, LONG_AWAY).starts_empty_beside(side(1, restarted)));
     }
 }

@@ -1,29 +1,19 @@
 //! The store's own promises: limits, lives, and what sweeping costs.
 
-use std::sync::Arc;
-
-use super::{Replica, Replicate};
+use super::{
+    Change, Observer, Replica, Replicate, SessionWriter,
+    store::{apply::ApplyOutcome, quota::OverLimit},
+};
 use crate::{
     config::{Expiry, Limits, Shape},
     session::{
-        Access, BootId, Item, Now, SessionError, SessionKey, SessionMeta, SessionSecret,
-        SessionState, Stamp, Tag, Tombstone,
+        Access, Item, Now, SessionError, SessionKey, SessionState, Stamp, Tag, Tombstone,
+        fixtures::{self, NOW, after, meta, origin, secret},
     },
+    wire::Position,
 };
 
 const MINUTE: u64 = 60_000;
-
-const START: Now = Now {
-    wall_ms: 1_700_000_000_000,
-    mono_ms: 1 << 41,
-};
-
-const fn after(ms: u64) -> Now {
-    Now {
-        wall_ms: START.wall_ms + ms,
-        mono_ms: START.mono_ms + ms,
-    }
-}
 
 fn replica(boot: u8, limits: Limits) -> Replica {
     let shape = Shape {
@@ -31,7 +21,7 @@ fn replica(boot: u8, limits: Limits) -> Replica {
         digests_per_lock: 4,
         log_records: 64,
     };
-    Replica::new(BootId::from_bytes([boot; 8]), limits, &shape, START)
+    Replica::new(fixtures::boot(boot), limits, &shape, NOW)
 }
 
 fn key(number: u8) -> SessionKey {
@@ -40,39 +30,44 @@ fn key(number: u8) -> SessionKey {
     SessionKey::from_bytes(bytes)
 }
 
-fn secret() -> SessionSecret {
-    SessionSecret::from_bytes([9; 16])
-}
-
-fn meta(expiry: Expiry) -> Arc<SessionMeta> {
-    Arc::new(SessionMeta {
-        context: "".into(),
-        route: None,
-        expiry,
-    })
-}
-
 fn create(replica: &Replica, number: u8, expiry: Expiry) -> Result<(), SessionError> {
-    let store = replica.store();
-    store.create(meta(expiry), key(number), secret().hash(), START)?;
-    store.unpin(&key(number), Replicate::Now, START);
+    replica.create(meta(expiry), key(number), secret(9).hash(), NOW)?;
+    replica.unpin(&key(number), Replicate::Now, NOW);
     Ok(())
 }
 
-fn set(replica: &Replica, number: u8, name: &str, value: &[u8]) -> Result<(), SessionError> {
-    let write = |writer: &mut super::SessionWriter<'_>| writer.set(name, value.into());
-    let store = replica.store();
-    store
-        .write(&key(number), Replicate::Now, false, START, write)
-        .map(|_| ())
+/// Writes to a session at the start.
+fn write<R>(
+    replica: &Replica,
+    number: u8,
+    write: impl FnOnce(&mut SessionWriter<'_>) -> Result<R, SessionError>,
+) -> Result<R, SessionError> {
+    let observer = &mut Observer::none();
+    replica.write(&key(number), Replicate::Now, observer, NOW, write)
 }
 
-/// Whether a request finds the session; it is released at once.
+fn set(replica: &Replica, number: u8, name: &str, value: &[u8]) -> Result<(), SessionError> {
+    write(replica, number, |writer| writer.set(name, value.into()))
+}
+
+/// Merges what a peer sent.
+fn apply(replica: &Replica, number: u8, item: Item, now: Now) -> Result<ApplyOutcome, OverLimit> {
+    let observer = &mut Observer::none();
+    replica.store.apply(&key(number), item, now, observer)
+}
+
+/// Returns the sessions that expired.
+fn sweep(replica: &Replica, now: Now) -> Vec<Change> {
+    let mut observer = Observer::new(true);
+    replica.sweep(now, &mut observer);
+    observer.into_changes()
+}
+
+/// Returns whether a request finds the session, which it releases at once.
 fn finds(replica: &Replica, number: u8, now: Now) -> bool {
-    let store = replica.store();
-    let opened = store.open("", &key(number), &secret(), Replicate::Now, now);
+    let opened = replica.open("", &key(number), &secret(9), Replicate::Now, now);
     if opened == Access::Alive {
-        store.unpin(&key(number), Replicate::Now, now);
+        replica.unpin(&key(number), Replicate::Now, now);
     }
     opened == Access::Alive
 }
@@ -90,9 +85,9 @@ fn session_lives_until_its_idle_limit_and_not_much_longer() {
     assert!(finds(&replica, 1, after(last + 10 * MINUTE)));
     let last = last + 10 * MINUTE;
     let slack = 30_000 + 2_000;
-    replica.sweep(after(last + 10 * MINUTE + slack + 300), false);
+    sweep(&replica, after(last + 10 * MINUTE + slack + 300));
     assert!(!finds(&replica, 1, after(last + 10 * MINUTE + slack)));
-    assert_eq!(replica.store().sessions(), 0, "swept");
+    assert_eq!(replica.sessions(), 0, "swept");
 }
 
 #[test]
@@ -100,13 +95,13 @@ fn session_that_nobody_uses_rests_and_is_found_again_as_it_was() {
     let replica = replica(1, Limits::default());
     create(&replica, 1, idle(10 * MINUTE)).expect("room");
     set(&replica, 1, "cart", b"[7]").expect("room");
-    replica.sweep(after(5_000), false);
-    assert_eq!(replica.store().hot_count(), 1, "not committed yet");
-    let position = replica.commit(&key(1), START);
-    replica.sweep(after(10_000), false);
-    assert_eq!(replica.store().hot_count(), 0);
+    sweep(&replica, after(5_000));
+    assert_eq!(replica.store.hot_count(), 1, "not committed yet");
+    let position = replica.commit(&key(1), NOW);
+    sweep(&replica, after(10_000));
+    assert_eq!(replica.store.hot_count(), 0);
 
-    let full = replica.store().full(&key(1), after(10_000));
+    let full = replica.full(&key(1), after(10_000));
     let cart = match &full {
         Item::Full(state) => state
             .json("cart")
@@ -115,24 +110,24 @@ fn session_that_nobody_uses_rests_and_is_found_again_as_it_was() {
     };
     assert_eq!(cart, Ok(Some(b"[7]".to_vec())));
     assert_eq!(
-        replica.store().hot_count(),
+        replica.store.hot_count(),
         0,
-        "giving it away does not wake it"
+        "giving it away leaves it cold"
     );
 
     assert!(finds(&replica, 1, after(10_000)));
-    assert_eq!(replica.store().hot_count(), 1);
+    assert_eq!(replica.store.hot_count(), 1);
     assert_eq!(
         replica.commit(&key(1), after(10_000)),
         position,
         "nothing new"
     );
-    replica.sweep(after(20_000), false);
-    assert_eq!(replica.store().hot_count(), 0);
+    sweep(&replica, after(20_000));
+    assert_eq!(replica.store.hot_count(), 0);
     assert_eq!(
-        replica.sweep(after(21 * MINUTE), true).len(),
+        sweep(&replica, after(21 * MINUTE)).len(),
         1,
-        "expired at rest"
+        "expired while cold"
     );
 }
 
@@ -142,20 +137,17 @@ fn sessions_of_a_transfer_are_at_rest_when_they_come() {
     let (donor, joiner) = (replica(1, limits()), replica(2, limits()));
     for number in 0..50 {
         create(&donor, number, idle(10 * MINUTE)).expect("room");
-        donor.commit(&key(number), START);
+        donor.commit(&key(number), NOW);
     }
     let now = after(5_000);
-    donor.sweep(now, false);
+    sweep(&donor, now);
     for number in 0..50 {
-        let whole = donor.store().full_state(&key(number), now);
-        let taken = joiner.store().apply(&key(number), whole, now, None);
+        let whole = donor.store.full_state(&key(number), now);
+        let taken = apply(&joiner, number, whole, now);
         assert!(taken.is_ok(), "{taken:?}");
     }
-    assert_eq!(
-        (joiner.store().sessions(), joiner.store().hot_count()),
-        (50, 0)
-    );
-    assert_eq!(joiner.store().digests(), donor.store().digests());
+    assert_eq!((joiner.sessions(), joiner.store.hot_count()), (50, 0));
+    assert_eq!(joiner.store.digests(), donor.store.digests());
     assert!(finds(&joiner, 7, now));
 }
 
@@ -166,10 +158,10 @@ fn sweep_drops_what_expired_and_nothing_else() {
         let minutes = if number % 2 == 0 { 1 } else { 60 };
         create(&replica, number, idle(minutes * MINUTE)).expect("room");
     }
-    let expired = replica.sweep(after(5 * MINUTE), true);
+    let expired = sweep(&replica, after(5 * MINUTE));
     assert_eq!(expired.len(), 25, "each is told once");
-    assert_eq!(replica.store().sessions(), 25);
-    assert!(replica.sweep(after(6 * MINUTE), true).is_empty());
+    assert_eq!(replica.sessions(), 25);
+    assert!(sweep(&replica, after(6 * MINUTE)).is_empty());
 }
 
 #[test]
@@ -179,62 +171,57 @@ fn absolute_limit_ends_a_session_that_is_in_steady_use() {
     create(&replica, 1, expiry).expect("room");
     for minute in (0..30).step_by(5) {
         assert!(finds(&replica, 1, after(minute * MINUTE)));
-        replica.sweep(after(minute * MINUTE), false);
+        sweep(&replica, after(minute * MINUTE));
     }
     assert!(!finds(&replica, 1, after(30 * MINUTE)));
-    replica.sweep(after(30 * MINUTE + 300), false);
-    assert_eq!(replica.store().sessions(), 0);
+    sweep(&replica, after(30 * MINUTE + 300));
+    assert_eq!(replica.sessions(), 0);
 }
 
 #[test]
 fn session_that_a_request_still_uses_is_not_expired() {
     let replica = replica(1, Limits::default());
     create(&replica, 1, idle(MINUTE)).expect("room");
-    let store = replica.store();
-    let opened = store.open("", &key(1), &secret(), Replicate::Now, START);
+    let opened = replica.open("", &key(1), &secret(9), Replicate::Now, NOW);
     assert_eq!(opened, Access::Alive);
     let mut told = replica.head();
     for minute in 1..10 {
-        replica.sweep(after(minute * MINUTE + 500), false);
-        assert_eq!(store.sessions(), 1);
+        sweep(&replica, after(minute * MINUTE + 500));
+        assert_eq!(replica.sessions(), 1);
         assert!(replica.head() > told, "peers hear of the use");
         told = replica.head();
     }
-    store.unpin(&key(1), Replicate::Now, after(10 * MINUTE));
+    replica.unpin(&key(1), Replicate::Now, after(10 * MINUTE));
     assert!(
         finds(&replica, 1, after(11 * MINUTE - 1)),
         "released is used"
     );
-    replica.sweep(after(20 * MINUTE), false);
-    assert_eq!(store.sessions(), 0);
+    sweep(&replica, after(20 * MINUTE));
+    assert_eq!(replica.sessions(), 0);
 }
 
 #[test]
 fn touches_are_told_at_most_every_twentieth_of_the_limit() {
     let replica = replica(1, Limits::default());
     create(&replica, 1, idle(10 * MINUTE)).expect("room");
-    replica.commit(&key(1), START);
+    replica.commit(&key(1), NOW);
     let before = replica.head();
     for second in 0..60 {
         let now = after(second * 1000);
         assert!(finds(&replica, 1, now));
         replica.commit(&key(1), now);
     }
-    assert_eq!(replica.head() - before, 1, "once in 30 s");
+    let told = Position::number(replica.head()) - Position::number(before);
+    assert_eq!(told, 1, "once in 30 s");
 }
 
 #[test]
 fn shorter_limit_set_later_is_kept() {
     let replica = replica(1, Limits::default());
     create(&replica, 1, idle(60 * MINUTE)).expect("room");
-    let store = replica.store();
-    store
-        .write(&key(1), Replicate::Now, false, START, |writer| {
-            writer.set_expiry(idle(MINUTE))
-        })
-        .expect("there");
-    replica.sweep(after(2 * MINUTE), false);
-    assert_eq!(store.sessions(), 0);
+    write(&replica, 1, |writer| writer.set_expiry(idle(MINUTE))).expect("there");
+    sweep(&replica, after(2 * MINUTE));
+    assert_eq!(replica.sessions(), 0);
 }
 
 #[test]
@@ -249,7 +236,7 @@ fn full_store_creates_nothing_and_keeps_what_it_has() {
     let refused = create(&replica, 3, Expiry::default());
     assert!(matches!(refused, Err(SessionError::Full)));
     set(&replica, 1, "a", b"1").expect("existing sessions work on");
-    replica.store().destroy(&key(2), START).expect("there");
+    replica.destroy(&key(2), NOW).expect("there");
     create(&replica, 3, Expiry::default()).expect("room again");
 }
 
@@ -262,12 +249,12 @@ fn full_of_tombstones_creates_nothing() {
     let replica = replica(1, limits);
     for number in 0..4 {
         create(&replica, number, Expiry::default()).expect("room");
-        replica.store().destroy(&key(number), START).expect("there");
+        replica.destroy(&key(number), NOW).expect("there");
     }
     let refused = create(&replica, 9, Expiry::default());
     assert!(matches!(refused, Err(SessionError::Full)));
-    replica.sweep(after(Tombstone::MIN_KEEP_MS + 1000), false);
-    assert_eq!(replica.store().tombstones(), 0);
+    sweep(&replica, after(Tombstone::MIN_KEEP_MS + 1000));
+    assert_eq!(replica.tombstones(), 0);
     create(&replica, 9, Expiry::default()).expect("tombstones end");
 }
 
@@ -286,7 +273,7 @@ fn write_over_a_limit_changes_nothing() {
         error.to_string(),
         "session too large: bytes would be 365, the limit is 300"
     );
-    let held = replica.store().read(&key(1), |state| {
+    let held = replica.read(&key(1), |state| {
         state.json("a").expect("a register").cloned()
     });
     assert_eq!(
@@ -313,12 +300,8 @@ fn names_used_and_removed_are_bounded_too() {
     let replica = replica(1, limits);
     create(&replica, 1, Expiry::default()).expect("room");
     let remove = |name: &str| {
-        let removed = replica
-            .store()
-            .write(&key(1), Replicate::Now, false, START, |writer| {
-                writer.remove(name)
-            });
-        assert!(removed.expect("there").0);
+        let removed = write(&replica, 1, |writer| writer.remove(name));
+        assert!(removed.expect("there"));
     };
     for number in 0..8 {
         let name = format!("name{number}");
@@ -341,17 +324,11 @@ fn stamps_that_are_used_up_are_an_error_and_not_a_wrap() {
     let replica = replica(1, Limits::default());
     let other = Tag {
         stamp: Stamp::MAX,
-        origin: crate::session::Origin {
-            boot: BootId::from_bytes([2; 8]),
-            epoch: 0,
-        },
+        origin: origin(2),
     };
-    let state = SessionState::new(meta(Expiry::default()), secret().hash(), other, START);
+    let state = SessionState::new(meta(Expiry::default()), secret(9).hash(), other, NOW);
     let item = Item::Full(Box::new(state));
-    replica
-        .store()
-        .apply(&key(1), item, START, None)
-        .expect("within limits");
+    apply(&replica, 1, item, NOW).expect("within limits");
     let error = set(&replica, 1, "a", b"1").expect_err("nothing is later");
     assert!(matches!(error, SessionError::Exhausted));
 }
@@ -366,11 +343,11 @@ fn replicated_sessions_are_merged_up_to_twice_the_limit() {
     let target = replica(2, limits);
     for number in 0..5 {
         create(&source, number, Expiry::default()).expect("room");
-        let item = source.store().full(&key(number), START);
-        let taken = target.store().apply(&key(number), item, START, None);
+        let item = source.store.full(&key(number), NOW);
+        let taken = apply(&target, number, item, NOW);
         assert_eq!(taken.is_ok(), number < 4, "session {number}");
     }
-    assert_eq!(target.store().sessions(), 4);
+    assert_eq!(target.sessions(), 4);
 }
 
 #[test]
@@ -378,17 +355,12 @@ fn node_that_dropped_a_session_and_got_it_back_writes_as_another_origin() {
     let first = replica(1, Limits::default());
     create(&first, 1, idle(MINUTE)).expect("room");
     set(&first, 1, "a", b"1").expect("there");
-    let copy = first.store().full(&key(1), START);
-    first.sweep(after(2 * MINUTE), false);
-    assert_eq!(first.store().sessions(), 0);
-    first
-        .store()
-        .apply(&key(1), copy, START, None)
-        .expect("within limits");
+    let copy = first.store.full(&key(1), NOW);
+    sweep(&first, after(2 * MINUTE));
+    assert_eq!(first.sessions(), 0);
+    apply(&first, 1, copy, NOW).expect("within limits");
     set(&first, 1, "a", b"2").expect("there");
-    let origins = first
-        .store()
-        .read(&key(1), |state| state.vector().entries().len());
+    let origins = first.read(&key(1), |state| state.vector().entries().len());
     assert_eq!(origins.expect("there"), 2);
 }
 
@@ -397,20 +369,17 @@ fn expired_copy_is_neither_offered_nor_taken() {
     let first = replica(1, Limits::default());
     let second = replica(2, Limits::default());
     create(&first, 1, idle(MINUTE)).expect("room");
-    let fresh = first.store().full(&key(1), START);
+    let fresh = first.store.full(&key(1), NOW);
     let late = after(MINUTE);
-    assert_eq!(first.store().full(&key(1), late), Item::Absent);
+    assert_eq!(first.store.full(&key(1), late), Item::Absent);
     let all = |now| {
         (0..16)
-            .flat_map(move |shard| first.store().listing(shard, true, now))
+            .flat_map(move |shard| first.store.listing(shard, true, now))
             .count()
     };
     assert_eq!(all(late), 0);
-    second
-        .store()
-        .apply(&key(1), fresh, late, None)
-        .expect("within limits");
-    assert_eq!(second.store().sessions(), 0);
+    apply(&second, 1, fresh, late).expect("within limits");
+    assert_eq!(second.sessions(), 0);
 }
 
 #[test]
@@ -418,15 +387,15 @@ fn tombstone_past_its_time_is_not_taken_as_new() {
     let stranger = replica(2, Limits::default());
     let aged = |ms| {
         Item::Destroyed(Tombstone {
-            destroyed_ms: START.mono_ms - ms,
+            destroyed_ms: NOW.mono_ms - ms,
             keep_ms: Tombstone::MIN_KEEP_MS,
         })
     };
-    let take = |item| stranger.store().apply(&key(1), item, START, None);
+    let take = |item| apply(&stranger, 1, item, NOW);
     take(aged(Tombstone::MIN_KEEP_MS)).expect("within limits");
-    assert_eq!(stranger.store().tombstones(), 0);
+    assert_eq!(stranger.tombstones(), 0);
     take(aged(Tombstone::MIN_KEEP_MS - 1)).expect("within limits");
-    assert_eq!(stranger.store().tombstones(), 1);
+    assert_eq!(stranger.tombstones(), 1);
 }
 
 /// Keys must spread over all digest shards, each in exactly one.
@@ -438,17 +407,14 @@ fn every_digest_shard_is_listed_on_its_own() {
         let mut bytes = [number; 16];
         bytes[1] = number.wrapping_mul(91);
         let key = SessionKey::from_bytes(bytes);
-        let hash = secret().hash();
+        let hash = secret(9).hash();
         let meta = meta(Expiry::default());
-        replica
-            .store()
-            .create(meta, key, hash, START)
-            .expect("room");
+        replica.create(meta, key, hash, NOW).expect("room");
         keys.push(key);
     }
     let mut listed = Vec::new();
     for shard in 0..16 {
-        let entries = replica.store().listing(shard, true, START);
+        let entries = replica.store.listing(shard, true, NOW);
         assert!(!entries.is_empty(), "shard {shard}");
         listed.extend(entries.into_iter().map(|(key, _)| key));
     }
@@ -461,16 +427,16 @@ fn every_digest_shard_is_listed_on_its_own() {
 fn store_is_in_use_from_a_request_until_the_sweep_after_the_next() {
     let replica = replica(1, Limits::default());
     let is_in_use_after_a_sweep = || {
-        replica.sweep(START, false);
-        replica.store().is_in_use()
+        sweep(&replica, NOW);
+        replica.is_in_use()
     };
     assert!(!is_in_use_after_a_sweep());
     create(&replica, 1, idle(10 * MINUTE)).expect("room");
     assert!(is_in_use_after_a_sweep(), "a session was created");
     assert!(!is_in_use_after_a_sweep());
-    assert!(finds(&replica, 1, START));
+    assert!(finds(&replica, 1, NOW));
     assert!(is_in_use_after_a_sweep(), "a session was asked for");
-    assert!(!finds(&replica, 2, START));
+    assert!(!finds(&replica, 2, NOW));
     assert!(
         is_in_use_after_a_sweep(),
         "one that is not here was asked for"

@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use super::{Mutant, Origin, Stamp, Tag};
 
-/// An attribute's tag and what it holds. Ordered by tag: the later write wins everywhere. The
-/// increments of a counter share the tag of its last reset, so they add up instead of competing.
+/// A register: an attribute's value and the tag of the write that set it. The later tag wins
+/// everywhere. The increments of a counter share the tag of its last reset, so they add up instead
+/// of competing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Register {
     pub(crate) tag: Tag,
     pub(crate) content: Content,
 }
 
+/// The content of a register.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Content {
     /// The JSON bytes as they were written. Opaque: never parsed to replicate.
@@ -25,10 +27,18 @@ pub(crate) enum Content {
 /// Bytes of an attribute's or counter's name at most.
 pub(crate) const MAX_NAME_LENGTH: usize = 255;
 
+/// Bytes an attribute costs beside its name and value, for the size limit.
+pub(crate) const REGISTER_OVERHEAD: usize = 64;
+
+/// Returns what an attribute counts against a session's size limit, with a value of so many bytes.
+pub(crate) const fn register_weight(name: &str, value: usize) -> usize {
+    name.len() + value + REGISTER_OVERHEAD
+}
+
 /// A sum that every origin adds to on its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counter {
-    /// What origins added that are long gone.
+    /// The sum of what origins added that are forgotten.
     pub(crate) base: i64,
     /// Per origin the sum of its increments, sorted by origin.
     pub(crate) counts: Vec<Count>,
@@ -43,7 +53,7 @@ pub(crate) struct Count {
 }
 
 impl Count {
-    /// The write that made it what it is.
+    /// Returns the tag of the write that made it what it is.
     pub(crate) const fn tag(&self) -> Tag {
         Tag {
             stamp: self.stamp,
@@ -52,18 +62,19 @@ impl Count {
     }
 }
 
-/// A name was used as counter and attribute.
+/// The error of using one name as counter and attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WrongKind {
     pub(crate) is_counter: bool,
 }
 
 impl Register {
-    pub(crate) const fn is_live(&self) -> bool {
+    /// Returns whether the attribute or counter is there, which one that was removed is not.
+    pub(crate) const fn is_present(&self) -> bool {
         !matches!(self.content, Content::Removed)
     }
 
-    /// The register's bytes, `None` when removed.
+    /// Returns the bytes of an attribute, `None` when it was removed.
     pub(crate) const fn json(&self) -> Result<Option<&Arc<[u8]>>, WrongKind> {
         match &self.content {
             Content::Json(bytes) => Ok(Some(bytes)),
@@ -72,7 +83,7 @@ impl Register {
         }
     }
 
-    /// The counter's value, zero when removed. Saturates.
+    /// Returns the value of a counter, zero when it was removed. Saturates.
     pub(crate) fn count(&self) -> Result<i64, WrongKind> {
         match &self.content {
             Content::Counter(counter) => Ok(counter.total()),
@@ -81,7 +92,7 @@ impl Register {
         }
     }
 
-    /// Bytes of the value, for the session's size limit.
+    /// Returns the bytes of the value, for the session's size limit.
     pub(crate) fn weight(&self) -> usize {
         match &self.content {
             Content::Json(bytes) => bytes.len(),
@@ -90,7 +101,12 @@ impl Register {
         }
     }
 
-    /// Takes what `incoming` has beyond this slot. Returns whether anything changed.
+    /// Returns what the register counts against the session's size limit under this name.
+    pub(crate) fn weight_as(&self, name: &str) -> usize {
+        register_weight(name, self.weight())
+    }
+
+    /// Merges a register of another copy. Returns whether anything changed.
     pub(crate) fn merge(&mut self, incoming: Self) -> bool {
         if incoming.tag > self.tag {
             *self = incoming;
@@ -132,12 +148,13 @@ impl Counter {
 
     /// Adds `by` to `origin`'s share. Saturates.
     pub(super) fn add(&mut self, origin: Origin, stamp: Stamp, by: i64) {
-        let held = self.place(origin).map_or(0, |at| self.counts[at].sum);
+        let held = self.position(origin).map_or(0, |at| self.counts[at].sum);
         let sum = held.saturating_add(by);
         self.merge_count(Count { origin, stamp, sum });
     }
 
-    /// Both counters have settled the same origins.
+    /// Merges a counter of another copy, of which the same origins are folded. Returns whether
+    /// anything changed.
     fn merge(&mut self, other: Self) -> bool {
         let base = merged_base(self.base, other.base);
         let changed = base != self.base;
@@ -149,7 +166,7 @@ impl Counter {
     }
 
     fn merge_count(&mut self, count: Count) -> bool {
-        match self.place(count.origin) {
+        match self.position(count.origin) {
             Ok(at) if self.counts[at].stamp >= count.stamp => false,
             Ok(at) => {
                 self.counts[at] = count;
@@ -162,12 +179,12 @@ impl Counter {
         }
     }
 
-    fn place(&self, origin: Origin) -> Result<usize, usize> {
+    fn position(&self, origin: Origin) -> Result<usize, usize> {
         self.counts
             .binary_search_by_key(&origin, |count| count.origin)
     }
 
-    /// Adds up what origins that are gone have added, and forgets who they were.
+    /// Folds the shares of origins that are gone into the base, and forgets who they were.
     pub(super) fn fold(&mut self, is_gone: impl Fn(Origin) -> bool) {
         let base = &mut self.base;
         self.counts.retain(|count| {
@@ -180,8 +197,8 @@ impl Counter {
     }
 }
 
-/// Two nodes that were not apart for longer than a tombstone lives have settled the same sum. Of
-/// two others the larger amount counts on both.
+/// Returns the base of a merged counter. Two nodes that were not apart for longer than a tombstone
+/// lives have folded the same sum. Of two others the larger amount counts on both.
 fn merged_base(one: i64, other: i64) -> i64 {
     if (one.unsigned_abs(), one) >= (other.unsigned_abs(), other) {
         one
@@ -190,7 +207,7 @@ fn merged_base(one: i64, other: i64) -> i64 {
     }
 }
 
-/// Whether counts from the wire are sorted by origin without repetition.
+/// Returns whether counts from the wire are sorted by origin without repetition.
 pub(crate) fn counts_are_sorted(counts: &[Count]) -> bool {
     counts
         .windows(2)
@@ -198,7 +215,7 @@ pub(crate) fn counts_are_sorted(counts: &[Count]) -> bool {
 }
 
 impl Register {
-    /// The latest stamp of `origin`'s writes that this slot still shows, zero when there is none.
+    /// Returns the latest stamp of `origin`'s writes that still show, zero when there is none.
     pub(super) fn stamp_of(&self, origin: Origin) -> Stamp {
         let register = if self.tag.origin == origin {
             self.tag.stamp
@@ -216,7 +233,7 @@ impl Register {
         }
     }
 
-    /// The oldest stamp of the writes that this slot shows.
+    /// Returns the oldest stamp of the writes that show.
     pub(super) fn oldest_stamp(&self) -> Stamp {
         let register = if self.tag == Tag::BOTTOM {
             Stamp::MAX
@@ -232,7 +249,7 @@ impl Register {
         }
     }
 
-    /// The part of this slot that `origin` wrote after `since`, if any.
+    /// Returns the part of the register that `origin` wrote after `since`, if any.
     pub(super) fn written_by(&self, origin: Origin, since: Stamp) -> Option<Self> {
         if self.stamp_of(origin) <= since {
             return None;
@@ -254,7 +271,7 @@ impl Register {
         })
     }
 
-    /// Whether `origin` alone has written what the slot shows.
+    /// Returns whether `origin` alone has written what shows.
     pub(super) fn is_only_by(&self, origin: Origin) -> bool {
         let register = self.tag == Tag::BOTTOM || self.tag.origin == origin;
         register

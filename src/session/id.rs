@@ -1,4 +1,4 @@
-//! Session ids: the locator that finds a session, the secret that opens it, the cookie that carries
+//! Session ids: the key that finds a session, the secret that opens it, the cookie that carries
 //! both, and the route that makes a balancer stick.
 
 use std::{cmp::Ordering, fmt, str::FromStr, sync::Arc};
@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-/// A session's key for life, 16 random bytes. Uniform, so it is its own hash. It finds a session
-/// but opens nothing: no credential.
+/// A session's key for life, 16 random bytes. It is uniform, so it is its own hash. It finds a
+/// session but opens nothing, so it is no credential.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct SessionKey([u8; 16]);
@@ -23,33 +23,33 @@ impl SessionKey {
         &self.0
     }
 
-    /// The first 32 bits, which choose the shard.
+    /// Returns the first 32 bits, which choose the shard.
     pub(crate) const fn prefix(&self) -> u32 {
         u32::from_be_bytes([self.0[0], self.0[1], self.0[2], self.0[3]])
     }
 
-    /// The first 64 bits.
+    /// Returns the first 64 bits.
     pub(crate) const fn first_bits(&self) -> u64 {
         (u128::from_be_bytes(self.0) >> 64) as u64
     }
 
-    /// What [`Session::id`](crate::Session::id) shows: the locator, and the route behind a dot.
+    /// Returns what [`Session::id`](crate::Session::id) shows: the key, and the route behind a dot.
     pub(crate) fn public_id(&self, route: Option<&Route>) -> String {
         Route::append(route, URL_SAFE_NO_PAD.encode(self.0))
     }
 
-    /// The locator in a public id, whatever route follows it.
+    /// Returns the key in a public id, whatever route follows it.
     pub(crate) fn from_public_id(id: &str) -> Option<Self> {
-        let locator = id.split('.').next()?;
+        let key = id.split('.').next()?;
         let mut bytes = [0; 16];
-        match URL_SAFE_NO_PAD.decode_slice(locator, &mut bytes) {
+        match URL_SAFE_NO_PAD.decode_slice(key, &mut bytes) {
             Ok(16) => Some(Self(bytes)),
             _ => None,
         }
     }
 }
 
-/// In the order of their bytes, compared as one number.
+/// Orders keys by their bytes, compared as one number.
 impl Ord for SessionKey {
     fn cmp(&self, other: &Self) -> Ordering {
         u128::from_be_bytes(self.0).cmp(&u128::from_be_bytes(other.0))
@@ -62,7 +62,7 @@ impl PartialOrd for SessionKey {
     }
 }
 
-/// Eight hex digits: enough to follow a session through a log, too few to name it.
+/// Shows eight hex digits: enough to follow a session through a log, too few to name it.
 impl fmt::Display for SessionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:08x}", self.prefix())
@@ -71,11 +71,11 @@ impl fmt::Display for SessionKey {
 
 impl fmt::Debug for SessionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Locator({self})")
+        write!(f, "SessionKey({self})")
     }
 }
 
-/// The half of the cookie that opens a session, 16 random bytes. Known to the client alone.
+/// The half of the cookie that opens a session, 16 random bytes. Only the client knows it.
 #[derive(Clone)]
 pub(crate) struct SessionSecret([u8; 16]);
 
@@ -94,7 +94,7 @@ impl SessionSecret {
 
 impl fmt::Debug for SessionSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(_)")
+        f.write_str("SessionSecret(_)")
     }
 }
 
@@ -111,7 +111,7 @@ impl SecretHash {
         &self.0
     }
 
-    /// Compares without telling by its duration where two hashes differ.
+    /// Compares in a time that does not tell where two hashes differ.
     pub(crate) fn is(&self, other: &Self) -> bool {
         let (one, other) = (u128::from_ne_bytes(self.0), u128::from_ne_bytes(other.0));
         one.ct_eq(&other).into()
@@ -124,7 +124,7 @@ impl fmt::Debug for SecretHash {
     }
 }
 
-/// What the session cookie says: 43 characters of base64url over locator and secret. A route behind
+/// The value of the session cookie: 43 characters of base64url over key and secret. A route behind
 /// a dot is ignored.
 #[derive(Clone, Debug)]
 pub(crate) struct CookieValue {
@@ -136,7 +136,7 @@ impl CookieValue {
     /// Characters before the route.
     pub(crate) const LENGTH: usize = 43;
 
-    /// `None` for anything this crate did not write.
+    /// Reads a cookie's value, `None` for anything this crate did not write.
     pub(crate) fn parse(value: &str) -> Option<Self> {
         // Without a route there is nothing to look for.
         let encoded = match value.len() {
@@ -180,7 +180,7 @@ pub(crate) struct Route(Arc<str>);
 impl Route {
     pub(crate) const MAX_LENGTH: usize = 32;
 
-    /// Puts the route behind an id.
+    /// Appends the route to an id.
     pub(crate) fn append(route: Option<&Self>, mut id: String) -> String {
         if let Some(route) = route {
             id.push('.');
@@ -189,17 +189,18 @@ impl Route {
         id
     }
 
-    /// What is before the route, whatever route it is.
+    /// Returns what is before the route, whatever route it is.
     pub(crate) fn strip(id: &str) -> &str {
         id.split_once('.').map_or(id, |(id, _route)| id)
     }
 
+    /// Returns the route as text.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Why a text is no [`Route`].
+/// The error of a text that is no [`Route`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("route {0:?} must be 1 to 32 characters of A-Z, a-z, 0-9, `_` and `-`")]
 pub(crate) struct InvalidRoute(String);
@@ -277,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_and_locators_do_not_show_in_debug_output() {
+    fn secrets_and_keys_do_not_show_in_debug_output() {
         let shown = format!("{:?} {:?}", sample(), sample().secret.hash());
         assert!(!shown.contains(&sample().format(None)));
         assert_eq!(shown.matches('_').count(), 2, "{shown}");

@@ -3,18 +3,19 @@
 use std::{fmt, sync::Arc};
 
 use super::{
-    Origin, Register, SecretSet, SessionKey, SessionMeta, SessionState, Stamp, Tag, Vector,
+    CreatedMs, Origin, Register, SecretSet, SessionKey, SessionMeta, SessionState, Stamp, Tag,
+    Tombstone, Vector,
 };
 use crate::config::Expiry;
 
-/// One session's part of a message.
+/// The part of a message that is about one session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Item {
     /// One origin's writes of one interval.
     Delta(Box<Delta>),
     /// Everything the sender holds.
     Full(Box<SessionState>),
-    /// The same of a session that is at rest, and will be.
+    /// The same of a session that is cold, and will be.
     PackedSession(Box<PackedSession>),
     /// It was destroyed.
     Destroyed(Tombstone),
@@ -53,7 +54,7 @@ pub(crate) struct PackedSession {
     pub(crate) bytes: Box<[u8]>,
 }
 
-/// How large a session is, for its limits.
+/// The size of a session, for its limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SessionSize {
     /// Names, removed ones included.
@@ -74,48 +75,9 @@ impl fmt::Debug for PackedSession {
     }
 }
 
-/// The local instant of creation, in monotonic milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct CreatedMs(pub(crate) u64);
-
-/// What is left of a destroyed session: since when, and for how long it must be remembered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Tombstone {
-    /// Monotonic milliseconds of the destruction on this node.
-    pub(crate) destroyed_ms: u64,
-    /// How long every node remembers it.
-    pub(crate) keep_ms: u64,
-}
-
-impl Tombstone {
-    /// The least time a tombstone is kept.
-    pub(crate) const MIN_KEEP_MS: u64 = 24 * 60 * 60 * 1000;
-    /// The longest: that of the longest idle limit.
-    pub(crate) const MAX_KEEP_MS: u64 = 2 * Expiry::MAX_MS;
-
-    /// For a session with these limits: twice the idle limit, 24 hours at least.
-    pub(crate) fn new(expiry: Expiry, now_ms: u64) -> Self {
-        let twice = expiry.idle_ms().map_or(0, |idle| idle.saturating_mul(2));
-        Self {
-            destroyed_ms: now_ms,
-            keep_ms: twice.max(Self::MIN_KEEP_MS),
-        }
-    }
-
-    pub(crate) const fn ends_ms(&self) -> u64 {
-        self.destroyed_ms.saturating_add(self.keep_ms)
-    }
-
-    /// Two reports of destruction: the earlier instant, the longer memory.
-    pub(crate) fn merge(&mut self, other: Self) {
-        self.destroyed_ms = self.destroyed_ms.min(other.destroyed_ms);
-        self.keep_ms = self.keep_ms.max(other.keep_ms);
-    }
-}
-
 impl SessionState {
-    /// `own`'s writes after `since`. Honest only if none of them has been overwritten by another
-    /// origin, which the caller keeps track of.
+    /// Returns `own`'s writes after `since`. That is honest only if no other origin has overwritten
+    /// one of them, of which the caller keeps track.
     pub(crate) fn delta(&self, own: Origin, since: Stamp, with_access: bool) -> Delta {
         let whole = since == Stamp::ZERO
             && self.vector.is_only(own)
@@ -146,7 +108,7 @@ impl SessionState {
 }
 
 impl Item {
-    /// About how many bytes of memory it takes.
+    /// Returns about how many bytes of memory the item takes.
     pub(crate) fn memory(&self) -> usize {
         let beside = match self {
             Self::Delta(delta) => size_of::<Delta>() + memory_of(&delta.registers, &delta.secrets),
@@ -171,5 +133,5 @@ fn memory_of(registers: &[(Arc<str>, Register)], secrets: &SecretSet) -> usize {
     size_of_val(registers) + held.sum::<usize>() + size_of_val(secrets.states())
 }
 
-/// What a shared allocation has beside its bytes.
+/// Bytes that a shared allocation takes beside its content.
 const ARC: usize = 2 * size_of::<usize>();

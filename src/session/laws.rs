@@ -1,16 +1,15 @@
 //! The laws of merging, on copies that random writers made.
 
-use std::sync::Arc;
-
 use proptest::prelude::*;
 
 use super::{
-    Access, BootId, Content, Count, Counter, KEPT_ORIGINS, Now, Origin, Register, SessionKey,
-    SessionMeta, SessionSecret, SessionState, Stamp, Tag, Tombstone,
+    Access, Content, Count, Counter, KEPT_ORIGINS, Now, Origin, Register, SessionSecret,
+    SessionState, Stamp, Tag, Tombstone,
+    fixtures::{self, next_tag, secret, session},
 };
 use crate::config::Expiry;
 
-/// One thing a writer does to its copy.
+/// A thing that a writer does to its copy.
 #[derive(Clone, Debug)]
 enum Op {
     Set(usize, u8),
@@ -19,7 +18,7 @@ enum Op {
     Cycle(u8),
     Expiry(u16),
     Touch,
-    /// Take in the whole of another copy.
+    /// Merge another copy.
     Meet(usize),
 }
 
@@ -50,24 +49,12 @@ fn at(step: usize) -> Now {
 }
 
 fn origin(writer: usize) -> Origin {
-    Origin {
-        boot: BootId::from_bytes([writer as u8 + 1; 8]),
-        epoch: 0,
-    }
+    fixtures::origin(writer as u8 + 1)
 }
 
-/// Three copies of one session after a history of writes and meetings.
+/// Returns three copies of one session after a history of writes and meetings.
 fn copies(history: &[(usize, Op)]) -> [SessionState; 3] {
-    let meta = Arc::new(SessionMeta {
-        context: "".into(),
-        route: None,
-        expiry: Expiry::default(),
-    });
-    let tag = Tag {
-        stamp: Stamp::ZERO.next(at(0)).expect("small"),
-        origin: origin(0),
-    };
-    let first = SessionState::new(meta, SessionSecret::from_bytes([0; 16]).hash(), tag, at(0));
+    let first = session(origin(0), at(0));
     let mut copies = [first.clone(), first.clone(), first];
     for (step, (writer, op)) in history.iter().enumerate() {
         let now = at(step);
@@ -78,10 +65,7 @@ fn copies(history: &[(usize, Op)]) -> [SessionState; 3] {
             continue;
         }
         let copy = &mut copies[*writer];
-        let tag = Tag {
-            stamp: copy.next_stamp(now).expect("small"),
-            origin: own,
-        };
+        let tag = next_tag(copy, own, now);
         match op {
             Op::Set(name, value) => copy.set(REGISTERS[*name], [*value].as_slice().into(), tag),
             Op::Remove(name) => copy.remove(REGISTERS[*name], tag),
@@ -102,7 +86,7 @@ fn copies(history: &[(usize, Op)]) -> [SessionState; 3] {
     copies
 }
 
-/// A state without what is local: instants that depend on the order of meetings.
+/// Returns a state without what is local: instants that depend on the order of meetings.
 fn shared(state: &SessionState) -> SessionState {
     let mut state = state.clone();
     state.accessed_ms = 0;
@@ -156,10 +140,7 @@ proptest! {
         let since = writer.vector.of(origin(0));
         for (step, (_, op)) in later.iter().enumerate() {
             let now = at(100 + step);
-            let tag = Tag {
-                stamp: writer.next_stamp(now).expect("small"),
-                origin: origin(0),
-            };
+            let tag = next_tag(&writer, origin(0), now);
             match op {
                 Op::Set(name, value) => writer.set(REGISTERS[*name], [*value].as_slice().into(), tag),
                 Op::Remove(name) => writer.remove(REGISTERS[*name], tag),
@@ -235,10 +216,7 @@ fn late_delta_that_lacks_its_past_is_refused_whole() {
     let [writer, mut reader, _] = copies(&history);
     let before = writer.vector.of(origin(0));
     let mut later = writer.clone();
-    let tag = Tag {
-        stamp: later.next_stamp(at(5)).expect("small"),
-        origin: origin(0),
-    };
+    let tag = next_tag(&later, origin(0), at(5));
     later.set("b", b"2".as_slice().into(), tag);
     // The reader has the creation but not the first write.
     let delta = later.delta(origin(0), before, false);
@@ -250,13 +228,10 @@ fn late_delta_that_lacks_its_past_is_refused_whole() {
 #[test]
 fn old_secret_is_a_straggler_for_a_minute_and_then_unknown() {
     let [mut session, ..] = copies(&[]);
-    let old = SessionSecret::from_bytes([0; 16]).hash();
-    let new = SessionSecret::from_bytes([1; 16]).hash();
+    let old = secret(0).hash();
+    let new = secret(1).hash();
     let now = at(0);
-    let tag = Tag {
-        stamp: session.next_stamp(now).expect("small"),
-        origin: origin(0),
-    };
+    let tag = next_tag(&session, origin(0), now);
     assert_eq!(session.secrets().presented(&old, now), Access::Alive);
     session.cycle(new, tag, now);
     let later = |ms| Now {
@@ -280,10 +255,7 @@ fn write_days_later(session: &mut SessionState, days: u64) {
         wall_ms: at(0).wall_ms + days * 24 * 60 * 60 * 1000,
         ..at(0)
     };
-    let tag = Tag {
-        stamp: session.next_stamp(now).expect("small"),
-        origin: origin(0),
-    };
+    let tag = next_tag(&session, origin(0), now);
     session.set("late", b"1".as_slice().into(), tag);
     session.collect_garbage_alone(origin(0));
 }
@@ -291,10 +263,7 @@ fn write_days_later(session: &mut SessionState, days: u64) {
 #[test]
 fn forgotten_removal_is_not_undone_by_a_copy_that_never_heard_of_it() {
     let [mut session, mut stale, _] = copies(&[(0, Op::Set(0, 1)), (1, Op::Meet(0))]);
-    let tag = Tag {
-        stamp: session.next_stamp(at(5)).expect("small"),
-        origin: origin(0),
-    };
+    let tag = next_tag(&session, origin(0), at(5));
     session.remove("a", tag);
     write_days_later(&mut session, 2);
     assert_eq!(session.remembered_names(), 1, "the removal is forgotten");
@@ -307,12 +276,9 @@ fn forgotten_removal_is_not_undone_by_a_copy_that_never_heard_of_it() {
 #[test]
 fn secret_whose_death_is_forgotten_does_not_open_the_session_again() {
     let [mut session, mut stale, _] = copies(&[]);
-    let old = SessionSecret::from_bytes([0; 16]).hash();
-    let tag = Tag {
-        stamp: session.next_stamp(at(5)).expect("small"),
-        origin: origin(0),
-    };
-    session.cycle(SessionSecret::from_bytes([1; 16]).hash(), tag, at(5));
+    let old = secret(0).hash();
+    let tag = next_tag(&session, origin(0), at(5));
+    session.cycle(secret(1).hash(), tag, at(5));
     write_days_later(&mut session, 2);
     assert_eq!(
         session.secrets().states().len(),
@@ -330,10 +296,7 @@ fn secret_whose_death_is_forgotten_does_not_open_the_session_again() {
 #[test]
 fn removal_that_is_forgotten_no_longer_beats_a_write_it_has_not_seen() {
     let [mut session, mut other, _] = copies(&[(0, Op::Set(0, 1)), (1, Op::Meet(0))]);
-    let tag = |copy: &SessionState, step, writer| Tag {
-        stamp: copy.next_stamp(at(step)).expect("small"),
-        origin: origin(writer),
-    };
+    let tag = |copy: &SessionState, step, writer| next_tag(copy, origin(writer), at(step));
     other.set("a", b"2".as_slice().into(), tag(&other, 5, 1));
     session.remove("a", tag(&session, 9, 0));
     let mut soon = session.clone();
@@ -347,10 +310,7 @@ fn removal_that_is_forgotten_no_longer_beats_a_write_it_has_not_seen() {
 #[test]
 fn write_older_than_many_later_writers_is_taken_for_known() {
     let [mut session, mut stale, _] = copies(&[]);
-    let tag = Tag {
-        stamp: stale.next_stamp(at(5)).expect("small"),
-        origin: origin(1),
-    };
+    let tag = next_tag(&stale, origin(1), at(5));
     stale.set("b", b"1".as_slice().into(), tag);
     for writers in 1..=KEPT_ORIGINS {
         let mut merged = session.clone();
@@ -360,10 +320,7 @@ fn write_older_than_many_later_writers_is_taken_for_known() {
             wall_ms: at(0).wall_ms + 2 * 24 * 60 * 60 * 1000,
             ..at(0)
         };
-        let tag = Tag {
-            stamp: session.next_stamp(later).expect("small"),
-            origin: origin(10 + writers),
-        };
+        let tag = next_tag(&session, origin(10 + writers), later);
         session.set("c", b"1".as_slice().into(), tag);
     }
     session.merge(stale, origin(0));
@@ -392,10 +349,7 @@ fn of_two_reports_of_destruction_the_earlier_instant_and_the_longer_memory_stay(
 fn clock_days_ahead_does_not_hide_what_others_write_at_the_same_time() {
     let [mut ahead, mut other, _] = copies(&[]);
     write_days_later(&mut ahead, 9);
-    let tag = Tag {
-        stamp: other.next_stamp(at(5)).expect("small"),
-        origin: origin(1),
-    };
+    let tag = next_tag(&other, origin(1), at(5));
     other.set("b", b"1".as_slice().into(), tag);
     let mut here = ahead.clone();
     here.merge(other.clone(), origin(0));
@@ -409,19 +363,16 @@ fn session_remembers_at_most_64_dead_secrets() {
     let [mut session, ..] = copies(&[]);
     for step in 0..100_u8 {
         let now = at(usize::from(step) * 3);
-        let tag = Tag {
-            stamp: session.next_stamp(now).expect("small"),
-            origin: origin(0),
-        };
-        session.cycle(SessionSecret::from_bytes([step + 1; 16]).hash(), tag, now);
+        let tag = next_tag(&session, origin(0), now);
+        session.cycle(secret(step + 1).hash(), tag, now);
         session.collect_garbage_alone(origin(0));
     }
     assert_eq!(session.secrets().states().len(), 65);
-    let newest = SessionSecret::from_bytes([100; 16]).hash();
+    let newest = secret(100).hash();
     assert_eq!(session.secrets().presented(&newest, at(300)), Access::Alive);
 }
 
 #[test]
-fn locator_in_log_lines_is_eight_hex_digits() {
-    assert_eq!(SessionKey::from_bytes([0xAB; 16]).to_string(), "abababab");
+fn key_in_log_lines_is_eight_hex_digits() {
+    assert_eq!(fixtures::key(0xAB).to_string(), "abababab");
 }

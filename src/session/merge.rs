@@ -1,14 +1,13 @@
-//! How two copies of a session become one. Associative, commutative, idempotent.
+//! The merge of two copies of a session. It is associative, commutative and idempotent.
 
 use std::sync::Arc;
 
 use super::{
-    Content, CreatedMs, Delta, Mutant, Origin, Register, SecretSet, SessionMeta, SessionState,
-    Stamp, Tag, Vector,
+    Content, Delta, Mutant, Origin, Register, SecretSet, SessionState, Stamp, Tag, Vector, mutant,
 };
 use crate::config::Expiry;
 
-/// What taking something in did to a session.
+/// What a merge did to a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MergeOutcome {
     /// Whether vector or last access advanced.
@@ -19,7 +18,12 @@ pub(crate) struct MergeOutcome {
 }
 
 impl SessionState {
-    /// Takes in another copy.
+    /// Merges another copy.
+    ///
+    /// Both copies first forget what the joined vector allows. What one of them lacks although its
+    /// vector covers it was removed there, and the removal forgotten; so it goes from the other
+    /// one, too. Were each cleaned by its own vector, copies with equal vectors could differ in what
+    /// they remember, and whether a removed name came back would depend on who met whom first.
     pub(crate) fn merge(&mut self, mut incoming: Self, own: Origin) -> MergeOutcome {
         let before = self.vector.clone();
         let mut joined = before.clone();
@@ -31,9 +35,7 @@ impl SessionState {
         let (ours, theirs) = (&self.vector, &incoming.vector);
         let seen_here = |tag: Tag| ours.covers(tag) || tag.stamp < watermark;
         let seen_there = |tag: Tag| theirs.covers(tag) || tag.stamp < watermark;
-        // What we have seen and the other has not got any more was removed, and the removal
-        // forgotten; and the reverse.
-        let (registers, beaten) = join_slots(
+        let (registers, beaten) = join_registers(
             std::mem::take(&mut self.registers),
             std::mem::take(&mut incoming.registers),
             |register| covered(register, seen_there),
@@ -42,10 +44,10 @@ impl SessionState {
         );
         self.registers = registers;
         lost = lost.max(beaten);
-        let (kept, taken) = (&mut self.secrets, &mut incoming.secrets);
-        lost = lost.max(kept.drop_forgotten(taken, seen_there, own));
-        taken.drop_forgotten(kept, seen_here, own);
-        lost = lost.max(self.merge_rest(&incoming.secrets, incoming.expiry, own));
+        let (ours, theirs) = (&mut self.secrets, &mut incoming.secrets);
+        lost = lost.max(ours.drop_forgotten(theirs, seen_there, own));
+        theirs.drop_forgotten(ours, seen_here, own);
+        lost = lost.max(self.merge_secrets_and_expiry(&incoming.secrets, incoming.expiry, own));
         self.created_ms = self.created_ms.min(incoming.created_ms);
         let accessed = self.merge_access(incoming.access, incoming.accessed_ms);
         self.vector.join(&incoming.vector);
@@ -55,30 +57,27 @@ impl SessionState {
         }
     }
 
-    /// Takes in one origin's writes, all or nothing: `None` when this copy lacks writes the delta
-    /// builds on, and needs the full state.
+    /// Applies one origin's writes, all or nothing. Returns `None` when this copy lacks writes the
+    /// delta builds on, and needs the full state.
     pub(crate) fn apply(&mut self, delta: Delta, own: Origin) -> Option<MergeOutcome> {
         let held = self.vector.of(delta.origin);
-        let known_eras = delta.registers.iter().all(|(_, register)| {
-            let era = register.tag;
-            era == Tag::BOTTOM || era.origin == delta.origin || self.covers(era)
+        // The counts of a counter mean nothing without the reset that they follow.
+        let knows_resets = delta.registers.iter().all(|(_, register)| {
+            let reset = register.tag;
+            reset == Tag::BOTTOM || reset.origin == delta.origin || self.covers(reset)
         });
         let is_complete = held >= delta.since || Mutant::IgnoreSince.is_on();
-        if !is_complete || !(known_eras || Mutant::IgnoreEras.is_on()) {
-            if Mutant::MergeRefused.is_on() {
-                for (name, register) in delta.registers {
-                    self.merge_slot(name, register, own);
-                }
-            }
+        if !is_complete || !(knows_resets || Mutant::IgnoreResets.is_on()) {
+            mutant::delta::merge_refused(self, delta, own);
             return None;
         }
         self.vector.raise(delta.origin, delta.upto);
         let mut lost = self.collect_garbage_alone(own);
         if held < delta.upto {
             for (name, register) in delta.registers {
-                lost = lost.max(self.merge_slot(name, register, own));
+                lost = lost.max(self.merge_register(name, register, own));
             }
-            lost = lost.max(self.merge_rest(&delta.secrets, delta.expiry, own));
+            lost = lost.max(self.merge_secrets_and_expiry(&delta.secrets, delta.expiry, own));
         }
         let accessed = delta
             .access
@@ -89,21 +88,11 @@ impl SessionState {
         })
     }
 
-    /// The session that `delta` is the whole of, `None` when it is only a part.
-    pub(crate) fn from_delta(delta: Delta) -> Option<Self> {
-        let partial = Mutant::CreatePartially.is_on().then(|| {
-            let meta = SessionMeta {
-                context: "".into(),
-                route: None,
-                expiry: Expiry::default(),
-            };
-            (Arc::new(meta), CreatedMs(u64::MAX >> 2))
-        });
-        let (meta, created) = delta.meta.or(partial)?;
-        let recent = Mutant::CreatePartially
-            .is_on()
-            .then_some((delta.upto, u64::MAX >> 2));
-        let (access, accessed_ms) = delta.access.or(recent)?;
+    /// Returns the session that `delta` is the whole of, `None` when it is only a part.
+    pub(crate) fn from_delta(mut delta: Delta) -> Option<Self> {
+        mutant::delta::pass_for_whole(&mut delta);
+        let (meta, created) = delta.meta?;
+        let (access, accessed_ms) = delta.access?;
         let mut vector = Vector::default();
         vector.raise(delta.origin, delta.upto);
         Some(Self {
@@ -118,7 +107,8 @@ impl SessionState {
         })
     }
 
-    /// The instant is set from the age on the wire only when the stamp advances.
+    /// Merges the last access. Returns whether it advanced; only then the instant, which is reckoned
+    /// from an age and differs on every node, is set.
     fn merge_access(&mut self, access: Stamp, accessed_ms: u64) -> bool {
         let advanced = access > self.access;
         if advanced {
@@ -128,7 +118,12 @@ impl SessionState {
         advanced
     }
 
-    fn merge_slot(&mut self, name: Arc<str>, incoming: Register, own: Origin) -> Stamp {
+    pub(super) fn merge_register(
+        &mut self,
+        name: Arc<str>,
+        incoming: Register,
+        own: Origin,
+    ) -> Stamp {
         match self.position(&name) {
             Ok(at) => merge_registers(&mut self.registers[at].1, incoming, own),
             Err(at) => {
@@ -139,7 +134,7 @@ impl SessionState {
         }
     }
 
-    fn merge_rest(
+    fn merge_secrets_and_expiry(
         &mut self,
         secrets: &SecretSet,
         expiry: Option<(Tag, Expiry)>,
@@ -161,10 +156,10 @@ impl SessionState {
     }
 }
 
-/// The slots of two copies, both sorted by name, in one pass. A slot that only one of them has stays
-/// unless the other one has had it and forgotten it. Returns the latest of `own`'s stamps that no
-/// longer shows, too.
-fn join_slots(
+/// Joins the registers of two copies, both sorted by name, in one pass. A register that only one of
+/// them has stays unless the other one has had it and forgotten it. Returns the latest of `own`'s
+/// stamps that no longer shows, too.
+fn join_registers(
     held: Vec<(Arc<str>, Register)>,
     incoming: Vec<(Arc<str>, Register)>,
     is_ours_forgotten: impl Fn(&Register) -> bool,
@@ -199,7 +194,7 @@ fn merge_registers(held: &mut Register, incoming: Register, own: Origin) -> Stam
     beaten(before, held.stamp_of(own))
 }
 
-/// Whether every write in the slot is among those `seen`.
+/// Returns whether every write in the register is among those `seen`.
 fn covered(register: &Register, seen: impl Fn(Tag) -> bool) -> bool {
     let is_tag_covered = register.tag == Tag::BOTTOM || seen(register.tag);
     is_tag_covered

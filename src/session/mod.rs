@@ -1,11 +1,13 @@
 //! The words of the crate: what a session is, how two copies of it merge, and what travels between
-//! nodes. Pure: no clock, no randomness, no I/O; `Now` and random bytes are arguments.
+//! nodes. Pure: no clock, no randomness, no I/O. `Now` and random bytes are arguments.
 //!
-//! A session is a join-semilattice. Its key never changes, everything else in it is a register, a
+//! A session is a join-semilattice. Its key never changes. Everything else in it is a register, a
 //! counter or an absorbing mark, so copies can meet in any order and end equal.
 
 mod attribute;
 mod error;
+#[cfg(test)]
+pub(crate) mod fixtures;
 mod id;
 mod item;
 #[cfg(test)]
@@ -16,17 +18,22 @@ mod secrets;
 mod stamp;
 mod state;
 mod token;
+mod tombstone;
 mod version;
 
 pub use self::error::SessionError;
 pub(crate) use self::{
-    attribute::{Content, Count, Counter, MAX_NAME_LENGTH, Register, WrongKind, counts_are_sorted},
+    attribute::{
+        Content, Count, Counter, MAX_NAME_LENGTH, REGISTER_OVERHEAD, Register, WrongKind,
+        counts_are_sorted, register_weight,
+    },
     id::{CookieValue, InvalidRoute, Route, SecretHash, SessionKey, SessionSecret},
-    item::{CreatedMs, Delta, Item, PackedSession, SessionSize, Tombstone},
+    item::{Delta, Item, PackedSession, SessionSize},
     mutant::Mutant,
     secrets::{Access, SecretSet, SecretState},
     stamp::{BootId, GcHorizon, KEPT_ORIGINS, Now, Origin, Stamp, Tag, Vector},
-    state::{MAX_CONTEXT_LENGTH, REGISTER_OVERHEAD, SessionMeta, SessionParts, SessionState},
+    state::{CreatedMs, MAX_CONTEXT_LENGTH, SessionMeta, SessionParts, SessionState},
     token::{Token, TokenKey},
-    version::{destroyed_version, live_version},
+    tombstone::Tombstone,
+    version::{destroyed_version, session_version},
 };

@@ -9,20 +9,20 @@ pub(crate) struct SecretSet(Vec<SecretState>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SecretState {
     pub(crate) hash: SecretHash,
-    /// The write that made it what it is: its birth while alive, its death when dead.
+    /// The write that made it what it is: its creation while alive, its death when dead.
     pub(crate) tag: Tag,
     /// Monotonic milliseconds of its death on this node.
     pub(crate) dead_at_ms: Option<u64>,
 }
 
-/// What a secret that a client presents is worth.
+/// The worth of a secret that a client presents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     /// It opens the session.
     Alive,
     /// `cycle_id` replaced it less than a minute ago: a straggler.
     Superseded,
-    /// Never heard of, or dead for long.
+    /// Nobody has heard of it, or it is dead for long.
     Unknown,
 }
 
@@ -41,7 +41,7 @@ impl SecretSet {
         }])
     }
 
-    /// `None` unless sorted by hash without repetition.
+    /// Returns a set from the wire, `None` unless it is sorted by hash without repetition.
     pub(crate) fn from_sorted(states: Vec<SecretState>) -> Option<Self> {
         let ordered = states.windows(2).all(|pair| pair[0].hash < pair[1].hash);
         ordered.then_some(Self(states))
@@ -51,7 +51,8 @@ impl SecretSet {
         &self.0
     }
 
-    /// Looks at every secret whatever it finds, so that the time taken tells nothing.
+    /// Returns what a presented secret is worth. It looks at every one whatever it finds, so that the
+    /// time taken tells nothing.
     pub(crate) fn presented(&self, hash: &SecretHash, now: Now) -> Access {
         self.0
             .iter()
@@ -77,7 +78,7 @@ impl SecretSet {
         self.merge_state(alive, tag.origin);
     }
 
-    /// Takes in another copy's secrets. Returns the latest of `own`'s stamps that the other copy's
+    /// Merges another copy's secrets. Returns the latest of `own`'s stamps that the other copy's
     /// writes have beaten, zero when none was.
     pub(super) fn merge(&mut self, incoming: &Self, own: Origin) -> Stamp {
         incoming

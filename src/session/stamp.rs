@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Mutant;
 
-/// The two clocks at one moment. Only stamps use wall time; every age is monotonic.
+/// The two clocks at one moment. Only stamps use wall time. Every age is monotonic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Now {
     /// Milliseconds since the Unix epoch.
@@ -15,8 +15,8 @@ pub(crate) struct Now {
     pub(crate) mono_ms: u64,
 }
 
-/// When a write happened, as far as its session is concerned: wall milliseconds shifted by 16 bits,
-/// or one more than anything the session has seen. Zero means "never".
+/// The time of a write, as far as its session is concerned: wall milliseconds shifted by 16 bits, or
+/// one more than anything the session has seen. Zero means "never".
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -40,12 +40,12 @@ impl Stamp {
         self.0
     }
 
-    /// The stamp just below this one, if there is one.
+    /// Returns the stamp just below this one, if there is one.
     pub(crate) const fn before(self) -> Self {
         Self(self.0.saturating_sub(1))
     }
 
-    /// The stamp of a write made so many milliseconds earlier.
+    /// Returns the stamp of a write made so many milliseconds earlier.
     pub(crate) const fn earlier(self, ms: u64) -> Self {
         let shift = if ms > Self::MAX.0 >> 16 {
             Self::MAX.0
@@ -55,8 +55,8 @@ impl Stamp {
         Self(self.0.saturating_sub(shift))
     }
 
-    /// The stamp of a write made `now` in a session that has seen `self`. `None` when the session's
-    /// stamps are used up, which only a hostile or broken clock brings about.
+    /// Returns the stamp of a write made `now` in a session that has seen `self`. `None` when the
+    /// session's stamps are used up, which only a hostile or broken clock brings about.
     pub(crate) fn next(self, now: Now) -> Option<Self> {
         let clock = now.wall_ms.min(Self::MAX.0 >> 16) << 16;
         if Mutant::StampByClockOnly.is_on() {
@@ -66,8 +66,8 @@ impl Stamp {
     }
 }
 
-/// One run of one process. Random at each start and never reused: a node that came back empty must
-/// not claim the writes of its former self.
+/// The id of one run of one process. It is random at each start and never reused: a node that came
+/// back empty must not claim the writes of its former self.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct BootId([u8; 8]);
@@ -82,7 +82,7 @@ impl BootId {
     }
 }
 
-/// In the order of their bytes, compared as one number.
+/// Orders boots by their bytes, compared as one number.
 impl Ord for BootId {
     fn cmp(&self, other: &Self) -> Ordering {
         u64::from_be_bytes(self.0).cmp(&u64::from_be_bytes(other.0))
@@ -107,16 +107,16 @@ impl fmt::Display for BootId {
     }
 }
 
-/// Who writes: a boot, and the node's count of dropped sessions at the moment it took this one in.
-/// A node that dropped a session and got it back is another writer, so it never claims writes it
-/// forgot.
+/// A writer: a boot, and the count of sessions that the node's shard had dropped when it took this
+/// one in. A node that dropped a session and got it back is another writer, so it never claims
+/// writes it forgot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct Origin {
     pub(crate) boot: BootId,
     pub(crate) epoch: u32,
 }
 
-/// Names one write. Tags are ordered by stamp, then origin: the later write wins everywhere.
+/// The name of one write. Tags are ordered by stamp, then origin: the later write wins everywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct Tag {
     pub(crate) stamp: Stamp,
@@ -134,15 +134,15 @@ impl Tag {
     };
 }
 
-/// Which writes a copy holds: per origin the last stamp.
+/// The writes that a copy holds: per origin the last stamp.
 ///
-/// Honesty: a vector that covers a write means that write, or one that beats it, is here; and
-/// nothing is here that the vector does not cover. Equal vectors then mean equal sessions.
+/// A vector is honest. That it covers a write means that this write, or one that beats it, is here.
+/// And nothing is here that the vector does not cover. Equal vectors then mean equal sessions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Vector(Vec<(Origin, Stamp)>);
 
 impl Vector {
-    /// `None` unless the entries are sorted by origin without repetition and no stamp is zero.
+    /// Returns a vector from the wire, `None` unless the entries are sorted by origin without repetition and no stamp is zero.
     pub(crate) fn from_sorted(entries: Vec<(Origin, Stamp)>) -> Option<Self> {
         let ordered = entries.windows(2).all(|pair| pair[0].0 < pair[1].0);
         let written = entries.iter().all(|(_, stamp)| *stamp > Stamp::ZERO);
@@ -153,7 +153,7 @@ impl Vector {
         &self.0
     }
 
-    /// The last stamp held of `origin`, zero when there is none.
+    /// Returns the last stamp held of `origin`, zero when there is none.
     pub(crate) fn of(&self, origin: Origin) -> Stamp {
         self.0
             .binary_search_by_key(&origin, |entry| entry.0)
@@ -164,10 +164,14 @@ impl Vector {
         self.of(tag.origin) >= tag.stamp
     }
 
-    /// Writes from before this are covered whoever made them. Zero while few have written; then as
-    /// far back as `memory_ms` from the latest write, or as the newest [`KEPT_ORIGINS`] origins, if
-    /// that is farther. Depends on nothing but the vector, so nodes with equal vectors agree, and
-    /// joining vectors never lowers it.
+    /// Returns the stamp before which writes are covered whoever made them.
+    ///
+    /// It is zero while few origins have written. Then it is as far back as `gc_grace_ms` from the
+    /// latest write, or as the newest [`KEPT_ORIGINS`] origins, if that is farther.
+    ///
+    /// It depends on nothing but the vector, or nodes with equal vectors would forget other origins
+    /// and differ. Both bounds only rise when vectors are joined: so what one copy has forgotten,
+    /// every copy that has met it takes for covered, and it is not merged again as new.
     pub(crate) fn watermark(&self, gc_grace_ms: u64) -> Stamp {
         if self.0.len() < KEPT_ORIGINS {
             return Stamp::ZERO;
@@ -177,7 +181,7 @@ impl Vector {
         stamps[0].earlier(gc_grace_ms).min(stamps[KEPT_ORIGINS - 1])
     }
 
-    /// What a session with this vector may forget.
+    /// Returns what a session with this vector may forget.
     pub(crate) fn gc_horizon(&self, gc_grace_ms: u64) -> GcHorizon {
         GcHorizon {
             watermark: self.watermark(gc_grace_ms),
@@ -185,14 +189,14 @@ impl Vector {
         }
     }
 
-    /// Drops origins that have not written since `floor`. Whether there were any.
+    /// Drops origins that have not written since `watermark`. Returns whether there were any.
     pub(crate) fn prune(&mut self, watermark: Stamp) -> bool {
         let before = self.0.len();
         self.0.retain(|entry| entry.1 >= watermark);
         self.0.len() < before
     }
 
-    /// The latest stamp of all origins.
+    /// Returns the latest stamp of all origins.
     pub(crate) fn max_stamp(&self) -> Stamp {
         self.0
             .iter()
@@ -201,7 +205,7 @@ impl Vector {
             .unwrap_or(Stamp::ZERO)
     }
 
-    /// Whether `origin` alone has written.
+    /// Returns whether `origin` alone has written.
     pub(crate) fn is_only(&self, origin: Origin) -> bool {
         self.0.iter().all(|entry| entry.0 == origin)
     }
@@ -226,7 +230,7 @@ impl Vector {
     }
 }
 
-/// How far back a session remembers what it keeps only to ward off older writes.
+/// The age up to which a session remembers what it keeps only to ward off older writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct GcHorizon {
     /// Writes from before are covered whoever made them.

@@ -1,14 +1,14 @@
-//! A session as one node holds it: mergeable state and the local instants beside it.
+//! A session as one node holds it: mergeable state, and the local instants beside it.
 
 use std::sync::Arc;
 
 use super::{
-    Content, Counter, CreatedMs, GcHorizon, KEPT_ORIGINS, Now, Origin, Register, Route, SecretHash,
-    SecretSet, SessionKey, Stamp, Tag, Tombstone, Vector, WrongKind,
+    Content, Counter, GcHorizon, KEPT_ORIGINS, Now, Origin, Register, Route, SecretHash, SecretSet,
+    SessionKey, Stamp, Tag, Tombstone, Vector, WrongKind,
 };
 use crate::config::Expiry;
 
-/// What is fixed when a session is created, the same in every copy.
+/// The immutable part of a session, the same in every copy.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct SessionMeta {
     /// Which app's session it is; contexts never mix.
@@ -19,8 +19,8 @@ pub(crate) struct SessionMeta {
 }
 
 impl SessionMeta {
-    /// How long an origin that writes no more is remembered: as long as a tombstone of a session
-    /// with these limits. Fixed at birth, so that all nodes reckon alike.
+    /// Returns how long an origin that writes no more is remembered: as long as a tombstone of a
+    /// session with these limits. It is fixed at creation, so that all nodes reckon alike.
     pub(crate) fn gc_grace_ms(&self) -> u64 {
         Tombstone::new(self.expiry, 0).keep_ms
     }
@@ -29,7 +29,8 @@ impl SessionMeta {
 /// Bytes of a context's name at most.
 pub(crate) const MAX_CONTEXT_LENGTH: usize = 64;
 
-/// A live session. Instants are monotonic milliseconds of this node; they travel as ages.
+/// A session that is not destroyed. Instants are monotonic milliseconds of this node; they travel as
+/// ages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SessionState {
     pub(super) meta: Arc<SessionMeta>,
@@ -45,7 +46,7 @@ pub(crate) struct SessionState {
     pub(super) expiry: Option<(Tag, Expiry)>,
 }
 
-/// What a session arrives as.
+/// The parts of a session that arrives.
 #[derive(Debug)]
 pub(crate) struct SessionParts {
     pub(crate) meta: Arc<SessionMeta>,
@@ -59,8 +60,9 @@ pub(crate) struct SessionParts {
     pub(crate) expiry: Option<(Tag, Expiry)>,
 }
 
-/// Bytes a name or value costs beside itself, for the size limit.
-pub(crate) const REGISTER_OVERHEAD: usize = 64;
+/// The local instant of creation, in monotonic milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CreatedMs(pub(crate) u64);
 
 impl SessionState {
     pub(crate) fn new(meta: Arc<SessionMeta>, secret: SecretHash, tag: Tag, now: Now) -> Self {
@@ -105,7 +107,7 @@ impl SessionState {
         }
     }
 
-    /// Shares the birth with other sessions of the same app.
+    /// Shares the immutable part with other sessions of the same app.
     pub(crate) fn set_meta(&mut self, meta: Arc<SessionMeta>) {
         self.meta = meta;
     }
@@ -162,28 +164,28 @@ impl SessionState {
         self.register(name).map_or(Ok(0), Register::count)
     }
 
-    /// Names of attributes and counters that are there, sorted.
+    /// Returns the names of attributes and counters that are there, sorted.
     pub(crate) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
         self.registers
             .iter()
-            .filter(|(_, register)| register.is_live())
+            .filter(|(_, register)| register.is_present())
             .map(|(name, _)| name)
     }
 
-    /// Names including removed ones that are still remembered.
+    /// Returns the number of names, removed ones that are still remembered included.
     pub(crate) fn remembered_names(&self) -> usize {
         self.registers.len()
     }
 
-    /// What the session counts against its size limit.
+    /// Returns what the session counts against its size limit.
     pub(crate) fn weight(&self) -> usize {
         self.registers
             .iter()
-            .map(|(name, register)| name.len() + register.weight() + REGISTER_OVERHEAD)
+            .map(|(name, register)| register.weight_as(name))
             .sum()
     }
 
-    /// The stamp of the next write, `None` when they are used up.
+    /// Returns the stamp of the next write, `None` when they are used up.
     pub(crate) fn next_stamp(&self, now: Now) -> Option<Stamp> {
         self.vector.max_stamp().next(now)
     }
@@ -236,7 +238,7 @@ impl SessionState {
         self.accessed_ms = now.mono_ms;
     }
 
-    /// No write that shows in the session has an older stamp, nor has its last use.
+    /// Returns a stamp that is older than none of the writes that show, nor the last use.
     pub(crate) fn oldest_stamp(&self) -> Stamp {
         let entries = self.vector.entries().iter().map(|entry| entry.1);
         let registers = self
@@ -249,7 +251,7 @@ impl SessionState {
         all.fold(self.access, Stamp::min)
     }
 
-    /// Whether this copy holds the write, or one that beats it.
+    /// Returns whether this copy holds the write, or one that beats it.
     pub(crate) fn covers(&self, tag: Tag) -> bool {
         self.vector.covers(tag) || tag.stamp < self.watermark()
     }
@@ -258,15 +260,15 @@ impl SessionState {
         self.vector.gc_horizon(self.meta.gc_grace_ms())
     }
 
-    /// Writes from before are covered whoever made them.
+    /// Returns the stamp before which writes are covered whoever made them.
     pub(crate) fn watermark(&self) -> Stamp {
         self.vector.watermark(self.meta.gc_grace_ms())
     }
 
     /// Forgets what is remembered only to ward off older writes, once it is older than a tombstone
     /// would be: origins that are gone, whose counts are added up, removed names, and dead secrets.
-    /// Reckoned from the vector, so that nodes with equal vectors forget alike. Returns the latest
-    /// of `own`'s stamps that no longer shows.
+    /// The horizon comes from the vector, so that nodes with equal vectors forget alike. Returns the
+    /// latest of `own`'s stamps that no longer shows.
     pub(crate) fn collect_garbage(&mut self, gc_horizon: GcHorizon, own: Origin) -> Stamp {
         let GcHorizon { watermark, before } = gc_horizon;
         if self.vector.prune(watermark) {
@@ -290,16 +292,17 @@ impl SessionState {
         lost
     }
 
-    /// [Settles](Self::settle) a copy that is joined with no other.
+    /// [Collects](Self::collect_garbage) what a copy may forget that is joined with no other.
     pub(crate) fn collect_garbage_alone(&mut self, own: Origin) -> Stamp {
-        if !self.remembers_the_past() {
+        if !self.may_hold_garbage() {
             return Stamp::ZERO;
         }
         self.collect_garbage(self.gc_horizon(), own)
     }
 
-    /// Whether [`settle`](Self::settle) could find something to forget: nearly no session has it.
-    fn remembers_the_past(&self) -> bool {
+    /// Returns whether [`collect_garbage`](Self::collect_garbage) could find something: nearly no
+    /// session has it.
+    fn may_hold_garbage(&self) -> bool {
         self.vector.entries().len() >= KEPT_ORIGINS
             || self
                 .secrets
@@ -309,7 +312,7 @@ impl SessionState {
             || self
                 .registers
                 .iter()
-                .any(|(_, register)| !register.is_live())
+                .any(|(_, register)| !register.is_present())
     }
 
     pub(super) fn position(&self, name: &str) -> Result<usize, usize> {

@@ -1,4 +1,4 @@
-//! What a client has written, as it carries it from node to node.
+//! The writes of a client, as it carries them from node to node.
 
 use std::fmt;
 
@@ -11,8 +11,8 @@ use crate::config::ClusterSecret;
 
 /// The last writes of one session that a client knows of, one for each origin, the newest first.
 ///
-/// Four at most: that many nodes are seldom written to within the time a change takes to arrive
-/// everywhere.
+/// There are four at most: within the time that a change takes to arrive everywhere, a session is
+/// seldom written on more nodes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Token(Vec<Tag>);
 
@@ -73,13 +73,13 @@ impl Token {
     }
 }
 
-/// Makes and checks tokens. A token without a valid code is nothing: else anybody could have
-/// requests wait for writes that never were.
+/// The keys that sign and check tokens. A token without a valid code is nothing: else anybody could
+/// have requests wait for writes that never were.
 #[derive(Clone)]
 pub(crate) struct TokenKey(Box<[Hmac<Sha256>]>);
 
 impl TokenKey {
-    /// The first key signs, all are accepted. `None` without any.
+    /// Returns keys of which the first one signs and all are accepted, `None` without any.
     pub(crate) fn new(keys: &[ClusterSecret]) -> Option<Self> {
         let mac = |key: &ClusterSecret| {
             let mac = Hmac::new_from_slice(key.bytes()).expect("HMAC takes keys of every length");
@@ -89,7 +89,7 @@ impl TokenKey {
         (!macs.is_empty()).then_some(Self(macs))
     }
 
-    /// The token of one session as text: base64url of at most 96 bytes.
+    /// Returns the token of one session as text: base64url of at most 96 bytes.
     pub(crate) fn sign(&self, key: &SessionKey, token: &Token) -> String {
         let mut bytes = token.encode();
         let code = code(&self.0[0], key, &bytes).finalize().into_bytes();
@@ -97,7 +97,7 @@ impl TokenKey {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// `None` for anything that no node with this key has signed for this session.
+    /// Reads a token, `None` for anything that no node with these keys has signed for this session.
     pub(crate) fn verify(&self, key: &SessionKey, text: &str) -> Option<Token> {
         let mut buffer = [0; MAX_TAGS * TAG_LENGTH + MAC_LENGTH];
         let length = URL_SAFE_NO_PAD.decode_slice(text, &mut buffer).ok()?;
@@ -135,6 +135,7 @@ const PURPOSE: &[u8] = b"tower-cluster-sessions token 1\0";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::fixtures::origin;
 
     const SESSION: SessionKey = SessionKey::from_bytes([7; 16]);
 
@@ -145,10 +146,7 @@ mod tests {
     fn tag(boot: u8, stamp: u64) -> Tag {
         Tag {
             stamp: Stamp::new(stamp).expect("small"),
-            origin: Origin {
-                boot: BootId::from_bytes([boot; 8]),
-                epoch: 0,
-            },
+            origin: origin(boot),
         }
     }
 

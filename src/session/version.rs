@@ -4,9 +4,10 @@ use twox_hash::XxHash3_64;
 
 use super::{SessionKey, Stamp, Vector};
 
-/// XXH3 over key, last access and vector, each entry seeded with the hash before it: this runs at
-/// every write, and short inputs are what XXH3 is quick at. Finds accidents, not forgers.
-pub(crate) fn live_version(key: &SessionKey, vector: &Vector, access: Stamp) -> u64 {
+/// Returns the version of a session: XXH3 over key, last access and vector, each entry seeded with
+/// the hash before it. This runs at every write, and XXH3 is quick at short inputs. It finds
+/// accidents, not forgers.
+pub(crate) fn session_version(key: &SessionKey, vector: &Vector, access: Stamp) -> u64 {
     let mut head = [0; 24];
     head[..16].copy_from_slice(key.bytes());
     head[16..].copy_from_slice(&access.get().to_le_bytes());
@@ -20,8 +21,8 @@ pub(crate) fn live_version(key: &SessionKey, vector: &Vector, access: Stamp) -> 
     })
 }
 
-/// The version of a destroyed session, the same on every node. Not that of a live one, whose input
-/// is longer.
+/// Returns the version of a destroyed session, the same on every node. It is not that of a session
+/// that is there, whose input is longer.
 pub(crate) fn destroyed_version(key: &SessionKey) -> u64 {
     XxHash3_64::oneshot(key.bytes())
 }
@@ -42,7 +43,10 @@ mod tests {
         };
         vector.raise(origin, Stamp::new(10 << 16).expect("small"));
         let access = Stamp::new(11 << 16).expect("small");
-        assert_eq!(live_version(&key, &vector, access), 0xc615_8dd2_d1c2_f4f0);
+        assert_eq!(
+            session_version(&key, &vector, access),
+            0xc615_8dd2_d1c2_f4f0
+        );
         assert_eq!(destroyed_version(&key), 0xfe8a_7fec_7d80_ca73);
     }
 }

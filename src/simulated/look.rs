@@ -12,10 +12,10 @@ type Contents = (Vector, Vec<(Arc<str>, Register)>, Vec<(SecretHash, bool)>);
 
 /// Every session, as it must be the same on all nodes.
 pub(super) fn contents(node: &Node) -> BTreeMap<SessionKey, Contents> {
-    let store = node.replica().store();
-    let keys = store.select(|_| true);
+    let replica = node.replica();
+    let keys = replica.select(|_| true);
     let read = |key: SessionKey| {
-        let state = store.read(&key, |state| {
+        let state = replica.read(&key, |state| {
             let secrets = state.secrets().states().iter();
             let secrets = secrets.map(|s| (s.hash, s.dead_at_ms.is_some())).collect();
             (state.vector().clone(), state.registers().to_vec(), secrets)
@@ -34,7 +34,7 @@ pub(super) fn has_write(node: &Node, key: &SessionKey, op: u32) -> bool {
 
 /// Whether a node knows that a session was destroyed.
 pub(super) fn is_buried(node: &Node, key: &SessionKey) -> bool {
-    node.replica().store().is_buried(key)
+    node.replica().is_destroyed(key)
 }
 
 /// The attribute by which a write is known for ever: each has one of its own.

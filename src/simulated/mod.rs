@@ -215,7 +215,7 @@ const MUTANTS: [Mutant; 5] = [
     Mutant::ReplaceCounts,
     Mutant::StampByClockOnly,
     Mutant::AcknowledgeRefused,
-    Mutant::LiveBeatsDestroyed,
+    Mutant::AliveBeatsDestroyed,
 ];
 /// The seeds of which one must show it.
 const HUNT: Range<u64> = 0..60;

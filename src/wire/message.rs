@@ -7,11 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     item::Form,
     packed::{WireItems, items_from_wire},
+    position::Position,
 };
 use crate::session::{Item, SessionKey};
-
-/// A place in a node's change log. Positions start at 1 in each boot; 0 is "nothing".
-pub(crate) type Position = u64;
 
 /// What nodes say to each other once hello is done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,13 +17,13 @@ pub(crate) enum Message {
     /// The first message each way: how far the sender has applied the receiver's log (of the
     /// receiver's boot), where the sender's own log ends, and how it has fared.
     Resume {
-        applied: Position,
-        head: Position,
+        applied: Option<Position>,
+        head: Option<Position>,
         past: Lineage,
     },
     /// The changes of log positions `(from, to]`.
     Batch {
-        from: Position,
+        from: Option<Position>,
         to: Position,
         items: Vec<(SessionKey, Item)>,
     },
@@ -174,8 +172,8 @@ impl Message {
                 head,
                 past,
             } => Wire::Resume {
-                applied,
-                head,
+                applied: Position::number(applied),
+                head: Position::number(head),
                 past,
             },
             Self::Batch {
@@ -183,12 +181,16 @@ impl Message {
                 to,
                 items: changes,
             } => Wire::Batch {
-                from: *from,
-                to: to.saturating_sub(*from),
+                from: Position::number(*from),
+                to: Position::number(Some(*to)).saturating_sub(Position::number(*from)),
                 items: items(changes),
             },
-            &Self::Skip { to } => Wire::Skip { to },
-            &Self::Ack { to } => Wire::Ack { to },
+            &Self::Skip { to } => Wire::Skip {
+                to: Position::number(Some(to)),
+            },
+            &Self::Ack { to } => Wire::Ack {
+                to: Position::number(Some(to)),
+            },
             Self::Want { keys } => Wire::Want { keys: keys.clone() },
             Self::Answer { items: answers } => Wire::Answer {
                 items: items(answers),
@@ -242,22 +244,22 @@ impl Message {
 #[derive(Serialize, Deserialize)]
 enum Wire<'a> {
     Resume {
-        applied: Position,
-        head: Position,
+        applied: u64,
+        head: u64,
         past: Lineage,
     },
     Batch {
-        from: Position,
+        from: u64,
         /// Beyond `from`.
-        to: Position,
+        to: u64,
         #[serde(borrow)]
         items: WireItems<'a>,
     },
     Skip {
-        to: Position,
+        to: u64,
     },
     Ack {
-        to: Position,
+        to: u64,
     },
     Want {
         keys: Vec<SessionKey>,
@@ -317,8 +319,8 @@ impl Wire<'_> {
                 head,
                 past,
             } => Message::Resume {
-                applied,
-                head,
+                applied: Position::new(applied),
+                head: Position::new(head),
                 past,
             },
             Self::Batch {
@@ -326,12 +328,12 @@ impl Wire<'_> {
                 to,
                 items: changes,
             } => Message::Batch {
-                from,
-                to: from.checked_add(to).ok_or(Malformed("position overflow"))?,
+                from: Position::new(from),
+                to: position(from.checked_add(to).ok_or(Malformed("position overflow"))?)?,
                 items: items(changes)?,
             },
-            Self::Skip { to } => Message::Skip { to },
-            Self::Ack { to } => Message::Ack { to },
+            Self::Skip { to } => Message::Skip { to: position(to)? },
+            Self::Ack { to } => Message::Ack { to: position(to)? },
             Self::Want { keys } => Message::Want { keys },
             Self::Answer { items: answers } => Message::Answer {
                 items: items(answers)?,
@@ -381,6 +383,10 @@ impl Wire<'_> {
             Self::Leave => Message::Leave,
         })
     }
+}
+
+fn position(number: u64) -> Result<Position, Malformed> {
+    Position::new(number).ok_or(Malformed("no such position"))
 }
 
 fn shard_number(shard: u32, limits: &DecodeLimits) -> Result<u32, Malformed> {

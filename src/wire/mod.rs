@@ -9,6 +9,7 @@ pub(crate) mod message;
 mod metadata;
 mod packed;
 pub(crate) mod packed_session;
+mod position;
 mod relay;
 mod tags;
 #[cfg(test)]
@@ -19,4 +20,5 @@ pub(crate) use self::{
     hello::{Confirm, Greeting, Hello, PROTOCOL, Refusal},
     message::{DecodeLimits, Malformed, Message},
     metadata::{MAX_ORIGINS, MAX_SECRETS},
+    position::Position,
 };

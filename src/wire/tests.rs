@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use proptest::prelude::*;
 
 use super::{
-    DecodeLimits, Message,
+    DecodeLimits, Message, Position,
     message::Lineage,
     packed_session::{Writer, write_resting},
 };
@@ -83,8 +83,8 @@ fn samples() -> Vec<Message> {
     own.set("cart", b"[]".as_slice().into(), tag(200, 1));
     vec![
         Message::Resume {
-            applied: 3,
-            head: 300,
+            applied: Position::new(3),
+            head: Position::new(300),
             past: Lineage {
                 holds: true,
                 away: false,
@@ -92,8 +92,8 @@ fn samples() -> Vec<Message> {
             },
         },
         Message::Batch {
-            from: 7,
-            to: 9,
+            from: Position::new(7),
+            to: Position::following(8),
             items: vec![
                 (
                     key(1),
@@ -109,8 +109,12 @@ fn samples() -> Vec<Message> {
                 ),
             ],
         },
-        Message::Skip { to: 12 },
-        Message::Ack { to: 11 },
+        Message::Skip {
+            to: Position::following(11),
+        },
+        Message::Ack {
+            to: Position::following(10),
+        },
         Message::Want { keys: vec![key(1)] },
         Message::Answer {
             items: vec![(key(4), Item::Absent)],
@@ -313,8 +317,8 @@ fn counter_in_an_era_of_another_origin_survives() {
     delta.upto = stamp(201);
     delta.registers = vec![("hits".into(), register)];
     let message = Message::Batch {
-        from: 1,
-        to: 2,
+        from: Position::new(1),
+        to: Position::following(1),
         items: vec![(key(1), Item::Delta(Box::new(delta)))],
     };
     let decoded = Message::decode(&encode(&message), NOW_MS, &LIMITS);

@@ -14,23 +14,24 @@ use super::{
 use crate::{
     node::AckWait,
     session::{Access, CookieValue, SessionKey, SessionState},
+    wire::Position,
 };
 
 impl RequestSession {
     /// Commits what has been written, before the response head leaves. Returns the log position
-    /// that the response must wait for, 0 for none.
+    /// that the response must wait for, if any.
     ///
     /// From now on no cookie can be sent, and each write is a commit of its own.
-    pub(in crate::middleware) fn commit_at_head(&self) -> u64 {
+    pub(in crate::middleware) fn commit_at_head(&self) -> Option<Position> {
         if self.has_sent_head() {
-            return 0;
+            return None;
         }
         let state = self.state();
         // Set before committing: a parallel write either is in the commit or sees the flag.
         let closed_before = self.head_sent.swap(true, Ordering::AcqRel);
         drop(state);
         match closed_before {
-            true => 0,
+            true => None,
             false => self.commit(),
         }
     }
@@ -38,8 +39,8 @@ impl RequestSession {
     /// [Commits](Self::commit_at_head), and returns the wait for peers that the layer's options ask
     /// for.
     pub(in crate::middleware) fn commit_and_wait(&self) -> Option<AckWait> {
-        let position = self.commit_at_head();
-        (position != 0).then(|| self.node().acknowledged(position, self.config.ack))
+        let position = self.commit_at_head()?;
+        Some(self.node().acknowledged(Some(position), self.config.ack))
     }
 
     /// [Releases](Self::release) the sessions of a request of which nobody has a handle any more.
@@ -47,29 +48,28 @@ impl RequestSession {
     ///
     /// The commit and the end of use are one step then.
     pub(in crate::middleware) fn release_and_wait(&mut self) -> Option<AckWait> {
-        let position = self.release();
-        (position != 0).then(|| self.node().acknowledged(position, self.config.ack))
+        let position = self.release()?;
+        Some(self.node().acknowledged(Some(position), self.config.ack))
     }
 
     /// Commits what has been written, and ends the use of the sessions. Returns the log position to
-    /// wait for, 0 for none.
-    fn release(&mut self) -> u64 {
+    /// wait for, if any.
+    fn release(&mut self) -> Option<Position> {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         *self.head_sent.get_mut() = true;
         if std::mem::replace(&mut state.released, true) {
-            return 0;
+            return None;
         }
         let keys = state.keys();
         let (node, replicate) = (self.config.node(), self.replicate);
-        keys.map(|key| node.release(&key, replicate))
-            .max()
-            .unwrap_or(0)
+        let positions = keys.map(|key| node.release(&key, replicate));
+        positions.max().flatten()
     }
 
-    /// Commits what has been written so far. Returns the log position to wait for, 0 for none.
-    pub(in crate::middleware) fn commit(&self) -> u64 {
+    /// Commits what has been written so far. Returns the log position to wait for, if any.
+    pub(in crate::middleware) fn commit(&self) -> Option<Position> {
         let keys = self.state().keys();
-        keys.map(|key| self.node().commit(&key)).max().unwrap_or(0)
+        keys.map(|key| self.node().commit(&key)).max().flatten()
     }
 
     /// Returns the `Set-Cookie` fields that the client needs.

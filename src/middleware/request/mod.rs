@@ -200,7 +200,7 @@ impl RequestSession {
     /// Commits what is not committed and waits until all live peers hold it.
     pub(in crate::middleware) async fn replicated(&self) -> usize {
         match self.commit() {
-            0 => 0,
+            None => 0,
             position => self.node().acknowledged(position, Ack::All).await,
         }
     }

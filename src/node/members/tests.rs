@@ -34,7 +34,7 @@ impl Table {
         let options = LinkOptions {
             ack_timeout_ms: 1000,
             heartbeat_ms: 500,
-            collect: false,
+            notify_listeners_on_replication: false,
         };
         let boot = BootId::from_bytes([boot; 8]);
         self.links += 1;

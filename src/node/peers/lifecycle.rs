@@ -18,7 +18,7 @@ use crate::node::{
 };
 use crate::{
     config::PeerAddress,
-    replica::{Link, LinkEvent, LinkOptions},
+    replica::{Link, LinkEvent, LinkOptions, Observer},
     session::Now,
     wire::{Hello, Refusal},
 };
@@ -157,8 +157,9 @@ impl Node {
     /// Everything that happens because time passes.
     pub(in crate::node) fn tick(&self, now: Now) {
         self.watch_stalls(now);
-        let expired = self.replica.sweep(now, self.wants_session_events());
-        for change in expired {
+        let mut observer = Observer::new(self.wants_session_events());
+        self.replica.sweep(now, &mut observer);
+        for change in observer.into_changes() {
             self.publish(change);
         }
         for link in self.live_links().iter() {
@@ -209,7 +210,7 @@ impl Node {
         let options = LinkOptions {
             ack_timeout_ms: millis(self.settings.ack_timeout),
             heartbeat_ms: millis(self.settings.heartbeat_interval),
-            collect: self.settings.notify_listeners_on_replication,
+            notify_listeners_on_replication: self.settings.notify_listeners_on_replication,
         };
         let state = Link::new(&self.replica, theirs.boot, options, now);
         let id = LinkId(self.next_link.fetch_add(1, Ordering::Relaxed));

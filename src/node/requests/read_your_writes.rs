@@ -22,7 +22,7 @@ impl Node {
 
     /// What the copy held here lacks of a client's writes.
     pub(crate) fn missing(&self, key: &SessionKey, token: &Token) -> Missing {
-        self.replica.store().missing(key, token)
+        self.replica.missing(key, token)
     }
 
     /// Waits until the writes in `token` are here: first for the stream that brings them, then for

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use crate::node::Node;
 use crate::{
-    replica::{Change, ChangeKind, Replica, Replicate, SessionWriter},
+    replica::{Change, ChangeKind, Observer, Replica, Replicate, SessionWriter},
     session::{
         Access, CookieValue, Now, SessionError, SessionKey, SessionMeta, SessionSecret,
         SessionState,
     },
+    wire::Position,
 };
 
 impl Node {
@@ -20,8 +21,8 @@ impl Node {
         replicate: Replicate,
         now: Now,
     ) -> Access {
-        let store = self.replica().store();
-        store.open(context, locator, secret, replicate, now)
+        self.replica()
+            .open(context, locator, secret, replicate, now)
     }
 
     /// Creates a session, in use until [`Node::release`], to be shipped by [`Node::commit`].
@@ -33,8 +34,8 @@ impl Node {
         let secret = SessionSecret::from_bytes(self.env.random());
         let context = Arc::clone(&meta.context);
         let route = meta.route.clone();
-        let store = self.replica().store();
-        store.create(meta, locator, secret.hash(), self.now())?;
+        self.replica()
+            .create(meta, locator, secret.hash(), self.now())?;
         if self.wants_session_events() {
             self.publish(Change {
                 key: locator,
@@ -51,7 +52,7 @@ impl Node {
         key: &SessionKey,
         read: impl FnOnce(&SessionState) -> R,
     ) -> Result<R, SessionError> {
-        self.replica().store().read(key, read)
+        self.replica().read(key, read)
     }
 
     /// A write by a request that loaded its session at `loaded_ms`, monotonic.
@@ -62,16 +63,12 @@ impl Node {
         loaded_ms: u64,
         write: impl FnOnce(&mut SessionWriter<'_>) -> Result<R, SessionError>,
     ) -> Result<R, SessionError> {
-        let collect = self.wants_session_events();
-        let store = self.replica().store();
-        let (result, changes) = store.write(
-            key,
-            replicate,
-            collect,
-            self.time_of_write(loaded_ms),
-            write,
-        )?;
-        for change in changes {
+        let mut observer = Observer::new(self.wants_session_events());
+        let now = self.time_of_write(loaded_ms);
+        let result = self
+            .replica()
+            .write(key, replicate, &mut observer, now, write)?;
+        for change in observer.into_changes() {
             self.publish(change);
         }
         Ok(result)
@@ -88,7 +85,7 @@ impl Node {
 
     /// `Err(Destroyed)` when somebody else was first.
     pub(crate) fn destroy(&self, key: &SessionKey) -> Result<(), SessionError> {
-        let destroyed = self.replica().store().destroy(key, self.now());
+        let destroyed = self.replica().destroy(key, self.now());
         let change = destroyed.ok_or(SessionError::Destroyed)?;
         if self.wants_session_events() {
             self.publish(change);
@@ -96,18 +93,21 @@ impl Node {
         Ok(())
     }
 
-    /// Ships the session's changes. Returns the log position to wait for, 0 for none.
-    pub(crate) fn commit(&self, key: &SessionKey) -> u64 {
+    /// Commits the session's changes. Returns the log position to wait for, if any.
+    pub(crate) fn commit(&self, key: &SessionKey) -> Option<Position> {
         self.commit_with(|replica, now| replica.commit(key, now))
     }
 
-    /// [Ships](Self::commit) for one holder that is done. Use up to now is told to peers, unless the
+    /// [Commits](Self::commit) for a user that is done. Use up to now is told to peers, unless the
     /// request was filtered.
-    pub(crate) fn release(&self, key: &SessionKey, replicate: Replicate) -> u64 {
+    pub(crate) fn release(&self, key: &SessionKey, replicate: Replicate) -> Option<Position> {
         self.commit_with(|replica, now| replica.release(key, replicate, now))
     }
 
-    fn commit_with(&self, commit: impl FnOnce(&Replica, Now) -> u64) -> u64 {
+    fn commit_with(
+        &self,
+        commit: impl FnOnce(&Replica, Now) -> Option<Position>,
+    ) -> Option<Position> {
         let before = self.replica().head();
         let position = commit(self.replica(), self.now());
         if self.replica().head() != before {

@@ -84,10 +84,7 @@ async fn transfer_beside_requests_takes_as_long_as_its_pace_says_and_waits_for_n
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     });
-    wait_until("requests are noticed", || {
-        one.node().replica().store().is_in_use()
-    })
-    .await;
+    wait_until("requests are noticed", || one.node().replica().is_in_use()).await;
 
     let two = start(&network, "n2", 2, &[1]);
     let mut events = two.events();

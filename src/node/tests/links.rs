@@ -131,8 +131,8 @@ async fn peer_that_never_acknowledges_delays_a_request_by_the_timeout_only() {
     let mut events = one.events();
     let mut peer = peer.meet().await;
     peer.say(&Message::Resume {
-        applied: 0,
-        head: 0,
+        applied: None,
+        head: None,
         past: FRESH,
     })
     .await;
@@ -177,8 +177,8 @@ async fn peer_that_falls_silent_is_down() {
     let mut events = one.events();
     let mut peer = peer.meet().await;
     peer.say(&Message::Resume {
-        applied: 0,
-        head: 0,
+        applied: None,
+        head: None,
         past: FRESH,
     })
     .await;

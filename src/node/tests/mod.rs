@@ -23,6 +23,7 @@ use crate::{
     config::{Ack, ClusterConfig, Expiry},
     replica::Replicate,
     session::{SessionKey, SessionMeta},
+    wire::Position,
 };
 
 fn config(name: &str, port: u16, peers: &[u16]) -> ClusterConfig {
@@ -113,7 +114,12 @@ fn create_in(node: &Arc<Node>, context: &str, user: &serde_json::Value) -> Sessi
 }
 
 /// Writes an attribute and commits; the position to wait for.
-fn set(node: &Arc<Node>, key: &SessionKey, name: &str, value: &serde_json::Value) -> u64 {
+fn set(
+    node: &Arc<Node>,
+    key: &SessionKey,
+    name: &str,
+    value: &serde_json::Value,
+) -> Option<Position> {
     let json = value.to_string().into_bytes();
     node.write(key, Replicate::Now, u64::MAX, |writer| {
         writer.set(name, json.into())

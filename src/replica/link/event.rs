@@ -1,27 +1,27 @@
-//! What a link is told, and what it tells.
+//! The options, events and figures of a link.
 
-use crate::{replica::Change, session::SessionKey, wire::message::Position};
+use crate::{replica::Change, session::SessionKey, wire::Position};
 
-/// What a link is told of the cluster's configuration.
+/// The part of the cluster's configuration that a link needs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LinkOptions {
     /// How long requests wait for the peer before it counts as lagging.
     pub(crate) ack_timeout_ms: u64,
     pub(crate) heartbeat_ms: u64,
     /// Whether [`LinkEvent::Changed`] is wanted.
-    pub(crate) collect: bool,
+    pub(crate) notify_listeners_on_replication: bool,
 }
 
-/// What the acknowledgements of this link mean: positions in `(base, acked]` are held by the peer.
+/// The meaning of a link's acknowledgements: positions in `(base, acked]` are held by the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LinkAcks {
-    pub(crate) base: Position,
-    pub(crate) acked: Position,
+    pub(crate) base: Option<Position>,
+    pub(crate) acked: Option<Position>,
     /// Whether requests wait for this peer.
     pub(crate) counted: bool,
 }
 
-/// What an outsider must know.
+/// The news of a link for who runs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum LinkEvent {
     /// [`Link::acks`](super::Link::acks) changed.
@@ -45,14 +45,14 @@ pub(crate) enum LinkEvent {
     Changed(Change),
 }
 
-/// The peer broke the protocol: close the link and say why.
+/// The error of a peer that broke the protocol: close the link and say why.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Violation {
     #[error("protocol violation: {0}")]
     Protocol(&'static str),
 }
 
-/// Figures of one link's queues.
+/// The figures of one link's queues.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct LinkGauges {
     /// Log positions not acknowledged yet.

@@ -4,23 +4,24 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use super::Violation;
 use crate::{
-    replica::store::apply::ApplyOutcome,
+    replica::{applied::Applied, store::apply::ApplyOutcome},
     session::{Item, Mutant, SessionKey, Tombstone},
-    wire::{Message, message::Position},
+    wire::{Message, Position},
 };
 
+/// The receiving side of the delta stream.
 #[derive(Debug)]
 pub(super) struct Inbound {
     opening_sent: bool,
     open: bool,
     /// The end of the peer's log at the start of this link.
-    live_head: Position,
-    received: Position,
-    applied: Position,
-    acked: Position,
+    peer_head: Option<Position>,
+    received: Option<Position>,
+    applied: Option<Position>,
+    acked: Option<Position>,
     /// Batches in which a delta was refused, until the full states have arrived. The
     /// acknowledgement never passes them.
-    waiting: VecDeque<(Position, BTreeSet<SessionKey>)>,
+    waiting: VecDeque<WaitingBatch>,
     waiting_keys: usize,
     /// Asked for and not answered. An answer is younger than every batch before it, so one
     /// question serves all of them.
@@ -36,7 +37,14 @@ pub(super) struct Inbound {
     moved: bool,
 }
 
-/// One batch being taken in.
+/// A batch, and what must arrive before it is acknowledged.
+#[derive(Debug)]
+struct WaitingBatch {
+    to: Position,
+    refused: BTreeSet<SessionKey>,
+}
+
+/// One batch being merged.
 #[derive(Debug)]
 pub(super) struct BatchProgress {
     to: Position,
@@ -46,8 +54,8 @@ pub(super) struct BatchProgress {
 }
 
 impl BatchProgress {
-    pub(super) fn record(&mut self, key: SessionKey, merged: ApplyOutcome) {
-        match merged {
+    pub(super) fn record(&mut self, key: SessionKey, outcome: ApplyOutcome) {
+        match outcome {
             ApplyOutcome::Done => {}
             ApplyOutcome::Refused => {
                 self.refused.insert(key);
@@ -58,14 +66,18 @@ impl BatchProgress {
 }
 
 impl Inbound {
-    pub(super) fn new(applied: Position, owes_round: bool) -> Self {
+    pub(super) fn new(applied: Applied) -> Self {
+        let Applied {
+            position,
+            owes_round,
+        } = applied;
         Self {
             opening_sent: false,
             open: false,
-            live_head: 0,
-            received: applied,
-            applied,
-            acked: applied,
+            peer_head: None,
+            received: position,
+            applied: position,
+            acked: position,
             waiting: VecDeque::new(),
             waiting_keys: 0,
             asked: HashSet::new(),
@@ -78,34 +90,30 @@ impl Inbound {
         }
     }
 
-    /// What to tell the peer first, once: how far its log is applied.
-    pub(super) const fn take_opening(&mut self) -> Option<Position> {
-        if self.opening_sent {
-            return None;
-        }
-        self.opening_sent = true;
-        Some(self.applied)
+    /// Returns whether the peer is still to be told how far its log is applied, which comes first.
+    pub(super) const fn take_opening(&mut self) -> bool {
+        !std::mem::replace(&mut self.opening_sent, true)
     }
 
-    pub(super) const fn open(&mut self, head: Position) {
+    pub(super) const fn open(&mut self, head: Option<Position>) {
         self.open = true;
-        self.live_head = head;
+        self.peer_head = head;
     }
 
     pub(super) const fn is_open(&self) -> bool {
         self.open
     }
 
-    pub(super) const fn has_caught_up(&self) -> bool {
-        self.open && self.applied >= self.live_head
+    pub(super) fn has_caught_up(&self) -> bool {
+        self.open && self.applied >= self.peer_head
     }
 
     pub(super) fn begin_batch(
         &self,
-        from: Position,
+        from: Option<Position>,
         to: Position,
     ) -> Result<BatchProgress, Violation> {
-        if from != self.received || to <= from {
+        if from != self.received || Some(to) <= from {
             return Err(Violation::Protocol("a batch out of order"));
         }
         Ok(BatchProgress {
@@ -115,63 +123,65 @@ impl Inbound {
         })
     }
 
-    pub(super) fn finish_batch(
-        &mut self,
-        progress_of_batch: BatchProgress,
-    ) -> Result<(), Violation> {
-        self.received = progress_of_batch.to;
-        for (key, tombstone) in progress_of_batch.deleted {
+    pub(super) fn finish_batch(&mut self, batch: BatchProgress) -> Result<(), Violation> {
+        let BatchProgress {
+            to,
+            refused,
+            deleted,
+        } = batch;
+        self.received = Some(to);
+        for (key, tombstone) in deleted {
             self.return_tombstone(key, tombstone)?;
         }
-        for key in &progress_of_batch.refused {
+        for key in &refused {
             if self.asked.insert(*key) {
                 self.to_ask.push(*key);
             }
         }
         if Mutant::AcknowledgeRefused.is_on() {
-            self.wait(progress_of_batch.to, BTreeSet::new());
+            self.wait(to, BTreeSet::new());
             return Ok(());
         }
-        self.waiting_keys += progress_of_batch.refused.len();
+        self.waiting_keys += refused.len();
         if self.waiting_keys > MAX_WAITING {
             return Err(Violation::Protocol("too many changes of unknown sessions"));
         }
-        self.wait(progress_of_batch.to, progress_of_batch.refused);
+        self.wait(to, refused);
         Ok(())
     }
 
-    /// The peer's log goes on after `to`; what is between must be repaired.
+    /// Notes that the peer's log goes on after `to`. What is between must be repaired.
     pub(super) fn skip(&mut self, to: Position) -> Result<(), Violation> {
-        if to < self.received {
+        if Some(to) < self.received {
             return Err(Violation::Protocol("a skip backwards"));
         }
-        self.received = to;
+        self.received = Some(to);
         self.owes_rounds = self.owes_rounds.saturating_add(1);
         self.moved = true;
         self.wait(to, BTreeSet::new());
         Ok(())
     }
 
-    /// A complete round has ended that began after this many of the skips.
+    /// Notes that a complete round has ended which began after this many of the skips.
     pub(super) const fn round_done(&mut self, skips: u32) {
         self.owes_rounds = self.owes_rounds.saturating_sub(skips);
         self.moved = true;
     }
 
-    /// The number of the request's question that this answers.
+    /// Notes the answer for a key. Returns the number of the request's question that it answers.
     ///
     /// # Errors
     ///
-    /// As [`Inbound::answer_buried`].
+    /// As [`Inbound::answer_deleted`].
     pub(super) fn answered(
         &mut self,
         key: &SessionKey,
-        merged: ApplyOutcome,
+        outcome: ApplyOutcome,
     ) -> Result<Option<u64>, Violation> {
-        self.answer_deleted(*key, merged)?;
+        self.answer_deleted(*key, outcome)?;
         if self.asked.remove(key) {
-            for (_, keys) in &mut self.waiting {
-                if keys.remove(key) {
+            for batch in &mut self.waiting {
+                if batch.refused.remove(key) {
                     self.waiting_keys -= 1;
                 }
             }
@@ -185,21 +195,23 @@ impl Inbound {
         Ok(self.looked_up.remove(key))
     }
 
+    /// Has the peer told of a session that is destroyed here.
+    ///
     /// # Errors
     ///
     /// When the peer goes on sending sessions that are destroyed, and does not read that they are.
     pub(super) fn answer_deleted(
         &mut self,
         key: SessionKey,
-        merged: ApplyOutcome,
+        outcome: ApplyOutcome,
     ) -> Result<(), Violation> {
-        match merged {
+        match outcome {
             ApplyOutcome::Deleted(tombstone) => self.return_tombstone(key, tombstone),
             ApplyOutcome::Done | ApplyOutcome::Refused => Ok(()),
         }
     }
 
-    /// Asks for what the peer holds from now on. Whether it is asked: not when it has too many
+    /// Asks for what the peer holds from now on. Returns whether it is asked: not when it has too many
     /// questions to answer.
     pub(super) fn look_up(&mut self, key: SessionKey, question: u64) -> bool {
         if self.looked_up.len() >= MAX_LOOKED_UP && !self.looked_up.contains_key(&key) {
@@ -214,17 +226,20 @@ impl Inbound {
         true
     }
 
-    /// The position to resume from, and whether a round is still owed.
-    pub(super) const fn applied(&self) -> (Position, bool) {
-        (self.applied, self.owes_rounds > 0)
+    /// Returns where to resume from, and whether a round is still owed.
+    pub(super) const fn applied(&self) -> Applied {
+        Applied {
+            position: self.applied,
+            owes_round: self.owes_rounds > 0,
+        }
     }
 
-    /// Whether [`Inbound::applied`] changed since the last call.
+    /// Returns whether [`Inbound::applied`] changed since the last call.
     pub(super) const fn moved(&mut self) -> bool {
         std::mem::replace(&mut self.moved, false)
     }
 
-    /// Tombstones go before the acknowledgement of the batch that met them.
+    /// Returns the next message. Tombstones go before the acknowledgement of the batch that met them.
     pub(super) fn poll(&mut self) -> Option<Message> {
         if !self.deleted.is_empty() {
             let deleted = std::iter::from_fn(|| self.deleted.pop_first());
@@ -234,9 +249,11 @@ impl Inbound {
                 .collect();
             return Some(Message::Answer { items });
         }
-        if self.applied > self.acked {
+        if let Some(to) = self.applied
+            && self.applied > self.acked
+        {
             self.acked = self.applied;
-            return Some(Message::Ack { to: self.applied });
+            return Some(Message::Ack { to });
         }
         if !self.to_ask.is_empty() {
             let rest = self.to_ask.split_off(self.to_ask.len().min(MAX_KEYS));
@@ -264,7 +281,7 @@ impl Inbound {
 
     fn return_tombstone(&mut self, key: SessionKey, tombstone: Tombstone) -> Result<(), Violation> {
         self.deleted.insert(key, tombstone);
-        if self.deleted.len() > MAX_BURIED {
+        if self.deleted.len() > MAX_DELETED {
             return Err(Violation::Protocol(
                 "too many changes of destroyed sessions",
             ));
@@ -272,25 +289,26 @@ impl Inbound {
         Ok(())
     }
 
-    /// The acknowledgement of `to` waits for these, and for what waits already.
+    /// Has the acknowledgement of `to` wait for the refused keys, and for what waits already.
+    ///
+    /// Acknowledgements are cumulative, so a batch of which nothing was refused shares the entry of
+    /// the one before it and is acknowledged with it. Then there are as many entries as batches
+    /// with refusals, and `MAX_WAITING` bounds them, however long the stream goes on behind one.
     fn wait(&mut self, to: Position, refused: BTreeSet<SessionKey>) {
         match self.waiting.back_mut() {
-            Some((last, _)) if refused.is_empty() => *last = to,
-            _ => self.waiting.push_back((to, refused)),
+            Some(last) if refused.is_empty() => last.to = to,
+            _ => self.waiting.push_back(WaitingBatch { to, refused }),
         }
         self.advance();
     }
 
     fn advance(&mut self) {
-        while self
-            .waiting
-            .front()
-            .is_some_and(|(_, keys)| keys.is_empty())
+        let is_over = |batch: &WaitingBatch| batch.refused.is_empty();
+        while self.waiting.front().is_some_and(is_over)
+            && let Some(batch) = self.waiting.pop_front()
         {
-            if let Some((to, _)) = self.waiting.pop_front() {
-                self.applied = to;
-                self.moved = true;
-            }
+            self.applied = Some(batch.to);
+            self.moved = true;
         }
     }
 }
@@ -303,7 +321,7 @@ const MAX_WAITING: usize = 2 * super::outbound::MAX_IN_FLIGHT as usize;
 const MAX_LOOKED_UP: usize = super::outbound::MAX_IN_FLIGHT as usize;
 /// Tombstones that the peer has yet to hear of. An honest one reads them before it is told that it
 /// may send more.
-const MAX_BURIED: usize = 4 * super::outbound::MAX_IN_FLIGHT as usize;
+const MAX_DELETED: usize = 4 * super::outbound::MAX_IN_FLIGHT as usize;
 
 #[cfg(test)]
 mod tests {
@@ -311,7 +329,7 @@ mod tests {
 
     #[test]
     fn peer_that_answers_nothing_is_asked_for_a_bounded_number_of_keys() {
-        let mut inbound = Inbound::new(0, false);
+        let mut inbound = Inbound::new(Applied::default());
         let key = |at: usize| {
             let mut bytes = [0; 16];
             bytes[..8].copy_from_slice(&at.to_le_bytes());
@@ -331,7 +349,7 @@ mod tests {
     fn answer_to_a_question_given_up_is_not_taken_for_the_answer_to_the_next() {
         let key = SessionKey::from_bytes([1; 16]);
         let want = Some(Message::Want { keys: vec![key] });
-        let mut inbound = Inbound::new(0, false);
+        let mut inbound = Inbound::new(Applied::default());
         inbound.look_up(key, 1);
         assert_eq!(inbound.poll(), want);
         inbound.look_up(key, 2);

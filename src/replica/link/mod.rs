@@ -1,22 +1,33 @@
-//! One connection to one peer: what to say next, and what an incoming message means.
+//! A link, which is one connection to one peer: what to say next, and what an incoming message means.
 
+mod answers;
+mod chunk;
+pub(super) mod coalesce;
 mod event;
 mod inbound;
 mod outbound;
 #[cfg(test)]
 mod pair;
-mod repair;
+mod round;
+mod token_bucket;
 mod window;
 
 pub(crate) use self::event::{LinkAcks, LinkEvent, LinkGauges, LinkOptions, Violation};
-use self::{inbound::Inbound, outbound::Outbound, repair::Repair};
+use self::{
+    answers::{Answers, Listing},
+    inbound::Inbound,
+    outbound::Outbound,
+    round::Round,
+    window::Window,
+};
 use super::{
-    Change, Replica, lineage,
-    store::apply::{ApplyOutcome, ChangeForm, OverLimit},
+    Observer, Replica,
+    lineage::Side,
+    store::{apply::ApplyOutcome, offer::ChangeForm, quota::OverLimit},
 };
 use crate::{
     session::{BootId, Item, Now, SessionKey},
-    wire::{Message, message::Lineage},
+    wire::{Message, Position, message::Lineage},
 };
 
 /// The decisions of one established link. Sans-I/O: after hello call [`Link::new`]; then
@@ -26,24 +37,29 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Link {
     peer: BootId,
-    /// What was told of our past, by which both sides judge.
-    past: Lineage,
-    peers_past: Option<Lineage>,
+    /// What was told of our lineage, by which both sides judge.
+    lineage: Lineage,
+    peers_lineage: Option<Lineage>,
     inbound: Inbound,
     outbound: Outbound,
-    repair: Repair,
+    round: Round,
+    answers: Answers,
+    /// What may be on its way of the states of repair.
+    window: Window,
     heartbeat_ms: u64,
     next_heartbeat_ms: u64,
     ready: bool,
     peer_ready: bool,
     leaving: Goodbye,
     /// Urgent messages since the last states, which must have their turn however many changes come.
-    overtaking: u32,
-    collect: bool,
+    urgent_in_a_row: u32,
+    /// Whether event streams hear of what comes from the peer.
+    notify_listeners_on_replication: bool,
     /// What happened while messages were polled, until the next tick.
     events: Vec<LinkEvent>,
 }
 
+/// The state of this node's goodbye.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Goodbye {
     No,
@@ -53,31 +69,34 @@ enum Goodbye {
 
 impl Link {
     pub(crate) fn new(replica: &Replica, peer: BootId, options: LinkOptions, now: Now) -> Self {
-        let applied = replica.applied_of(peer);
-        let mut repair = Repair::new(replica.boot() < peer);
-        repair.set_in_use(replica.store().is_in_use());
+        let applied = replica.applied.of(peer);
+        let mut round = Round::new(replica.boot() < peer);
+        let mut window = Window::new();
+        window.set_in_use(replica.is_in_use());
         if applied.owes_round {
-            repair.begin_complete(1);
+            round.begin_complete(1);
         }
         Self {
             peer,
-            past: replica.past(now),
-            peers_past: None,
-            inbound: Inbound::new(applied.position, applied.owes_round),
+            lineage: replica.lineage(now),
+            peers_lineage: None,
+            inbound: Inbound::new(applied),
             outbound: Outbound::new(options.ack_timeout_ms, now),
-            repair,
+            round,
+            answers: Answers::default(),
+            window,
             heartbeat_ms: options.heartbeat_ms,
             next_heartbeat_ms: now.mono_ms,
             ready: false,
             peer_ready: false,
             leaving: Goodbye::No,
-            overtaking: 0,
-            collect: options.collect,
+            urgent_in_a_row: 0,
+            notify_listeners_on_replication: options.notify_listeners_on_replication,
             events: Vec::new(),
         }
     }
 
-    /// Takes in a message of `bytes` encoded bytes.
+    /// Handles a message of `bytes` encoded bytes. Returns what came of it.
     ///
     /// # Errors
     ///
@@ -90,13 +109,15 @@ impl Link {
         now: Now,
     ) -> Result<Vec<LinkEvent>, Violation> {
         if self.inbound.is_open() == matches!(message, Message::Resume { .. }) {
-            return Err(Violation::Protocol("live must be the first message, once"));
+            return Err(Violation::Protocol(
+                "resume must be the first message, once",
+            ));
         }
         let mut applying = Applying {
             replica,
             now,
-            changes: self.collect.then(Vec::new),
-            over: None,
+            observer: Observer::new(self.notify_listeners_on_replication),
+            over_limit: None,
         };
         let mut events = Vec::new();
         match message {
@@ -108,23 +129,31 @@ impl Link {
                 self.outbound.open(replica, applied, now)?;
                 self.inbound.open(head);
                 events.push(LinkEvent::Acks);
-                if lineage::starts_empty((replica.boot(), self.past), (self.peer, past)) {
-                    let sessions = replica.store().clear();
+                let ours = Side {
+                    boot: replica.boot(),
+                    lineage: self.lineage,
+                };
+                let theirs = Side {
+                    boot: self.peer,
+                    lineage: past,
+                };
+                if ours.starts_empty_beside(theirs) {
+                    let sessions = replica.store.clear();
                     events.push(LinkEvent::StartedEmpty { sessions });
-                    self.repair.begin_complete(0);
+                    self.round.begin_complete(0);
                 }
-                self.peers_past = Some(past);
+                self.peers_lineage = Some(past);
             }
             Message::Batch { from, to, items } => {
-                let mut progress_of_batch = self.inbound.begin_batch(from, to)?;
+                let mut batch = self.inbound.begin_batch(from, to)?;
                 for (key, item) in items {
-                    progress_of_batch.record(key, applying.apply(key, item));
+                    batch.record(key, applying.apply(key, item));
                 }
-                self.inbound.finish_batch(progress_of_batch)?;
+                self.inbound.finish_batch(batch)?;
             }
             Message::Skip { to } => {
                 self.inbound.skip(to)?;
-                self.repair.begin_complete(1);
+                self.round.begin_complete(1);
             }
             Message::Ack { to } => {
                 if self.outbound.acknowledge(to)? {
@@ -134,24 +163,24 @@ impl Link {
             Message::Want { keys } => self.outbound.asked_for(keys)?,
             Message::Answer { items } => {
                 for (key, item) in items {
-                    let merged = applying.apply(key, item);
-                    if let Some(question) = self.inbound.answered(&key, merged)? {
+                    let outcome = applying.apply(key, item);
+                    if let Some(question) = self.inbound.answered(&key, outcome)? {
                         events.push(LinkEvent::Answered(key, question));
                     }
                 }
             }
             Message::Heartbeat { root, ready } => {
                 self.peer_ready = ready;
-                let equal = root == replica.root(now);
-                self.repair.compare_root(equal);
-                if equal {
+                let is_equal = root == replica.root(now);
+                self.round.compare_root(is_equal);
+                if is_equal {
                     self.record_contact(replica, now);
                 }
             }
-            Message::AskDigests => self.repair.asked_for_digests(),
+            Message::AskDigests => self.answers.asked_for_digests(),
             Message::Digests { shards } => {
-                self.repair
-                    .compare_digests(&replica.store().digests(), &shards);
+                self.round
+                    .compare_digests(&replica.store.digests(), &shards);
             }
             Message::Listing {
                 round,
@@ -159,11 +188,13 @@ impl Link {
                 complete,
                 entries,
             } => {
-                let store = replica.store();
-                self.repair
-                    .check_listing(shard, entries.len(), store.max_listed())?;
-                let difference = store.difference(shard, complete, entries, now);
-                self.repair.answer(round, shard, complete, difference);
+                let listing = Listing {
+                    round,
+                    shard,
+                    complete,
+                    entries,
+                };
+                self.answers.compare(replica, listing, now)?;
             }
             Message::Differences {
                 round,
@@ -172,42 +203,41 @@ impl Link {
                 items,
                 wants,
             } => {
-                self.repair.wanted(round, shard, wants)?;
-                self.repair.merged(items.len(), bytes);
-                self.take_repair(items, &mut applying)?;
+                self.round.wanted(round, shard, wants)?;
+                self.round.record_merged(items.len(), bytes);
+                self.merge_states(items, bytes, &mut applying)?;
                 if last {
-                    self.repair.shard_done(shard);
+                    self.round.shard_done(shard);
                 }
             }
             Message::Supply { items } => {
-                self.repair.merged(0, bytes);
-                self.take_repair(items, &mut applying)?;
+                self.round.record_merged(0, bytes);
+                self.merge_states(items, bytes, &mut applying)?;
             }
-            Message::Credit { bytes } => self.repair.credit(bytes)?,
+            Message::Credit { bytes } => self.window.credit(bytes)?,
             Message::RoundDone => self.outbound.round_done(),
             Message::Leave => events.push(LinkEvent::Left),
         }
-        if self.repair.take_ended() {
+        if self.round.take_ended() {
             self.record_contact(replica, now);
         }
-        if let Some(done) = self.repair.take_completed() {
+        if let Some(done) = self.round.take_completed() {
             self.inbound.round_done(done.skips);
             events.push(LinkEvent::RoundCompleted {
                 sessions: done.sessions,
                 bytes: done.bytes,
             });
         }
-        let (applied, owes_round) = self.inbound.applied();
         if self.inbound.moved() {
-            replica.set_applied(self.peer, applied, owes_round, now);
+            replica.applied.set(self.peer, self.inbound.applied(), now);
         }
-        events.extend(applying.over.map(LinkEvent::OverLimit));
-        let changes = applying.changes.into_iter().flatten();
+        events.extend(applying.over_limit.map(LinkEvent::OverLimit));
+        let changes = applying.observer.into_changes().into_iter();
         events.extend(changes.map(LinkEvent::Changed));
         Ok(events)
     }
 
-    /// Whether a message may give this link something to say. An acknowledgement rarely does, and
+    /// Returns whether a message may give this link something to say. An acknowledgement rarely does, and
     /// to wake the writer for each would double its work.
     pub(crate) const fn may_answer(&self, message: &Message) -> bool {
         match message {
@@ -217,17 +247,20 @@ impl Link {
     }
 
     fn record_contact(&self, replica: &Replica, now: Now) {
-        if let Some(past) = self.peers_past {
-            replica.memory.record_contact(past.lineage_ms, now);
+        if let Some(theirs) = self.peers_lineage {
+            replica.lineage.record_contact(theirs.lineage_ms, now);
         }
     }
 
-    /// Tombstones that live copies met here go back to whoever still holds them.
-    fn take_repair(
+    /// Merges states of repair. Tombstones that they met here go back to the peer, which still
+    /// holds the sessions.
+    fn merge_states(
         &mut self,
         items: Vec<(SessionKey, Item)>,
+        bytes: usize,
         applying: &mut Applying<'_>,
     ) -> Result<(), Violation> {
+        self.window.record_merged(bytes);
         for (key, item) in items {
             self.inbound
                 .answer_deleted(key, applying.apply(key, item))?;
@@ -236,15 +269,15 @@ impl Link {
     }
 
     pub(crate) fn tick(&mut self, replica: &Replica, now: Now) -> Vec<LinkEvent> {
-        self.repair.set_in_use(replica.store().is_in_use());
+        self.window.set_in_use(replica.is_in_use());
         let mut events = std::mem::take(&mut self.events);
         self.outbound.tick(replica, now, &mut events);
         events
     }
 
-    /// The next message by priority: acks, heartbeats, questions and answers, deltas, repair.
+    /// Returns the next message by priority: acks, heartbeats, questions and answers, deltas, repair.
     pub(crate) fn poll(&mut self, replica: &Replica, now: Now) -> Option<Message> {
-        if self.overtaking >= MOST_OVERTAKING {
+        if self.urgent_in_a_row >= MAX_URGENT_IN_A_ROW {
             let states = self.poll_states(replica, now);
             if states.is_some() {
                 return states;
@@ -269,27 +302,32 @@ impl Link {
         if self.leaving == Goodbye::Said || !self.inbound.is_open() {
             return None;
         }
-        let states = self.repair.poll_states(replica, now)?;
-        self.overtaking = 0;
-        Some(states)
+        if !self.round.has_supplies() && self.answers.is_empty() {
+            return None;
+        }
+        let complete = self.round.is_complete() || self.answers.is_next_complete();
+        if !self.window.allows(complete, now) {
+            return None;
+        }
+        self.urgent_in_a_row = 0;
+        let supplies = self.round.poll_states(replica, now);
+        supplies.or_else(|| self.answers.poll_states(replica, now))
     }
 
-    /// As [`Link::poll`] without the states of repair, which take long to write and to merge: what
-    /// leaves together is acknowledged together.
+    /// Returns the next message but for the states of repair. These take long to write and to merge,
+    /// and what leaves together is acknowledged together.
     pub(crate) fn poll_urgent(&mut self, replica: &Replica, now: Now) -> Option<Message> {
         let urgent = self.next_urgent(replica, now)?;
-        self.overtaking = self.overtaking.saturating_add(1);
+        self.urgent_in_a_row = self.urgent_in_a_row.saturating_add(1);
         Some(urgent)
     }
 
     fn next_urgent(&mut self, replica: &Replica, now: Now) -> Option<Message> {
-        if let Some(applied) = self.inbound.take_opening() {
-            let head = replica.head();
-            let past = self.past;
+        if self.inbound.take_opening() {
             return Some(Message::Resume {
-                applied,
-                head,
-                past,
+                applied: self.inbound.applied().position,
+                head: replica.head(),
+                past: self.lineage,
             });
         }
         if self.leaving == Goodbye::Said {
@@ -298,7 +336,7 @@ impl Link {
         if let Some(message) = self.inbound.poll() {
             return Some(message);
         }
-        if let Some(bytes) = self.repair.credit_due() {
+        if let Some(bytes) = self.window.credit_due() {
             return Some(Message::Credit { bytes });
         }
         if now.mono_ms >= self.next_heartbeat_ms {
@@ -314,72 +352,73 @@ impl Link {
         // Nobody waits for a peer that lags, so it gets what takes least.
         let form = match self.outbound.is_lagging() {
             true => ChangeForm::Delta,
-            false => self.repair.form_of_changes(),
+            false => self.answers.form_of_changes(),
         };
         let streamed = self.outbound.poll(replica, form, now, &mut self.events);
-        if streamed.is_some() {
-            return streamed;
-        }
-        self.repair.poll(replica, now)
+        streamed
+            .or_else(|| self.round.poll_report())
+            .or_else(|| self.answers.poll_digests(replica))
+            .or_else(|| self.round.poll(replica, now))
     }
 
-    /// Whether [`Link::poll`] has held something back, since this was asked last, until some time has
-    /// passed. Poll again in a millisecond.
+    /// Returns whether [`Link::poll`] has held something back, since this was asked last, until some
+    /// time has passed. Poll again in a millisecond.
     pub(crate) const fn waits_for_time(&mut self) -> bool {
-        self.repair.take_waits()
+        self.window.take_waits()
     }
 
-    /// Tells the link how many bytes the message just polled took, for its windows.
+    /// Tells the link how many bytes the message just polled took, for its window.
     pub(crate) fn sent(&mut self, message: &Message, bytes: usize) {
         if matches!(
             message,
             Message::Differences { .. } | Message::Supply { .. }
         ) {
-            self.repair.sent(bytes);
+            self.window.sent(bytes);
         }
     }
 
-    /// Starts a complete round: everything the peer has and we lack comes here, and the reverse.
+    /// Starts a complete round: everything the peer has and this node lacks comes here, and the
+    /// reverse.
     pub(crate) fn begin_round(&mut self) {
-        self.repair.begin_complete(0);
+        self.round.begin_complete(0);
     }
 
-    /// Whether a complete round has ended on this link and the position the peer announced at its
+    /// Returns whether a complete round has ended on this link and the position the peer announced at its
     /// start is applied.
-    pub(crate) const fn is_synced(&self) -> bool {
-        self.repair.has_completed() && self.inbound.has_caught_up()
+    pub(crate) fn is_synced(&self) -> bool {
+        self.round.has_completed() && self.inbound.has_caught_up()
     }
 
-    /// Whether the peer has spoken.
+    /// Returns whether the peer has spoken.
     pub(crate) const fn is_open(&self) -> bool {
         self.inbound.is_open()
     }
 
-    /// Whether everything the peer had when this link was made is here: streamed, or repaired where
-    /// its log skipped something.
-    pub(crate) const fn is_current(&self) -> bool {
-        let (_, owes_round) = self.inbound.applied();
-        self.inbound.has_caught_up() && !owes_round
+    /// Returns whether everything the peer had when this link was made is here: streamed, or repaired
+    /// where its log skipped something.
+    pub(crate) fn is_current(&self) -> bool {
+        self.inbound.has_caught_up() && !self.inbound.applied().owes_round
     }
 
-    /// Grows with everything that a round brings: a round whose progress stands still has stalled.
+    /// Returns a number that grows with everything that a round brings: a round whose progress stands
+    /// still has stalled.
     pub(crate) const fn progress(&self) -> u64 {
-        self.repair.progress()
+        self.round.progress()
     }
 
     /// Asks the peer for one session as it is from now on; [`LinkEvent::Answered`] follows with the
-    /// number of the last `question` for that key. Whether it is asked: not when it has too many
-    /// questions to answer.
+    /// number of the last `question` for that key. Returns whether it is asked: not when it has too
+    /// many questions to answer.
     pub(crate) fn want(&mut self, key: SessionKey, question: u64) -> bool {
         self.inbound.look_up(key, question)
     }
 
-    /// Whether the peer has told that it is ready (its transfer is over).
+    /// Returns whether the peer has told that it is ready (its transfer is over).
     pub(crate) const fn peer_is_ready(&self) -> bool {
         self.peer_ready
     }
 
-    /// Whether our own ready state is to be told in heartbeats.
+    /// Sets whether heartbeats tell that this node is ready.
     pub(crate) const fn set_ready(&mut self, ready: bool) {
         self.ready = ready;
     }
@@ -388,10 +427,12 @@ impl Link {
         self.outbound.is_lagging()
     }
 
-    /// Whether nothing is under way on either side's behalf.
+    /// Returns whether nothing is under way on either side's behalf.
     #[cfg(test)]
-    pub(super) fn is_idle(&self) -> bool {
-        self.inbound.is_idle() && self.outbound.is_idle() && self.repair.is_idle()
+    pub(crate) fn is_idle(&self) -> bool {
+        let is_repair_idle = self.round.is_idle() && self.answers.is_empty();
+        let are_streams_idle = self.inbound.is_idle() && self.outbound.is_idle();
+        is_repair_idle && are_streams_idle && self.window.in_flight() == 0
     }
 
     #[cfg(test)]
@@ -405,8 +446,9 @@ impl Link {
 
     pub(crate) fn gauges(&self, replica: &Replica) -> LinkGauges {
         LinkGauges {
-            acked_lag: replica.head().saturating_sub(self.outbound.acks().acked),
-            queued_bytes: self.repair.in_flight(),
+            acked_lag: Position::number(replica.head())
+                .saturating_sub(Position::number(self.outbound.acks().acked)),
+            queued_bytes: self.window.in_flight(),
         }
     }
 
@@ -418,24 +460,24 @@ impl Link {
     }
 }
 
-/// What becomes of the items of one message.
+/// The items of one message on their way into the store.
 #[derive(Debug)]
 struct Applying<'a> {
     replica: &'a Replica,
     now: Now,
-    changes: Option<Vec<Change>>,
-    over: Option<&'static str>,
+    observer: Observer,
+    over_limit: Option<&'static str>,
 }
 
 impl Applying<'_> {
-    /// What is over a limit counts as done: an honest peer may hold it because a malicious one has
-    /// sent it there, and must be heard all the same.
+    /// Merges an item. What is over a limit counts as done: an honest peer may hold it because a
+    /// malicious one has sent it there, and must be heard all the same.
     fn apply(&mut self, key: SessionKey, item: Item) -> ApplyOutcome {
-        let store = self.replica.store();
-        match store.apply(&key, item, self.now, self.changes.as_mut()) {
-            Ok(merged) => merged,
+        let store = &self.replica.store;
+        match store.apply(&key, item, self.now, &mut self.observer) {
+            Ok(outcome) => outcome,
             Err(OverLimit(what)) => {
-                self.over = Some(what);
+                self.over_limit = Some(what);
                 ApplyOutcome::Done
             }
         }
@@ -443,29 +485,28 @@ impl Applying<'_> {
 }
 
 /// So many urgent messages may leave before states that wait.
-const MOST_OVERTAKING: u32 = 16;
+const MAX_URGENT_IN_A_ROW: u32 = 16;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Limits, Shape};
-
-    const NOW: Now = Now {
-        wall_ms: 1_700_000_000_000,
-        mono_ms: 1 << 41,
+    use crate::{
+        config::{Limits, Shape},
+        session::fixtures::{NOW, boot},
     };
 
     #[test]
     fn acknowledgement_is_answered_only_when_the_window_was_full() {
-        let boot = |byte| BootId::from_bytes([byte; 8]);
         let replica = Replica::new(boot(1), Limits::default(), &Shape::default(), NOW);
         let options = LinkOptions {
             heartbeat_ms: 500,
             ack_timeout_ms: 2_000,
-            collect: false,
+            notify_listeners_on_replication: false,
         };
         let mut link = Link::new(&replica, boot(2), options, NOW);
-        let ack = Message::Ack { to: 1 };
+        let ack = Message::Ack {
+            to: Position::following(0),
+        };
         assert!(!link.may_answer(&ack));
         assert!(link.may_answer(&Message::AskDigests));
         link.outbound.set_in_flight(outbound::MAX_IN_FLIGHT);

@@ -1,35 +1,40 @@
 //! Our own stream to the peer: where it is, what is acknowledged, whether requests wait for it.
 
-use std::collections::{HashMap, HashSet, VecDeque, hash_map::Entry};
+use std::collections::{HashSet, VecDeque};
 
-use super::{LinkAcks, LinkEvent, Violation};
+use super::{
+    LinkAcks, LinkEvent, Violation,
+    chunk::Chunk,
+    coalesce::{First, firsts_of},
+};
 use crate::{
     replica::{
         Replica,
-        key_hasher::SessionKeyHash,
         log::{Record, Slice},
-        store::apply::ChangeForm,
+        mutant,
+        store::offer::ChangeForm,
     },
-    session::{Item, Mutant, Now, REGISTER_OVERHEAD, SessionKey, Stamp},
-    wire::{Message, message::Position},
+    session::{Item, Mutant, Now, SessionKey},
+    wire::{Message, Position},
 };
 
+/// The sending side of the delta stream.
 #[derive(Debug)]
 pub(super) struct Outbound {
     open: bool,
     /// Whether the stream has been looked at since the link opened.
     streaming: bool,
     /// The end of the log when the link opened: from there on requests wait for the peer.
-    opened_head: Position,
+    opened_head: Option<Position>,
     /// Sent up to here.
-    cursor: Position,
-    base: Position,
-    acked: Position,
+    cursor: Option<Position>,
+    base: Option<Position>,
+    acked: Option<Position>,
     lagging: bool,
     /// Skips whose repair the peer has not reported yet.
     rounds_owed: u32,
     /// Our head at the last tick, to tell a peer that keeps up from one that does not.
-    head_before: Position,
+    head_before: Option<Position>,
     started_ms: u64,
     ack_timeout_ms: u64,
     /// Sessions the peer asked for, in order and once each.
@@ -42,13 +47,13 @@ impl Outbound {
         Self {
             open: false,
             streaming: false,
-            opened_head: 0,
-            cursor: 0,
-            base: 0,
-            acked: 0,
+            opened_head: None,
+            cursor: None,
+            base: None,
+            acked: None,
             lagging: false,
             rounds_owed: 0,
-            head_before: 0,
+            head_before: None,
             started_ms: now.mono_ms,
             ack_timeout_ms,
             asked: VecDeque::new(),
@@ -60,7 +65,7 @@ impl Outbound {
     pub(super) fn open(
         &mut self,
         replica: &Replica,
-        applied: Position,
+        applied: Option<Position>,
         now: Now,
     ) -> Result<(), Violation> {
         if applied > replica.head() {
@@ -75,18 +80,18 @@ impl Outbound {
         let over = now.mono_ms.saturating_sub(self.ack_timeout_ms);
         self.opened_head = replica.head();
         self.base = match applied {
-            0 => self.opened_head,
-            _ => applied.max(replica.log.before(over)),
+            None => self.opened_head,
+            Some(_) => applied.max(replica.log.before(over)),
         };
         Ok(())
     }
 
     pub(super) fn acknowledge(&mut self, to: Position) -> Result<bool, Violation> {
-        if to > self.cursor {
+        if Some(to) > self.cursor {
             return Err(Violation::Protocol("an ack of what was not sent"));
         }
-        let moved = to > self.acked;
-        self.acked = self.acked.max(to);
+        let moved = Some(to) > self.acked;
+        self.acked = self.acked.max(Some(to));
         Ok(moved)
     }
 
@@ -106,9 +111,9 @@ impl Outbound {
         self.rounds_owed = self.rounds_owed.saturating_sub(1);
     }
 
-    /// Whether nothing is sent until the peer has acknowledged some of it.
+    /// Returns whether nothing is sent until the peer has acknowledged some of it.
     pub(super) const fn is_full(&self) -> bool {
-        self.cursor - self.acked >= MAX_IN_FLIGHT
+        Position::number(self.cursor) - Position::number(self.acked) >= MAX_IN_FLIGHT
     }
 
     pub(super) const fn is_lagging(&self) -> bool {
@@ -128,8 +133,8 @@ impl Outbound {
         }
     }
 
-    /// The first missed `ack_timeout` releases all who wait for this peer. It is waited for again
-    /// once it has repaired what it skipped and is less than one tick behind.
+    /// Looks whether requests wait for this peer. The first missed `ack_timeout` releases all who do.
+    /// It is waited for again once it has repaired what it skipped and is less than one tick behind.
     pub(super) fn tick(&mut self, replica: &Replica, now: Now, events: &mut Vec<LinkEvent>) {
         if !self.open {
             return;
@@ -168,16 +173,16 @@ impl Outbound {
         }
         let just_opened = !std::mem::replace(&mut self.streaming, true);
         // A new peer that would have to read a long log gets all of it by its round instead.
-        let fresh = self.cursor == 0 && self.opened_head > FRESH_RECORDS;
+        let is_fresh = self.cursor.is_none() && Position::number(self.opened_head) > FRESH_RECORDS;
         match replica.log.after(self.cursor, BATCH_RECORDS) {
             Slice::Records(records) if records.is_empty() => None,
-            Slice::Records(records) if !fresh => Some(self.batch(replica, &records, form)),
-            Slice::Records(_) => Some(self.skip(self.opened_head, events)),
+            Slice::Records(records) if !is_fresh => self.batch(replica, &records, form),
+            Slice::Records(_) => self.skip(self.opened_head, events),
             Slice::Overrun(head) => {
                 let reached = replica.log.after(self.opened_head, 1);
                 let skips_the_past = just_opened && matches!(reached, Slice::Records(_));
                 if skips_the_past {
-                    return Some(self.skip(self.opened_head, events));
+                    return self.skip(self.opened_head, events);
                 }
                 // What requests wait for is skipped, too: they wait no longer for a peer that falls
                 // out of the log, until it has repaired.
@@ -185,13 +190,13 @@ impl Outbound {
                     self.lagging = true;
                     events.push(LinkEvent::Lagging);
                 }
-                Some(self.skip(head, events))
+                self.skip(head, events)
             }
         }
     }
 
-    /// Jumps. What is skipped counts as not acknowledged.
-    fn skip(&mut self, to: Position, events: &mut Vec<LinkEvent>) -> Message {
+    /// Jumps to a later position. What is skipped counts as not acknowledged.
+    fn skip(&mut self, to: Option<Position>, events: &mut Vec<LinkEvent>) -> Option<Message> {
         self.cursor = to;
         if !Mutant::AcknowledgeSkipped.is_on() {
             self.base = self.base.max(to);
@@ -199,114 +204,68 @@ impl Outbound {
         self.acked = to;
         self.rounds_owed = self.rounds_owed.saturating_add(1);
         events.push(LinkEvent::Acks);
-        Message::Skip { to }
+        to.map(|to| Message::Skip { to })
     }
 
-    /// Coalesces early: a session goes out at its first unsent record, later ones of it are then
-    /// no-ops for this link.
-    fn batch(&mut self, replica: &Replica, records: &[Record], form: ChangeForm) -> Message {
+    /// Returns what the records are about, each session at the first of its records; later ones of
+    /// it are then no-ops for this link.
+    fn batch(
+        &mut self,
+        replica: &Replica,
+        records: &[Record],
+        form: ChangeForm,
+    ) -> Option<Message> {
         let mut firsts = firsts_of(records);
-        let mut items = Vec::with_capacity(firsts.len());
-        let mut bytes = 0;
         let mut covered = records.len();
-        if Mutant::CoalesceLate.is_on() {
-            let later = replica
-                .log
-                .after(self.cursor + records.len() as u64, usize::MAX);
-            if let Slice::Records(later) = later {
-                firsts.retain(|first| later.iter().all(|record| record.key != first.1));
-            }
-        }
-        for (at, key, since, touch) in firsts {
-            if bytes > CHUNK_BYTES {
+        mutant::coalesce_late(&mut firsts, &replica.log, advanced(self.cursor, covered));
+        let mut chunk = Chunk::with_capacity(firsts.len());
+        for First { at, record } in firsts {
+            if chunk.is_full() {
                 // Every record before this one belongs to a session that is in the batch.
                 covered = at;
                 break;
             }
-            let item = replica.store().outgoing(&key, since, touch, form);
+            let item = replica.store.outgoing(&record, form);
             if item != Item::Absent {
-                bytes += weight(&item);
-                items.push((key, item));
+                chunk.push(record.key, item);
             }
         }
         let from = self.cursor;
-        self.cursor += covered as u64;
-        Message::Batch {
+        self.cursor = advanced(self.cursor, covered);
+        Some(Message::Batch {
             from,
-            to: self.cursor,
-            items,
-        }
+            to: self.cursor?,
+            items: chunk.into_items(),
+        })
     }
 
     fn answer(&mut self, replica: &Replica, now: Now) -> Message {
-        let mut items = Vec::new();
-        let mut bytes = 0;
-        while bytes <= CHUNK_BYTES
+        let mut chunk = Chunk::with_capacity(0);
+        while !chunk.is_full()
             && let Some(key) = self.asked.pop_front()
         {
             self.asked_keys.remove(&key);
-            let item = replica.store().full(&key, now);
-            bytes += weight(&item);
-            items.push((key, item));
+            chunk.push(key, replica.store.full(&key, now));
         }
-        Message::Answer { items }
+        Message::Answer {
+            items: chunk.into_items(),
+        }
     }
 }
 
-/// The first record of each session: where it stands, its key, `since`, and whether it or a later one
-/// tells of use.
-fn firsts_of(records: &[Record]) -> Vec<(usize, SessionKey, Stamp, bool)> {
-    let mut firsts: Vec<(usize, SessionKey, Stamp, bool)> = Vec::with_capacity(records.len());
-    // To look through a few is quicker than to keep a table of them.
-    let mut places = (records.len() > FEW_RECORDS)
-        .then(|| HashMap::with_capacity_and_hasher(records.len(), SessionKeyHash));
-    for (at, record) in records.iter().enumerate() {
-        let known = match &mut places {
-            None => firsts.iter().position(|first| first.1 == record.key),
-            Some(places) => match places.entry(record.key) {
-                Entry::Occupied(place) => Some(*place.get()),
-                Entry::Vacant(place) => {
-                    place.insert(firsts.len());
-                    None
-                }
-            },
-        };
-        match known {
-            Some(first) => firsts[first].3 |= record.touch,
-            None => firsts.push((at, record.key, record.prev, record.touch)),
-        }
-    }
-    firsts
+/// Returns the position so many records further.
+fn advanced(position: Option<Position>, records: usize) -> Option<Position> {
+    Position::new(Position::number(position) + records as u64)
 }
 
 #[cfg(test)]
 impl Outbound {
-    /// As if so much had been sent and only the beginning acknowledged.
+    /// Pretends that so much was sent and only the beginning acknowledged.
     pub(super) const fn set_in_flight(&mut self, records: u64) {
-        self.cursor = self.acked + records;
+        self.cursor = Position::new(Position::number(self.acked) + records);
     }
 }
 
-/// About how many bytes an item takes on the wire.
-pub(super) fn weight(item: &Item) -> usize {
-    ITEM_OVERHEAD
-        + match item {
-            Item::Full(state) => state.weight(),
-            Item::PackedSession(state) => state.extent.weight,
-            Item::Delta(delta) => delta
-                .registers
-                .iter()
-                .map(|(name, register)| name.len() + register.weight() + REGISTER_OVERHEAD)
-                .sum(),
-            Item::Destroyed(_) | Item::Absent => 0,
-        }
-}
-
-const ITEM_OVERHEAD: usize = 64;
-/// Records that are looked through one by one. Tests want both ways.
-const FEW_RECORDS: usize = if cfg!(test) { 2 } else { 16 };
-/// Bytes of one message's items, about; a single session may be larger.
-pub(super) const CHUNK_BYTES: usize = if cfg!(test) { 1024 } else { 16 * 1024 };
 /// Records of one batch. Tests want many batches.
 const BATCH_RECORDS: usize = if cfg!(test) { 4 } else { 512 };
 /// Records sent and not acknowledged at most; further ones wait in the log.

@@ -1,4 +1,4 @@
-//! What two links tell each other of a change.
+//! Tests of what two links tell each other of a change.
 
 use std::sync::Arc;
 
@@ -7,16 +7,15 @@ use bytes::BytesMut;
 use super::{Link, LinkOptions};
 use crate::{
     config::{Expiry, Limits, Shape},
-    replica::{Replica, Replicate, SessionWriter},
-    session::{BootId, Item, Now, SessionError, SessionKey, SessionMeta, SessionSecret},
+    replica::{Observer, Replica, Replicate, SessionWriter},
+    session::{
+        Item, Now, SessionError, SessionKey,
+        fixtures::{NOW, boot, key, meta, secret},
+    },
     wire::Message,
 };
 
-const NOW: Now = Now {
-    wall_ms: 1_700_000_000_000,
-    mono_ms: 1 << 41,
-};
-const KEY: SessionKey = SessionKey::from_bytes([7; 16]);
+const KEY: SessionKey = key(7);
 
 struct Pair {
     replicas: [Replica; 2],
@@ -25,7 +24,7 @@ struct Pair {
 
 impl Pair {
     fn new() -> Self {
-        let boots = [1, 2].map(|byte| BootId::from_bytes([byte; 8]));
+        let boots = [1, 2].map(boot);
         let shape = Shape {
             lock_shards: 4,
             digests_per_lock: 4,
@@ -35,7 +34,7 @@ impl Pair {
         let options = || LinkOptions {
             ack_timeout_ms: 1000,
             heartbeat_ms: 500,
-            collect: false,
+            notify_listeners_on_replication: false,
         };
         let links = [
             Link::new(&replicas[0], boots[1], options(), NOW),
@@ -45,29 +44,24 @@ impl Pair {
     }
 
     fn create(&self) {
-        let meta = Arc::new(SessionMeta {
-            context: "".into(),
-            route: None,
-            expiry: Expiry::default(),
-        });
-        let secret = SessionSecret::from_bytes([9; 16]).hash();
-        let created = self.replicas[0].store().create(meta, KEY, secret, NOW);
+        let meta = meta(Expiry::default());
+        let created = self.replicas[0].create(meta, KEY, secret(9).hash(), NOW);
         created.expect("room for a session");
     }
 
     fn write(&self, write: impl FnOnce(&mut SessionWriter<'_>) -> Result<(), SessionError>) {
-        let store = self.replicas[0].store();
-        let written = store.write(&KEY, Replicate::Now, false, NOW, write);
+        let replica = &self.replicas[0];
+        let written = replica.write(&KEY, Replicate::Now, &mut Observer::none(), NOW, write);
         written.expect("within the limits");
         self.replicas[0].commit(&KEY, NOW);
     }
 
-    fn write_unshipped(
+    fn write_deferred(
         &self,
         write: impl FnOnce(&mut SessionWriter<'_>) -> Result<(), SessionError>,
     ) {
-        let store = self.replicas[0].store();
-        let written = store.write(&KEY, Replicate::Deferred, false, NOW, write);
+        let replica = &self.replicas[0];
+        let written = replica.write(&KEY, Replicate::Deferred, &mut Observer::none(), NOW, write);
         written.expect("within the limits");
     }
 
@@ -89,7 +83,7 @@ impl Pair {
         }
     }
 
-    /// Two that hold the session, with a difference that the second one has just listed.
+    /// Returns two that hold the session, with a difference that the second one has just listed.
     fn in_a_complete_round(
         write: impl FnOnce(&mut SessionWriter<'_>) -> Result<(), SessionError>,
     ) -> Self {
@@ -97,13 +91,13 @@ impl Pair {
         pair.create();
         pair.write(write);
         pair.talk();
-        pair.write_unshipped(|writer| writer.set(&name(2), b"2".as_slice().into()));
+        pair.write_deferred(|writer| writer.set(&name(2), b"2".as_slice().into()));
         pair.links[1].begin_round();
         pair.talk_until(|message| matches!(message, Message::Listing { complete: true, .. }));
         pair
     }
 
-    /// What the first one says next, which is a change of the session.
+    /// Returns what the first one says next, which is a change of the session.
     fn next_change(&mut self) -> Item {
         self.write(|writer| writer.set(&name(1), b"1".as_slice().into()));
         match self.links[0].poll(&self.replicas[0], NOW) {
@@ -112,7 +106,7 @@ impl Pair {
         }
     }
 
-    /// What the first one says of a change of the session.
+    /// Returns what the first one says of a change of the session.
     fn item_of_change(&mut self) -> Item {
         self.write(|writer| writer.set(&name(1), b"1".as_slice().into()));
         let said = self.talk();
@@ -144,7 +138,7 @@ impl Pair {
     }
 
     fn bytes_of_attribute(&self, node: usize, name: &str) -> Arc<[u8]> {
-        let read = self.replicas[node].store().read(&KEY, |state| {
+        let read = self.replicas[node].read(&KEY, |state| {
             let bytes = state.json(name).expect("no counter");
             Arc::clone(bytes.expect("an attribute"))
         });

@@ -1,20 +1,23 @@
-//! How many states may be on their way to a peer, and how fast they go.
+//! The window of repair: how many states may be on their way to a peer, and how fast they go.
 //!
 //! Nobody waits for them but a node that joins, and the changes that requests wait for stand behind
 //! them: on their way, at the peer, and on the processors of both.
 
-use super::Violation;
+use super::{Violation, token_bucket::TokenBucket};
 use crate::session::Now;
 
+/// The flow control of repair, both ways.
 #[derive(Debug)]
 pub(super) struct Window {
     /// Bytes sent and not merged by the peer yet.
     in_flight: u64,
+    /// Bytes merged here, for which the peer has not got credit yet.
+    merged: u64,
     background: TokenBucket,
     beside_requests: TokenBucket,
     /// Whether requests are served here.
     in_use: bool,
-    /// How what was allowed last is to go.
+    /// The speed of what was allowed last.
     speed: Speed,
     /// Whether the last look found that only time must pass.
     waits: bool,
@@ -24,6 +27,7 @@ impl Window {
     pub(super) const fn new() -> Self {
         Self {
             in_flight: 0,
+            merged: 0,
             background: TokenBucket::new(16_000, 100),
             // About half of what a processor encodes and another one merges, in short bursts: what
             // requests need finds one of them idle.
@@ -34,7 +38,7 @@ impl Window {
         }
     }
 
-    /// Whether states may leave, those of a complete round or those of background repair.
+    /// Returns whether states may leave, those of a complete round or those of background repair.
     pub(super) fn allows(&mut self, complete: bool, now: Now) -> bool {
         self.speed = match (complete, self.in_use) {
             (true, false) => Speed::Free,
@@ -43,28 +47,43 @@ impl Window {
         };
         let bytes = match self.speed {
             Speed::Free => BYTES,
-            Speed::BesideRequests | Speed::Background => BYTES_AT_A_PACE,
+            Speed::BesideRequests | Speed::Background => PACED_BYTES,
         };
         if self.in_flight >= bytes {
             return false;
         }
-        self.waits = self.pace().is_some_and(|pace| !pace.allows(now));
+        self.waits = self.bucket().is_some_and(|bucket| !bucket.allows(now));
         !self.waits
     }
 
     pub(super) fn sent(&mut self, bytes: usize) {
         let bytes = bytes as u64;
         self.in_flight += bytes;
-        if let Some(pace) = self.pace() {
-            pace.spend(bytes);
+        if let Some(bucket) = self.bucket() {
+            bucket.spend(bytes);
         }
     }
 
-    /// The peer has merged so many bytes.
+    /// Notes that the peer has merged so many bytes.
+    ///
+    /// # Errors
+    ///
+    /// When that is more than was sent.
     pub(super) fn credit(&mut self, bytes: u64) -> Result<(), Violation> {
         let left = self.in_flight.checked_sub(bytes);
         self.in_flight = left.ok_or(Violation::Protocol("credit for what was not sent"))?;
         Ok(())
+    }
+
+    /// Notes that so many bytes of the peer's were merged.
+    pub(super) const fn record_merged(&mut self, bytes: usize) {
+        self.merged += bytes as u64;
+    }
+
+    /// Returns the credit that the peer is to get.
+    pub(super) fn credit_due(&mut self) -> Option<u64> {
+        let bytes = std::mem::take(&mut self.merged);
+        (bytes > 0).then_some(bytes)
     }
 
     pub(super) const fn in_flight(&self) -> u64 {
@@ -75,12 +94,13 @@ impl Window {
         self.in_use = in_use;
     }
 
-    /// Whether something has been held back, since this was asked last, until some time has passed.
+    /// Returns whether something has been held back, since this was asked last, until some time has
+    /// passed.
     pub(super) const fn take_waits(&mut self) -> bool {
         std::mem::replace(&mut self.waits, false)
     }
 
-    const fn pace(&mut self) -> Option<&mut TokenBucket> {
+    const fn bucket(&mut self) -> Option<&mut TokenBucket> {
         match self.speed {
             Speed::Free => None,
             Speed::BesideRequests => Some(&mut self.beside_requests),
@@ -89,6 +109,7 @@ impl Window {
     }
 }
 
+/// The speed at which states go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Speed {
     Free,
@@ -96,53 +117,10 @@ enum Speed {
     Background,
 }
 
-/// Bytes that may leave by now: so many more with each millisecond, and never more than a while's
-/// worth at once.
-#[derive(Debug)]
-struct TokenBucket {
-    bytes_per_ms: u64,
-    most: u64,
-    left: u64,
-    /// What left beyond what was allowed, since messages are not cut.
-    owed: u64,
-    filled_ms: u64,
-}
-
-impl TokenBucket {
-    const fn new(bytes_per_ms: u64, most_ms: u64) -> Self {
-        let most = bytes_per_ms * most_ms;
-        Self {
-            bytes_per_ms,
-            most,
-            left: most,
-            owed: 0,
-            filled_ms: 0,
-        }
-    }
-
-    /// Whether something may leave, which may be more than what is left.
-    fn allows(&mut self, now: Now) -> bool {
-        let passed_ms = now.mono_ms.saturating_sub(self.filled_ms);
-        if passed_ms > 0 {
-            let more = passed_ms.saturating_mul(self.bytes_per_ms);
-            let paid = more.min(self.owed);
-            self.owed -= paid;
-            self.left = self.left.saturating_add(more - paid).min(self.most);
-            self.filled_ms = now.mono_ms;
-        }
-        self.left > 0
-    }
-
-    const fn spend(&mut self, bytes: u64) {
-        self.owed = self.owed.saturating_add(bytes.saturating_sub(self.left));
-        self.left = self.left.saturating_sub(bytes);
-    }
-}
-
 /// Bytes that the peer has not merged yet.
 const BYTES: u64 = 256 * 1024;
-/// The same where it goes at a pace.
-const BYTES_AT_A_PACE: u64 = 64 * 1024;
+/// The same where a bucket sets the pace.
+const PACED_BYTES: u64 = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -157,7 +135,7 @@ mod tests {
         }
     }
 
-    /// Bytes that leave at `now` to a peer that merges at once, `MANY` if there is no end.
+    /// Returns the bytes that leave at `now` to a peer that merges at once, `MANY` if there is no end.
     fn given(window: &mut Window, complete: bool, now: Now) -> u64 {
         let mut bytes = 0;
         while bytes < MANY && window.allows(complete, now) {
@@ -216,7 +194,7 @@ mod tests {
 
     #[test]
     fn peer_that_merges_nothing_gets_no_more_than_the_window() {
-        for (in_use, bytes) in [(false, BYTES), (true, BYTES_AT_A_PACE)] {
+        for (in_use, bytes) in [(false, BYTES), (true, PACED_BYTES)] {
             let mut window = Window::new();
             window.set_in_use(in_use);
             let mut sent = 0;

@@ -6,12 +6,9 @@ use std::{hash::BuildHasher as _, sync::Arc};
 use bytes::BytesMut;
 
 use crate::replica::{
-    Link, LinkEvent, LinkOptions, Replica, Violation,
+    Link, LinkEvent, LinkOptions, Observer, Replica, Violation,
     key_hasher::SessionKeyHash,
-    store::{
-        apply::{ApplyOutcome, OverLimit},
-        shard::Shard,
-    },
+    store::{apply::ApplyOutcome, quota::OverLimit, shard::Shard},
 };
 use crate::{
     config::{Expiry, Limits, Shape},
@@ -19,18 +16,12 @@ use crate::{
         BootId, Content, CreatedMs, Delta, Item, Now, Origin, Register, SecretSet, SecretState,
         SessionKey, SessionMeta, SessionParts, SessionSecret, SessionState, Stamp, Tag, Tombstone,
         Vector,
+        fixtures::{NOW, key, meta},
     },
-    wire::{
-        DecodeLimits, Message,
-        message::{Lineage, Position},
-    },
+    wire::{DecodeLimits, Message, Position, message::Lineage},
 };
 
-const NOW: Now = Now {
-    wall_ms: 1_700_000_000_000,
-    mono_ms: 1 << 41,
-};
-const KEY: SessionKey = SessionKey::from_bytes([5; 16]);
+const KEY: SessionKey = key(5);
 const SHAPE: Shape = Shape {
     lock_shards: 4,
     digests_per_lock: 4,
@@ -104,16 +95,8 @@ fn session(prefix: u8, names: u32, bytes: usize, writers: u32, secrets: u32) -> 
     })
 }
 
-fn meta(expiry: Expiry) -> Arc<SessionMeta> {
-    Arc::new(SessionMeta {
-        context: "".into(),
-        route: None,
-        expiry,
-    })
-}
-
 fn take(replica: &Replica, key: SessionKey, item: Item) -> Result<ApplyOutcome, OverLimit> {
-    replica.store().apply(&key, item, NOW, None)
+    replica.store.apply(&key, item, NOW, &mut Observer::none())
 }
 
 fn full(state: SessionState) -> Item {
@@ -129,7 +112,7 @@ fn tombstone(keep_ms: u64) -> Item {
 
 /// Whether an honest peer takes in what is held of the session.
 fn can_be_sent(replica: &Replica) -> bool {
-    let items = vec![(KEY, replica.store().full(&KEY, NOW))];
+    let items = vec![(KEY, replica.full(&KEY, NOW))];
     let mut bytes = BytesMut::new();
     Message::Supply { items }.encode(NOW.mono_ms, &mut bytes);
     bytes.len() <= Message::max_length(&decode_limits())
@@ -147,7 +130,7 @@ fn session_that_grows_by_every_merge_stays_one_that_can_be_sent() {
     for part in parts {
         let replica = replica();
         take(&replica, KEY, full(part(1))).expect("the first fits");
-        let held = replica.store().full(&KEY, NOW);
+        let held = replica.full(&KEY, NOW);
         assert_eq!(take(&replica, KEY, full(part(1))), Ok(ApplyOutcome::Done));
         let refused = (2..=20).filter(|at| take(&replica, KEY, full(part(*at))).is_err());
         assert!(refused.count() >= 17, "{held:?}");
@@ -182,7 +165,7 @@ fn session_at_rest_beyond_the_limits_is_not_taken() {
         assert!(matches!(item, Item::PackedSession(_)), "{item:?}");
         assert_eq!(take(&replica, KEY, item), Err(OverLimit(what)));
     }
-    assert!(replica.store().is_empty());
+    assert!(replica.store.is_empty());
     let small = supplied(session(1, 1, 1, 1, 1));
     assert_eq!(take(&replica, KEY, small), Ok(ApplyOutcome::Done));
 }
@@ -232,7 +215,7 @@ fn ids_that_are_all_alike_are_taken_as_long_as_they_can_be_listed() {
         let key = SessionKey::from_bytes(bytes);
         taken += usize::from(take(&replica, key, tombstone(Tombstone::MIN_KEEP_MS)).is_ok());
     }
-    let entries = replica.store().listing(0, true, NOW);
+    let entries = replica.store.listing(0, true, NOW);
     assert_eq!(entries.len(), taken);
     assert!(taken < 70_000, "{taken}");
     let mut bytes = BytesMut::new();
@@ -266,7 +249,7 @@ fn ids_chosen_by_a_peer_do_not_share_a_hash() {
 
 #[test]
 fn keys_to_be_looked_at_do_not_pile_up() {
-    let mut shard = Shard::new(BootId::from_bytes([1; 8]), 1, 0);
+    let mut shard = Shard::new(BootId::from_bytes([1; 8]), Arc::default(), 1, 0);
     let far = 1 << 45;
     shard.insert(KEY, session(1, 1, 1, 1, 1), NOW);
     for at in 0..1000 {
@@ -286,10 +269,10 @@ fn contexts_of_sessions_that_are_gone_make_room() {
         ..(*meta(Expiry::default())).clone()
     };
     for at in 0..10_000 {
-        drop(replica.store().shared_meta(Arc::new(meta(at))));
+        drop(replica.store.shared_meta(Arc::new(meta(at))));
     }
-    let first = replica.store().shared_meta(Arc::new(meta(1_000_000)));
-    let second = replica.store().shared_meta(Arc::new(meta(1_000_000)));
+    let first = replica.store.shared_meta(Arc::new(meta(1_000_000)));
+    let second = replica.store.shared_meta(Arc::new(meta(1_000_000)));
     assert!(Arc::ptr_eq(&first, &second));
 }
 
@@ -298,7 +281,7 @@ fn link(replica: &Replica) -> Link {
     let options = LinkOptions {
         ack_timeout_ms: 1000,
         heartbeat_ms: 500,
-        collect: false,
+        notify_listeners_on_replication: false,
     };
     let mut link = Link::new(replica, BootId::from_bytes([9; 8]), options, NOW);
     let past = Lineage {
@@ -307,8 +290,8 @@ fn link(replica: &Replica) -> Link {
         lineage_ms: 0,
     };
     let live = Message::Resume {
-        applied: 0,
-        head: 0,
+        applied: None,
+        head: None,
         past,
     };
     hear(&mut link, replica, live).expect("the first word");
@@ -340,8 +323,8 @@ fn one_destroyed_session_sent_for_ever_is_answered_once() {
     let mut link = link(&replica);
     for at in 0..1000 {
         let batch = Message::Batch {
-            from: at,
-            to: at + 1,
+            from: Position::new(at),
+            to: Position::following(at),
             items: vec![(KEY, full(session(1, 1, 1, 1, 1)))],
         };
         hear(&mut link, &replica, batch).expect("in order");
@@ -371,10 +354,10 @@ fn peer_that_does_not_read_that_sessions_are_destroyed_is_cut_off() {
     assert_eq!(closed, Some(why));
 }
 
-fn batch(from: Position, items: Vec<(SessionKey, Item)>) -> Message {
+fn batch(from: u64, items: Vec<(SessionKey, Item)>) -> Message {
     Message::Batch {
-        from,
-        to: from + 1,
+        from: Position::new(from),
+        to: Position::following(from),
         items,
     }
 }
@@ -406,7 +389,9 @@ fn empty_batches_behind_an_unanswered_question_take_no_room() {
         items: vec![(KEY, Item::Absent)],
     };
     hear(&mut link, &replica, answer).expect("asked for");
-    assert!(said(&mut link).contains(&Message::Ack { to: 10_000 }));
+    assert!(said(&mut link).contains(&Message::Ack {
+        to: Position::following(9_999)
+    }));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use super::{Known, Pair, SimNode, World};
 use crate::session::{
     Content, Count, Item, KEPT_ORIGINS, Register, SessionKey, SessionState, Stamp, Tag, Vector,
-    live_version,
+    session_version,
 };
 
 impl World {
@@ -16,8 +16,8 @@ impl World {
         for node in &mut self.nodes {
             node.checked.resize(self.sessions.len(), None);
             for (known, checked) in self.sessions.iter().zip(&mut node.checked) {
-                let lie = node.replica.store().read(&known.key, |state| {
-                    let version = live_version(&known.key, state.vector(), state.access());
+                let lie = node.replica.read(&known.key, |state| {
+                    let version = session_version(&known.key, state.vector(), state.access());
                     if checked.replace(version) == Some(version) {
                         return None;
                     }
@@ -44,7 +44,7 @@ impl World {
                 continue;
             }
             let key = &self.sessions[commit.session].key;
-            let held = self.nodes[peer].replica.store().full(key, self.now(peer));
+            let held = self.nodes[peer].replica.full(key, self.now(peer));
             broken = match (held, commit.upto) {
                 (Item::Full(_), _) if commit.destroyed => {
                     Some("an acknowledged destruction is not held")
@@ -75,10 +75,10 @@ impl World {
             return;
         }
         let now = self.now(node);
-        let store = self.nodes[node].replica.store();
+        let replica = &self.nodes[node].replica;
         let missing = must_hold
             .iter()
-            .any(|(key, vector)| match store.full(key, now) {
+            .any(|(key, vector)| match replica.full(key, now) {
                 Item::Full(state) => vector.entries().iter().any(|(origin, stamp)| {
                     !state.covers(Tag {
                         stamp: *stamp,
@@ -106,10 +106,10 @@ impl World {
 
     fn difference(&self) -> Option<String> {
         let first = &self.nodes[0];
-        let digests = first.replica.store().digests();
+        let digests = first.replica.digests();
         let mut alive = HashSet::new();
         for (at, node) in self.nodes.iter().enumerate() {
-            let equal = node.replica.store().digests() == digests;
+            let equal = node.replica.digests() == digests;
             for known in &self.sessions {
                 let mine = shown(node, known);
                 if mine != shown(first, known) && equal {
@@ -124,7 +124,7 @@ impl World {
             if !equal {
                 return Some(format!("node {at} differs from node 0 after all faults"));
             }
-            if node.replica.store().sessions() != alive.len() {
+            if node.replica.sessions() != alive.len() {
                 return Some(format!("node {at} miscounts its sessions"));
             }
         }
@@ -162,9 +162,9 @@ impl World {
                     })
         };
         let bounded = self.nodes.iter().all(|node| {
-            let store = node.replica.store();
+            let replica = &node.replica;
             let mut known = self.sessions.iter();
-            known.all(|known| store.read(&known.key, is_bounded).unwrap_or(true))
+            known.all(|known| replica.read(&known.key, is_bounded).unwrap_or(true))
         });
         self.check(bounded, || "an origin is never forgotten".to_owned());
     }
@@ -175,10 +175,10 @@ type Shown = (Vec<(Arc<str>, Register)>, Vec<Tag>, Stamp);
 /// What every copy must agree on. Removed names and burnt secrets are left out: each node forgets
 /// them in its own time.
 fn shown(node: &SimNode, known: &Known) -> Option<Shown> {
-    let read = node.replica.store().read(&known.key, SessionState::clone);
+    let read = node.replica.read(&known.key, SessionState::clone);
     let state = read.ok()?;
     let live = |(name, register): &(Arc<str>, Register)| {
-        let live = register.is_live();
+        let live = register.is_present();
         live.then(|| (name.clone(), register.clone()))
     };
     let secrets = state.secrets().states().iter();

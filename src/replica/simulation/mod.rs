@@ -17,6 +17,7 @@ use super::{LinkOptions, Replica};
 use crate::{
     config::{Expiry, Limits, Shape},
     session::{BootId, Mutant, Now, SessionKey, SessionMeta, SessionSecret, Tag},
+    wire::Position,
 };
 
 #[test]
@@ -166,7 +167,7 @@ fn long_cut() -> Option<String> {
         world.heal_what_is_connected();
     }
     let before = world.held();
-    let tombstones = world.nodes[0].replica.store().tombstones();
+    let tombstones = world.nodes[0].replica.tombstones();
     world.check(before == [1, 2, 1], || {
         format!("before the meeting: {before:?}")
     });
@@ -199,7 +200,7 @@ fn restarts_by_turns() -> Option<String> {
         world.crash(hours % 2);
         world.heal();
     }
-    let remembered = world.nodes[0].replica.store().tombstones();
+    let remembered = world.nodes[0].replica.tombstones();
     world.check(remembered == 0, || "a tombstone lives for ever".to_owned());
     world.broken
 }
@@ -315,7 +316,7 @@ struct Known {
 struct Commit {
     node: usize,
     boot: BootId,
-    position: u64,
+    position: Option<Position>,
     session: usize,
     destroyed: bool,
     upto: Option<Tag>,
@@ -324,7 +325,7 @@ struct Commit {
 const OPTIONS: LinkOptions = LinkOptions {
     ack_timeout_ms: 1_000,
     heartbeat_ms: 500,
-    collect: true,
+    notify_listeners_on_replication: true,
 };
 
 impl World {
@@ -432,7 +433,7 @@ impl World {
     /// How many sessions each node holds.
     fn held(&self) -> Vec<usize> {
         let nodes = self.nodes.iter();
-        nodes.map(|node| node.replica.store().sessions()).collect()
+        nodes.map(|node| node.replica.sessions()).collect()
     }
 
     fn pairs(&self) -> Vec<Pair> {

@@ -6,7 +6,7 @@ use bytes::BytesMut;
 
 use super::{OPTIONS, Pair, World};
 use crate::{
-    replica::{Link, LinkEvent},
+    replica::{Link, LinkEvent, Observer},
     session::{Mutant, SessionKey, Vector},
     wire::{DecodeLimits, Message},
 };
@@ -79,7 +79,9 @@ impl World {
             self.mono_ms += 100.min(ms);
             for node in 0..self.nodes.len() {
                 let now = self.now(node);
-                self.nodes[node].replica.sweep(now, true);
+                self.nodes[node]
+                    .replica
+                    .sweep(now, &mut Observer::new(true));
             }
             for pair in self.cabled() {
                 for end in 0..2 {
@@ -258,7 +260,7 @@ impl World {
 
     fn is_at_rest(&self) -> bool {
         let connected_alike = self.cables.keys().all(|(low, high)| {
-            let digests = |node: usize| self.nodes[node].replica.store().digests();
+            let digests = |node: usize| self.nodes[node].replica.digests();
             digests(*low) == digests(*high)
         });
         let mut ends = self.cables.values().flat_map(|cable| &cable.ends);
@@ -266,8 +268,8 @@ impl World {
     }
 
     fn vectors(&self, node: usize) -> Vec<(SessionKey, Vector)> {
-        let store = self.nodes[node].replica.store();
-        let read = |key: &SessionKey| store.read(key, |state| state.vector().clone()).ok();
+        let replica = &self.nodes[node].replica;
+        let read = |key: &SessionKey| replica.read(key, |state| state.vector().clone()).ok();
         let keys = self.sessions.iter().map(|known| known.key);
         keys.filter_map(|key| Some((key, read(&key)?))).collect()
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Commit, Known, World};
 use crate::{
-    replica::{Replica, Replicate, SessionWriter},
+    replica::{Observer, Replica, Replicate, SessionWriter},
     session::{
         Access, Content, Item, Mutant, Register, SessionError, SessionKey, SessionSecret, Tag,
     },
@@ -54,16 +54,16 @@ impl World {
         let key = SessionKey::from_bytes(key);
         let secret = SessionSecret::from_bytes([self.sessions.len() as u8; 16]);
         let now = self.now(node);
-        let store = self.nodes[node].replica.store();
-        let created = store.create(Arc::clone(&self.meta), key, secret.hash(), now);
+        let replica = &self.nodes[node].replica;
+        let created = replica.create(Arc::clone(&self.meta), key, secret.hash(), now);
         if created.is_err() {
-            let full = store.sessions() >= self.plan.max_sessions;
+            let full = replica.sessions() >= self.plan.max_sessions;
             self.check(full, || {
                 "a store that is not full refused a session".to_owned()
             });
             return;
         }
-        store.unpin(&key, Replicate::Now, now);
+        replica.unpin(&key, Replicate::Now, now);
         self.sessions.push(Known {
             key,
             secret,
@@ -85,9 +85,15 @@ impl World {
         write: impl FnOnce(&mut SessionWriter<'_>) -> Result<R, SessionError>,
     ) -> Option<R> {
         let key = self.sessions[session].key;
-        let store = self.nodes[node].replica.store();
-        let written = store.write(&key, replicate, true, self.now(node), write);
-        written.ok().map(|(result, _)| result)
+        let replica = &self.nodes[node].replica;
+        let written = replica.write(
+            &key,
+            replicate,
+            &mut Observer::new(true),
+            self.now(node),
+            write,
+        );
+        written.ok()
     }
 
     fn write(&mut self, node: usize) {
@@ -165,7 +171,7 @@ impl World {
     pub(super) fn destroy_session(&mut self, node: usize, session: usize) {
         let key = self.sessions[session].key;
         let now = self.now(node);
-        let destroyed = self.nodes[node].replica.store().destroy(&key, now);
+        let destroyed = self.nodes[node].replica.destroy(&key, now);
         if destroyed.is_some() {
             self.maybe_commit(node, session);
         }
@@ -181,8 +187,7 @@ impl World {
         let known = &self.sessions[session];
         let now = self.now(node);
         let replica = &self.nodes[node].replica;
-        let store = replica.store();
-        if store.open("", &known.key, &known.secret, Replicate::Now, now) == Access::Alive {
+        if replica.open("", &known.key, &known.secret, Replicate::Now, now) == Access::Alive {
             replica.release(&known.key, Replicate::Now, now);
         }
     }
@@ -202,7 +207,7 @@ impl World {
             return;
         }
         let upto = own_stamp(replica, &key);
-        let destroyed = matches!(replica.store().full(&key, now), Item::Destroyed(_));
+        let destroyed = matches!(replica.full(&key, now), Item::Destroyed(_));
         self.commits.push(Commit {
             node,
             boot: replica.boot(),
@@ -242,7 +247,7 @@ fn latest_count(register: &Register) -> Option<Tag> {
 
 fn own_stamp(replica: &Replica, key: &SessionKey) -> Option<Tag> {
     let boot = replica.boot();
-    let read = replica.store().read(key, |state| {
+    let read = replica.read(key, |state| {
         let entries = state.vector().entries().iter();
         let own = entries.filter(|(origin, _)| origin.boot == boot);
         own.map(|(origin, stamp)| Tag {

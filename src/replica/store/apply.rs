@@ -1,21 +1,21 @@
-//! What the store gives to peers and takes from them.
-
-use std::sync::atomic::Ordering;
+//! What the store takes from peers.
 
 use super::{
     Store,
     expiry::{end_ms, is_stale},
-    lock,
-    quota::{self, Incoming},
+    quota::{self, Incoming, OverLimit},
     residency::HotEntry,
     shard::Shard,
 };
-use crate::replica::change::{Change, ChangeKind};
+use crate::replica::{
+    change::{Change, ChangeKind},
+    mutant,
+    observer::Observer,
+};
 use crate::{
     config::Limits,
     session::{
-        Content, Delta, Item, Mutant, Now, PackedSession, Register, SessionKey, SessionState,
-        Stamp, Tombstone,
+        Content, Delta, Item, Now, PackedSession, Register, SessionKey, SessionState, Tombstone,
     },
 };
 
@@ -30,211 +30,62 @@ pub(in crate::replica) enum ApplyOutcome {
     Deleted(Tombstone),
 }
 
-/// How a change leaves for a peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::replica) enum ChangeForm {
-    /// What this node has written since the last record, where that is all there is to tell.
-    Delta,
-    /// The session as it is, unless it is large.
-    Full,
-}
-
-/// Replicated state beyond the hard limits; nothing was merged, and the store is as it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::replica) struct OverLimit(pub(in crate::replica) &'static str);
-
-/// How two nodes' listings of one digest shard differ, from the answerer's side.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(in crate::replica) struct Difference {
-    /// What the lister lacks or has otherwise.
-    pub(in crate::replica) send: Vec<SessionKey>,
-    /// What we lack or have otherwise.
-    pub(in crate::replica) want: Vec<SessionKey>,
-}
-
 impl Store {
-    /// Takes in what a peer sent. What happened is added to `changes` when there are any asked for.
+    /// Merges what a peer sent, and tells the observer what that changed.
+    ///
+    /// # Errors
+    ///
+    /// When the result would be beyond twice a limit. The store is then as it was.
     pub(in crate::replica) fn apply(
         &self,
         key: &SessionKey,
         item: Item,
         now: Now,
-        changes: Option<&mut Vec<Change>>,
+        observer: &mut Observer,
     ) -> Result<ApplyOutcome, OverLimit> {
         let mut shard = self.shard(key);
         let item = match item {
             Item::PackedSession(state) => {
-                let is_new = shard.grave(key).is_none() && !shard.holds(key);
-                if is_new && changes.is_none() {
+                let is_new = shard.tombstone(key).is_none() && !shard.holds(key);
+                if is_new && !observer.is_watching() {
                     return self.apply_packed(&mut shard, key, *state, now);
                 }
                 Item::Full(Box::new(state.unpack()))
             }
             other => other,
         };
+        let applying = Applying {
+            store: self,
+            key,
+            now,
+            observer,
+        };
         match item {
             Item::PackedSession(_) | Item::Absent => Ok(ApplyOutcome::Done),
-            Item::Destroyed(tombstone) => {
-                self.apply_tombstone(&mut shard, key, tombstone, now, changes)
-            }
+            Item::Destroyed(tombstone) => applying.tombstone(&mut shard, tombstone),
             Item::Delta(delta) => {
                 if let Some(entry) = shard.entry(key) {
-                    return self.apply_delta(entry, key, *delta, now, changes);
+                    return applying.delta(entry, *delta);
                 }
-                if let Some(grave) = shard.grave(key) {
-                    return Ok(ApplyOutcome::Deleted(grave.tombstone));
+                if let Some(held) = shard.tombstone(key) {
+                    return Ok(ApplyOutcome::Deleted(held.tombstone));
                 }
                 match SessionState::from_delta(*delta) {
-                    Some(state) => self.apply_new(&mut shard, key, state, now, changes),
+                    Some(state) => applying.new_session(&mut shard, state),
                     None => Ok(ApplyOutcome::Refused),
                 }
             }
             Item::Full(state) => {
-                if Mutant::LiveBeatsDestroyed.is_on() && shard.grave(key).is_some() {
-                    shard.drop_tombstone(key);
-                    self.tombstones.fetch_sub(1, Ordering::Relaxed);
-                }
+                mutant::revive_destroyed(&mut shard, key);
                 if let Some(entry) = shard.entry(key) {
-                    return self.apply_state(entry, key, *state, now, changes);
+                    return applying.full_state(entry, *state);
                 }
-                if let Some(grave) = shard.grave(key) {
-                    return Ok(ApplyOutcome::Deleted(grave.tombstone));
+                if let Some(held) = shard.tombstone(key) {
+                    return Ok(ApplyOutcome::Deleted(held.tombstone));
                 }
-                self.apply_new(&mut shard, key, *state, now, changes)
+                applying.new_session(&mut shard, *state)
             }
         }
-    }
-
-    fn apply_tombstone(
-        &self,
-        shard: &mut Shard,
-        key: &SessionKey,
-        tombstone: Tombstone,
-        now: Now,
-        changes: Option<&mut Vec<Change>>,
-    ) -> Result<ApplyOutcome, OverLimit> {
-        let known = shard.grave(key).is_some();
-        let mut tombstone = tombstone;
-        if Mutant::RejuvenateTombstones.is_on() {
-            tombstone.destroyed_ms = now.mono_ms;
-            if let Some(grave) = shard.tombstone_mut(key) {
-                grave.tombstone.destroyed_ms = now.mono_ms;
-            }
-        }
-        // One past its time would live for ever if nodes handed it to each other.
-        if !known && now.mono_ms >= tombstone.ends_ms() {
-            return Ok(ApplyOutcome::Done);
-        }
-        let hard = self.limits.max_tombstones().saturating_mul(Limits::HARD);
-        if !known && self.tombstones.load(Ordering::Relaxed) >= hard {
-            return Err(OverLimit("tombstones"));
-        }
-        if !known && !shard.holds(key) {
-            self.check_listing(shard, key)?;
-        }
-        if let Some(meta) = shard.delete(*key, tombstone) {
-            self.live.fetch_sub(1, Ordering::Relaxed);
-            if let Some(changes) = changes {
-                changes.push(Change::of(key, &meta, ChangeKind::Destroyed));
-            }
-        }
-        if !known {
-            self.tombstones.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(ApplyOutcome::Done)
-    }
-
-    fn apply_new(
-        &self,
-        shard: &mut Shard,
-        key: &SessionKey,
-        mut state: SessionState,
-        now: Now,
-        changes: Option<&mut Vec<Change>>,
-    ) -> Result<ApplyOutcome, OverLimit> {
-        if is_stale(&state, now) {
-            return Ok(ApplyOutcome::Done);
-        }
-        self.check_quota(shard, key)?;
-        quota::check(&self.limits, None, Incoming::of(&state))?;
-        let meta = self.shared_meta(state.meta().clone());
-        state.set_meta(meta);
-        if let Some(changes) = changes {
-            // A session seldom comes without attributes, and listeners must not miss the first ones.
-            let names = state.names().cloned().map(ChangeKind::AttributeChanged);
-            let news = std::iter::once(ChangeKind::Created).chain(names);
-            changes.extend(news.map(|what| Change::of(key, state.meta(), what)));
-        }
-        shard.insert(*key, state, now);
-        self.live.fetch_add(1, Ordering::Relaxed);
-        Ok(ApplyOutcome::Done)
-    }
-
-    fn apply_delta(
-        &self,
-        entry: HotEntry<'_>,
-        key: &SessionKey,
-        delta: Delta,
-        now: Now,
-        changes: Option<&mut Vec<Change>>,
-    ) -> Result<ApplyOutcome, OverLimit> {
-        let live = &mut *entry.live;
-        let written = [(delta.origin, delta.upto)];
-        let incoming = Incoming {
-            registers: &delta.registers,
-            origins: &written,
-            secrets: &delta.secrets,
-        };
-        quota::check(&self.limits, Some(&live.state), incoming)?;
-        let told = changes.map(|changes| {
-            let news = delta
-                .registers
-                .iter()
-                .filter(|(name, register)| live.state.register(name) != Some(register))
-                .map(|(name, _)| ChangeKind::AttributeChanged(name.clone()))
-                .chain((!delta.secrets.states().is_empty()).then_some(ChangeKind::IdChanged))
-                .map(|what| live.change(key, what))
-                .collect::<Vec<_>>();
-            (changes, news)
-        });
-        let Some(taken) = live.state.apply(delta, live.own) else {
-            return Ok(ApplyOutcome::Refused);
-        };
-        live.lost = live.lost.max(taken.lost);
-        if taken.changed {
-            entry.reindex(key, now);
-            if let Some((changes, news)) = told {
-                changes.extend(news);
-            }
-        }
-        Ok(ApplyOutcome::Done)
-    }
-
-    fn apply_state(
-        &self,
-        entry: HotEntry<'_>,
-        key: &SessionKey,
-        state: SessionState,
-        now: Now,
-        changes: Option<&mut Vec<Change>>,
-    ) -> Result<ApplyOutcome, OverLimit> {
-        let live = &mut *entry.live;
-        quota::check(&self.limits, Some(&live.state), Incoming::of(&state))?;
-        let before = changes.is_some().then(|| live.state.clone());
-        let taken = live.state.merge(state, live.own);
-        live.lost = live.lost.max(taken.lost);
-        if let (Some(changes), Some(before)) = (changes, before) {
-            let news = differing_names(&before, &live.state)
-                .into_iter()
-                .map(ChangeKind::AttributeChanged)
-                .chain((before.secrets() != live.state.secrets()).then_some(ChangeKind::IdChanged))
-                .map(|what| live.change(key, what));
-            changes.extend(news);
-        }
-        if taken.changed {
-            entry.reindex(key, now);
-        }
-        Ok(ApplyOutcome::Done)
     }
 
     fn apply_packed(
@@ -251,171 +102,158 @@ impl Store {
         quota::check_whole(&self.limits, state.extent)?;
         state.meta = self.shared_meta(state.meta);
         shard.insert_packed(*key, &state, now);
-        self.live.fetch_add(1, Ordering::Relaxed);
         Ok(ApplyOutcome::Done)
     }
 
-    /// Whether there is room for one more session.
+    /// Returns whether one more session may be taken in.
     fn check_quota(&self, shard: &Shard, key: &SessionKey) -> Result<(), OverLimit> {
         let hard = self.limits.max_sessions.saturating_mul(Limits::HARD);
-        if self.live.load(Ordering::Relaxed) >= hard {
+        if self.sessions() >= hard {
             return Err(OverLimit("sessions"));
         }
         self.check_listing(shard, key)
     }
 
-    /// Whether `key` can be taken in so that its digest shard still fits a listing.
+    /// Returns whether `key` can be taken in so that its digest shard still fits a listing.
     fn check_listing(&self, shard: &Shard, key: &SessionKey) -> Result<(), OverLimit> {
         if shard.entries_beside(key) >= self.max_listed() {
             return Err(OverLimit("sessions whose ids are alike"));
         }
         Ok(())
     }
+}
 
-    /// What leaves for a session whose record has come up: everything written here since `since`,
-    /// by whatever request, or the full state when another origin has beaten a part of that.
-    pub(in crate::replica) fn outgoing(
-        &self,
-        key: &SessionKey,
-        since: Stamp,
-        touch: bool,
-        form: ChangeForm,
-    ) -> Item {
-        let shard = self.shard(key);
-        match shard.view(key) {
-            None => match shard.grave(key) {
-                Some(grave) => Item::Destroyed(grave.tombstone),
-                None => Item::Absent,
-            },
-            Some(live)
-                if live.claims_beaten_writes(since)
-                    || (form == ChangeForm::Full && live.state.weight() <= SMALL_WEIGHT) =>
-            {
-                Item::Full(Box::new(live.into_owned().state))
+/// One item on its way into the store, with all that each kind of item needs.
+struct Applying<'a> {
+    store: &'a Store,
+    key: &'a SessionKey,
+    now: Now,
+    observer: &'a mut Observer,
+}
+
+impl Applying<'_> {
+    fn tombstone(
+        self,
+        shard: &mut Shard,
+        mut tombstone: Tombstone,
+    ) -> Result<ApplyOutcome, OverLimit> {
+        let Self {
+            store, key, now, ..
+        } = self;
+        mutant::rejuvenate_tombstone(&mut tombstone, shard, key, now);
+        if shard.tombstone(key).is_none() {
+            // One past its time would live for ever if nodes handed it to each other.
+            if now.mono_ms >= tombstone.ends_ms() {
+                return Ok(ApplyOutcome::Done);
             }
-            Some(live) => {
-                let mut delta = live.state.delta(live.own, since, touch);
-                if Mutant::CarryCommittedOnly.is_on() {
-                    delta
-                        .registers
-                        .retain(|(_, register)| register.tag.stamp <= live.logged);
-                }
-                Item::Delta(Box::new(delta))
+            let hard = store.limits.max_tombstones().saturating_mul(Limits::HARD);
+            if store.tombstones() >= hard {
+                return Err(OverLimit("tombstones"));
+            }
+            if !shard.holds(key) {
+                store.check_listing(shard, key)?;
             }
         }
-    }
-
-    /// All there is of a session, for a peer that asks.
-    pub(in crate::replica) fn full(&self, key: &SessionKey, now: Now) -> Item {
-        let shard = self.shard(key);
-        if let Some(grave) = shard.grave(key) {
-            return Item::Destroyed(grave.tombstone);
+        if let Some(meta) = shard.delete(*key, tombstone) {
+            self.observer
+                .tell(|| [Change::of(key, &meta, ChangeKind::Destroyed)]);
         }
-        match shard.view(key) {
-            Some(live) if !is_stale(&live.state, now) => {
-                Item::Full(Box::new(live.into_owned().state))
-            }
-            _ => Item::Absent,
+        Ok(ApplyOutcome::Done)
+    }
+
+    fn new_session(
+        self,
+        shard: &mut Shard,
+        mut state: SessionState,
+    ) -> Result<ApplyOutcome, OverLimit> {
+        let Self {
+            store, key, now, ..
+        } = self;
+        if is_stale(&state, now) {
+            return Ok(ApplyOutcome::Done);
         }
-    }
-
-    /// The same, in the cheapest form.
-    pub(in crate::replica) fn full_state(&self, key: &SessionKey, now: Now) -> Item {
-        let packed = self.shard(key).packed(key, now);
-        packed.map_or_else(
-            || self.full(key, now),
-            |state| Item::PackedSession(Box::new(state)),
-        )
-    }
-
-    /// The digests of all shards, in the order of their keys.
-    pub(in crate::replica) fn digests(&self) -> Vec<u64> {
-        let mut digests = Vec::with_capacity(self.shards.len() * self.digests_per_shard);
-        for shard in &self.shards {
-            digests.extend_from_slice(&lock(shard).digests);
-        }
-        digests
-    }
-
-    /// Keys and versions of one digest shard, without what is past its time and, unless
-    /// `complete`, without what changed within the last second.
-    pub(in crate::replica) fn listing(
-        &self,
-        shard: u32,
-        complete: bool,
-        now: Now,
-    ) -> Vec<(SessionKey, u64)> {
-        let mut entries = Vec::new();
-        self.visit(shard, now, |key, version, changed_ms| {
-            if complete || is_stable(changed_ms, now) {
-                entries.push((*key, version));
-            }
+        store.check_quota(shard, key)?;
+        quota::check(&store.limits, None, Incoming::of(&state))?;
+        state.set_meta(store.shared_meta(state.meta().clone()));
+        self.observer.tell(|| {
+            // A session seldom comes without attributes, and listeners must not miss the first ones.
+            let names = state.names().cloned().map(ChangeKind::AttributeChanged);
+            let kinds = std::iter::once(ChangeKind::Created).chain(names);
+            kinds.map(|kind| Change::of(key, state.meta(), kind))
         });
-        entries
+        shard.insert(*key, state, now);
+        Ok(ApplyOutcome::Done)
     }
 
-    /// How our sessions of one digest shard differ from a peer's listing of it.
-    pub(in crate::replica) fn difference(
-        &self,
-        shard: u32,
-        complete: bool,
-        mut listed: Vec<(SessionKey, u64)>,
-        now: Now,
-    ) -> Difference {
-        listed.sort_unstable();
-        let mut met = vec![false; listed.len()];
-        let mut difference = Difference::default();
-        self.visit(shard, now, |key, version, changed_ms| {
-            let theirs = listed.binary_search_by_key(key, |entry| entry.0).ok();
-            if let Some(at) = theirs {
-                met[at] = true;
-            }
-            let same = theirs.is_some_and(|at| listed[at].1 == version);
-            if same || !(complete || is_stable(changed_ms, now)) {
-                return;
-            }
-            difference.send.push(*key);
-            if theirs.is_some() {
-                difference.want.push(*key);
-            }
-        });
-        let unmet = listed.iter().zip(met).filter(|(_, met)| !met);
-        difference.want.extend(unmet.map(|((key, _), _)| *key));
-        difference
-    }
-
-    /// Calls `each` with key, version and instant of the last change.
-    fn visit(&self, shard: u32, now: Now, mut each: impl FnMut(&SessionKey, u64, u64)) {
-        let number = shard as usize;
-        let Some(lock_shard) = self.shards.get(number / self.digests_per_shard) else {
-            return;
+    fn delta(self, entry: HotEntry<'_>, delta: Delta) -> Result<ApplyOutcome, OverLimit> {
+        let hot = &mut *entry.hot;
+        let written = [(delta.origin, delta.upto)];
+        let incoming = Incoming {
+            registers: &delta.registers,
+            origins: &written,
+            secrets: &delta.secrets,
         };
-        let digest = number % self.digests_per_shard;
-        lock(lock_shard).list(digest, |key, version, changed_ms, stale_ms| {
-            if now.mono_ms < stale_ms {
-                each(key, version, changed_ms);
-            }
+        quota::check(&self.store.limits, Some(&hot.state), incoming)?;
+        let changes = self.observer.is_watching().then(|| {
+            delta
+                .registers
+                .iter()
+                .filter(|(name, register)| hot.state.register(name) != Some(register))
+                .map(|(name, _)| ChangeKind::AttributeChanged(name.clone()))
+                .chain((!delta.secrets.states().is_empty()).then_some(ChangeKind::IdChanged))
+                .map(|kind| hot.change(self.key, kind))
+                .collect::<Vec<_>>()
         });
+        let Some(merged) = hot.state.apply(delta, hot.own) else {
+            return Ok(ApplyOutcome::Refused);
+        };
+        hot.lost = hot.lost.max(merged.lost);
+        if merged.changed {
+            entry.reindex(self.key, self.now);
+            self.observer.tell(|| changes.into_iter().flatten());
+        }
+        Ok(ApplyOutcome::Done)
+    }
+
+    fn full_state(
+        self,
+        entry: HotEntry<'_>,
+        state: SessionState,
+    ) -> Result<ApplyOutcome, OverLimit> {
+        let hot = &mut *entry.hot;
+        quota::check(&self.store.limits, Some(&hot.state), Incoming::of(&state))?;
+        let before = self.observer.is_watching().then(|| hot.state.clone());
+        let merged = hot.state.merge(state, hot.own);
+        hot.lost = hot.lost.max(merged.lost);
+        if let Some(before) = before {
+            self.observer.tell(|| {
+                let is_id_changed = before.secrets() != hot.state.secrets();
+                differing_names(&before, &hot.state)
+                    .map(ChangeKind::AttributeChanged)
+                    .chain(is_id_changed.then_some(ChangeKind::IdChanged))
+                    .map(|kind| hot.change(self.key, kind))
+                    .collect::<Vec<_>>()
+            });
+        }
+        if merged.changed {
+            entry.reindex(self.key, self.now);
+        }
+        Ok(ApplyOutcome::Done)
     }
 }
 
-/// Whether a change is old enough that its delta must have arrived.
-const fn is_stable(changed_ms: u64, now: Now) -> bool {
-    now.mono_ms.saturating_sub(changed_ms) >= 1000
-}
-
-fn differing_names(before: &SessionState, after: &SessionState) -> Vec<std::sync::Arc<str>> {
+/// Returns the names under which readers find something else `after` than `before`.
+fn differing_names(
+    before: &SessionState,
+    after: &SessionState,
+) -> impl Iterator<Item = std::sync::Arc<str>> {
     let visible = |register: &Register| match &register.content {
         Content::Removed => None,
         content => Some(content.clone()),
     };
-    after
-        .registers()
-        .iter()
-        .filter(|(name, register)| before.register(name).and_then(visible) != visible(register))
-        .map(|(name, _)| name.clone())
-        .collect()
+    let differs = move |(name, register): &&(std::sync::Arc<str>, Register)| {
+        before.register(name).and_then(visible) != visible(register)
+    };
+    let differing = after.registers().iter().filter(differs);
+    differing.map(|(name, _)| name.clone())
 }
-
-/// Bytes of a session that may go whole with each of its changes.
-const SMALL_WEIGHT: usize = 4096;

@@ -5,8 +5,11 @@ use std::sync::Arc;
 
 use super::{expiry::stale_ms, hot::HotSession};
 use crate::{
-    session::{BootId, Now, Origin, PackedSession, SessionMeta},
-    wire::packed_session::{Reader, Writer, packed, read_resting, write_resting},
+    session::{BootId, Origin, PackedSession, SessionMeta},
+    wire::{
+        Position,
+        packed_session::{Reader, Writer, packed, read_resting, write_resting},
+    },
 };
 
 #[derive(Debug)]
@@ -28,7 +31,8 @@ impl ColdSession {
         let to = &mut Writer(&mut bytes);
         let used = live.used_ms.saturating_sub(live.state.accessed_ms());
         let epoch = live.own.epoch.into();
-        write_head([stale_ms(&live.state), epoch, live.position, used], to);
+        let position = Position::number(live.position);
+        write_head([stale_ms(&live.state), epoch, position, used], to);
         write_resting(&live.state, to);
         Some(Self {
             meta: Arc::clone(live.state.meta()),
@@ -77,7 +81,7 @@ impl ColdSession {
             logged,
             lost: logged,
             written: logged,
-            position,
+            position: Position::new(position),
             dirty: false,
             touched: false,
             pins: 0,
@@ -85,14 +89,6 @@ impl ColdSession {
             changed_ms: LONG_AGO,
             state,
         }
-    }
-}
-
-impl HotSession {
-    /// Whether nothing has happened to the session for so long that it had better rest.
-    pub(in crate::replica) fn is_idle(&self, now: Now) -> bool {
-        let last_ms = self.last_use_ms().max(self.changed_ms);
-        now.mono_ms.saturating_sub(last_ms) >= IDLE_MS
     }
 }
 
@@ -106,9 +102,6 @@ fn read_head(from: &mut Reader<'_>) -> [u64; 4] {
     [(); 4].map(|()| from.u64().expect(OWN_BYTES))
 }
 
-/// How long a session is kept awake after its last use. Not below the second for which a change
-/// counts as under way.
-pub(in crate::replica) const IDLE_MS: u64 = 1000;
 const LONG_AGO: u64 = 0;
 const USUAL_BYTES: usize = 512;
 const OWN_BYTES: &str = "the bytes were written by this node and never left it";
@@ -118,7 +111,7 @@ mod tests {
     use super::*;
     use crate::{
         config::Expiry,
-        session::{SessionSecret, SessionState, Stamp, Tag},
+        session::{Now, SessionSecret, SessionState, Stamp, Tag},
     };
 
     const NOW: Now = Now {
@@ -161,7 +154,7 @@ mod tests {
             logged: written,
             lost: written,
             written,
-            position: 77,
+            position: Position::new(77),
             dirty: false,
             touched: false,
             pins: 0,

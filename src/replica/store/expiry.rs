@@ -1,10 +1,19 @@
-//! When a session is looked at, told of, and dropped. Local and silent: no message, no tombstone.
+//! The instants at which a session is looked at, told of, and dropped. Expiry is local and silent: no
+//! message, no tombstone.
 
 use super::hot::HotSession;
 use crate::{
     config::Expiry,
     session::{Now, SessionState},
 };
+
+/// The instants at which a session reaches its limits if it is not used until then, `u64::MAX` for
+/// never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Deadlines {
+    idle_ms: u64,
+    absolute_ms: u64,
+}
 
 /// What to do with a session whose time to be looked at has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +25,22 @@ pub(in crate::replica) enum Verdict {
     Later(u64),
 }
 
+impl Deadlines {
+    fn new(expiry: Expiry, created_ms: u64, last_use_ms: u64) -> Self {
+        let end = |limit: Option<u64>, from_ms: u64| {
+            limit.map_or(u64::MAX, |limit| from_ms.saturating_add(limit))
+        };
+        Self {
+            idle_ms: end(expiry.idle_ms(), last_use_ms),
+            absolute_ms: end(expiry.absolute_ms(), created_ms),
+        }
+    }
+
+    fn first_ms(self) -> u64 {
+        self.idle_ms.min(self.absolute_ms)
+    }
+}
+
 impl HotSession {
     pub(in crate::replica) const fn last_use_ms(&self) -> u64 {
         if self.used_ms > self.state.accessed_ms() {
@@ -25,60 +50,52 @@ impl HotSession {
         }
     }
 
-    /// Whether a request may still find the session.
+    /// Returns whether a request may still find the session.
     pub(in crate::replica) fn is_open(&self, now: Now) -> bool {
-        let expiry = self.state.expiry();
-        !is_too_old(&self.state, now)
-            && expiry.idle_ms().is_none_or(|idle| {
-                self.pins > 0 || now.mono_ms < self.last_use_ms() + idle + slack_ms(idle)
-            })
+        let deadlines = self.deadlines();
+        let is_fresh = || match self.state.expiry().idle_ms() {
+            Some(idle) => now.mono_ms < deadlines.idle_ms.saturating_add(slack_ms(idle)),
+            None => true,
+        };
+        now.mono_ms < deadlines.absolute_ms && (self.pins > 0 || is_fresh())
     }
 
-    /// The instant to look at the session, `u64::MAX` for never.
+    /// Returns the instant to look at the session, `u64::MAX` for never.
     pub(in crate::replica) fn next_check(&self) -> u64 {
-        let expiry = self.state.expiry();
-        let absolute = absolute_end(&self.state, expiry);
-        let idle = expiry
-            .idle_ms()
-            .map_or(u64::MAX, |idle| self.last_use_ms().saturating_add(idle));
-        absolute.min(idle)
+        self.deadlines().first_ms()
     }
 
     pub(in crate::replica) fn verdict(&self, now: Now) -> Verdict {
-        let expiry = self.state.expiry();
-        let in_use = self.pins > 0;
-        let too_old = is_too_old(&self.state, now);
-        if too_old && !in_use {
+        let deadlines = self.deadlines();
+        let is_in_use = self.pins > 0;
+        let is_too_old = now.mono_ms >= deadlines.absolute_ms;
+        if is_too_old && !is_in_use {
             return Verdict::Drop;
         }
-        let Some(idle) = expiry.idle_ms() else {
-            return Verdict::Later(self.soon(now, too_old));
-        };
-        let idle_at = self.last_use_ms().saturating_add(idle);
-        if now.mono_ms < idle_at {
-            return Verdict::Later(self.soon(now, too_old).min(idle_at));
-        }
-        if in_use {
-            return Verdict::Touch;
-        }
-        let end = idle_at.saturating_add(slack_ms(idle));
-        if now.mono_ms >= end {
-            Verdict::Drop
-        } else {
-            Verdict::Later(end)
-        }
-    }
-
-    /// A session too old but in use is looked at every second until it is released.
-    fn soon(&self, now: Now, too_old: bool) -> u64 {
-        if too_old {
+        // A session too old but in use is looked at every second until it is released.
+        let soon_ms = if is_too_old {
             now.mono_ms + 1000
         } else {
-            absolute_end(&self.state, self.state.expiry())
+            deadlines.absolute_ms
+        };
+        let Some(idle) = self.state.expiry().idle_ms() else {
+            return Verdict::Later(soon_ms);
+        };
+        if now.mono_ms < deadlines.idle_ms {
+            return Verdict::Later(soon_ms.min(deadlines.idle_ms));
+        }
+        if is_in_use {
+            return Verdict::Touch;
+        }
+        let end_ms = deadlines.idle_ms.saturating_add(slack_ms(idle));
+        if now.mono_ms >= end_ms {
+            Verdict::Drop
+        } else {
+            Verdict::Later(end_ms)
         }
     }
 
-    /// Records use here; whether it is worth telling the peers.
+    /// Records use here. Returns whether it is worth telling the peers.
     pub(in crate::replica) fn use_at(&mut self, now: Now) -> bool {
         self.used_ms = self.used_ms.max(now.mono_ms);
         let Some(idle) = self.state.expiry().idle_ms() else {
@@ -92,38 +109,31 @@ impl HotSession {
         }
         worth
     }
+
+    fn deadlines(&self) -> Deadlines {
+        let created_ms = self.state.created_ms();
+        Deadlines::new(self.state.expiry(), created_ms, self.last_use_ms())
+    }
 }
 
-/// From its idle limit on a copy is neither offered to peers nor taken from them as new.
+/// Returns whether a copy is past its limit, from which on it is neither offered to peers nor taken
+/// from them as new.
 pub(in crate::replica) fn is_stale(state: &SessionState, now: Now) -> bool {
     now.mono_ms >= stale_ms(state)
 }
 
-/// The instant of that limit.
+/// Returns the instant of that limit.
 pub(in crate::replica) fn stale_ms(state: &SessionState) -> u64 {
     end_ms(state.expiry(), state.created_ms(), state.accessed_ms())
 }
 
-/// The instant at which a session reaches one of its limits, if it is not used until then.
+/// Returns the instant at which a session reaches the first of its limits, if it is not used until
+/// then.
 pub(in crate::replica) fn end_ms(expiry: Expiry, created_ms: u64, accessed_ms: u64) -> u64 {
-    let end = |limit: Option<u64>, from_ms: u64| {
-        limit.map_or(u64::MAX, |limit| from_ms.saturating_add(limit))
-    };
-    let idle = end(expiry.idle_ms(), accessed_ms);
-    idle.min(end(expiry.absolute_ms(), created_ms))
+    Deadlines::new(expiry, created_ms, accessed_ms).first_ms()
 }
 
-fn is_too_old(state: &SessionState, now: Now) -> bool {
-    now.mono_ms >= absolute_end(state, state.expiry())
-}
-
-fn absolute_end(state: &SessionState, expiry: Expiry) -> u64 {
-    expiry
-        .absolute_ms()
-        .map_or(u64::MAX, |limit| state.created_ms().saturating_add(limit))
-}
-
-/// Nodes tell each other of use at most this often: a twentieth of the limit, 60 s at most.
+/// Returns how often nodes tell each other of use at most: a twentieth of the limit, 60 s at most.
 const fn touch_interval_ms(idle_ms: u64) -> u64 {
     let twentieth = idle_ms / 20;
     if twentieth < 60_000 {
@@ -133,8 +143,8 @@ const fn touch_interval_ms(idle_ms: u64) -> u64 {
     }
 }
 
-/// How much longer than its limit a copy is kept: use elsewhere may not have been told yet, plus
-/// two seconds for links and sweeps.
+/// Returns how much longer than its limit a copy is kept: use elsewhere may not have been told yet,
+/// plus two seconds for links and sweeps.
 const fn slack_ms(idle_ms: u64) -> u64 {
     touch_interval_ms(idle_ms) + 2_000
 }

@@ -1,17 +1,17 @@
-//! A session in use, and what is left of a destroyed one.
+//! Hot sessions, and the tombstones of destroyed ones.
 
 use std::sync::Arc;
 
-use super::Replicate;
 use crate::replica::{
     change::{Change, ChangeKind},
-    log::{Log, Position},
+    log::{Log, Record},
 };
 use crate::session::{
-    Mutant, Now, Origin, SessionKey, SessionMeta, SessionState, Stamp, Tombstone, live_version,
+    Mutant, Now, Origin, SessionKey, SessionMeta, SessionState, Stamp, Tombstone, session_version,
 };
+use crate::wire::Position;
 
-/// A session and what only this node knows of it.
+/// A session in fields that are quick to change, and what only this node knows of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::replica) struct HotSession {
     pub(in crate::replica) state: SessionState,
@@ -24,12 +24,12 @@ pub(in crate::replica) struct HotSession {
     /// Our last write in the session.
     pub(in crate::replica) written: Stamp,
     /// The last record of a write, for those who wait.
-    pub(in crate::replica) position: Position,
+    pub(in crate::replica) position: Option<Position>,
     /// Writes since the last record that go out with the next commit.
     pub(in crate::replica) dirty: bool,
     /// Use since the last record that peers should hear of.
     pub(in crate::replica) touched: bool,
-    /// Requests and handles that use the session now.
+    /// How many requests and handles use the session now.
     pub(in crate::replica) pins: u32,
     /// Monotonic milliseconds of the last use here, told to peers coalesced.
     pub(in crate::replica) used_ms: u64,
@@ -37,25 +37,33 @@ pub(in crate::replica) struct HotSession {
     pub(in crate::replica) changed_ms: u64,
 }
 
-/// A destroyed session.
+/// A tombstone, and what only this node knows of it.
 #[derive(Debug)]
 pub(in crate::replica) struct TombstoneEntry {
     pub(in crate::replica) tombstone: Tombstone,
-    pub(in crate::replica) position: Position,
+    pub(in crate::replica) position: Option<Position>,
     pub(in crate::replica) dirty: bool,
-    /// The tick at which it is looked at again.
+    /// The bucket of the schedule in which it is looked at again.
     pub(in crate::replica) due: u64,
 }
 
+/// The time at which a request's writes and use go out: with the request, or with the session's next
+/// commit (filtered requests).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Replicate {
+    Now,
+    Deferred,
+}
+
 impl HotSession {
-    /// A session that this node takes in as `own` and has not written yet.
+    /// Returns a session that this node takes in as `own` and has not written yet.
     pub(in crate::replica) const fn new(state: SessionState, own: Origin, now_ms: u64) -> Self {
         Self {
             own,
             logged: Stamp::ZERO,
             lost: Stamp::ZERO,
             written: Stamp::ZERO,
-            position: 0,
+            position: None,
             dirty: false,
             touched: false,
             pins: 0,
@@ -66,38 +74,54 @@ impl HotSession {
     }
 
     pub(in crate::replica) fn version(&self, key: &SessionKey) -> u64 {
-        let version = live_version(key, self.state.vector(), self.state.access());
+        let version = session_version(key, self.state.vector(), self.state.access());
         if Mutant::InstantInVersion.is_on() {
             return version ^ self.state.accessed_ms();
         }
         version
     }
 
-    /// Whether another origin has beaten one of our writes after `since`, so that a delta from there
-    /// would claim what it does not hold.
+    /// Returns whether another origin has beaten one of our writes after `since`, so that a delta from
+    /// there would claim what it does not hold.
     pub(in crate::replica) fn claims_beaten_writes(&self, since: Stamp) -> bool {
         self.lost > since && !Mutant::ClaimBeatenWrites.is_on()
     }
 
-    /// One holder less. Whether use worth telling was noted, which changes the session.
+    /// Drops one pin. Returns whether use worth telling was noted, which changes the session.
     pub(in crate::replica) fn unpin(&mut self, replicate: Replicate, now: Now) -> bool {
         self.pins = self.pins.saturating_sub(1);
         replicate == Replicate::Now && self.use_at(now)
     }
 
-    /// Appends a record of what has not been shipped, if anything. Returns the position whose
-    /// acknowledgement covers every change made here, 0 for none.
-    pub(in crate::replica) fn commit(&mut self, key: &SessionKey, log: &Log, now: Now) -> Position {
+    /// Appends a record of what has not been committed, if anything. Returns the position whose
+    /// acknowledgement covers every change made here, if there was any.
+    pub(in crate::replica) fn commit(
+        &mut self,
+        key: &SessionKey,
+        log: &Log,
+        now: Now,
+    ) -> Option<Position> {
         if self.dirty || self.touched {
-            let position = log.append(*key, self.logged, self.touched, now);
+            let position = log.append(Record {
+                key: *key,
+                prev: self.logged,
+                touch: self.touched,
+                at_ms: now.mono_ms,
+            });
             self.logged = self.state.vector().of(self.own);
             if self.dirty {
-                self.position = position;
+                self.position = Some(position);
             }
             self.dirty = false;
             self.touched = false;
         }
         self.position
+    }
+
+    /// Returns whether nothing has happened to the session for so long that it had better be packed.
+    pub(in crate::replica) fn is_idle(&self, now: Now) -> bool {
+        let last_ms = self.last_use_ms().max(self.changed_ms);
+        now.mono_ms.saturating_sub(last_ms) >= IDLE_MS
     }
 
     pub(in crate::replica) fn change(&self, key: &SessionKey, kind: ChangeKind) -> Change {
@@ -115,3 +139,10 @@ impl Change {
         }
     }
 }
+
+/// The time within which the delta of a change arrives, as a rule. Repair leaves the session out
+/// until it is over.
+pub(in crate::replica) const UNDER_WAY_MS: u64 = 1000;
+/// The time for which a session stays hot after its last use. A cold session does not know when it
+/// changed, so it must not be less than that of a change under way.
+pub(in crate::replica) const IDLE_MS: u64 = UNDER_WAY_MS;

@@ -1,9 +1,9 @@
-//! What a client's token means for the copy held here.
+//! The writes of a client that the copy held here lacks.
 
 use super::Store;
 use crate::session::{SessionKey, Stamp, Tag, Token};
 
-/// What a copy lacks of the writes that a client knows of.
+/// The answer to whether a copy holds the writes that a client knows of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Missing {
     /// Nothing; or the session was destroyed, and there is nothing to wait for.
@@ -14,16 +14,17 @@ pub(crate) enum Missing {
 }
 
 impl Store {
-    pub(crate) fn missing(&self, key: &SessionKey, token: &Token) -> Missing {
+    /// Returns what the copy lacks of the writes that a client knows of.
+    pub(in crate::replica) fn missing(&self, key: &SessionKey, token: &Token) -> Missing {
         let shard = self.shard(key);
-        if shard.grave(key).is_some() {
+        if shard.tombstone(key).is_some() {
             return Missing::Nothing;
         }
-        let Some(live) = shard.view(key) else {
+        let Some(hot) = shard.view(key) else {
             return Missing::Session;
         };
         let mut missing = Token::default();
-        let is_missing = |tag: &&Tag| !live.state.covers(**tag);
+        let is_missing = |tag: &&Tag| !hot.state.covers(**tag);
         for tag in token.tags().iter().filter(is_missing) {
             missing.add(*tag);
         }
@@ -34,66 +35,46 @@ impl Store {
         }
     }
 
-    /// This node's last write of a session that has gone to its log.
-    pub(crate) fn last_logged(&self, key: &SessionKey) -> Option<Tag> {
+    /// Returns this node's last write of a session that has gone to its log.
+    pub(in crate::replica) fn last_logged(&self, key: &SessionKey) -> Option<Tag> {
         let shard = self.shard(key);
-        let live = shard.view(key)?;
-        (live.logged > Stamp::ZERO).then_some(Tag {
-            stamp: live.logged,
-            origin: live.own,
+        let hot = shard.view(key)?;
+        (hot.logged > Stamp::ZERO).then_some(Tag {
+            stamp: hot.logged,
+            origin: hot.own,
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::{
         config::{Expiry, Limits, Shape},
+        replica::{Observer, Replica},
         session::{
-            BootId, Item, KEPT_ORIGINS, Now, Origin, SecretHash, SessionMeta, SessionSecret,
-            SessionState,
+            BootId, Item, KEPT_ORIGINS, Origin, SessionState,
+            fixtures::{NOW, boot, key, meta, origin, secret},
         },
     };
 
-    const KEY: SessionKey = SessionKey::from_bytes([1; 16]);
+    const KEY: SessionKey = key(1);
     const DAY_MS: u64 = 24 * 60 * 60 * 1000;
-    const NOW: Now = Now {
-        wall_ms: 10 * DAY_MS,
-        mono_ms: DAY_MS,
-    };
 
-    fn empty() -> Store {
-        let boot = BootId::from_bytes([1; 8]);
-        Store::new(boot, Limits::default(), &Shape::default())
+    fn empty() -> Replica {
+        Replica::new(boot(1), Limits::default(), &Shape::default(), NOW)
     }
 
-    fn store() -> Store {
-        let store = empty();
-        store.create(meta(), KEY, secret(), NOW).expect("room");
-        store
+    fn replica() -> Replica {
+        let replica = empty();
+        let created = replica.create(meta(Expiry::default()), KEY, secret(2).hash(), NOW);
+        created.expect("room");
+        replica
     }
 
-    fn meta() -> Arc<SessionMeta> {
-        Arc::new(SessionMeta {
-            context: "".into(),
-            route: None,
-            expiry: Expiry::default(),
-        })
-    }
-
-    fn secret() -> SecretHash {
-        SessionSecret::from_bytes([2; 16]).hash()
-    }
-
-    /// A token with one write of another node.
+    /// Returns a token with one write of another node.
     fn foreign(wall_ms: u64) -> Token {
-        let origin = Origin {
-            boot: BootId::from_bytes([9; 8]),
-            epoch: 0,
-        };
+        let origin = origin(9);
         let stamp = Stamp::new(wall_ms << 16).expect("small");
         let mut token = Token::default();
         token.add(Tag { stamp, origin });
@@ -101,8 +82,8 @@ mod tests {
     }
 
     #[test]
-    fn writes_of_another_node_are_lacking_until_their_origin_is_forgotten() {
-        let store = empty();
+    fn writes_of_another_node_are_missing_until_their_origin_is_forgotten() {
+        let replica = empty();
         let stamp = Stamp::ZERO.next(NOW).expect("far from the end");
         let tag = |number: usize| Tag {
             stamp,
@@ -112,34 +93,38 @@ mod tests {
             },
         };
         // Origins are forgotten once there are many.
-        let mut state = SessionState::new(meta(), secret(), tag(0), NOW);
+        let mut state = SessionState::new(meta(Expiry::default()), secret(2).hash(), tag(0), NOW);
         for number in 1..=KEPT_ORIGINS {
             state.set("a", b"1".as_slice().into(), tag(number));
         }
-        let taken = store.apply(&KEY, Item::Full(Box::new(state)), NOW, None);
+        let taken = replica.store.apply(
+            &KEY,
+            Item::Full(Box::new(state)),
+            NOW,
+            &mut Observer::none(),
+        );
         taken.expect("within the limits");
         let recent = foreign(NOW.wall_ms - DAY_MS / 2);
-        assert_eq!(store.missing(&KEY, &recent), Missing::Writes(recent));
-        assert_eq!(store.missing(&KEY, &foreign(DAY_MS)), Missing::Nothing);
+        assert_eq!(replica.missing(&KEY, &recent), Missing::Writes(recent));
+        assert_eq!(replica.missing(&KEY, &foreign(DAY_MS)), Missing::Nothing);
     }
 
     #[test]
     fn own_writes_count_once_they_are_logged() {
-        let store = store();
-        assert_eq!(store.last_logged(&KEY), None);
-        store.commit(&KEY, &crate::replica::log::Log::new(8), NOW);
+        let replica = replica();
+        assert_eq!(replica.last_logged(&KEY), None);
+        replica.commit(&KEY, NOW);
         let mut token = Token::default();
-        token.add(store.last_logged(&KEY).expect("logged"));
-        assert_eq!(store.missing(&KEY, &token), Missing::Nothing);
+        token.add(replica.last_logged(&KEY).expect("logged"));
+        assert_eq!(replica.missing(&KEY, &token), Missing::Nothing);
     }
 
     #[test]
-    fn nothing_is_lacking_of_a_destroyed_session() {
-        let store = store();
+    fn nothing_is_missing_of_a_destroyed_session() {
+        let replica = replica();
         let token = foreign(NOW.wall_ms);
-        store.destroy(&KEY, NOW).expect("there");
-        assert_eq!(store.missing(&KEY, &token), Missing::Nothing);
-        let unknown = SessionKey::from_bytes([3; 16]);
-        assert_eq!(store.missing(&unknown, &token), Missing::Session);
+        replica.destroy(&KEY, NOW).expect("there");
+        assert_eq!(replica.missing(&KEY, &token), Missing::Nothing);
+        assert_eq!(replica.missing(&key(3), &token), Missing::Session);
     }
 }

@@ -1,18 +1,20 @@
-//! How large a session may become by what peers send.
+//! The limits of what peers may make of a session.
 //!
-//! What a node holds it must be able to send, or an honest peer would end the link. So what is
-//! merged stays within what every decoder takes, with room left for what this node writes itself.
+//! What a node holds it must be able to send, or an honest peer would close the link. So what is
+//! merged stays within what every decoder takes, and this node's own writes still fit.
 
 use std::sync::Arc;
 
-use super::apply::OverLimit;
 use crate::{
     config::Limits,
-    session::{
-        Content, Origin, REGISTER_OVERHEAD, Register, SecretSet, SessionSize, SessionState, Stamp,
-    },
+    session::{Content, Origin, Register, SecretSet, SessionSize, SessionState, Stamp},
     wire::{MAX_ORIGINS, MAX_SECRETS},
 };
+
+/// The error of replicated state beyond the hard limits. Nothing was merged, and the store is as it
+/// was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::replica) struct OverLimit(pub(in crate::replica) &'static str);
 
 /// The parts of a session that may grow.
 #[derive(Clone, Copy, Debug)]
@@ -32,8 +34,8 @@ impl<'a> Incoming<'a> {
     }
 }
 
-/// Whether a session stays within the hard limits with `incoming` merged into `held`. The sums are
-/// looked at first, since they are nearly always small enough.
+/// Checks that a session stays within the hard limits with `incoming` merged into `held`. The sums
+/// are looked at first, since they are nearly always small enough.
 pub(in crate::replica) fn check(
     limits: &Limits,
     held: Option<&SessionState>,
@@ -76,7 +78,7 @@ pub(in crate::replica) fn check(
     let max_bytes = limits.max_session_bytes.saturating_mul(Limits::HARD);
     let most: usize = registers
         .iter()
-        .map(|(name, register)| weight(name, register))
+        .map(|(name, register)| register.weight_as(name))
         .sum();
     if bytes + most > max_bytes && bytes + growth(held, registers) > max_bytes {
         return Err(BYTES_OVER);
@@ -84,7 +86,7 @@ pub(in crate::replica) fn check(
     Ok(())
 }
 
-/// Whether a session that is new here is within the hard limits.
+/// Checks that a session that is new here is within the hard limits.
 pub(in crate::replica) fn check_whole(
     limits: &Limits,
     extent: SessionSize,
@@ -108,7 +110,7 @@ pub(in crate::replica) fn check_whole(
     }
 }
 
-/// How much heavier the session becomes at most.
+/// Returns how much heavier the session becomes at most.
 fn growth(held: Option<&SessionState>, registers: &[(Arc<str>, Register)]) -> usize {
     let of = |(name, register): &(Arc<str>, Register)| {
         let before = held.and_then(|held| held.register(name));
@@ -118,14 +120,10 @@ fn growth(held: Option<&SessionState>, registers: &[(Arc<str>, Register)]) -> us
             Some((Content::Json(_) | Content::Removed, weight)) => {
                 register.weight().saturating_sub(weight)
             }
-            None => weight(name, register),
+            None => register.weight_as(name),
         }
     };
     registers.iter().map(of).sum()
-}
-
-fn weight(name: &str, register: &Register) -> usize {
-    name.len() + register.weight() + REGISTER_OVERHEAD
 }
 
 const NAMES_OVER: OverLimit = OverLimit("attribute names of a session");

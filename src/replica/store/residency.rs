@@ -1,32 +1,44 @@
-//! Where a session is kept, awake or at rest, and what goes with it when it changes.
+//! The residency of sessions, hot or cold, and what goes with one when it changes.
 
 use std::{borrow::Cow, collections::VecDeque};
 
 use super::{
-    cold::{ColdSession, IDLE_MS},
-    hot::HotSession,
+    cold::ColdSession,
+    hot::{HotSession, IDLE_MS},
 };
 use crate::session::{BootId, Now, SessionKey, Stamp};
 
+/// A session and what can be told of it without unpacking it.
 #[derive(Debug)]
 pub(in crate::replica) struct StoredSession {
-    /// The tick at which the session is looked at again.
+    /// The bucket of the schedule in which the session is looked at again.
     pub(in crate::replica) due: u64,
     pub(in crate::replica) version: u64,
-    pub(in crate::replica) held: Residency,
+    pub(in crate::replica) residency: Residency,
 }
 
+impl StoredSession {
+    pub(in crate::replica) const fn new(version: u64, check_ms: u64, residency: Residency) -> Self {
+        Self {
+            due: bucket(check_ms),
+            version,
+            residency,
+        }
+    }
+}
+
+/// A session in fields, or in one piece of bytes.
 #[derive(Debug)]
 pub(in crate::replica) enum Residency {
     Hot(Box<HotSession>),
     Cold(ColdSession),
 }
 
-/// A session that is awake, found once to be looked at and changed.
+/// A hot session, found once to be looked at and changed.
 #[derive(Debug)]
 pub(in crate::replica) struct HotEntry<'a> {
-    pub(in crate::replica) live: &'a mut HotSession,
-    /// Of its place.
+    pub(in crate::replica) hot: &'a mut HotSession,
+    /// Of the stored session.
     pub(in crate::replica) due: &'a mut u64,
     pub(in crate::replica) version: &'a mut u64,
     /// Of its digest shard.
@@ -36,8 +48,8 @@ pub(in crate::replica) struct HotEntry<'a> {
     pub(in crate::replica) drops: &'a mut u32,
 }
 
-/// Keys of all sessions that are awake, and of some that are not any more, each with the instant
-/// to look at it. The first is the earliest.
+/// The keys of all hot sessions, and of some that are cold again, each with the instant to look at
+/// it. The first is the earliest.
 #[derive(Debug, Default)]
 pub(in crate::replica) struct IdleQueue {
     keys: VecDeque<(u64, SessionKey)>,
@@ -46,7 +58,7 @@ pub(in crate::replica) struct IdleQueue {
 }
 
 impl Residency {
-    /// What is held, awake; `awake` gets the key of what has just woken.
+    /// Returns the session hot. `idle_queue` gets the key of one that was cold.
     pub(in crate::replica) fn make_hot(
         &mut self,
         key: &SessionKey,
@@ -58,53 +70,58 @@ impl Residency {
             idle_queue.push(*key);
         }
         match self {
-            Self::Hot(live) => Some(live),
+            Self::Hot(hot) => Some(hot),
             Self::Cold(_) => None,
         }
     }
 
+    /// Returns the session without changing its residency.
     pub(in crate::replica) fn view(&self, boot: BootId) -> Cow<'_, HotSession> {
         match self {
-            Self::Hot(live) => Cow::Borrowed(live),
+            Self::Hot(hot) => Cow::Borrowed(hot),
             Self::Cold(cold) => Cow::Owned(cold.to_hot(boot)),
         }
     }
 }
 
 impl HotEntry<'_> {
-    /// Call it before this node writes. One that has not written the session for so long that its
-    /// origin may be forgotten soon gets another; what the former one has not shipped goes with the
-    /// next full state.
+    /// Gives this node another origin in the session if the present one may soon be forgotten. Call
+    /// it before a write.
+    ///
+    /// Vectors forget origins that have not written for the grace time, and take writes of theirs
+    /// for covered. A write under such an origin would reach peers as one they have. At half that
+    /// time no copy can have forgotten it. What the former origin has not committed goes with the
+    /// next full state, which `lost` brings about.
     pub(in crate::replica) fn renew_origin(&mut self, now: Now) {
-        let live = &mut *self.live;
-        if live.written == Stamp::ZERO {
+        let hot = &mut *self.hot;
+        if hot.written == Stamp::ZERO {
             return;
         }
-        let half = live.state.meta().gc_grace_ms() / 2;
-        let next = live.state.next_stamp(now);
-        if let Some(next) = next.filter(|next| live.written < next.earlier(half)) {
+        let half = hot.state.meta().gc_grace_ms() / 2;
+        let next = hot.state.next_stamp(now);
+        if let Some(next) = next.filter(|next| hot.written < next.earlier(half)) {
             *self.drops = self.drops.wrapping_add(1);
-            live.own.epoch = *self.drops;
-            live.logged = Stamp::ZERO;
-            live.written = Stamp::ZERO;
-            live.lost = next;
+            hot.own.epoch = *self.drops;
+            hot.logged = Stamp::ZERO;
+            hot.written = Stamp::ZERO;
+            hot.lost = next;
         }
     }
 
     /// Brings version, digest and schedule up to date after a change.
     pub(in crate::replica) fn reindex(self, key: &SessionKey, now: Now) {
-        let live = self.live;
-        live.changed_ms = now.mono_ms;
-        let version = live.version(key);
+        let hot = self.hot;
+        hot.changed_ms = now.mono_ms;
+        let version = hot.version(key);
         *self.digest ^= *self.version ^ version;
         *self.version = version;
-        *self.due = (*self.due).min(bucket(live.next_check()));
+        *self.due = (*self.due).min(bucket(hot.next_check()));
         *self.next_due = (*self.next_due).min(*self.due);
     }
 }
 
 impl IdleQueue {
-    /// The sweep of this instant begins.
+    /// Begins the sweep of this instant.
     pub(in crate::replica) const fn start(&mut self, now: Now) {
         self.now_ms = now.mono_ms;
     }
@@ -129,7 +146,7 @@ impl IdleQueue {
     }
 }
 
-/// A schedule tick is a quarter of a second: nodes drop a session at nearly the same moment.
+/// A bucket of the schedule is a quarter of a second: nodes drop a session at nearly the same moment.
 const BUCKET_SHIFT: u32 = 8;
 
 pub(in crate::replica) const fn bucket(at_ms: u64) -> u64 {
@@ -140,6 +157,6 @@ pub(in crate::replica) const fn bucket(at_ms: u64) -> u64 {
     }
 }
 
-/// When to look whether a session may rest: as soon as it may after one use, however long the last
-/// sweep is ago.
+/// The time until a hot session is looked at: as soon as it may be packed after one use, however long
+/// the last sweep is ago.
 const LOOK_AFTER_MS: u64 = IDLE_MS + IDLE_MS / 8;

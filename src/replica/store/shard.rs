@@ -4,6 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use super::{
     cold::ColdSession,
+    counts::{Counted, Counts},
     expiry::{end_ms, stale_ms},
     hot::{HotSession, TombstoneEntry},
     residency::{HotEntry, IdleQueue, Residency, StoredSession, bucket},
@@ -11,20 +12,22 @@ use super::{
 };
 use crate::session::{
     BootId, Mutant, Now, Origin, PackedSession, SessionKey, SessionMeta, SessionState, Stamp,
-    Tombstone, destroyed_version, live_version,
+    Tombstone, destroyed_version, session_version,
 };
 
 /// Sessions and tombstones of one range of keys. Guarded by one lock.
 #[derive(Debug)]
 pub(in crate::replica) struct Shard {
     boot: BootId,
-    live: Box<[SortedMap<StoredSession>]>,
+    /// Of all shards together.
+    counts: Arc<Counts>,
+    sessions: Box<[SortedMap<StoredSession>]>,
     tombstones: Box<[SortedMap<TombstoneEntry>]>,
     /// Per digest shard the xor of its sessions' versions.
     pub(in crate::replica) digests: Box<[u64]>,
-    /// Sessions and tombstones dropped here: the epoch of what is taken in next.
+    /// How many sessions and tombstones were dropped here: the epoch of what is taken in next.
     drops: u32,
-    /// Per digest shard the first tick at which something of it is due, or an earlier one.
+    /// Per digest shard the first bucket in which something of it is due, or an earlier one.
     next_due: Box<[u64]>,
     idle_queue: IdleQueue,
     /// Whether a request has asked for a session here, or created one, since the last sweep.
@@ -32,12 +35,29 @@ pub(in crate::replica) struct Shard {
     digest_shift: u32,
 }
 
+/// A session or tombstone, and when a listing has it.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::replica) struct Listed<'a> {
+    pub(in crate::replica) key: &'a SessionKey,
+    pub(in crate::replica) version: u64,
+    /// The instant of the last change.
+    pub(in crate::replica) changed_ms: u64,
+    /// From then on it is not offered to peers any more.
+    pub(in crate::replica) stale_ms: u64,
+}
+
 impl Shard {
-    pub(in crate::replica) fn new(boot: BootId, digests: usize, digest_shift: u32) -> Self {
+    pub(in crate::replica) fn new(
+        boot: BootId,
+        counts: Arc<Counts>,
+        digests: usize,
+        digest_shift: u32,
+    ) -> Self {
         let shared_bits = u32::BITS - digest_shift;
         Self {
             boot,
-            live: (0..digests).map(|_| SortedMap::new(shared_bits)).collect(),
+            counts,
+            sessions: (0..digests).map(|_| SortedMap::new(shared_bits)).collect(),
             tombstones: (0..digests).map(|_| SortedMap::new(shared_bits)).collect(),
             digests: vec![0; digests].into(),
             drops: 0,
@@ -48,7 +68,7 @@ impl Shard {
         }
     }
 
-    /// Who this node is in a session that it takes in now.
+    /// Returns the origin of this node in a session that it takes in now.
     pub(in crate::replica) fn next_origin(&self) -> Origin {
         let epoch = if Mutant::KeepOrigin.is_on() {
             0
@@ -60,29 +80,33 @@ impl Shard {
     }
 
     pub(in crate::replica) fn holds(&self, key: &SessionKey) -> bool {
-        self.live[self.digest_of(key)].contains(key)
+        self.sessions[self.digest_of(key)].contains(key)
     }
 
-    /// The session as it is, without waking it.
+    /// Returns the session as it is, which stays cold when it is.
     pub(in crate::replica) fn view(&self, key: &SessionKey) -> Option<Cow<'_, HotSession>> {
-        let place = self.live[self.digest_of(key)].get(key)?;
-        Some(place.held.view(self.boot))
+        let session = self.sessions[self.digest_of(key)].get(key)?;
+        Some(session.residency.view(self.boot))
     }
 
-    /// All sessions as they are.
+    /// Returns all sessions as they are.
     pub(in crate::replica) fn views(
         &self,
     ) -> impl Iterator<Item = (&SessionKey, Cow<'_, HotSession>)> {
-        let places = self.live.iter().flat_map(SortedMap::iter);
-        places.map(|(key, place)| (key, place.held.view(self.boot)))
+        let sessions = self.sessions.iter().flat_map(SortedMap::iter);
+        sessions.map(|(key, session)| (key, session.residency.view(self.boot)))
     }
 
-    /// The session, awake from now on, to be changed.
+    /// Returns the session, hot from now on, to be changed.
     pub(in crate::replica) fn entry(&mut self, key: &SessionKey) -> Option<HotEntry<'_>> {
         let digest = self.digest_of(key);
-        let StoredSession { due, version, held } = self.live[digest].get_mut(key)?;
+        let StoredSession {
+            due,
+            version,
+            residency,
+        } = self.sessions[digest].get_mut(key)?;
         Some(HotEntry {
-            live: held.make_hot(key, self.boot, &mut self.idle_queue)?,
+            hot: residency.make_hot(key, self.boot, &mut self.idle_queue)?,
             due,
             version,
             digest: &mut self.digests[digest],
@@ -91,18 +115,18 @@ impl Shard {
         })
     }
 
-    /// The session, awake from now on.
-    pub(in crate::replica) fn live(&mut self, key: &SessionKey) -> Option<&mut HotSession> {
-        self.entry(key).map(|entry| entry.live)
+    /// Returns the session, hot from now on.
+    pub(in crate::replica) fn hot(&mut self, key: &SessionKey) -> Option<&mut HotSession> {
+        self.entry(key).map(|entry| entry.hot)
     }
 
-    /// Sessions and tombstones beside which `key` would be listed.
+    /// Returns how many sessions and tombstones would be listed beside `key`.
     pub(in crate::replica) fn entries_beside(&self, key: &SessionKey) -> usize {
         let digest = self.digest_of(key);
-        self.live[digest].len() + self.tombstones[digest].len()
+        self.sessions[digest].len() + self.tombstones[digest].len()
     }
 
-    pub(in crate::replica) fn grave(&self, key: &SessionKey) -> Option<&TombstoneEntry> {
+    pub(in crate::replica) fn tombstone(&self, key: &SessionKey) -> Option<&TombstoneEntry> {
         self.tombstones[self.digest_of(key)].get(key)
     }
 
@@ -115,10 +139,23 @@ impl Shard {
 
     /// Takes in a session that is about to be used.
     pub(in crate::replica) fn insert(&mut self, key: SessionKey, state: SessionState, now: Now) {
-        let live = HotSession::new(state, self.next_origin(), now.mono_ms);
-        let (version, check_ms) = (live.version(&key), live.next_check());
+        let counted = self.counts.add_session();
+        self.insert_counted(counted, key, state, now);
+    }
+
+    /// [Takes in](Self::insert) a session that was counted before the shard was locked.
+    pub(in crate::replica) fn insert_counted(
+        &mut self,
+        counted: Counted,
+        key: SessionKey,
+        state: SessionState,
+        now: Now,
+    ) {
+        let hot = HotSession::new(state, self.next_origin(), now.mono_ms);
+        let (version, check_ms) = (hot.version(&key), hot.next_check());
         self.idle_queue.push(key);
-        self.insert_stored(key, version, check_ms, Residency::Hot(Box::new(live)));
+        let held = Residency::Hot(Box::new(hot));
+        self.insert_stored(counted, key, StoredSession::new(version, check_ms, held));
     }
 
     /// Takes in a session that nobody here has asked for.
@@ -135,47 +172,52 @@ impl Shard {
         }
         let end_ms = end_ms(state.expiry, state.created_ms, state.accessed_ms);
         let held = Residency::Cold(ColdSession::taken_in(state, end_ms, own));
-        let version = live_version(&key, &state.vector, state.access);
-        self.insert_stored(key, version, end_ms, held);
+        let version = session_version(&key, &state.vector, state.access);
+        let counted = self.counts.add_session();
+        self.insert_stored(counted, key, StoredSession::new(version, end_ms, held));
     }
 
-    /// What peers may have of a session, if it rests.
+    /// Returns what peers may have of a session, if it is cold.
     pub(in crate::replica) fn packed(&self, key: &SessionKey, now: Now) -> Option<PackedSession> {
-        match &self.live[self.digest_of(key)].get(key)?.held {
+        match &self.sessions[self.digest_of(key)].get(key)?.residency {
             Residency::Cold(cold) if now.mono_ms < cold.stale_ms() => Some(cold.packed()),
             Residency::Cold(_) | Residency::Hot(_) => None,
         }
     }
 
-    /// Turns a live session into a tombstone, or adds what is known of one. Returns the birth of
-    /// the session.
+    /// Turns a session into a tombstone, or merges what is known of one. Returns the immutable part of
+    /// the session that was there.
     pub(in crate::replica) fn delete(
         &mut self,
         key: SessionKey,
         tombstone: Tombstone,
     ) -> Option<Arc<SessionMeta>> {
         let digest = self.digest_of(&key);
-        let gone = self.remove_live(&key);
-        if let Some(grave) = self.tombstone_mut(&key) {
-            grave.tombstone.merge(tombstone);
+        let gone = self.remove_session(&key);
+        if let Some(held) = self.tombstone_mut(&key) {
+            held.tombstone.merge(tombstone);
             return gone;
         }
         self.digests[digest] ^= destroyed_version(&key);
         let due = bucket(tombstone.ends_ms());
-        let grave = TombstoneEntry {
+        let entry = TombstoneEntry {
             tombstone,
-            position: 0,
+            position: None,
             dirty: false,
             due,
         };
-        self.tombstones[digest].insert(key, grave);
+        self.tombstones[digest].insert(key, entry);
+        self.counts.add_tombstone();
         self.next_due[digest] = self.next_due[digest].min(due);
         gone
     }
 
-    /// Drops an expired session without a trace. Returns its birth.
-    pub(in crate::replica) fn drop_live(&mut self, key: &SessionKey) -> Option<Arc<SessionMeta>> {
-        let meta = self.remove_live(key)?;
+    /// Drops an expired session without a trace. Returns its immutable part.
+    pub(in crate::replica) fn drop_session(
+        &mut self,
+        key: &SessionKey,
+    ) -> Option<Arc<SessionMeta>> {
+        let meta = self.remove_session(key)?;
         self.drops = self.drops.wrapping_add(1);
         Some(meta)
     }
@@ -183,49 +225,52 @@ impl Shard {
     pub(in crate::replica) fn drop_tombstone(&mut self, key: &SessionKey) {
         let digest = self.digest_of(key);
         if self.tombstones[digest].remove(key).is_some() {
+            self.counts.remove_tombstones(1);
             self.digests[digest] ^= destroyed_version(key);
             self.drops = self.drops.wrapping_add(1);
         }
     }
 
-    /// Drops all. Returns how many sessions and tombstones there were.
-    pub(in crate::replica) fn clear(&mut self) -> (usize, usize) {
-        let live = self.live.iter().map(SortedMap::len).sum();
+    /// Drops all. Returns how many sessions there were.
+    pub(in crate::replica) fn clear(&mut self) -> usize {
+        let sessions = self.sessions.iter().map(SortedMap::len).sum();
         let tombstones = self.tombstones.iter().map(SortedMap::len).sum();
-        self.live.iter_mut().for_each(SortedMap::clear);
+        self.counts.remove_sessions(sessions);
+        self.counts.remove_tombstones(tombstones);
+        self.sessions.iter_mut().for_each(SortedMap::clear);
         self.tombstones.iter_mut().for_each(SortedMap::clear);
         self.digests.fill(0);
         self.next_due.fill(u64::MAX);
         self.idle_queue = IdleQueue::default();
         self.drops = self.drops.wrapping_add(1);
-        (live, tombstones)
+        sessions
     }
 
     /// Looks at a session or tombstone again then.
     pub(in crate::replica) fn schedule(&mut self, key: &SessionKey, at_ms: u64) {
         let (digest, due) = (self.digest_of(key), bucket(at_ms));
-        if let Some(place) = self.live[digest].get_mut(key) {
-            place.due = due;
-        } else if let Some(grave) = self.tombstones[digest].get_mut(key) {
-            grave.due = due;
+        if let Some(session) = self.sessions[digest].get_mut(key) {
+            session.due = due;
+        } else if let Some(tombstone) = self.tombstones[digest].get_mut(key) {
+            tombstone.due = due;
         }
         self.next_due[digest] = self.next_due[digest].min(due);
     }
 
-    /// The keys whose time has come.
+    /// Returns the keys whose time has come.
     pub(in crate::replica) fn due(&mut self, now: Now) -> Vec<SessionKey> {
-        let tick = bucket(now.mono_ms);
+        let now_bucket = bucket(now.mono_ms);
         let mut keys = Vec::new();
-        let shelves = self.live.iter().zip(&self.tombstones);
-        for (next_due, (live, tombstones)) in self.next_due.iter_mut().zip(shelves) {
-            if *next_due > tick {
+        let maps = self.sessions.iter().zip(&self.tombstones);
+        for (next_due, (sessions, tombstones)) in self.next_due.iter_mut().zip(maps) {
+            if *next_due > now_bucket {
                 continue;
             }
             *next_due = u64::MAX;
-            let live = live.iter().map(|(key, place)| (key, place.due));
-            let tombstones = tombstones.iter().map(|(key, grave)| (key, grave.due));
-            for (key, due) in live.chain(tombstones) {
-                if due <= tick {
+            let sessions = sessions.iter().map(|(key, session)| (key, session.due));
+            let tombstones = tombstones.iter().map(|(key, held)| (key, held.due));
+            for (key, due) in sessions.chain(tombstones) {
+                if due <= now_bucket {
                     keys.push(*key);
                 } else {
                     *next_due = (*next_due).min(due);
@@ -235,15 +280,16 @@ impl Shard {
         keys
     }
 
-    /// Sessions that are not at rest.
+    /// Returns how many sessions are hot.
     #[cfg(test)]
     pub(in crate::replica) fn hot_count(&self) -> usize {
-        let places = self.live.iter().flat_map(SortedMap::iter);
-        let idle_queue = places.filter(|(_, place)| matches!(place.held, Residency::Hot(_)));
-        idle_queue.count()
+        let sessions = self.sessions.iter().flat_map(SortedMap::iter);
+        let is_hot =
+            |(_, session): &(_, &StoredSession)| matches!(session.residency, Residency::Hot(_));
+        sessions.filter(is_hot).count()
     }
 
-    /// Puts sessions that nobody has used for a moment to rest.
+    /// Packs sessions that nobody has used for a moment.
     pub(in crate::replica) fn cool_idle(&mut self, now: Now) {
         let mut idle_queue = std::mem::take(&mut self.idle_queue);
         idle_queue.start(now);
@@ -256,70 +302,73 @@ impl Shard {
         self.idle_queue = idle_queue;
     }
 
-    /// Calls `each` with key, version, instant of the last change, and the instant from which on
-    /// it is not offered to peers any more.
-    pub(in crate::replica) fn list(
-        &self,
-        digest: usize,
-        mut each: impl FnMut(&SessionKey, u64, u64, u64),
-    ) {
-        for (key, place) in self.live[digest].iter() {
-            let (changed_ms, stale_ms) = match &place.held {
-                Residency::Hot(live) => (live.changed_ms, stale_ms(&live.state)),
+    /// Returns what is held of one digest shard, in the order of keys, sessions first.
+    pub(in crate::replica) fn list(&self, digest: usize) -> impl Iterator<Item = Listed<'_>> {
+        let sessions = self.sessions[digest].iter().map(|(key, session)| {
+            let (changed_ms, stale_ms) = match &session.residency {
+                Residency::Hot(hot) => (hot.changed_ms, stale_ms(&hot.state)),
                 Residency::Cold(cold) => (0, cold.stale_ms()),
             };
-            each(key, place.version, changed_ms, stale_ms);
-        }
-        for (key, grave) in self.tombstones[digest].iter() {
-            let Tombstone { destroyed_ms, .. } = grave.tombstone;
-            let ends_ms = grave.tombstone.ends_ms();
-            each(key, destroyed_version(key), destroyed_ms, ends_ms);
-        }
+            Listed {
+                key,
+                version: session.version,
+                changed_ms,
+                stale_ms,
+            }
+        });
+        let tombstones = self.tombstones[digest].iter().map(|(key, held)| Listed {
+            key,
+            version: destroyed_version(key),
+            changed_ms: held.tombstone.destroyed_ms,
+            stale_ms: held.tombstone.ends_ms(),
+        });
+        sessions.chain(tombstones)
     }
 
-    /// The digest of this shard that `key` belongs to.
+    /// Returns the digest of this shard that `key` belongs to.
     pub(in crate::replica) fn digest_of(&self, key: &SessionKey) -> usize {
         digest_number(key, self.digest_shift) & (self.digests.len() - 1)
     }
 
-    fn insert_stored(&mut self, key: SessionKey, version: u64, check_ms: u64, held: Residency) {
-        let (digest, due) = (self.digest_of(&key), bucket(check_ms));
-        self.digests[digest] ^= version;
-        self.next_due[digest] = self.next_due[digest].min(due);
-        self.live[digest].insert(key, StoredSession { due, version, held });
+    fn insert_stored(&mut self, _counted: Counted, key: SessionKey, session: StoredSession) {
+        let digest = self.digest_of(&key);
+        self.digests[digest] ^= session.version;
+        self.next_due[digest] = self.next_due[digest].min(session.due);
+        self.sessions[digest].insert(key, session);
     }
 
-    fn remove_live(&mut self, key: &SessionKey) -> Option<Arc<SessionMeta>> {
+    fn remove_session(&mut self, key: &SessionKey) -> Option<Arc<SessionMeta>> {
         let digest = self.digest_of(key);
-        let place = self.live[digest].remove(key)?;
-        self.digests[digest] ^= place.version;
-        Some(Arc::clone(match &place.held {
-            Residency::Hot(live) => live.state.meta(),
+        let session = self.sessions[digest].remove(key)?;
+        self.counts.remove_sessions(1);
+        self.digests[digest] ^= session.version;
+        Some(Arc::clone(match &session.residency {
+            Residency::Hot(hot) => hot.state.meta(),
             Residency::Cold(cold) => cold.meta(),
         }))
     }
 
-    /// Whether the session is not awake, or is put to rest now.
+    /// Packs a session if it is idle. Returns whether it is not hot any more.
     fn cool(&mut self, key: &SessionKey, now: Now) -> bool {
         let digest = self.digest_of(key);
-        let Some(place) = self.live[digest].get_mut(key) else {
+        let Some(session) = self.sessions[digest].get_mut(key) else {
             return true;
         };
-        let Residency::Hot(live) = &place.held else {
+        let Residency::Hot(hot) = &session.residency else {
             return true;
         };
-        if !live.is_idle(now) {
+        if !hot.is_idle(now) {
             return false;
         }
-        let Some(cold) = ColdSession::of(live) else {
+        let Some(cold) = ColdSession::of(hot) else {
             return false;
         };
-        place.held = Residency::Cold(cold);
+        session.residency = Residency::Cold(cold);
         true
     }
 }
 
-/// The digest shard of a key, among all of the store's before masking.
+/// Returns the digest shard of a key, among all of the store's before masking.
 fn digest_number(key: &SessionKey, shift: u32) -> usize {
     key.prefix().checked_shr(shift).unwrap_or(0) as usize
 }

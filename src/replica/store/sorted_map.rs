@@ -1,14 +1,15 @@
-//! What is held of one digest shard, in the order of keys.
+//! The entries of one digest shard, in the order of keys.
 //!
 //! A sorted array takes less memory than a hash table, is listed in order, and is found in nearly
 //! as fast: keys are uniform random bytes, so a key says about where it is.
 
 use crate::session::SessionKey;
 
+/// A map that is a sorted array.
 #[derive(Debug)]
 pub(in crate::replica) struct SortedMap<T> {
     entries: Vec<(SessionKey, T)>,
-    /// Bits that all keys of this shelf share.
+    /// Bits that all keys of this map share.
     shared_bits: u32,
 }
 
@@ -20,7 +21,7 @@ impl<T> SortedMap<T> {
         }
     }
 
-    /// The key must not be here yet.
+    /// Inserts a key that is not here yet.
     pub(in crate::replica) fn insert(&mut self, key: SessionKey, value: T) {
         let Err(at) = self.position(&key) else {
             return;
@@ -100,23 +101,23 @@ impl<T> SortedMap<T> {
             .map_err(|at| at + low)
     }
 
-    /// The bits of a key in which those of a shelf differ, the first ones of them.
+    /// Returns the first of the bits in which keys of this map differ.
     fn offset(&self, key: &SessionKey) -> u64 {
         key.first_bits() << self.shared_bits
     }
 
-    /// How many entries such a part of the range of keys has.
+    /// Returns how many entries such a part of the range of keys has.
     fn share(&self, part: u64) -> usize {
         ((u128::from(part) * self.entries.len() as u128) >> u64::BITS) as usize
     }
 }
 
-/// Room for more: an eighth, so that little is unused and little is moved.
+/// Returns the spare capacity: an eighth, so that little is unused and little is moved.
 const fn slack(length: usize) -> usize {
     length / 8 + 4
 }
 
-/// So few are searched without guessing.
+/// So few entries are searched without guessing.
 const FEW: usize = 8;
 
 #[cfg(test)]
@@ -127,7 +128,7 @@ mod tests {
 
     use super::*;
 
-    /// Keys of a shelf share their first four bits; some of these share nearly all.
+    /// Keys of a map share their first four bits; some of these share nearly all.
     fn key() -> impl Strategy<Value = SessionKey> {
         let even = any::<[u8; 16]>().prop_map(|mut bytes| {
             bytes[0] = 0x70 | bytes[0] & 0x0f;
@@ -147,23 +148,23 @@ mod tests {
             steps in prop::collection::vec((key(), any::<bool>()), 0..300),
             absent in key(),
         ) {
-            let mut shelf = SortedMap::new(4);
+            let mut sorted = SortedMap::new(4);
             let mut map = BTreeMap::new();
             for (number, (key, stays)) in steps.into_iter().enumerate() {
                 map.entry(key).or_insert_with(|| {
-                    shelf.insert(key, number);
+                    sorted.insert(key, number);
                     number
                 });
                 if !stays {
-                    prop_assert_eq!(shelf.remove(&key), map.remove(&key));
+                    prop_assert_eq!(sorted.remove(&key), map.remove(&key));
                 }
-                prop_assert!(shelf.entries.capacity() <= 3 * map.len() + 16);
+                prop_assert!(sorted.entries.capacity() <= 3 * map.len() + 16);
             }
-            prop_assert!(shelf.iter().eq(map.iter()));
+            prop_assert!(sorted.iter().eq(map.iter()));
             for (key, number) in &map {
-                prop_assert_eq!(shelf.get(key), Some(number));
+                prop_assert_eq!(sorted.get(key), Some(number));
             }
-            prop_assert_eq!(shelf.contains(&absent), map.contains_key(&absent));
+            prop_assert_eq!(sorted.contains(&absent), map.contains_key(&absent));
         }
     }
 }

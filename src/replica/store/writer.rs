@@ -3,174 +3,172 @@
 use std::sync::Arc;
 
 use super::hot::HotSession;
-use crate::replica::change::ChangeKind;
+use crate::replica::{change::ChangeKind, observer::Observer};
 use crate::{
     config::{Expiry, Limits},
     session::{
-        Now, REGISTER_OVERHEAD, Register, SecretHash, SessionError, SessionState, Tag, WrongKind,
+        Count, Now, Register, SecretHash, SessionError, SessionKey, SessionState, Tag,
+        register_weight,
     },
 };
 
-/// Each change takes a stamp of its own; limits are checked before anything changes.
+/// A session that may be changed. Each change takes a stamp of its own; limits are checked before
+/// anything changes.
 #[derive(Debug)]
 pub(crate) struct SessionWriter<'a> {
-    live: &'a mut HotSession,
+    hot: &'a mut HotSession,
+    key: &'a SessionKey,
     limits: &'a Limits,
+    observer: &'a mut Observer,
     now: Now,
     written: Written,
-    collect: bool,
 }
 
 /// What a writer did.
-#[derive(Debug, Default)]
-pub(in crate::replica) struct Written {
-    pub(in crate::replica) any: bool,
-    /// A change that even a filtered request ships.
-    pub(in crate::replica) must_ship: bool,
-    pub(in crate::replica) what: Vec<ChangeKind>,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::replica) enum Written {
+    Nothing,
+    /// A change that may wait when the request is filtered.
+    Deferrable,
+    /// A change that even a filtered request replicates.
+    Urgent,
 }
 
 impl<'a> SessionWriter<'a> {
-    pub(in crate::replica) fn new(
-        live: &'a mut HotSession,
+    pub(in crate::replica) const fn new(
+        hot: &'a mut HotSession,
+        key: &'a SessionKey,
         limits: &'a Limits,
-        collect: bool,
+        observer: &'a mut Observer,
         now: Now,
     ) -> Self {
         Self {
-            live,
+            hot,
+            key,
             limits,
+            observer,
             now,
-            written: Written::default(),
-            collect,
+            written: Written::Nothing,
         }
     }
 
     pub(in crate::replica) fn finish(self) -> Written {
-        if self.written.any {
-            let lost = self.live.state.collect_garbage_alone(self.live.own);
-            self.live.lost = self.live.lost.max(lost);
+        if self.written > Written::Nothing {
+            let lost = self.hot.state.collect_garbage_alone(self.hot.own);
+            self.hot.lost = self.hot.lost.max(lost);
         }
         self.written
     }
 
     pub(crate) const fn state(&self) -> &SessionState {
-        &self.live.state
+        &self.hot.state
     }
 
-    /// Whether anything was written so far.
-    pub(crate) const fn has_written(&self) -> bool {
-        self.written.any
+    /// Returns whether anything was written so far.
+    pub(crate) fn has_written(&self) -> bool {
+        self.written > Written::Nothing
     }
 
-    /// The tag of a register, for compare-and-set; `None` for a name never used.
+    /// Returns the tag of a register, for compare-and-set; `None` for a name never used.
     pub(crate) fn tag(&self, name: &str) -> Option<Tag> {
-        self.live.state.register(name).map(|register| register.tag)
+        self.hot.state.register(name).map(|register| register.tag)
     }
 
     pub(crate) fn set(&mut self, name: &str, value: Arc<[u8]>) -> Result<(), SessionError> {
-        let register = self.live.state.register(name);
+        let register = self.hot.state.register(name);
         if let Some(Err(kind)) = register.map(Register::json) {
-            return Err(wrong_kind(name, kind));
+            return Err(kind.error(name));
         }
         self.check_quota(name, register, value.len())?;
         let tag = self.next_tag()?;
-        self.live.state.set(name, value, tag);
-        self.changed(name);
+        self.hot.state.set(name, value, tag);
+        self.attribute_changed(name);
         Ok(())
     }
 
-    /// Removes an attribute or counter; whether it was there. Always within the limits.
+    /// Removes an attribute or counter. Returns whether it was there. Always within the limits.
     pub(crate) fn remove(&mut self, name: &str) -> Result<bool, SessionError> {
-        if !self
-            .live
-            .state
-            .register(name)
-            .is_some_and(Register::is_live)
-        {
+        let register = self.hot.state.register(name);
+        if !register.is_some_and(Register::is_present) {
             return Ok(false);
         }
         let tag = self.next_tag()?;
-        self.live.state.remove(name, tag);
-        self.changed(name);
+        self.hot.state.remove(name, tag);
+        self.attribute_changed(name);
         Ok(true)
     }
 
-    /// The counter's new value.
+    /// Adds to a counter. Returns its new value.
     pub(crate) fn add(&mut self, name: &str, by: i64) -> Result<i64, SessionError> {
-        let register = self.live.state.register(name);
+        let register = self.hot.state.register(name);
         if let Some(Err(kind)) = register.map(Register::count) {
-            return Err(wrong_kind(name, kind));
+            return Err(kind.error(name));
         }
         let held = register.map_or(0, Register::weight);
-        self.check_quota(name, register, held + COUNT_WEIGHT)?;
+        self.check_quota(name, register, held + size_of::<Count>())?;
         let tag = self.next_tag()?;
-        let state = &mut self.live.state;
+        let state = &mut self.hot.state;
         state.add(name, by, tag.origin, tag.stamp);
-        self.changed(name);
-        let state = &self.live.state;
-        state.count(name).map_err(|kind| wrong_kind(name, kind))
+        self.attribute_changed(name);
+        let count = self.hot.state.count(name);
+        count.map_err(|kind| kind.error(name))
     }
 
     pub(crate) fn set_expiry(&mut self, expiry: Expiry) -> Result<(), SessionError> {
         let tag = self.next_tag()?;
-        self.live.state.set_expiry(expiry, tag);
-        self.written.any = true;
+        self.hot.state.set_expiry(expiry, tag);
+        self.record(Written::Deferrable);
         Ok(())
     }
 
     /// Makes `secret` the only one that opens the session.
     pub(crate) fn cycle(&mut self, secret: SecretHash) -> Result<(), SessionError> {
         let tag = self.next_tag()?;
-        self.live.state.cycle(secret, tag, self.now);
-        self.written.any = true;
-        self.written.must_ship = true;
-        if self.collect {
-            self.written.what.push(ChangeKind::IdChanged);
-        }
+        self.hot.state.cycle(secret, tag, self.now);
+        self.record(Written::Urgent);
+        self.tell(|| ChangeKind::IdChanged);
         Ok(())
     }
 
     fn next_tag(&self) -> Result<Tag, SessionError> {
-        let stamp = self.live.state.next_stamp(self.now);
+        let stamp = self.hot.state.next_stamp(self.now);
         Ok(Tag {
             stamp: stamp.ok_or(SessionError::Exhausted)?,
-            origin: self.live.own,
+            origin: self.hot.own,
         })
     }
 
-    fn changed(&mut self, name: &str) {
-        self.written.any = true;
-        if self.collect {
-            self.written
-                .what
-                .push(ChangeKind::AttributeChanged(name.into()));
-        }
+    fn attribute_changed(&mut self, name: &str) {
+        self.record(Written::Deferrable);
+        self.tell(|| ChangeKind::AttributeChanged(name.into()));
     }
 
-    /// Whether `name`, which has this slot, may weigh `weight`.
+    fn record(&mut self, written: Written) {
+        self.written = self.written.max(written);
+    }
+
+    fn tell(&mut self, kind: impl FnOnce() -> ChangeKind) {
+        self.observer.tell(|| [self.hot.change(self.key, kind())]);
+    }
+
+    /// Checks whether `name`, which has this register, may weigh `weight`.
     fn check_quota(
         &self,
         name: &str,
         register: Option<&Register>,
         weight: usize,
     ) -> Result<(), SessionError> {
-        let state = &self.live.state;
-        if !register.is_some_and(Register::is_live) {
-            within(
-                "attributes",
-                state.names().count() + 1,
-                self.limits.max_attributes,
-            )?;
+        let state = &self.hot.state;
+        if !register.is_some_and(Register::is_present) {
+            let attributes = state.names().count() + 1;
+            within("attributes", attributes, self.limits.max_attributes)?;
         }
         if register.is_none() {
             let names = state.remembered_names() + 1;
             within("attribute names", names, self.limits.max_names())?;
         }
-        let before = register.map_or(0, |register| {
-            name.len() + register.weight() + REGISTER_OVERHEAD
-        });
-        let after = state.weight() - before + name.len() + weight + REGISTER_OVERHEAD;
+        let before = register.map_or(0, |register| register_weight(name, register.weight()));
+        let after = state.weight() - before + register_weight(name, weight);
         within("bytes", after, self.limits.max_session_bytes)
     }
 }
@@ -185,13 +183,3 @@ fn within(what: &'static str, would_be: usize, limit: usize) -> Result<(), Sessi
         limit,
     })
 }
-
-fn wrong_kind(name: &str, kind: WrongKind) -> SessionError {
-    SessionError::WrongKind {
-        name: name.into(),
-        is_counter: kind.is_counter,
-    }
-}
-
-/// What one origin's share of a counter weighs.
-const COUNT_WEIGHT: usize = size_of::<crate::session::Count>();

@@ -1,5 +1,7 @@
-//! Known-wrong variants of the rules, each of which breaks a promise. The model test switches them
-//! on one at a time to show that it would notice; outside tests they do not exist.
+//! Known-wrong variants of the rules, each of which breaks a promise. The simulations switch them on
+//! one at a time to show that they would notice. Outside tests they do not exist.
+
+pub(super) mod delta;
 
 /// One rule left out or turned round. Names say what the wrong code does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -7,14 +9,14 @@
 pub(crate) enum Mutant {
     /// A session is sent at its last record in the log instead of its first.
     CoalesceLate,
-    /// A delta is taken whatever it builds on.
+    /// A delta is applied whatever it builds on.
     IgnoreSince,
     /// Digest repair never runs.
     NeverRepair,
     /// A delta is sent although another origin has beaten a part of what it claims.
     ClaimBeatenWrites,
-    /// A live copy that comes later undoes a destruction.
-    LiveBeatsDestroyed,
+    /// A copy that comes later undoes a destruction.
+    AliveBeatsDestroyed,
     /// The values of a refused delta are merged all the same.
     MergeRefused,
     /// A batch is acknowledged although a delta of it was refused.
@@ -39,8 +41,8 @@ pub(crate) enum Mutant {
     RejuvenateTombstones,
     /// A node that was away longer than tombstones live keeps what it holds.
     NeverStartEmpty,
-    /// A delta of a counter is taken although its reset is not known here.
-    IgnoreEras,
+    /// A delta of a counter is applied although its reset is not known here.
+    IgnoreResets,
     /// A node is ready after its first donor.
     ReadyAfterDonor,
     /// A restarted node takes the boot id it had.
@@ -54,7 +56,7 @@ impl Mutant {
         Self::IgnoreSince,
         Self::NeverRepair,
         Self::ClaimBeatenWrites,
-        Self::LiveBeatsDestroyed,
+        Self::AliveBeatsDestroyed,
         Self::MergeRefused,
         Self::AcknowledgeRefused,
         Self::CarryCommittedOnly,
@@ -67,7 +69,7 @@ impl Mutant {
         Self::StampByClockOnly,
         Self::RejuvenateTombstones,
         Self::NeverStartEmpty,
-        Self::IgnoreEras,
+        Self::IgnoreResets,
         Self::ReadyAfterDonor,
         Self::ReuseBoot,
     ];

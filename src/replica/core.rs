@@ -1,0 +1,152 @@
+//! One node's replica.
+
+use std::{
+    hash::Hasher as _,
+    sync::{Mutex, PoisonError},
+};
+
+use twox_hash::xxhash3_64;
+
+use super::{
+    applied::AppliedLogs,
+    lineage::LineageTracker,
+    log::Log,
+    observer::Observer,
+    store::{Store, missing::Missing},
+};
+#[cfg(test)]
+use crate::session::Item;
+use crate::{
+    config::{Limits, Shape},
+    session::{BootId, Now, SessionKey, SessionState, Tag, Token},
+    wire::{Position, message::Lineage},
+};
+
+/// One node's replica: its store, its log of changes, and what it has applied of each peer's log.
+/// Shared by all requests and links; every method takes `&self` and locks briefly inside.
+#[derive(Debug)]
+pub(crate) struct Replica {
+    boot: BootId,
+    pub(super) store: Store,
+    pub(super) log: Log,
+    pub(super) applied: AppliedLogs,
+    pub(super) lineage: LineageTracker,
+    /// Guards the digest root, one for all links' heartbeats.
+    root: Mutex<Option<Root>>,
+}
+
+/// A hash over all digests, and when it was computed.
+#[derive(Clone, Copy, Debug)]
+struct Root {
+    hash: u64,
+    at_ms: u64,
+}
+
+impl Replica {
+    pub(crate) fn new(boot: BootId, limits: Limits, shape: &Shape, now: Now) -> Self {
+        Self {
+            boot,
+            store: Store::new(boot, limits, shape),
+            log: Log::new(shape.log_records),
+            applied: AppliedLogs::default(),
+            lineage: LineageTracker::new(now),
+            root: Mutex::default(),
+        }
+    }
+
+    pub(crate) const fn boot(&self) -> BootId {
+        self.boot
+    }
+
+    /// Returns the last position of the log, `None` when nothing was committed yet.
+    pub(crate) fn head(&self) -> Option<Position> {
+        self.log.head()
+    }
+
+    /// Drops what has expired, of which the observer hears, and tells peers of what is still in use.
+    /// Call it every 100 ms.
+    pub(crate) fn sweep(&self, now: Now, observer: &mut Observer) {
+        for key in self.store.sweep(now, observer) {
+            self.commit(&key, now);
+        }
+    }
+
+    /// Returns what this node's copy lacks of the writes that a client knows of.
+    pub(crate) fn missing(&self, key: &SessionKey, token: &Token) -> Missing {
+        self.store.missing(key, token)
+    }
+
+    /// Returns this node's last write of a session that has gone to its log.
+    pub(crate) fn last_logged(&self, key: &SessionKey) -> Option<Tag> {
+        self.store.last_logged(key)
+    }
+
+    /// Returns the keys of the sessions for which `pick` holds.
+    pub(crate) fn select(&self, pick: impl FnMut(&SessionState) -> bool) -> Vec<SessionKey> {
+        self.store.select(pick)
+    }
+
+    /// Returns how many sessions are held.
+    pub(crate) fn sessions(&self) -> usize {
+        self.store.sessions()
+    }
+
+    /// Returns how many destroyed sessions are remembered.
+    pub(crate) fn tombstones(&self) -> usize {
+        self.store.tombstones()
+    }
+
+    /// Returns whether requests asked for sessions, or created some, between the last two sweeps.
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.store.is_in_use()
+    }
+
+    /// Returns all there is of a session, for a peer that asks.
+    #[cfg(test)]
+    pub(crate) fn full(&self, key: &SessionKey, now: Now) -> Item {
+        self.store.full(key, now)
+    }
+
+    /// Returns the digests of all shards, in the order of their keys.
+    #[cfg(test)]
+    pub(crate) fn digests(&self) -> Vec<u64> {
+        self.store.digests()
+    }
+
+    /// Returns whether the session is known to be destroyed.
+    #[cfg(test)]
+    pub(crate) fn is_destroyed(&self, key: &SessionKey) -> bool {
+        self.store.is_destroyed(key)
+    }
+
+    /// Returns whether both hold the same sessions, as far as digests tell.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn holds_the_same_as(&self, other: &Self) -> bool {
+        self.store.digests() == other.store.digests()
+    }
+
+    /// Returns how this node's data has fared, as peers are told.
+    pub(super) fn lineage(&self, now: Now) -> Lineage {
+        self.lineage.describe(!self.store.is_empty(), now)
+    }
+
+    /// Returns a hash over all digests, at most [`ROOT_AGE_MS`] old.
+    pub(super) fn root(&self, now: Now) -> u64 {
+        let mut cached = self.root.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Root { hash, at_ms }) = *cached
+            && now.mono_ms.saturating_sub(at_ms) < ROOT_AGE_MS
+        {
+            return hash;
+        }
+        let mut hasher = xxhash3_64::Hasher::new();
+        for digest in self.store.digests() {
+            hasher.write(&digest.to_le_bytes());
+        }
+        let (hash, at_ms) = (hasher.finish(), now.mono_ms);
+        *cached = Some(Root { hash, at_ms });
+        hash
+    }
+}
+
+/// How old the root in a heartbeat may be.
+const ROOT_AGE_MS: u64 = 250;

@@ -1,0 +1,298 @@
+//! Rounds of digest repair, by the side that starts them: what this node asks and compares.
+//!
+//! A round finds what two nodes hold differently, whatever the reason. It asks for the peer's
+//! digests. For every shard that differs it sends a listing of keys and versions. The peer
+//! [answers](super::answers) each with the states that this node lacks and the keys that it lacks
+//! itself, and these are supplied. Joining is a round with everything missing. In the background,
+//! the lower boot id of a pair starts rounds over shards that differed on two comparisons in a row.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use super::{Violation, chunk::states};
+use crate::{
+    replica::Replica,
+    session::{Mutant, Now, SessionKey},
+    wire::Message,
+};
+
+/// The initiating side of digest repair.
+#[derive(Debug)]
+pub(super) struct Round {
+    background: Background,
+    stage: Stage,
+    number: u32,
+    /// Whether the round leaves nothing out.
+    complete: bool,
+    /// A complete round to begin when the present one is over, if any, and the skips it repairs.
+    complete_due: Option<u32>,
+    /// Shards still to be listed.
+    todo: VecDeque<u32>,
+    /// Shards that are listed, and how many of the keys listed the peer may still want.
+    listed: HashMap<u32, usize>,
+    /// Sessions that the peer wants.
+    supply: VecDeque<SessionKey>,
+    totals: Totals,
+    /// Grows with everything that a round brings.
+    progress: u64,
+    /// The complete round that has just ended.
+    completed: Option<Totals>,
+    has_completed: bool,
+    /// A round of either kind has ended.
+    ended: bool,
+    rounds_to_report: u32,
+}
+
+/// What a round brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Totals {
+    pub(super) sessions: u64,
+    pub(super) bytes: u64,
+    /// Skips of the peer's log that it made good.
+    pub(super) skips: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Idle,
+    /// To ask for digests.
+    Ask,
+    /// Asked.
+    Compare,
+    /// Shards are being listed.
+    List,
+}
+
+/// When a pair compares although nobody has asked it to.
+#[derive(Debug)]
+struct Background {
+    /// Whether this node is the one of the pair that starts rounds.
+    starts_rounds: bool,
+    /// Heartbeats in a row whose root differed from ours.
+    mismatches: u32,
+    /// Shards that differed at the last comparison.
+    differed: HashSet<u32>,
+}
+
+impl Background {
+    /// Notes what a heartbeat says. Returns whether it is time to compare.
+    fn compare_root(&mut self, is_equal: bool) -> bool {
+        if is_equal {
+            self.mismatches = 0;
+            self.differed.clear();
+            return false;
+        }
+        self.mismatches = self.mismatches.saturating_add(1);
+        self.mismatches >= 2 && self.starts_rounds
+    }
+
+    /// Returns the shards that differed the last time, too: one that differs once may only have a
+    /// change under way.
+    fn still_differing(&mut self, differing: Vec<u32>) -> VecDeque<u32> {
+        let before = std::mem::replace(&mut self.differed, differing.iter().copied().collect());
+        let mut still = differing;
+        still.retain(|shard| before.contains(shard));
+        still.into()
+    }
+}
+
+impl Round {
+    pub(super) fn new(starts_background: bool) -> Self {
+        Self {
+            background: Background {
+                starts_rounds: starts_background,
+                mismatches: 0,
+                differed: HashSet::new(),
+            },
+            stage: Stage::Idle,
+            number: 0,
+            complete: false,
+            complete_due: None,
+            todo: VecDeque::new(),
+            listed: HashMap::new(),
+            supply: VecDeque::new(),
+            totals: Totals::default(),
+            progress: 0,
+            completed: None,
+            has_completed: false,
+            ended: false,
+            rounds_to_report: 0,
+        }
+    }
+
+    /// Wants a round that leaves nothing out and begins from now on; it repairs `skips` skips.
+    pub(super) fn begin_complete(&mut self, skips: u32) {
+        let due = self.complete_due.get_or_insert(0);
+        *due = due.saturating_add(skips);
+        self.begin_due();
+    }
+
+    pub(super) fn compare_root(&mut self, is_equal: bool) {
+        let is_due = self.background.compare_root(is_equal);
+        if is_due && self.is_over() && !Mutant::NeverRepair.is_on() {
+            self.complete = false;
+            self.stage = Stage::Ask;
+        }
+    }
+
+    pub(super) fn compare_digests(&mut self, ours: &[u64], theirs: &[u64]) {
+        if self.stage != Stage::Compare {
+            return;
+        }
+        let differing: Vec<u32> = (0..)
+            .zip(ours.iter().zip(theirs))
+            .filter(|(_, (ours, theirs))| ours != theirs)
+            .map(|(shard, _)| shard)
+            .collect();
+        self.todo = if self.complete {
+            differing.into()
+        } else {
+            self.background.still_differing(differing)
+        };
+        self.number = self.number.wrapping_add(1);
+        self.stage = Stage::List;
+        self.end_if_done();
+    }
+
+    /// The last answer to the listing of a shard was merged.
+    pub(super) fn shard_done(&mut self, shard: u32) {
+        self.listed.remove(&shard);
+        self.progress += 1;
+        self.end_if_done();
+    }
+
+    /// Notes what an answer to the listing of a shard asks for.
+    ///
+    /// # Errors
+    ///
+    /// When it answers no listing, or asks for more than was listed.
+    pub(super) fn wanted(
+        &mut self,
+        round: u32,
+        shard: u32,
+        keys: Vec<SessionKey>,
+    ) -> Result<(), Violation> {
+        let listed = self.listed.get_mut(&shard);
+        let Some(listed) = listed.filter(|_| round == self.number) else {
+            return Err(Violation::Protocol("an answer to no listing"));
+        };
+        let left = listed.checked_sub(keys.len());
+        *listed = left.ok_or(Violation::Protocol("more wanted than was listed"))?;
+        self.supply.extend(keys);
+        Ok(())
+    }
+
+    /// A repair message was merged.
+    pub(super) const fn record_merged(&mut self, sessions: usize, bytes: usize) {
+        self.totals.sessions += sessions as u64;
+        self.totals.bytes += bytes as u64;
+        self.progress += 1;
+    }
+
+    /// Returns the complete round that has just ended.
+    pub(super) const fn take_completed(&mut self) -> Option<Totals> {
+        self.completed.take()
+    }
+
+    /// Returns whether a round of either kind has ended since the last call.
+    pub(super) const fn take_ended(&mut self) -> bool {
+        std::mem::replace(&mut self.ended, false)
+    }
+
+    pub(super) const fn has_completed(&self) -> bool {
+        self.has_completed
+    }
+
+    pub(super) const fn progress(&self) -> u64 {
+        self.progress
+    }
+
+    pub(super) const fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    pub(super) fn has_supplies(&self) -> bool {
+        !self.supply.is_empty()
+    }
+
+    pub(super) fn poll_report(&mut self) -> Option<Message> {
+        self.rounds_to_report = self.rounds_to_report.checked_sub(1)?;
+        Some(Message::RoundDone)
+    }
+
+    /// Returns the next question or listing.
+    pub(super) fn poll(&mut self, replica: &Replica, now: Now) -> Option<Message> {
+        if self.stage == Stage::Ask {
+            self.stage = Stage::Compare;
+            return Some(Message::AskDigests);
+        }
+        if self.listed.len() >= LISTINGS || self.listed.values().sum::<usize>() >= LISTED_KEYS {
+            return None;
+        }
+        let shard = self.todo.pop_front()?;
+        let entries = replica.store.listing(shard, self.complete, now);
+        self.listed.insert(shard, entries.len());
+        Some(Message::Listing {
+            round: self.number,
+            shard,
+            complete: self.complete,
+            entries,
+        })
+    }
+
+    /// Returns states that the peer wants.
+    pub(super) fn poll_states(&mut self, replica: &Replica, now: Now) -> Option<Message> {
+        if self.supply.is_empty() {
+            return None;
+        }
+        let items = states(replica, &mut self.supply, now);
+        self.begin_due();
+        Some(Message::Supply { items })
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        self.is_over() && self.complete_due.is_none()
+    }
+
+    /// Returns whether a round may begin. What the last one found must have left, or a peer that
+    /// does not read would have it found again and again.
+    fn is_over(&self) -> bool {
+        self.stage == Stage::Idle && self.supply.is_empty()
+    }
+
+    fn begin_due(&mut self) {
+        if Mutant::NeverRepair.is_on() {
+            self.has_completed = true;
+            return;
+        }
+        if self.is_over()
+            && let Some(skips) = self.complete_due.take()
+        {
+            self.totals = Totals {
+                skips,
+                ..Totals::default()
+            };
+            self.complete = true;
+            self.stage = Stage::Ask;
+        }
+    }
+
+    fn end_if_done(&mut self) {
+        if self.stage != Stage::List || !self.todo.is_empty() || !self.listed.is_empty() {
+            return;
+        }
+        self.stage = Stage::Idle;
+        self.ended = true;
+        if std::mem::replace(&mut self.complete, false) {
+            self.completed = Some(self.totals);
+            self.has_completed = true;
+            self.rounds_to_report = self.rounds_to_report.saturating_add(self.totals.skips);
+        }
+        self.begin_due();
+    }
+}
+
+/// Listings under way at once.
+pub(super) const LISTINGS: usize = 64;
+/// Keys of listings under way, beyond which no further shard is listed.
+pub(super) const LISTED_KEYS: usize = 64 * 1024;

@@ -1,0 +1,200 @@
+//! Sessions as requests use them.
+
+use std::sync::Arc;
+
+use super::{
+    Replica,
+    change::{Change, ChangeKind},
+    log::{Log, Record},
+    observer::Observer,
+    store::{
+        hot::Replicate,
+        shard::Shard,
+        writer::{SessionWriter, Written},
+    },
+};
+use crate::session::{
+    Access, Now, SecretHash, SessionError, SessionKey, SessionMeta, SessionSecret, SessionState,
+    Stamp, Tag, Tombstone,
+};
+use crate::wire::Position;
+
+impl Replica {
+    /// Looks up what a request presents. A session that it opens is pinned, and its use is recorded
+    /// unless that is `Deferred`.
+    pub(crate) fn open(
+        &self,
+        context: &str,
+        key: &SessionKey,
+        secret: &SessionSecret,
+        replicate: Replicate,
+        now: Now,
+    ) -> Access {
+        let hash = secret.hash();
+        let mut shard = self.store.shard(key);
+        shard.in_use = true;
+        let Some(entry) = shard.entry(key) else {
+            return Access::Unknown;
+        };
+        let hot = &mut *entry.hot;
+        if *hot.state.meta().context != *context || !hot.is_open(now) {
+            return Access::Unknown;
+        }
+        let access = hot.state.secrets().presented(&hash, now);
+        if access == Access::Alive {
+            hot.pins = hot.pins.saturating_add(1);
+            if replicate == Replicate::Now && hot.use_at(now) {
+                entry.reindex(key, now);
+            }
+        }
+        access
+    }
+
+    /// [Commits](Self::commit) for a request or handle that opened or created the session, and drops
+    /// its pin. Use worth telling gets a record, too.
+    pub(crate) fn release(
+        &self,
+        key: &SessionKey,
+        replicate: Replicate,
+        now: Now,
+    ) -> Option<Position> {
+        let mut shard = self.store.shard(key);
+        let Some(entry) = shard.entry(key) else {
+            return commit_tombstone(&mut shard, key, &self.log, now);
+        };
+        let used = entry.hot.unpin(replicate, now);
+        let position = entry.hot.commit(key, &self.log, now);
+        if used {
+            entry.reindex(key, now);
+        }
+        position
+    }
+
+    /// Drops a pin and commits nothing.
+    #[cfg(test)]
+    pub(crate) fn unpin(&self, key: &SessionKey, replicate: Replicate, now: Now) {
+        if let Some(entry) = self.store.shard(key).entry(key)
+            && entry.hot.unpin(replicate, now)
+        {
+            entry.reindex(key, now);
+        }
+    }
+
+    /// Creates a session, which is pinned until it is released.
+    ///
+    /// # Errors
+    ///
+    /// When there are as many sessions or tombstones as there may be.
+    pub(crate) fn create(
+        &self,
+        meta: Arc<SessionMeta>,
+        key: SessionKey,
+        secret: SecretHash,
+        now: Now,
+    ) -> Result<(), SessionError> {
+        if self.store.counts.tombstones() >= self.store.limits.max_tombstones() {
+            return Err(SessionError::Full);
+        }
+        let stamp = Stamp::ZERO.next(now).ok_or(SessionError::Exhausted)?;
+        let counted = self
+            .store
+            .counts
+            .add_session_below(self.store.limits.max_sessions);
+        let counted = counted.ok_or(SessionError::Full)?;
+        let meta = self.store.shared_meta(meta);
+        let mut shard = self.store.shard(&key);
+        shard.in_use = true;
+        let origin = shard.next_origin();
+        let state = SessionState::new(meta, secret, Tag { stamp, origin }, now);
+        shard.insert_counted(counted, key, state, now);
+        if let Some(hot) = shard.hot(&key) {
+            hot.pins = 1;
+            hot.dirty = true;
+            hot.written = stamp;
+        }
+        Ok(())
+    }
+
+    /// Reads a session under the shard's lock.
+    ///
+    /// # Errors
+    ///
+    /// When the session is no longer there.
+    pub(crate) fn read<R>(
+        &self,
+        key: &SessionKey,
+        read: impl FnOnce(&SessionState) -> R,
+    ) -> Result<R, SessionError> {
+        let mut shard = self.store.shard(key);
+        let hot = shard.hot(key).ok_or(SessionError::Destroyed)?;
+        Ok(read(&hot.state))
+    }
+
+    /// Runs `write` under the shard's lock: keep it short and do not use the replica inside. The
+    /// observer is told what changed.
+    ///
+    /// # Errors
+    ///
+    /// When the session is no longer there, and those of `write`. What was written before one of
+    /// these stays written.
+    pub(crate) fn write<R>(
+        &self,
+        key: &SessionKey,
+        replicate: Replicate,
+        observer: &mut Observer,
+        now: Now,
+        write: impl FnOnce(&mut SessionWriter<'_>) -> Result<R, SessionError>,
+    ) -> Result<R, SessionError> {
+        let mut shard = self.store.shard(key);
+        let mut entry = shard.entry(key).ok_or(SessionError::Destroyed)?;
+        entry.renew_origin(now);
+        let limits = &self.store.limits;
+        let mut writer = SessionWriter::new(entry.hot, key, limits, observer, now);
+        let result = write(&mut writer);
+        let written = writer.finish();
+        if written > Written::Nothing {
+            let hot = &mut *entry.hot;
+            hot.written = hot.state.vector().of(hot.own);
+            hot.dirty |= replicate == Replicate::Now || written == Written::Urgent;
+            entry.reindex(key, now);
+        }
+        result
+    }
+
+    /// Destroys a session for good. Returns `None` when it is not there.
+    pub(crate) fn destroy(&self, key: &SessionKey, now: Now) -> Option<Change> {
+        let mut shard = self.store.shard(key);
+        let hot = shard.view(key)?;
+        let tombstone = Tombstone::new(hot.state.expiry(), now.mono_ms);
+        let change = hot.change(key, ChangeKind::Destroyed);
+        shard.delete(*key, tombstone);
+        if let Some(tombstone) = shard.tombstone_mut(key) {
+            tombstone.dirty = true;
+        }
+        Some(change)
+    }
+
+    /// Appends a record of what is not committed in the session, use worth telling included. Returns
+    /// the position whose acknowledgement means that the peer holds every change of the session made
+    /// here, `None` when there was none. The caller wakes the links when `head()` moved.
+    pub(crate) fn commit(&self, key: &SessionKey, now: Now) -> Option<Position> {
+        let mut shard = self.store.shard(key);
+        match shard.entry(key) {
+            Some(entry) => entry.hot.commit(key, &self.log, now),
+            None => commit_tombstone(&mut shard, key, &self.log, now),
+        }
+    }
+}
+
+fn commit_tombstone(shard: &mut Shard, key: &SessionKey, log: &Log, now: Now) -> Option<Position> {
+    let held = shard.tombstone_mut(key)?;
+    if std::mem::replace(&mut held.dirty, false) {
+        held.position = Some(log.append(Record {
+            key: *key,
+            prev: Stamp::ZERO,
+            touch: false,
+            at_ms: now.mono_ms,
+        }));
+    }
+    held.position
+}

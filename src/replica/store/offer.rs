@@ -1,0 +1,152 @@
+//! What the store offers to peers: changes, full states, listings, and how two listings differ.
+
+use super::{Store, expiry::is_stale, hot::UNDER_WAY_MS, lock, shard::Listed};
+use crate::{
+    replica::{log::Record, mutant},
+    session::{Item, Now, SessionKey},
+};
+
+/// The form in which a change leaves for a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::replica) enum ChangeForm {
+    /// What this node has written since the last record, where that is all there is to tell.
+    Delta,
+    /// The session as it is, unless it is large.
+    Full,
+}
+
+/// The difference of two nodes' listings of one digest shard, from the answerer's side.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(in crate::replica) struct Difference {
+    /// What the lister lacks or has otherwise.
+    pub(in crate::replica) send: Vec<SessionKey>,
+    /// What this node lacks or has otherwise.
+    pub(in crate::replica) want: Vec<SessionKey>,
+}
+
+impl Store {
+    /// Returns what leaves for a session whose record has come up: everything written here since
+    /// the record before it, by whatever request, or the full state when another origin has beaten
+    /// a part of that.
+    pub(in crate::replica) fn outgoing(&self, record: &Record, form: ChangeForm) -> Item {
+        let Record {
+            key, prev, touch, ..
+        } = record;
+        let shard = self.shard(key);
+        match shard.view(key) {
+            None => match shard.tombstone(key) {
+                Some(held) => Item::Destroyed(held.tombstone),
+                None => Item::Absent,
+            },
+            Some(hot)
+                if hot.claims_beaten_writes(*prev)
+                    || (form == ChangeForm::Full && hot.state.weight() <= SMALL_WEIGHT) =>
+            {
+                Item::Full(Box::new(hot.into_owned().state))
+            }
+            Some(hot) => {
+                let mut delta = hot.state.delta(hot.own, *prev, *touch);
+                mutant::carry_committed_only(&mut delta, hot.logged);
+                Item::Delta(Box::new(delta))
+            }
+        }
+    }
+
+    /// Returns all there is of a session, for a peer that asks.
+    pub(in crate::replica) fn full(&self, key: &SessionKey, now: Now) -> Item {
+        let shard = self.shard(key);
+        if let Some(held) = shard.tombstone(key) {
+            return Item::Destroyed(held.tombstone);
+        }
+        match shard.view(key) {
+            Some(hot) if !is_stale(&hot.state, now) => Item::Full(Box::new(hot.into_owned().state)),
+            _ => Item::Absent,
+        }
+    }
+
+    /// Returns the same for a transfer: a cold session as it is, without unpacking it.
+    pub(in crate::replica) fn full_state(&self, key: &SessionKey, now: Now) -> Item {
+        let packed = self.shard(key).packed(key, now);
+        packed.map_or_else(
+            || self.full(key, now),
+            |state| Item::PackedSession(Box::new(state)),
+        )
+    }
+
+    /// Returns the digests of all shards, in the order of their keys.
+    pub(in crate::replica) fn digests(&self) -> Vec<u64> {
+        let mut digests = Vec::with_capacity(self.shards.len() * self.digests_per_shard);
+        for shard in &self.shards {
+            digests.extend_from_slice(&lock(shard).digests);
+        }
+        digests
+    }
+
+    /// Returns keys and versions of one digest shard, without what is past its time and, unless
+    /// `complete`, without changes whose deltas may be under way.
+    pub(in crate::replica) fn listing(
+        &self,
+        shard: u32,
+        complete: bool,
+        now: Now,
+    ) -> Vec<(SessionKey, u64)> {
+        let mut entries = Vec::new();
+        self.visit(shard, now, |listed| {
+            if complete || is_stable(listed.changed_ms, now) {
+                entries.push((*listed.key, listed.version));
+            }
+        });
+        entries
+    }
+
+    /// Compares the sessions of one digest shard with a peer's listing of it.
+    pub(in crate::replica) fn difference(
+        &self,
+        shard: u32,
+        complete: bool,
+        mut theirs: Vec<(SessionKey, u64)>,
+        now: Now,
+    ) -> Difference {
+        theirs.sort_unstable();
+        let mut met = vec![false; theirs.len()];
+        let mut difference = Difference::default();
+        self.visit(shard, now, |ours| {
+            let at = theirs.binary_search_by_key(ours.key, |entry| entry.0).ok();
+            if let Some(at) = at {
+                met[at] = true;
+            }
+            let is_same = at.is_some_and(|at| theirs[at].1 == ours.version);
+            if is_same || !(complete || is_stable(ours.changed_ms, now)) {
+                return;
+            }
+            difference.send.push(*ours.key);
+            if at.is_some() {
+                difference.want.push(*ours.key);
+            }
+        });
+        let unmet = theirs.iter().zip(met).filter(|(_, met)| !met);
+        difference.want.extend(unmet.map(|((key, _), _)| *key));
+        difference
+    }
+
+    /// Calls `each` for what is not past its time.
+    fn visit(&self, shard: u32, now: Now, each: impl FnMut(Listed<'_>)) {
+        let number = shard as usize;
+        let Some(locked) = self.shards.get(number / self.digests_per_shard) else {
+            return;
+        };
+        let shard = lock(locked);
+        let listed = shard.list(number % self.digests_per_shard);
+        listed
+            .filter(|listed| now.mono_ms < listed.stale_ms)
+            .for_each(each);
+    }
+}
+
+/// Returns whether a change is so old that its delta must have arrived.
+const fn is_stable(changed_ms: u64, now: Now) -> bool {
+    now.mono_ms.saturating_sub(changed_ms) >= UNDER_WAY_MS
+}
+
+/// Bytes of a session that may go whole with each of its changes.
+const SMALL_WEIGHT: usize = 4096;

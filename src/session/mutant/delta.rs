@@ -1,0 +1,35 @@
+//! What known-wrong variants do to deltas.
+
+use std::sync::Arc;
+
+use super::Mutant;
+use crate::{
+    config::Expiry,
+    session::{CreatedMs, Delta, Origin, SessionMeta, SessionState},
+};
+
+/// Lets a delta create a session of which it is only a part.
+pub(in crate::session) fn pass_for_whole(delta: &mut Delta) {
+    if !Mutant::CreatePartially.is_on() {
+        return;
+    }
+    let recent_ms = u64::MAX >> 2;
+    delta.meta.get_or_insert_with(|| {
+        let meta = SessionMeta {
+            context: "".into(),
+            route: None,
+            expiry: Expiry::default(),
+        };
+        (Arc::new(meta), CreatedMs(recent_ms))
+    });
+    delta.access.get_or_insert((delta.upto, recent_ms));
+}
+
+/// Merges the values of a delta that is refused.
+pub(in crate::session) fn merge_refused(state: &mut SessionState, delta: Delta, own: Origin) {
+    if Mutant::MergeRefused.is_on() {
+        for (name, register) in delta.registers {
+            state.merge_register(name, register, own);
+        }
+    }
+}
