@@ -30,5 +30,5 @@ pub(crate) fn write(counts: &[(&str, u64)]) -> io::Result<()> {
 
 const FILE: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
-    "/benches/instructions/recorded.txt"
+    "/instructions/recorded.txt"
 );

@@ -57,7 +57,7 @@ async fn nginx_repeats_a_get_that_broke_off_and_no_post() {
 
 async fn nginx(test: &str, config: &str, nodes: [SocketAddr; 2]) -> Balancer {
     const PLACES: [&str; 3] = ["/usr/sbin/nginx", "/usr/bin/nginx", "/usr/local/bin/nginx"];
-    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/nginx");
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../nginx");
     let text = fs::read_to_string(Path::new(examples).join(config));
     let mut text = text.expect("the example is there");
     let http = free_addr().expect("there are free ports");

@@ -17,7 +17,7 @@ use crate::page::{NO_SESSION, Page};
 /// Requests for files change no session that a peer must know of at once.
 pub(crate) const DEFAULT_FILTER: &str = r".*\.(gif|js|jpg|png|html?|css|txt)";
 
-const FILES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/hit_counter/static");
+const FILES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/static");
 const HITS: &str = "hits";
 const PADDING: &str = "padding";
 

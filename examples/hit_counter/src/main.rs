@@ -3,15 +3,15 @@
 //! The whole story on one machine, two nodes and a balancer that does not stick:
 //!
 //! ```sh
-//! cargo run --release --example hit_counter
-//! cargo run --release --example hit_counter -- --serve   # then look at it in a browser
+//! cargo run --release -p hit_counter
+//! cargo run --release -p hit_counter -- --serve   # then look at it in a browser
 //! ```
 //!
 //! One node, to be run behind a balancer of your own:
 //!
 //! ```sh
 //! openssl rand -hex 32 > secret
-//! cargo run --release --example hit_counter -- node --name node1 --http 127.0.0.1:8081 \
+//! cargo run --release -p hit_counter -- node --name node1 --http 127.0.0.1:8081 \
 //!     --listen 127.0.0.1:4101 --peer 127.0.0.1:4102 --secret-file secret
 //! ```
 

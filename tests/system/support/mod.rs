@@ -15,7 +15,7 @@ pub(crate) mod namespaces;
 #[path = "../../../examples/hit_counter/src/process.rs"]
 pub(crate) mod process;
 pub(crate) mod processes;
-#[cfg(all(unix, feature = "axum"))]
+#[cfg(unix)]
 pub(crate) mod sealed;
 #[path = "../../../examples/hit_counter/src/secret.rs"]
 pub(crate) mod secret;
