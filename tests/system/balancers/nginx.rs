@@ -1,7 +1,4 @@
 //! nginx in front of two nodes, configured by the files that `examples/nginx` documents.
-#![cfg(unix)]
-
-mod support;
 
 use std::{fs, net::SocketAddr, path::Path, process::Command, slice};
 

@@ -1,7 +1,4 @@
 //! HAProxy in front of two nodes, configured by the file that `examples/haproxy` documents.
-#![cfg(unix)]
-
-mod support;
 
 use std::{net::SocketAddr, process::Command, slice};
 

@@ -1,7 +1,4 @@
 //! Apache httpd in front of two nodes, configured by the file that `examples/apache` documents.
-#![cfg(unix)]
-
-mod support;
 
 use std::{net::SocketAddr, process::Command, slice};
 
