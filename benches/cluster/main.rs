@@ -26,12 +26,12 @@ mod node;
 mod options;
 mod pages;
 mod peers;
-#[path = "../../examples/hit_counter/process.rs"]
+#[path = "../../examples/hit_counter/src/process.rs"]
 mod process;
 mod queue;
 mod rows;
 mod sample;
-#[path = "../../examples/hit_counter/secret.rs"]
+#[path = "../../examples/hit_counter/src/secret.rs"]
 mod secret;
 mod served;
 mod table;

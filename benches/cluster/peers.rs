@@ -57,7 +57,7 @@ impl Peers {
 
 /// The folder of the programs.
 async fn build() -> Result<PathBuf, BoxError> {
-    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/peers/Cargo.toml");
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/Cargo.toml");
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("peers");
     println!("building {manifest}");
     let status = Command::new(env!("CARGO"))

@@ -6,8 +6,8 @@
 //! for the network, so the same binary counts the same, but for the seeds of hash maps.
 //!
 //! ```sh
-//! cargo bench --features __internals --bench instructions              # compare
-//! cargo bench --features __internals --bench instructions -- --record  # write down anew
+//! cargo bench --bench instructions              # compare
+//! cargo bench --bench instructions -- --record  # write down anew
 //! ```
 //!
 //! To see where the instructions of an operation go, run what `-- --command NAME` prints.
@@ -127,7 +127,7 @@ fn found(name: &str) -> Result<&'static Case, Box<dyn Error>> {
 
 /// Says to run one operation, for valgrind to count.
 const RUN: &str = "--run";
-const RENEW: &str = "cargo bench --features __internals --bench instructions -- --record";
+const RENEW: &str = "cargo bench --bench instructions -- --record";
 /// A tenth more than what is recorded passes.
 const ROOM: u64 = 10;
 /// Enough for caches and tables to be in their usual state.

@@ -28,7 +28,4 @@ pub(crate) fn write(counts: &[(&str, u64)]) -> io::Result<()> {
     fs::write(FILE, text)
 }
 
-const FILE: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/benches/instructions/recorded.txt"
-);
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/instructions/recorded.txt");

@@ -1,7 +1,4 @@
 //! nginx in front of two nodes, configured by the files that `examples/nginx` documents.
-#![cfg(unix)]
-
-mod support;
 
 use std::{fs, net::SocketAddr, path::Path, process::Command, slice};
 
@@ -57,7 +54,7 @@ async fn nginx_repeats_a_get_that_broke_off_and_no_post() {
 
 async fn nginx(test: &str, config: &str, nodes: [SocketAddr; 2]) -> Balancer {
     const PLACES: [&str; 3] = ["/usr/sbin/nginx", "/usr/bin/nginx", "/usr/local/bin/nginx"];
-    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/nginx");
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../nginx");
     let text = fs::read_to_string(Path::new(examples).join(config));
     let mut text = text.expect("the example is there");
     let http = free_addr().expect("there are free ports");

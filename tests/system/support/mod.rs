@@ -6,20 +6,21 @@ pub(crate) mod balanced;
 #[cfg(unix)]
 pub(crate) mod balancer;
 // The example's own code: the tests run its nodes as it does itself.
-#[path = "../../examples/hit_counter/browser.rs"]
+#[path = "../../../examples/hit_counter/src/browser.rs"]
 pub(crate) mod browser;
 pub(crate) mod hostile;
 pub(crate) mod load;
 #[cfg(target_os = "linux")]
 pub(crate) mod namespaces;
-#[path = "../../examples/hit_counter/process.rs"]
+#[path = "../../../examples/hit_counter/src/process.rs"]
 pub(crate) mod process;
 pub(crate) mod processes;
-#[cfg(all(unix, feature = "axum"))]
+#[cfg(unix)]
 pub(crate) mod sealed;
-#[path = "../../examples/hit_counter/secret.rs"]
+#[path = "../../../examples/hit_counter/src/secret.rs"]
 pub(crate) mod secret;
 #[cfg(unix)]
 pub(crate) mod stand_in;
+#[path = "../../support/stopwatch.rs"]
 pub(crate) mod stopwatch;
 pub(crate) mod visitor;

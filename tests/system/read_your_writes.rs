@@ -2,7 +2,7 @@
 
 #![cfg(unix)]
 
-#[path = "support/http.rs"]
+#[path = "../support/http.rs"]
 mod http_support;
 mod support;
 

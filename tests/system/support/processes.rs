@@ -1,7 +1,6 @@
 //! Nodes of the hit counter as child processes, and waiting for what they do.
 
 use std::{
-    env::{consts::EXE_SUFFIX, current_exe},
     fmt::Debug,
     fs::{self, File},
     io,
@@ -34,7 +33,7 @@ pub(crate) struct Node {
 impl Node {
     /// Starts a node, which must come up.
     pub(crate) async fn start(plan: NodePlan) -> Self {
-        Self::start_as(plan, &hit_counter()).await
+        Self::start_as(plan, hit_counter()).await
     }
 
     /// As [`Node::start`], by an executable that knows where to run the example.
@@ -47,7 +46,7 @@ impl Node {
 
     /// Starts a node.
     pub(crate) async fn try_start(plan: NodePlan) -> Result<Self, Refusal> {
-        Self::try_start_as(plan, &hit_counter()).await
+        Self::try_start_as(plan, hit_counter()).await
     }
 
     async fn try_start_as(plan: NodePlan, executable: &Path) -> Result<Self, Refusal> {
@@ -242,21 +241,9 @@ pub(crate) fn state_of<'a>(status: &'a Value, name: &str) -> Option<&'a str> {
     member["state"].as_str()
 }
 
-/// The example, which `cargo test` builds beside the tests.
-pub(crate) fn hit_counter() -> PathBuf {
-    let test = current_exe().expect("a test knows its executable");
-    let profile = test
-        .ancestors()
-        .nth(2)
-        .expect("it is in target/<profile>/deps");
-    let path = profile.join(format!("examples/hit_counter{EXE_SUFFIX}"));
-    assert!(
-        path.exists(),
-        "{} is missing: run `cargo build --example hit_counter`, which `cargo test` with \
-         `--test` does not do by itself",
-        path.display()
-    );
-    path
+/// The example, which Cargo builds for the tests.
+pub(crate) fn hit_counter() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_hit_counter"))
 }
 
 /// What one process writes to its standard error.

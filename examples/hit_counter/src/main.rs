@@ -3,15 +3,15 @@
 //! The whole story on one machine, two nodes and a balancer that does not stick:
 //!
 //! ```sh
-//! cargo run --release --example hit_counter
-//! cargo run --release --example hit_counter -- --serve   # then look at it in a browser
+//! cargo run --release -p hit_counter
+//! cargo run --release -p hit_counter -- --serve   # then look at it in a browser
 //! ```
 //!
 //! One node, to be run behind a balancer of your own:
 //!
 //! ```sh
 //! openssl rand -hex 32 > secret
-//! cargo run --release --example hit_counter -- node --name node1 --http 127.0.0.1:8081 \
+//! cargo run --release -p hit_counter -- node --name node1 --http 127.0.0.1:8081 \
 //!     --listen 127.0.0.1:4101 --peer 127.0.0.1:4102 --secret-file secret
 //! ```
 
@@ -27,6 +27,7 @@ mod stop;
 mod visitor;
 
 use std::{
+    env,
     error::Error,
     io::{IsTerminal, stderr},
     process::ExitCode,
@@ -35,7 +36,11 @@ use std::{
 use clap::{Parser, Subcommand};
 use mimalloc::MiMalloc;
 use tokio::runtime::Builder;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 use crate::{node::NodeArgs, scenario::ScenarioArgs};
 
@@ -64,15 +69,25 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()))
-        .with_writer(stderr)
-        .with_ansi(stderr().is_terminal())
-        .init();
+    log_to_stderr();
     run(Cli::parse()).unwrap_or_else(|error| {
         eprintln!("error: {}", with_causes(&*error));
         ExitCode::FAILURE
     })
+}
+
+/// Logs what `RUST_LOG` asks for, such as `debug` or `tower_cluster_sessions=debug,info`.
+fn log_to_stderr() {
+    let wanted = env::var("RUST_LOG").ok();
+    let wanted = wanted.and_then(|wanted| wanted.parse::<Targets>().ok());
+    let info = || Targets::new().with_default(LevelFilter::INFO);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(stderr)
+        .with_ansi(stderr().is_terminal());
+    tracing_subscriber::registry()
+        .with(lines)
+        .with(wanted.unwrap_or_else(info))
+        .init();
 }
 
 fn run(cli: Cli) -> Result<ExitCode, BoxError> {

@@ -1,19 +1,17 @@
 //! Attributes, counters and limits, as a handler meets them.
 
-#[path = "support/http.rs"]
-mod http_support;
-
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Barrier},
     thread,
 };
 
-use http_support::*;
 use serde::{Deserialize, Serialize};
 use tower_cluster_sessions::{
     Attribute, ClusterConfig, ClusterSessionLayer, Session, SessionError, Typed,
 };
+
+use crate::http_support::*;
 
 /// Runs `handler` on an existing session, `a` = 1.
 async fn with_session<T>(handler: impl AsyncFnOnce(Session) -> T) -> T {

@@ -1,14 +1,12 @@
 //! What counts as use, and when a session ends. All on virtual time.
 
-#[path = "support/http.rs"]
-mod http_support;
-
 use std::{convert::Infallible, time::Duration};
 
 use http::{Request, Response};
-use http_support::*;
 use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_cluster_sessions::{ClusterSessionLayer, Expiry};
+
+use crate::http_support::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -1,15 +1,13 @@
 //! What attackers and floods try with cookies, with each kind of seal.
 
-#[path = "support/http.rs"]
-mod http_support;
-
 use std::time::Duration;
 
 use http::Response;
-use http_support::*;
 use tower_cluster_sessions::{
     Ack, ClusterConfig, ClusterSessionLayer, Expiry, Session, SessionError, test_util::TestCluster,
 };
+
+use crate::http_support::*;
 
 /// Session fixation: the attacker has the victim's browser use a session that the attacker knows.
 #[tokio::test(start_paused = true)]

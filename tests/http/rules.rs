@@ -1,8 +1,5 @@
 //! Whose session it is, how long it is theirs, and when its changes leave.
 
-#[path = "support/http.rs"]
-mod http_support;
-
 use std::{
     convert::Infallible,
     future::poll_fn,
@@ -15,9 +12,10 @@ use std::{
 
 use futures_util::FutureExt as _;
 use http::{Request, Response, StatusCode};
-use http_support::*;
 use tower::{Layer as _, Service as _, ServiceExt as _, service_fn};
 use tower_cluster_sessions::{Session, SessionError};
+
+use crate::http_support::*;
 
 const FOREIGN: &str = "__Host-id=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 

@@ -1,7 +1,4 @@
 //! HAProxy in front of two nodes, configured by the file that `examples/haproxy` documents.
-#![cfg(unix)]
-
-mod support;
 
 use std::{net::SocketAddr, process::Command, slice};
 
@@ -70,7 +67,7 @@ async fn haproxy(test: &str, nodes: [SocketAddr; 2], switches: &[&str]) -> Balan
     ];
     let run_dir = run_dir(&format!("haproxy-{test}"));
     let http = free_addr().expect("there are free ports");
-    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/haproxy/haproxy.cfg");
+    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/../haproxy/haproxy.cfg");
 
     let mut command = Command::new(program(&PLACES, "haproxy"));
     command

@@ -1,8 +1,5 @@
 //! What the cookie looks like, when it is sent, and which one is believed.
 
-#[path = "support/http.rs"]
-mod http_support;
-
 use std::{
     convert::Infallible,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -13,11 +10,12 @@ use http::{
     HeaderValue, Request, Response,
     header::{CACHE_CONTROL, SET_COOKIE},
 };
-use http_support::*;
 use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_cluster_sessions::{
     ClusterConfig, ClusterSessionLayer, Expiry, LayerError, SameSite, SessionSlot,
 };
+
+use crate::http_support::*;
 
 #[tokio::test]
 async fn default_cookie_is_as_strict_as_a_cookie_can_be() {

@@ -1,9 +1,6 @@
 //! In an axum app: extractors, routing, other people's layers.
 #![cfg(feature = "axum")]
 
-#[path = "support/http.rs"]
-mod http_support;
-
 use axum::{
     Router,
     body::{Body, to_bytes},
@@ -11,13 +8,14 @@ use axum::{
     response::Response,
     routing::get,
 };
-use http_support::*;
 use serde::{Deserialize, Serialize};
 use tower::ServiceExt as _;
 use tower_cluster_sessions::{
     Attribute, ClusterConfig, ClusterSessionLayer, Session, SessionError, SessionSlot, Typed,
 };
 use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer, services::ServeDir};
+
+use crate::http_support::*;
 
 async fn hit(session: Session) -> Result<String, SessionError> {
     let hits = session.update("hits", |hits: Option<u64>| hits.unwrap_or(0) + 1)?;

@@ -1,10 +1,8 @@
 //! Which requests are filtered, and what that changes.
 
-#[path = "support/http.rs"]
-mod http_support;
-
-use http_support::*;
 use tower_cluster_sessions::{ClusterSessionLayer, Session};
+
+use crate::http_support::*;
 
 async fn filtered() -> ClusterSessionLayer {
     let layer = layer().await.with_filter("/static/.*");

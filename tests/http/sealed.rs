@@ -1,16 +1,14 @@
 //! Signed and private cookies: what they look like, which are believed, and how keys are replaced.
 
-#[path = "support/http.rs"]
-mod http_support;
-
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use http::header::{CACHE_CONTROL, SET_COOKIE};
-use http_support::*;
 use tower::Layer as _;
 use tower_cluster_sessions::{
     ClusterConfig, ClusterSessionLayer, Consistency, CookieKey, LayerError,
 };
+
+use crate::http_support::*;
 
 type Seal = fn(&ClusterSessionLayer, Vec<CookieKey>) -> ClusterSessionLayer;
 

@@ -1,20 +1,18 @@
 //! The second cookie of `Consistency::ReadYourWrites`: when it is sent, what it looks like, and
 //! when it goes.
 
-#[path = "support/http.rs"]
-mod http_support;
-
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use http::{
     Response,
     header::{CACHE_CONTROL, SET_COOKIE},
 };
-use http_support::*;
 use tower::{Layer as _, service_fn};
 use tower_cluster_sessions::{
     Cluster, ClusterConfig, ClusterSessionLayer, Consistency, LayerError,
 };
+
+use crate::http_support::*;
 
 const KEY: &str = "0e9d3fbd27f2b1f9a0f1c4677d9a1e5b88c6c1a25ddf7a4c903bfe6f2240d7e3";
 

@@ -1,7 +1,4 @@
 //! Apache httpd in front of two nodes, configured by the file that `examples/apache` documents.
-#![cfg(unix)]
-
-mod support;
 
 use std::{net::SocketAddr, process::Command, slice};
 
@@ -74,7 +71,7 @@ async fn apache(test: &str, nodes: [SocketAddr; 2], defines: &[&str]) -> Balance
     const PLACES: [&str; 3] = ["/usr/sbin/apache2", "/usr/sbin/httpd", "/usr/bin/httpd"];
     let run_dir = run_dir(&format!("apache-{test}"));
     let http = free_addr().expect("there are free ports");
-    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/apache/httpd.conf");
+    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/../apache/httpd.conf");
 
     let mut command = Command::new(program(&PLACES, "apache2"));
     command.args(["-f", config, "-D", "FOREGROUND"]);

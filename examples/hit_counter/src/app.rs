@@ -3,29 +3,30 @@
 use axum::{
     Json, Router,
     extract::{Query, State},
-    http::{HeaderValue, StatusCode},
-    middleware::{map_response, map_response_with_state},
+    http::{
+        HeaderValue, StatusCode,
+        header::{CACHE_CONTROL, CONTENT_TYPE},
+    },
+    middleware::map_response_with_state,
     response::{Html, IntoResponse, Response},
     routing::get,
 };
 use serde::Deserialize;
 use tower_cluster_sessions::{Cluster, ClusterSessionLayer, Session, SessionError};
-use tower_http::{services::ServeDir, trace::TraceLayer};
+use tower_http::trace::TraceLayer;
 
 use crate::page::{NO_SESSION, Page};
 
 /// Requests for files change no session that a peer must know of at once.
 pub(crate) const DEFAULT_FILTER: &str = r".*\.(gif|js|jpg|png|html?|css|txt)";
 
-const FILES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/hit_counter/static");
+/// It is a part of the program, which so runs where its sources are not.
+const STYLE: &str = include_str!("../static/style.css");
 const HITS: &str = "hits";
 const PADDING: &str = "padding";
 
 /// All routes, on the sessions of `cluster`.
 pub(crate) fn app(cluster: Cluster, sessions: ClusterSessionLayer) -> Router {
-    let files = Router::new()
-        .fallback_service(ServeDir::new(FILES))
-        .layer(map_response(cacheable));
     Router::new()
         .route("/", get(index))
         .route("/hit", get(hit))
@@ -33,7 +34,7 @@ pub(crate) fn app(cluster: Cluster, sessions: ClusterSessionLayer) -> Router {
         .route("/plain", get(plain))
         .route("/logout", get(logout))
         .route("/cluster.json", get(cluster_json))
-        .nest("/static", files)
+        .route("/static/style.css", get(style))
         .layer(sessions)
         // Behind the layer, so that probes have no part in sessions.
         .route("/ready", get(ready))
@@ -133,12 +134,12 @@ async fn served_by(State(cluster): State<Cluster>, mut response: Response) -> Re
     response
 }
 
-/// Lets the browser keep the style sheet. Otherwise each page is two requests, and a balancer that
-/// alternates between two nodes sends every page to the same one.
-async fn cacheable(mut response: Response) -> Response {
-    response.headers_mut().insert(
-        "cache-control",
-        HeaderValue::from_static("public, max-age=3600"),
-    );
-    response
+/// Lets the browser keep it. Otherwise each page is two requests, and a balancer that alternates
+/// between two nodes sends every page to the same one.
+async fn style() -> impl IntoResponse {
+    let headers = [
+        (CONTENT_TYPE, "text/css; charset=utf-8"),
+        (CACHE_CONTROL, "public, max-age=3600"),
+    ];
+    (headers, STYLE)
 }

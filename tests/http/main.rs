@@ -1,0 +1,13 @@
+//! The HTTP face, in this process: what a visitor's requests find and what they change.
+
+mod attacks;
+mod axum;
+mod consistency;
+mod cookies;
+mod expiry;
+mod filter;
+#[path = "../support/http.rs"]
+mod http_support;
+mod rules;
+mod sealed;
+mod session;

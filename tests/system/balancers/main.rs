@@ -1,0 +1,8 @@
+//! Real balancers in front of two nodes.
+#![cfg(unix)]
+
+mod apache;
+mod haproxy;
+mod nginx;
+#[path = "../support/mod.rs"]
+mod support;
