@@ -83,6 +83,7 @@
 //! | `private` | no | `with_private`: session cookies that nobody else can make or read |
 //! | `test-util` | no | clusters in one process whose links can be cut and healed, for an app's own tests |
 
+mod cluster;
 pub mod config;
 #[cfg(feature = "__internals")]
 #[doc(hidden)]
@@ -102,15 +103,13 @@ pub use crate::middleware::MissingLayer;
 #[cfg(any(feature = "signed", feature = "private"))]
 pub use crate::middleware::{CookieKey, CookieKeys};
 pub use crate::{
+    cluster::Readiness,
     config::{Ack, ClusterConfig, ConfigError, Consistency, Expiry, StartError},
     middleware::{
         Attribute, ClusterSessionLayer, ClusterSessionService, FilterError, LayerError,
         ResponseFuture, SameSite, Session, SessionSlot, Typed,
     },
-    node::{
-        Cluster, Event, Events, Member, MemberState, Readiness, SessionEvent, SessionEventKind,
-        Stats,
-    },
+    node::{Cluster, Event, Events, Member, MemberState, SessionEvent, SessionEventKind, Stats},
     session::{InvalidRoute, Route, SessionError},
 };
 

@@ -3,7 +3,6 @@
 
 /// One rule left out or turned round. Names say what the wrong code does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "only tests switch one on"))]
 pub(crate) enum Mutant {
     /// A session is sent at its last record in the log instead of its first.
     CoalesceLate,

@@ -215,7 +215,7 @@ async fn request_before_the_first_link_is_up_finds_its_session_at_the_peer() {
     let one = start(&network, "n1", 1, &[2]);
     let key = create(one.node());
     let two = start(&network, "n2", 2, &[1]);
-    assert!(two.node().live_links().is_empty(), "nobody is linked yet");
+    assert!(two.node().peers.live().is_empty(), "nobody is linked yet");
     two.node().fetch(key).await;
     assert!(holds(&two, &key));
 }

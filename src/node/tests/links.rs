@@ -6,6 +6,7 @@ use bytes::BytesMut;
 
 use super::*;
 use crate::{
+    cluster::MemberLink as _,
     config::ListenAddr,
     node::net::{
         handshake,
@@ -28,8 +29,8 @@ async fn crossing_dials_end_in_one_link_that_stays() {
         let mut events = one.events();
         let quiet = timeout(Duration::from_secs(5), until(&mut events, |_| true)).await;
         assert!(quiet.is_err(), "nothing happens any more: {quiet:?}");
-        assert_eq!(one.node().live_links().len(), 1);
-        assert_eq!(two.node().live_links().len(), 1);
+        assert_eq!(one.node().peers.live().len(), 1);
+        assert_eq!(two.node().peers.live().len(), 1);
     }
 }
 
@@ -65,7 +66,7 @@ async fn changes_of_one_turn_of_the_scheduler_leave_together() {
     let on_the_worker = async {
         let (one, _two) = pair(&MemoryNetwork::default()).await;
         let key = create(one.node());
-        let sent = || one.node().live_links()[0].sent();
+        let sent = || one.node().peers.live()[0].traffic().sent;
         let change = |value: u64| {
             let node = Arc::clone(one.node());
             tokio::spawn(async move { set(&node, &key, "a", &value.into()) })
@@ -148,7 +149,7 @@ async fn peer_that_never_acknowledges_delays_a_request_by_the_timeout_only() {
     });
     until(&mut events, |e| matches!(e, Event::MemberUp { .. })).await;
     wait_until("it streams", || {
-        one.node().live_links()[0].inspect(|link| link.acks().counted)
+        one.node().peers.live()[0].inspect(|link| link.acks().counted)
     })
     .await;
     let key = create(one.node());
@@ -181,7 +182,7 @@ async fn peer_that_falls_silent_is_down() {
     .await;
     until(&mut events, |e| matches!(e, Event::MemberUp { .. })).await;
     until(&mut events, |e| matches!(e, Event::MemberDown { .. })).await;
-    assert!(one.node().live_links().is_empty());
+    assert!(one.node().peers.live().is_empty());
     assert!(
         one.is_ready(),
         "a donor that gives nothing is no reason to wait for ever"

@@ -15,8 +15,9 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 
-use super::{Cluster, Event, Events, MemberState, Node, Readiness, net::transport::MemoryNetwork};
+use super::{Cluster, Event, Events, MemberState, Node, net::transport::MemoryNetwork};
 use crate::{
+    cluster::Readiness,
     config::{Ack, ClusterConfig, Expiry},
     replica::Replicate,
     session::{SessionKey, SessionMeta},

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use rustls::{
-    CertificateError, Error,
+    CertificateError, Error, RootCertStore,
     client::{WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor, verify_server_name},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _},
     server::{ParsedCertificate, WebPkiClientVerifier, danger::ClientCertVerifier},
@@ -12,7 +12,7 @@ use rustls::{
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::{Proof, RootCertStore, Tls, provider};
+use super::proof::{Proof, Tls, provider};
 use crate::config::{Certificates, StartError, TlsFiles};
 
 /// What the files held when they were read last.

@@ -25,7 +25,7 @@ use rustls::{
 };
 use zeroize::Zeroizing;
 
-use super::Proof;
+use super::proof::Proof;
 use crate::config::ClusterSecret;
 
 /// What proves and checks that a node knows one of the secrets, of which there is one at least.
