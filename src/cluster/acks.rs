@@ -16,7 +16,7 @@ use std::{
 use slab::Slab;
 
 use super::link::LinkId;
-use crate::{config::Ack, replica::LinkAcks, wire::message::Position};
+use crate::{config::Ack, replica::LinkAcks, session::Mutant, wire::message::Position};
 
 /// Tracks what each link has acknowledged, and who waits for that.
 #[derive(Debug, Default)]
@@ -41,7 +41,8 @@ impl AckTracker {
     /// something to say of its own, who waits for the peer goes on waiting as before.
     pub(crate) fn hand_over(&self, from: LinkId, to: LinkId) -> Released {
         self.change(|links| {
-            if let Some(acks) = links.remove(&from) {
+            let acks = links.remove(&from);
+            if let Some(acks) = acks.filter(|_| !Mutant::ForgetReplaced.is_on()) {
                 links.entry(to).or_insert(acks);
             }
         })

@@ -14,7 +14,7 @@ use super::{
     rate_limit::{self, RateLimiter},
     unresponsive::UnresponsivePeers,
 };
-use crate::session::{Now, SessionKey};
+use crate::session::{Mutant, Now, SessionKey};
 
 /// The keys that requests wait for, and who has not answered yet. `W` is a handle by which the
 /// requests that wait for one key are woken.
@@ -112,6 +112,7 @@ impl<W: Clone + Default> PendingFetches<W> {
         pending.waiting += 1;
         let enough = match reason {
             FetchReason::Transfer => pending.question.max(1),
+            _ if Mutant::AcceptEarlierAnswer.is_on() => pending.question.max(1),
             // The answer to a question under way may be older than the write.
             FetchReason::Stall | FetchReason::Token => pending.question + 1,
         };
@@ -252,6 +253,12 @@ impl<W: Clone + Default> PendingFetches<W> {
         self.keys
             .get(key)
             .is_some_and(|pending| pending.question > 0)
+    }
+
+    /// Returns whether the answer of a link is not waited for.
+    #[cfg(test)]
+    pub(crate) fn is_mute(&self, link: LinkId, now: Now) -> bool {
+        self.unresponsive.is_mute(link, now)
     }
 
     #[cfg(test)]

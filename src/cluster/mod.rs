@@ -10,6 +10,8 @@ mod fetch;
 mod join;
 mod link;
 pub(crate) mod rate_limit;
+#[cfg(test)]
+mod simulation;
 mod stall;
 mod table;
 mod tie_break;

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use super::link::Dialler;
+use crate::session::Mutant;
 
 /// The link that a pair of boots has when a second one comes up.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +27,7 @@ pub(super) fn stays(existing: Existing, new: Dialler, own: Ordering) -> bool {
     match (existing.dialler, new) {
         (Dialler::Us | Dialler::Them, Dialler::Us) => true,
         (Dialler::Them, Dialler::Them) => false,
-        (Dialler::Us, Dialler::Them) => own.is_lt(),
+        (Dialler::Us, Dialler::Them) => own.is_lt() || Mutant::KeepOwnDial.is_on(),
     }
 }
 

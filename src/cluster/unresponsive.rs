@@ -16,8 +16,14 @@ impl UnresponsivePeers {
     /// Notes that a link is asked. Returns whether to wait for its answer: not if it has been asked
     /// for long and has answered nothing.
     pub(super) fn record_question(&mut self, link: LinkId, now: Now) -> bool {
-        let asked_ms = *self.asked_ms.entry(link).or_insert(now.mono_ms);
-        now.mono_ms.saturating_sub(asked_ms) < MUTE_MS
+        self.asked_ms.entry(link).or_insert(now.mono_ms);
+        !self.is_mute(link, now)
+    }
+
+    /// Returns whether a link has been asked for long and has answered nothing.
+    pub(super) fn is_mute(&self, link: LinkId, now: Now) -> bool {
+        let asked_ms = self.asked_ms.get(&link);
+        asked_ms.is_some_and(|asked_ms| now.mono_ms.saturating_sub(*asked_ms) >= MUTE_MS)
     }
 
     /// Notes that a link has answered something, or is closed.

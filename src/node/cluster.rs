@@ -43,7 +43,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Cluster(Arc<Running>);
 
-/// What ends with the last handle.
+/// A node and the tasks that end with its last handle.
 struct Running {
     node: Arc<Node>,
     /// What ends the dialling of each configured peer.
@@ -86,7 +86,7 @@ impl Cluster {
         Self::start_in(config, Env::of(transport))
     }
 
-    /// As [`start`](Self::start), in a world of one's own.
+    /// As [`start`](Self::start), in a given environment.
     pub(crate) fn start_in(config: &ClusterConfig, env: Env) -> Result<Self, StartError> {
         let mut settings = config.settings()?;
         Handle::try_current().map_err(|_| StartError::NoRuntime)?;
@@ -141,8 +141,8 @@ impl Cluster {
         self.0.node.availability.ready().await
     }
 
-    /// Whether a balancer should send requests here: [`ready`](Self::ready) has answered, and
-    /// neither [`drain`](Self::drain) nor [`leave`](Self::leave) has been called.
+    /// Returns whether a balancer should send requests here: [`ready`](Self::ready) has answered,
+    /// and neither [`drain`](Self::drain) nor [`leave`](Self::leave) has been called.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.0.node.availability.is_ready()
@@ -167,19 +167,19 @@ impl Cluster {
         self.0.node.leave().await;
     }
 
-    /// Where the node listens, with the real port; `None` for a node that only dials.
+    /// Returns where the node listens, with the real port; `None` for a node that only dials.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.0.node.net.local_addr
     }
 
-    /// This node's name.
+    /// Returns this node's name.
     #[must_use]
     pub fn node_name(&self) -> &str {
         &self.0.node.settings.node
     }
 
-    /// Adds a peer, `host:port`, and begins to dial it. Whether it is new.
+    /// Adds a peer, `host:port`, and begins to dial it. Returns whether it is new.
     ///
     /// # Errors
     ///
@@ -205,7 +205,7 @@ impl Cluster {
         Ok(is_new)
     }
 
-    /// Takes a peer off the list and closes its link. Whether it was there.
+    /// Takes a peer off the list and closes its link. Returns whether it was there.
     ///
     /// A peer that still has this node on its own list dials on, and is let in if it may: remove it
     /// at both ends.
@@ -220,14 +220,14 @@ impl Cluster {
         self.0.node.forget_peer(&peer)
     }
 
-    /// Everything that happens from now on, to members and to sessions.
+    /// Subscribes to everything that happens from now on, to members and to sessions.
     #[must_use]
     pub fn events(&self) -> Events {
         self.0.node.monitor.events.subscribe()
     }
 
     /// Destroys a session everywhere, given its id as [`Session::id`](crate::Session::id) shows
-    /// it, and waits for the peers as [`Ack::All`] does. `false` if there is no such session.
+    /// it, and waits for the peers as [`Ack::All`] does. Returns `false` if there is no such session.
     ///
     /// # Cancel safety
     ///
@@ -248,7 +248,7 @@ impl Cluster {
 
     /// Destroys all sessions of a context (`""` is the default one) in which the attribute `name`
     /// equals `value`, as to log a user out everywhere, and waits for the peers as [`Ack::All`]
-    /// does. The number of sessions destroyed.
+    /// does. Returns the number of sessions destroyed.
     ///
     /// Every session held is looked at, on a thread of the runtime's blocking pool. Values are
     /// compared as JSON, so the order of an object's fields does not matter.
@@ -288,19 +288,19 @@ impl Cluster {
         Ok(positions.len())
     }
 
-    /// Live sessions held here.
+    /// Returns the number of live sessions held here.
     #[must_use]
     pub fn sessions(&self) -> usize {
         self.0.node.replica.store().sessions()
     }
 
-    /// The other nodes.
+    /// Returns the other nodes.
     #[must_use]
     pub fn members(&self) -> Vec<Member> {
         self.0.node.member_list()
     }
 
-    /// This node's figures, with its members.
+    /// Returns this node's figures, with its members.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.0.node.stats()
@@ -339,7 +339,8 @@ impl Drop for Running {
     }
 }
 
-/// The position to wait for, `None` when the session was not there.
+/// Destroys a session and commits that. Returns the position to wait for, `None` when the session
+/// was not there.
 fn destroy(node: &Node, key: &SessionKey) -> Option<u64> {
     node.destroy(key).ok()?;
     Some(node.commit(key))

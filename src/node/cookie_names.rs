@@ -18,7 +18,7 @@ struct ClaimedNames {
     by: Arc<str>,
 }
 
-/// What a cookie of a context holds.
+/// The content of a context's cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CookieUse {
     /// The session's id.

@@ -15,7 +15,8 @@ use crate::{
 pub struct Events(broadcast::Receiver<Event>);
 
 impl Events {
-    /// The next event, or `None` once the cluster's last handle and last request are gone.
+    /// Waits for the next event. Returns `None` once the cluster's last handle and last request are
+    /// gone.
     ///
     /// A reader that falls 1024 events behind gets [`Event::Missed`] instead of the lost ones.
     ///

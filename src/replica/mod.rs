@@ -6,13 +6,13 @@
 //! peer's [`Link`] hands them to its store, merges, and acknowledges. What a peer misses all the
 //! same, digest repair finds.
 
+#[cfg(test)]
+mod adversary;
 mod change;
 mod key_hasher;
 mod lineage;
 mod link;
 mod log;
-#[cfg(test)]
-mod simulation;
 mod store;
 #[cfg(test)]
 mod tests;

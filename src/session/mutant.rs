@@ -44,11 +44,17 @@ pub(crate) enum Mutant {
     ReadyAfterDonor,
     /// A restarted node takes the boot id it had.
     ReuseBoot,
+    /// A peer is not waited for while another link takes the place of the one it had.
+    ForgetReplaced,
+    /// The answer to a question from before a request began is enough for it.
+    AcceptEarlierAnswer,
+    /// Of two crossing dials each node keeps its own.
+    KeepOwnDial,
 }
 
 #[cfg(test)]
 impl Mutant {
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::CoalesceLate,
         Self::IgnoreSince,
         Self::NeverRepair,
@@ -69,6 +75,9 @@ impl Mutant {
         Self::IgnoreEras,
         Self::ReadyAfterDonor,
         Self::ReuseBoot,
+        Self::ForgetReplaced,
+        Self::AcceptEarlierAnswer,
+        Self::KeepOwnDial,
     ];
 
     pub(crate) fn is_on(self) -> bool {

@@ -8,8 +8,8 @@ use tokio::{sync::Mutex, time::timeout};
 use crate::node::{clock::Clock, env::Env};
 use crate::{cluster::millis, config::PeerAddr};
 
-/// What the names on the list meant when they were looked up last. The lock is held while they are
-/// looked up, so that many unauthenticated peers cause one look-up.
+/// The addresses of the names on the list when they were looked up last. The lock is held while they
+/// are looked up, so that many unauthenticated peers cause one look-up.
 #[derive(Debug, Default)]
 pub(in crate::node) struct Allowlist(Mutex<Resolved>);
 

@@ -35,7 +35,7 @@ struct Dialling {
     log: LogThrottle,
 }
 
-/// What came of one dial.
+/// The outcome of one dial.
 enum Dialled {
     /// A link was up for this long.
     Linked(Duration),
@@ -210,7 +210,7 @@ impl Backoff {
     }
 }
 
-/// Between half and all of `pause`: nodes that lost each other at once do not meet in step.
+/// Takes between half and all of `pause`: nodes that lost each other at once do not meet in step.
 fn jittered(pause: Duration, random: u8) -> Duration {
     pause / 2 + pause / 2 * u32::from(random) / u32::from(u8::MAX)
 }

@@ -7,7 +7,7 @@ use crate::{
     wire::{FrameError, Malformed},
 };
 
-/// Why a link is over.
+/// The reason why a link is over.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::node) enum Ended {
     #[error("the other side closed the connection")]
@@ -25,7 +25,7 @@ pub(in crate::node) enum Ended {
     Stopped,
 }
 
-/// What a peer must not send.
+/// Something that a peer must not send.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::node) enum Offence {
     #[error(transparent)]

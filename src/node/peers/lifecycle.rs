@@ -31,7 +31,7 @@ impl Drop for Registered {
     }
 }
 
-/// Where a handshake happened.
+/// The side on which a handshake happened, and where.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::node) enum Established<'a> {
     Dialled {

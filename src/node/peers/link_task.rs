@@ -122,7 +122,7 @@ async fn yield_after(bytes: usize) {
     }
 }
 
-/// What the messages of one read have brought.
+/// The outcome of the messages of one read.
 #[derive(Default)]
 struct News {
     events: Vec<LinkEvent>,

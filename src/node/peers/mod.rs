@@ -21,7 +21,7 @@ use crate::{
     session::BootId,
 };
 
-/// Who is a member, by which link, and what it has acknowledged.
+/// The members, their links, and what they have acknowledged.
 #[derive(Debug)]
 pub(super) struct Peers {
     pub(super) acks: Arc<AckTracker>,

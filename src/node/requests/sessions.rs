@@ -12,7 +12,7 @@ use crate::{
 };
 
 impl Node {
-    /// Looks a presented id up; `Alive` counts as in use until [`Node::release`].
+    /// Opens the session of a presented id. `Alive` counts as in use until [`Node::release`].
     pub(crate) fn open(
         &self,
         context: &str,
@@ -24,26 +24,29 @@ impl Node {
         store.open(context, locator, secret, replicate, now)
     }
 
-    /// Creates a session, in use until [`Node::release`], to be shipped by [`Node::commit`].
+    /// Creates a session, in use until [`Node::release`], to be replicated by [`Node::commit`].
     pub(crate) fn create(&self, meta: Arc<SessionMeta>) -> Result<CookieValue, SessionError> {
         if !self.may_create() {
             return Err(SessionError::Leaving);
         }
-        let locator = SessionKey::from_bytes(self.env.random());
+        let key = SessionKey::from_bytes(self.env.random());
         let secret = SessionSecret::from_bytes(self.env.random());
         let context = Arc::clone(&meta.context);
         let route = meta.route.clone();
         let store = self.replica().store();
-        store.create(meta, locator, secret.hash(), self.now())?;
+        store.create(meta, key, secret.hash(), self.now())?;
         if self.wants_session_events() {
             self.publish(Change {
-                key: locator,
+                key,
                 context,
                 route,
                 kind: ChangeKind::Created,
             });
         }
-        Ok(CookieValue { locator, secret })
+        Ok(CookieValue {
+            locator: key,
+            secret,
+        })
     }
 
     pub(crate) fn read<R>(
@@ -54,7 +57,7 @@ impl Node {
         self.replica().store().read(key, read)
     }
 
-    /// A write by a request that loaded its session at `loaded_ms`, monotonic.
+    /// Writes for a request that loaded its session at `loaded_ms`, monotonic.
     pub(crate) fn write<R>(
         &self,
         key: &SessionKey,
@@ -86,7 +89,11 @@ impl Node {
         Ok(secret)
     }
 
-    /// `Err(Destroyed)` when somebody else was first.
+    /// Destroys a session.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Destroyed`] when somebody else was first.
     pub(crate) fn destroy(&self, key: &SessionKey) -> Result<(), SessionError> {
         let destroyed = self.replica().store().destroy(key, self.now());
         let change = destroyed.ok_or(SessionError::Destroyed)?;
@@ -96,13 +103,13 @@ impl Node {
         Ok(())
     }
 
-    /// Ships the session's changes. Returns the log position to wait for, 0 for none.
+    /// Replicates the session's changes. Returns the log position to wait for, 0 for none.
     pub(crate) fn commit(&self, key: &SessionKey) -> u64 {
         self.commit_with(|replica, now| replica.commit(key, now))
     }
 
-    /// [Ships](Self::commit) for one holder that is done. Use up to now is told to peers, unless the
-    /// request was filtered.
+    /// [Commits](Self::commit) for a user of the session that is done. Use up to now is told to peers,
+    /// unless the request was filtered.
     pub(crate) fn release(&self, key: &SessionKey, replicate: Replicate) -> u64 {
         self.commit_with(|replica, now| replica.release(key, replicate, now))
     }

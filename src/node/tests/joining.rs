@@ -114,8 +114,8 @@ async fn two_nodes_that_start_together_both_become_ready() {
     let two = start(&network, "n2", 2, &[1, 2]);
     assert_eq!(two.ready().await, Readiness::Synced);
     one.ready().await;
-    settle(&one, "n2", MemberState::Up).await;
-    settle(&two, "n1", MemberState::Up).await;
+    until_seen(&one, "n2", MemberState::Up).await;
+    until_seen(&two, "n1", MemberState::Up).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -123,7 +123,7 @@ async fn third_node_compares_with_all_others() {
     let network = MemoryNetwork::default();
     let (one, two) = pair(&network).await;
     network.cut_between(1, 2);
-    settle(&one, "n2", MemberState::Down).await;
+    until_seen(&one, "n2", MemberState::Down).await;
     let (here, there) = (create(one.node()), create(two.node()));
     assert!(!holds(&one, &there) && !holds(&two, &here));
     let three = start(&network, "n3", 3, &[1, 2]);
@@ -155,7 +155,7 @@ async fn session_is_fetched_while_the_transfer_is_under_way() {
     let _mute = network.transport(3).bind(&listen).expect("free");
     let key = create(one.node());
     let two = start(&network, "n2", 2, &[1, 3]);
-    settle(&two, "n1", MemberState::Up).await;
+    until_seen(&two, "n1", MemberState::Up).await;
     // The dial of the mute peer takes two seconds, and until then nobody knows whether it has more.
     assert!(two.node().awaits_transfer());
     let before = two.node().now().mono_ms;
@@ -205,7 +205,7 @@ async fn joiner_gets_everything_over_tcp_while_requests_go_on() {
     assert_eq!(one.node().acknowledged(position, Ack::All).await, 1);
     assert_eq!(get(two.node(), &keys[0], "hits"), Some((-1).into()));
     two.leave().await;
-    settle(&one, "n2", MemberState::Left).await;
+    until_seen(&one, "n2", MemberState::Left).await;
     one.leave().await;
 }
 

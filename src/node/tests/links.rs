@@ -42,7 +42,7 @@ async fn changes_made_during_a_cut_arrive_after_it() {
     let position = set(one.node(), &key, "a", &1.into());
     assert_eq!(one.node().acknowledged(position, Ack::All).await, 1);
     network.cut();
-    settle(&one, "n2", MemberState::Suspect).await;
+    until_seen(&one, "n2", MemberState::Suspect).await;
     let position = set(one.node(), &key, "a", &2.into());
     assert_eq!(
         one.node().acknowledged(position, Ack::All).await,
@@ -50,9 +50,9 @@ async fn changes_made_during_a_cut_arrive_after_it() {
         "a peer that is gone is not waited for"
     );
     assert_eq!(get(two.node(), &key, "a"), Some(1.into()));
-    settle(&one, "n2", MemberState::Down).await;
+    until_seen(&one, "n2", MemberState::Down).await;
     network.heal();
-    settle(&one, "n2", MemberState::Up).await;
+    until_seen(&one, "n2", MemberState::Up).await;
     wait_until("the change arrives", || {
         get(two.node(), &key, "a") == Some(2.into())
     })
@@ -121,7 +121,7 @@ async fn last_handle_closes_links_and_frees_everything() {
     wait_until("no task holds the node", || node.upgrade().is_none()).await;
     let ended = async { while events.recv().await.is_some() {} };
     timeout(PATIENCE, ended).await.expect("the stream ends");
-    settle(&one, "n2", MemberState::Down).await;
+    until_seen(&one, "n2", MemberState::Down).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -50,12 +50,12 @@ async fn pair(network: &MemoryNetwork) -> (Cluster, Cluster) {
     until(&mut events, |event| matches!(event, Event::MemberUp { .. })).await;
     one.ready().await;
     two.ready().await;
-    settle(&one, "n2", MemberState::Up).await;
-    settle(&two, "n1", MemberState::Up).await;
+    until_seen(&one, "n2", MemberState::Up).await;
+    until_seen(&two, "n1", MemberState::Up).await;
     (one, two)
 }
 
-/// The first event for which `wanted` holds.
+/// Waits for the first event for which `wanted` holds.
 async fn until(events: &mut Events, wanted: impl Fn(&Event) -> bool) -> Event {
     let found = async {
         loop {
@@ -78,7 +78,7 @@ async fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     assert!(waited.await.is_ok(), "waited in vain: {what}");
 }
 
-async fn settle(cluster: &Cluster, name: &str, state: MemberState) {
+async fn until_seen(cluster: &Cluster, name: &str, state: MemberState) {
     let what = format!("{cluster:?} sees {name} {state:?}");
     wait_until(&what, || state_of(cluster, name) == Some(state)).await;
 }
@@ -93,7 +93,7 @@ fn create(node: &Arc<Node>) -> SessionKey {
     create_in(node, "", &serde_json::json!(1))
 }
 
-/// A session with the attribute `user`, committed.
+/// Creates a session with the attribute `user`, committed.
 fn create_in(node: &Arc<Node>, context: &str, user: &serde_json::Value) -> SessionKey {
     let meta = Arc::new(SessionMeta {
         context: context.into(),
@@ -106,7 +106,7 @@ fn create_in(node: &Arc<Node>, context: &str, user: &serde_json::Value) -> Sessi
     key
 }
 
-/// Writes an attribute and commits; the position to wait for.
+/// Writes an attribute and commits. Returns the position to wait for.
 fn set(node: &Arc<Node>, key: &SessionKey, name: &str, value: &serde_json::Value) -> u64 {
     let json = value.to_string().into_bytes();
     node.write(key, Replicate::Now, u64::MAX, |writer| {

@@ -20,8 +20,8 @@ fn start_knowing(network: &MemoryNetwork, port: u16, peers: &[u16], secrets: &[&
 async fn linked(one: &Cluster, two: &Cluster) {
     one.ready().await;
     two.ready().await;
-    settle(one, two.node_name(), MemberState::Up).await;
-    settle(two, one.node_name(), MemberState::Up).await;
+    until_seen(one, two.node_name(), MemberState::Up).await;
+    until_seen(two, one.node_name(), MemberState::Up).await;
 }
 
 #[tokio::test]
@@ -110,14 +110,14 @@ async fn certificates_that_are_replaced_are_used_by_the_next_link() {
     files.put(&authority(), &["127.0.0.1"]);
     tokio::time::sleep(Duration::from_secs(11)).await;
     network.cut();
-    settle(&one, "n2", MemberState::Down).await;
+    until_seen(&one, "n2", MemberState::Down).await;
     network.heal();
     linked(&one, &two).await;
     // Half a file is none: what was read before is still good.
     files.break_certificate();
     tokio::time::sleep(Duration::from_secs(11)).await;
     network.cut();
-    settle(&one, "n2", MemberState::Down).await;
+    until_seen(&one, "n2", MemberState::Down).await;
     network.heal();
     linked(&one, &two).await;
 }

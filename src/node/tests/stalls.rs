@@ -21,7 +21,7 @@ async fn paused_node_asks_its_peers_before_it_uses_a_session() {
     assert_eq!(get(two.node(), &key, "a"), Some(2.into()));
     one.node().acknowledged(position, Ack::All).await;
 
-    settle(&two, "n1", MemberState::Up).await;
+    until_seen(&two, "n1", MemberState::Up).await;
     wait_until("it has caught up", || {
         !two.node().may_be_behind(two.node().now())
     })

@@ -390,7 +390,7 @@ impl Link {
 
     /// Whether nothing is under way on either side's behalf.
     #[cfg(test)]
-    pub(super) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.inbound.is_idle() && self.outbound.is_idle() && self.repair.is_idle()
     }
 

@@ -306,7 +306,7 @@ impl Store {
     }
 
     /// All there is of a session, for a peer that asks.
-    pub(in crate::replica) fn full(&self, key: &SessionKey, now: Now) -> Item {
+    pub(crate) fn full(&self, key: &SessionKey, now: Now) -> Item {
         let shard = self.shard(key);
         if let Some(grave) = shard.grave(key) {
             return Item::Destroyed(grave.tombstone);
@@ -329,7 +329,7 @@ impl Store {
     }
 
     /// The digests of all shards, in the order of their keys.
-    pub(in crate::replica) fn digests(&self) -> Vec<u64> {
+    pub(crate) fn digests(&self) -> Vec<u64> {
         let mut digests = Vec::with_capacity(self.shards.len() * self.digests_per_shard);
         for shard in &self.shards {
             digests.extend_from_slice(&lock(shard).digests);

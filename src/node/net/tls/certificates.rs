@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::proof::{Proof, Tls, provider};
 use crate::config::{Certificates, StartError, TlsFiles};
 
-/// What the files held when they were read last.
+/// The contents of the files when they were read last.
 pub(super) struct Loaded {
     pub(super) tls: Tls,
     /// The name in all nodes' certificates.
@@ -27,7 +27,7 @@ pub(super) struct Loaded {
     of_clients: Arc<dyn ClientCertVerifier>,
 }
 
-/// How long the certificate is good for, with all that it depends on.
+/// The time for which the certificate is good, with all that it depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Expiration {
     /// For more than [`NEAR_DAYS`].
@@ -70,7 +70,7 @@ impl Loaded {
                 .map_err(|error| proof(&error))?;
         let of_clients =
             WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), provider())
-                // Strangers need not learn whose certificate would open.
+                // Who has none need not learn whose certificate would do.
                 .clear_root_hint_subjects()
                 .build()
                 .map_err(|error| proof(&error))?;
@@ -110,7 +110,7 @@ impl Loaded {
         }
     }
 
-    /// What peers will check of this node's own certificate, dialled and dialling.
+    /// Checks this node's own certificate as peers will, dialled and dialling.
     fn verify(&self, now: UnixTime) -> Result<(), Error> {
         let (own, between) = self
             .chain

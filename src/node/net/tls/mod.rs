@@ -35,7 +35,7 @@ use crate::{
     wire::Refusal,
 };
 
-/// What protects the links of a node.
+/// The protection of a node's links.
 pub(crate) struct LinkSecurity(Protection);
 
 enum Protection {
@@ -193,7 +193,7 @@ fn any_name() -> ServerName<'static> {
     ServerName::try_from("cluster").expect("a DNS name")
 }
 
-/// A link-local address is in a certificate without its scope.
+/// Makes the name to look for in a certificate. A link-local address is in there without its scope.
 fn server_name(host: &str) -> Result<ServerName<'static>, SecureError> {
     let host = host
         .split_once('%')

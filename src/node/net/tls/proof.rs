@@ -11,13 +11,13 @@ use rustls::{
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-/// What is needed to prove and to check, as dialler and as listener.
+/// TLS as dialler and as listener, ready to prove and to check.
 pub(super) struct Tls {
     pub(super) connector: TlsConnector,
     pub(super) acceptor: TlsAcceptor,
 }
 
-/// What proves who a node is, and what checks who the other one is.
+/// Proof of who a node is, and checks of who the other one is.
 pub(super) struct Proof {
     pub(super) own_as_client: Arc<dyn ResolvesClientCert>,
     pub(super) own_as_server: Arc<dyn ResolvesServerCert>,

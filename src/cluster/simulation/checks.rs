@@ -2,7 +2,8 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use super::{Known, Pair, SimNode, World};
+use super::{Known, SimNode, World, cable::ends_of};
+use crate::cluster::MemberLink as _;
 use crate::session::{
     Content, Count, Item, KEPT_ORIGINS, Register, SessionKey, SessionState, Stamp, Tag, Vector,
     live_version,
@@ -33,61 +34,48 @@ impl World {
     }
 
     /// What a peer has acknowledged, it holds.
-    pub(super) fn check_acks(&mut self, pair: Pair, end: usize) {
-        let (node, peer) = if end == 0 { pair } else { (pair.1, pair.0) };
-        let acks = self.cables[&pair].ends[end].acks();
+    pub(super) fn check_acks(&mut self, number: u64, end: usize) {
+        let Some(cable) = self.cables.get(&number) else {
+            return;
+        };
+        let (node, peer) = (cable.nodes[end], cable.nodes[1 - end]);
+        let Some(own) = &cable.ends[end] else {
+            return;
+        };
+        let acks = own.machine.link().acks();
+        if self.nodes[peer].replica.boot() != own.handle.identity().boot {
+            // It held what it has acknowledged, and has crashed since.
+            return;
+        }
         let boot = self.nodes[node].replica.boot();
-        let mut broken = None;
-        for commit in &self.commits {
-            let claimed = commit.position > acks.base && commit.position <= acks.acked;
-            if commit.node != node || commit.boot != boot || !claimed {
-                continue;
-            }
-            let key = &self.sessions[commit.session].key;
-            let held = self.nodes[peer].replica.store().full(key, self.now(peer));
-            broken = match (held, commit.upto) {
-                (Item::Full(_), _) if commit.destroyed => {
-                    Some("an acknowledged destruction is not held")
-                }
-                // A short-lived session may have ended at the peer and come from a third node.
-                (Item::Full(state), Some(upto)) => {
-                    let held = state.covers(upto) || self.plan.ends_sessions();
-                    (!held).then_some("an acknowledged write is not held")
-                }
-                (Item::Absent, _) => {
-                    let ended = self.plan.ends_sessions();
-                    (!ended).then_some("an acknowledged session is not held")
-                }
-                _ => None,
-            };
-            if broken.is_some() {
-                break;
-            }
-        }
-        if let Some(broken) = broken {
-            self.check(false, || broken.to_owned());
-        }
+        let broken = self.commits.iter().any(|commit| {
+            let is_claimed = commit.position > acks.base && commit.position <= acks.acked;
+            let is_own = commit.node == node && commit.boot == boot;
+            is_own && is_claimed && !self.holds(peer, commit)
+        });
+        self.check(!broken, || "what was acknowledged is not held".to_owned());
     }
 
     /// A ready node holds what its peers held when it met them.
-    pub(super) fn check_ready(&mut self, node: usize, must_hold: &[(SessionKey, Vector)]) {
+    pub(super) fn check_ready(&mut self, node: usize) {
         if self.plan.ends_sessions() {
             return;
         }
         let now = self.now(node);
         let store = self.nodes[node].replica.store();
-        let missing = must_hold
-            .iter()
-            .any(|(key, vector)| match store.full(key, now) {
-                Item::Full(state) => vector.entries().iter().any(|(origin, stamp)| {
-                    !state.covers(Tag {
-                        stamp: *stamp,
-                        origin: *origin,
-                    })
-                }),
-                Item::Absent => true,
-                Item::Destroyed(_) | Item::Delta(_) | Item::PackedSession(_) => false,
-            });
+        let mut ends = ends_of(&self.cables, node);
+        let lacks = |(key, vector): &(SessionKey, Vector)| match store.full(key, now) {
+            Item::Full(state) => vector.entries().iter().any(|(origin, stamp)| {
+                !state.covers(Tag {
+                    stamp: *stamp,
+                    origin: *origin,
+                })
+            }),
+            Item::Absent => true,
+            Item::Destroyed(_) | Item::Delta(_) | Item::PackedSession(_) => false,
+        };
+        let missing = ends.any(|(_, _, own)| own.held.iter().any(lacks));
+        drop(ends);
         self.check(!missing, || {
             "a ready node lacks what a peer held".to_owned()
         });
@@ -128,10 +116,29 @@ impl World {
                 return Some(format!("node {at} miscounts its sessions"));
             }
         }
-        for end in self.cables.values().flat_map(|cable| &cable.ends) {
-            if end.is_lagging() || !end.is_idle() {
+        for cable in self.cables.values() {
+            let [Some(one), Some(other)] = &cable.ends else {
+                return Some("half a connection is left".to_owned());
+            };
+            let links = [one, other].map(|end| end.machine.link());
+            if links
+                .iter()
+                .any(|link| link.is_lagging() || !link.is_idle())
+            {
                 return Some("a link never comes to rest".to_owned());
             }
+        }
+        if self.cables.len() != self.pairs().len() {
+            return Some("two nodes that dial each other get no link".to_owned());
+        }
+        if self.nodes.iter().any(|node| node.join.is_some()) {
+            return Some("a node is never ready".to_owned());
+        }
+        if !self.waits.is_empty() || !self.fetches.is_empty() {
+            return Some("a request waits for ever".to_owned());
+        }
+        if self.nodes.iter().any(|node| !node.fetches.is_empty()) {
+            return Some("a key is waited for by nobody".to_owned());
         }
         let came_back = self.commits.iter().any(|commit| {
             let still_runs = self.nodes[commit.node].replica.boot() == commit.boot;
