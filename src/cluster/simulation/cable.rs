@@ -1,6 +1,10 @@
 //! Connections between nodes: dialled, greeted, closed, or lost in silence.
 
-use std::{cell::Cell, collections::VecDeque, rc::Rc};
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, VecDeque},
+    rc::Rc,
+};
 
 use super::{
     OPTIONS, Pair, World,
