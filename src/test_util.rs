@@ -153,7 +153,7 @@ impl TestCluster {
         node.running().ready().await
     }
 
-    /// A node's handle.
+    /// Returns a node's handle.
     ///
     /// # Panics
     ///
@@ -222,7 +222,7 @@ impl TestCluster {
         }
     }
 
-    /// What is still to be waited for.
+    /// Returns what is still to be waited for.
     fn unsettled(&self) -> Option<String> {
         let present: Vec<&TestNode> = self.nodes.iter().filter(|node| node.is_member()).collect();
         for (at, one) in present.iter().enumerate() {
@@ -279,13 +279,13 @@ impl TestNode {
         }
     }
 
-    /// Whether it runs and has not left.
+    /// Returns whether it runs and has not left.
     fn is_member(&self) -> bool {
         let running = self.running.as_ref();
         running.is_some_and(|cluster| cluster.node().may_create())
     }
 
-    /// What two nodes that are not cut off from each other still lack.
+    /// Returns what two nodes that are not cut off from each other still lack.
     fn differs_from(&self, other: &Self) -> Option<&'static str> {
         let views = [self.view_of(other), other.view_of(self)];
         if views == [None, None] {

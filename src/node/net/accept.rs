@@ -177,7 +177,7 @@ mod tests {
             let ip = inside.parse().expect(inside);
             assert!(cluster.node().may_enter(ip).await, "{inside}");
         }
-        let stranger = "10.0.0.7".parse().expect("valid");
-        assert!(!cluster.node().may_enter(stranger).await);
+        let unlisted = "10.0.0.7".parse().expect("valid");
+        assert!(!cluster.node().may_enter(unlisted).await);
     }
 }

@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn one_address_cannot_take_all_permits() {
+    fn one_address_cannot_take_all_slots() {
         let admission = Arc::default();
         let mut held: Vec<_> = (0..PER_ADDRESS)
             .map(|_| Permit::try_acquire(&admission, ip(1)).expect("free"))
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_addresses_cannot_keep_known_peers_out() {
+    fn strangers_cannot_keep_known_peers_out() {
         let admission: Arc<Admission> = Arc::default();
         let unknown: Vec<_> = (0..=u8::MAX)
             .filter_map(|last| Permit::try_acquire(&admission, ip(last)))

@@ -75,12 +75,12 @@ async fn transfer_beside_requests_takes_as_long_as_its_pace_says_and_waits_for_n
     assert_eq!(one.ready().await, Readiness::Alone);
     let node = Arc::clone(one.node());
     let requests = tokio::spawn(async move {
-        let stranger = CookieValue {
+        let unknown = CookieValue {
             locator: SessionKey::from_bytes([1; 16]),
             secret: SessionSecret::from_bytes([1; 16]),
         };
         loop {
-            node.open("", &stranger, Replicate::Now, node.now());
+            node.open("", &unknown, Replicate::Now, node.now());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     });

@@ -1,4 +1,4 @@
-//! Clusters with a secret, and who knocks at their doors.
+//! Clusters with a secret, and others that dial them.
 
 use futures_util::FutureExt as _;
 
@@ -47,7 +47,7 @@ async fn strangers_are_counted_and_live_links_go_on() {
     let wrong_secret = start_knowing(&network, 3, &[1], &[NEXT]);
     let no_secret = start_knowing(&network, 4, &[1], &[]);
     wait_until("both are refused", || {
-        let refused = [&wrong_secret, &no_secret].map(|stranger| stranger.stats().refused);
+        let refused = [&wrong_secret, &no_secret].map(|refused| refused.stats().refused);
         one.stats().refused >= 2 && refused.iter().all(|refused| *refused > 0)
     })
     .await;

@@ -1,4 +1,4 @@
-//! A process that was stopped for a while.
+//! What a process does that was stopped for a while.
 
 use super::*;
 use crate::replica::SessionWriter;
