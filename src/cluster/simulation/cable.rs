@@ -347,7 +347,7 @@ impl World {
         self.cables.keys().copied().collect()
     }
 
-    /// The end of a link, as long as it is there.
+    /// Returns the end that is this link, as long as it is there.
     pub(super) fn end(&mut self, id: LinkId) -> Option<&mut End> {
         let (number, end) = place(id);
         self.cables.get_mut(&number)?.ends[end].as_mut()
@@ -361,7 +361,7 @@ impl World {
     }
 }
 
-/// The ends of one node, with their links.
+/// Returns the ends that a node has, with their connections.
 pub(super) fn ends_of(
     cables: &BTreeMap<u64, Cable>,
     node: usize,

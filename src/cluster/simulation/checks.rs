@@ -10,8 +10,9 @@ use crate::session::{
 };
 
 impl World {
-    /// A vector that covers a write means that write, or one that beats it, is here; and nothing is
-    /// here that the vector does not cover. Only what changed since the last call is looked at.
+    /// Checks that a vector that covers a write means that this write, or one that beats it, is here,
+    /// and that nothing is here that the vector does not cover. Only what changed since the last call
+    /// is looked at.
     pub(super) fn check_honesty(&mut self) {
         let mut broken = None;
         for node in &mut self.nodes {
@@ -33,7 +34,7 @@ impl World {
         }
     }
 
-    /// What a peer has acknowledged, it holds.
+    /// Checks that a peer holds what it has acknowledged.
     pub(super) fn check_acks(&mut self, number: u64, end: usize) {
         let Some(cable) = self.cables.get(&number) else {
             return;
@@ -56,7 +57,7 @@ impl World {
         self.check(!broken, || "what was acknowledged is not held".to_owned());
     }
 
-    /// A ready node holds what its peers held when it met them.
+    /// Checks that a node that becomes ready holds what its peers held when it met them.
     pub(super) fn check_ready(&mut self, node: usize) {
         if self.plan.ends_sessions() {
             return;
@@ -81,7 +82,8 @@ impl World {
         });
     }
 
-    /// After faults all nodes are equal, nothing is left to say, and what was destroyed stays so.
+    /// Checks that after all faults nodes are equal, nothing is left to say or to wait for, and what
+    /// was destroyed stays so.
     pub(super) fn check_equal(&mut self) {
         if self.broken.is_some() {
             return;
@@ -148,7 +150,8 @@ impl World {
         came_back.then(|| "a destroyed session came back".to_owned())
     }
 
-    /// Vectors and counters name nobody who has not written for as long as a tombstone lives.
+    /// Checks that vectors and counters name nobody who has not written for as long as a tombstone
+    /// lives.
     pub(super) fn check_origins(&mut self) {
         let is_bounded = |state: &SessionState| {
             let vector = state.vector();
@@ -179,8 +182,8 @@ impl World {
 
 type Shown = (Vec<(Arc<str>, Register)>, Vec<Tag>, Stamp);
 
-/// What every copy must agree on. Removed names and burnt secrets are left out: each node forgets
-/// them in its own time.
+/// Returns what every copy must agree on. Removed names and dead secrets are left out: each node
+/// forgets them in its own time.
 fn shown(node: &SimNode, known: &Known) -> Option<Shown> {
     let read = node.replica.store().read(&known.key, SessionState::clone);
     let state = read.ok()?;
@@ -197,7 +200,7 @@ fn shown(node: &SimNode, known: &Known) -> Option<Shown> {
     ))
 }
 
-/// What the copy claims and does not hold, or holds and does not own up to.
+/// Returns what the copy claims and does not hold, or holds and does not claim.
 fn lie_of(state: &SessionState, known: &Known) -> Option<String> {
     let vector = state.vector();
     for (name, tag) in known.writes.iter().filter(|(_, tag)| vector.covers(*tag)) {

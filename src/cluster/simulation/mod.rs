@@ -140,7 +140,7 @@ fn every_known_wrong_variant_is_noticed() {
     }
 }
 
-/// The first broken promise, and after how many histories.
+/// Looks for the first broken promise. Returns it, and after how many histories it came.
 fn hunt() -> Option<(u64, String)> {
     if let Some(broken) = long_cut().or_else(restarts_by_turns) {
         return Some((0, broken));
@@ -280,7 +280,7 @@ const MUTANT_HISTORIES: u64 = 20_000;
 const HOUR_MS: u64 = 60 * 60 * 1000;
 
 impl Plan {
-    /// Whether idle sessions end within a history.
+    /// Returns whether idle sessions end within a history.
     const fn ends_sessions(&self) -> bool {
         self.idle_ms < 60_000 || self.nights > 0
     }
@@ -367,7 +367,7 @@ impl World {
         world
     }
 
-    /// The first broken promise, if any.
+    /// Runs a history. Returns the first broken promise, if any.
     fn run(mut self) -> Option<String> {
         self.burst();
         for _ in 0..self.plan.nights {
@@ -388,7 +388,7 @@ impl World {
         self.broken
     }
 
-    /// Work under faults, then peace.
+    /// Lets nodes work under faults, and then come to rest.
     fn burst(&mut self) {
         for _ in 0..self.plan.steps {
             self.step();
@@ -410,7 +410,7 @@ impl World {
         at(self.mono_ms, skew_ms)
     }
 
-    /// How many sessions each node holds.
+    /// Counts the sessions that each node holds.
     fn held(&self) -> Vec<usize> {
         let nodes = self.nodes.iter();
         nodes.map(|node| node.replica.store().sessions()).collect()
@@ -428,7 +428,7 @@ impl World {
         pairs[self.random.below(pairs.len())]
     }
 
-    /// Notes a promise that does not hold.
+    /// Notes a promise if it does not hold.
     fn check(&mut self, holds: bool, promise: impl FnOnce() -> String) {
         if !holds && self.broken.is_none() {
             self.broken = Some(promise());
@@ -436,7 +436,7 @@ impl World {
     }
 }
 
-/// Both clocks of a node whose time of day is so far ahead.
+/// Reads both clocks of a node whose time of day is so far ahead.
 const fn at(mono_ms: u64, skew_ms: u64) -> Now {
     Now {
         wall_ms: mono_ms - (1 << 41) + 1_700_000_000_000 + skew_ms,

@@ -276,7 +276,7 @@ impl World {
         }
     }
 
-    /// Whether each pair has its link, and no other connection is left.
+    /// Returns whether each pair has its link, and no other connection is left.
     fn is_connected(&self) -> bool {
         let both = |cable: &Cable| cable.ends.iter().all(Option::is_some);
         self.cables.len() == self.pairs().len() && self.cables.values().all(both)
@@ -296,7 +296,7 @@ impl World {
     }
 }
 
-/// What a link of a node decides with.
+/// The parts of a node with which its links decide.
 struct SimParts<'a> {
     acks: &'a AckTracker,
     replica: &'a Replica,

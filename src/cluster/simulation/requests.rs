@@ -158,7 +158,7 @@ impl World {
         }
     }
 
-    /// What a peer held when the request began is here, if its link is still up and it has answered.
+    /// Checks that what a peer held when the request began is here, if its link is still up.
     fn check_fetch(&mut self, fetch: &SimFetch) {
         let own = &self.nodes[fetch.node];
         // The answer to an earlier question is enough for a session that is not here at all.

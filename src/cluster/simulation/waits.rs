@@ -74,7 +74,7 @@ impl World {
         }
     }
 
-    /// So many peers hold the commit, and none is left that was to be waited for.
+    /// Checks that so many peers hold the commit, and that none is left that was to be waited for.
     fn check_wait(&mut self, wait: &SimWait, holders: usize) {
         let Commit { node, position, .. } = wait.commit;
         let (mut holding, mut missing) = (0, 0);
@@ -95,8 +95,8 @@ impl World {
         });
     }
 
-    /// What is known of an end's peer: by the link itself once it is open, before that by the one
-    /// that it has replaced, if it opens in time.
+    /// Returns what an end's peer has acknowledged: by the link itself once it is open, before that by
+    /// the one that it has replaced, if it opens in time.
     fn awaited(&self, own: &End) -> Option<LinkAcks> {
         let link = own.machine.link();
         if link.is_open() {
@@ -106,7 +106,7 @@ impl World {
         own.inherited.filter(|_| !is_late)
     }
 
-    /// Whether a node holds what another one has committed, or something later.
+    /// Returns whether a node holds what another one has committed, or something later.
     pub(super) fn holds(&self, node: usize, commit: &Commit) -> bool {
         let key = &self.sessions[commit.session].key;
         match self.nodes[node].replica.store().full(key, self.now(node)) {

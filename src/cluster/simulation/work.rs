@@ -192,7 +192,7 @@ impl World {
         }
     }
 
-    /// Commits now and then only: writes of other requests are under way.
+    /// Commits a session, but not always: writes of other requests are under way.
     fn maybe_commit(&mut self, node: usize, session: usize) {
         if self.random.below(5) == 0 {
             return;
@@ -221,7 +221,7 @@ impl World {
     }
 }
 
-/// The latest share of a counter, which is the one just written.
+/// Returns the latest share of a counter, which is the one just written.
 fn latest_count(register: &Register) -> Option<Tag> {
     let Content::Counter(counter) = &register.content else {
         return None;
