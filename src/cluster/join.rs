@@ -65,7 +65,7 @@ pub(crate) enum JoinStep {
     /// Complete a round with this link, too.
     Compare(LinkId),
     /// The donor gives nothing; another one is asked.
-    Stalled(LinkId),
+    GiveUp(LinkId),
     /// Tell those who wait. With [`Readiness::TimedOut`] the transfer goes on.
     Ready(Readiness),
     /// Nothing is asked for any more.
@@ -151,12 +151,12 @@ impl Join {
         } else if link.progress != donor.progress {
             donor.progress = link.progress;
             donor.since_ms = now.mono_ms;
-        } else if now.mono_ms.saturating_sub(donor.since_ms) >= STALL_MS
+        } else if now.mono_ms.saturating_sub(donor.since_ms) >= DONOR_TIMEOUT_MS
             && links
                 .iter()
                 .any(|other| !self.begun.contains_key(&other.link))
         {
-            steps.push(JoinStep::Stalled(donor.link));
+            steps.push(JoinStep::GiveUp(donor.link));
             self.donor = None;
         }
     }
@@ -193,7 +193,7 @@ impl Join {
 }
 
 /// A donor that gives nothing for this long is stuck.
-pub(crate) const STALL_MS: u64 = 5_000;
+pub(crate) const DONOR_TIMEOUT_MS: u64 = 5_000;
 
 #[cfg(test)]
 mod tests {
@@ -282,11 +282,11 @@ mod tests {
         let mut join = join();
         let mut links = vec![link(1, false, 0)];
         assert_eq!(join.step(&links, true, at(0)), [JoinStep::Ask(LinkId(1))]);
-        assert_eq!(join.step(&links, true, at(STALL_MS)), []);
+        assert_eq!(join.step(&links, true, at(DONOR_TIMEOUT_MS)), []);
         links.push(link(2, false, 0));
         assert_eq!(
-            join.step(&links, true, at(STALL_MS)),
-            [JoinStep::Stalled(LinkId(1)), JoinStep::Ask(LinkId(2))]
+            join.step(&links, true, at(DONOR_TIMEOUT_MS)),
+            [JoinStep::GiveUp(LinkId(1)), JoinStep::Ask(LinkId(2))]
         );
     }
 

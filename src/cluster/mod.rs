@@ -24,7 +24,7 @@ pub(crate) use self::{
     acks::{AckTracker, AckWait},
     boot::boot_id,
     fetch::{FetchReason, FetchStep, FetchTicket, OtherPeers, PendingFetches, Provenance},
-    join::{Join, JoinLink, JoinStep, STALL_MS},
+    join::{DONOR_TIMEOUT_MS, Join, JoinLink, JoinStep},
     link::{Dialler, LinkId, LinkIdentity, MemberLink, Traffic},
     stall::{Recovery, RecoveryLink, StallDetector},
     table::{MemberLabel, MemberRow, MemberStatus, MemberTable, Newcomer, Removal},

@@ -119,7 +119,7 @@ impl World {
                 JoinStep::Ask(link) | JoinStep::Compare(link) => {
                     self.update(node, link, Link::begin_round);
                 }
-                JoinStep::Stalled(_) | JoinStep::Ready(Readiness::TimedOut) => {}
+                JoinStep::GiveUp(_) | JoinStep::Ready(Readiness::TimedOut) => {}
                 JoinStep::Ready(Readiness::Alone) => {
                     self.check(links.is_empty(), || "alone with a link".to_owned());
                 }

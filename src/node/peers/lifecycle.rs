@@ -179,13 +179,13 @@ impl Node {
             heartbeat_ms: millis(self.settings.heartbeat_interval),
             collect: self.settings.notify_on_replication,
         };
+        let link = Link::new(&self.replica, theirs.boot, options, now);
         let identity = LinkIdentity {
             id: self.peers.new_id(),
             name: theirs.node.as_str().into(),
             boot: theirs.boot,
             dialler,
         };
-        let link = Link::new(&self.replica, theirs.boot, options, now);
         PeerLink::new(identity, link, now)
     }
 

@@ -6,7 +6,7 @@ use tracing::{debug, info, warn};
 
 use crate::node::{Event, Node};
 use crate::{
-    cluster::{JoinLink, JoinStep, LinkId, MemberLabel, Readiness, STALL_MS},
+    cluster::{DONOR_TIMEOUT_MS, JoinLink, JoinStep, LinkId, MemberLabel, Readiness},
     session::Now,
 };
 
@@ -73,13 +73,13 @@ impl Node {
                 self.note_asked(link);
             }
             JoinStep::Compare(link) => self.begin_round(link),
-            JoinStep::Stalled(link) => {
+            JoinStep::GiveUp(link) => {
                 if let Some(MemberLabel { name, address }) = self.peers.table().label(link) {
                     warn!(
                         node = %self.settings.node, member = %name, %address,
                         "no session state from [{name} at {address}] for [{}] seconds, asking \
                          another member",
-                        STALL_MS / 1000
+                        DONOR_TIMEOUT_MS / 1000
                     );
                 }
             }
