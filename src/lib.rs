@@ -88,6 +88,7 @@
 //! | `private` | no | `with_private`: session cookies that nobody else can make or read |
 //! | `test-util` | no | clusters in one process whose links can be cut and healed, for an app's own tests |
 
+mod cluster;
 mod config;
 #[cfg(feature = "__internals")]
 #[doc(hidden)]
@@ -107,14 +108,15 @@ pub use crate::middleware::MissingLayer;
 #[cfg(any(feature = "signed", feature = "private"))]
 pub use crate::middleware::{CookieKey, CookieKeys};
 pub use crate::{
+    cluster::Readiness,
     config::{Ack, ClusterConfig, ConfigError, ConfigErrorKind, Consistency, Expiry, StartError},
     middleware::{
         Attribute, ClusterSessionLayer, ClusterSessionService, FilterError, LayerError,
         ResponseFuture, SameSite, Session, SessionSlot, Typed,
     },
     node::{
-        Cluster, Event, Events, Member, MemberEvent, MemberEventKind, MemberState, Readiness,
-        SessionEvent, SessionEventKind, Stats,
+        Cluster, Event, Events, Member, MemberEvent, MemberEventKind, MemberState, SessionEvent,
+        SessionEventKind, Stats,
     },
     session::SessionError,
 };

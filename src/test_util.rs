@@ -61,8 +61,9 @@ use std::{fmt, sync::Arc, time::Duration};
 use tokio::time::{sleep, timeout};
 
 use crate::{
+    cluster::Readiness,
     config::ClusterConfig,
-    node::{Cluster, Member, MemberState, Node, Readiness, net::transport::MemoryNetwork},
+    node::{Cluster, Member, MemberState, Node, net::transport::MemoryNetwork},
 };
 
 /// Nodes that run in this process and have each other on their lists of peers.

@@ -60,9 +60,18 @@ fn higher_rank_is_found_in_every_spelling() {
     let shown = violations("replica/log.rs", "\n\nuse crate::node::Cluster;")[0].to_string();
     assert!(shown.starts_with("src/replica/log.rs:3: "), "{shown}");
     assert!(
-        shown.contains("rank 2") && shown.contains("rank 3"),
+        shown.contains("rank 2") && shown.contains("rank 4"),
         "{shown}"
     );
+}
+
+#[test]
+fn decisions_about_the_cluster_know_no_sockets() {
+    let up = "use crate::node::Node;";
+    assert_eq!(violations("cluster/table/mod.rs", up).len(), 1);
+    let down = "use crate::cluster::Join;";
+    assert_eq!(violations("replica/link/mod.rs", down).len(), 1);
+    assert!(violations("node/peers/transfer.rs", down).is_empty());
 }
 
 #[test]
@@ -109,6 +118,7 @@ fn lower_ranks_and_the_own_folder_are_free() {
 fn runtime_outside_its_rank_is_found() {
     let uses = "async fn f() { tokio::time::sleep(PAUSE).await }";
     assert_eq!(violations("replica/log.rs", uses).len(), 1);
+    assert_eq!(violations("cluster/join.rs", uses).len(), 1);
     assert_eq!(
         violations("middleware/visit.rs", "use tokio_util::task::TaskTracker;").len(),
         1

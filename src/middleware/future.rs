@@ -14,7 +14,7 @@ use http::{
 use pin_project_lite::pin_project;
 
 use super::request::RequestSession;
-use crate::node::AckWait;
+use crate::cluster::AckWait;
 
 pin_project! {
     /// The future of [`ClusterSessionService`](crate::ClusterSessionService).

@@ -1,17 +1,17 @@
-//! Time: the one place that reads clocks, and the tick that moves everything that depends on them.
+//! Time: the one place that reads clocks.
 
 use std::{
+    fmt,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::Instant;
 
-use super::{Node, env::TimeOfDay};
-use crate::session::Now;
+use crate::{cluster::millis, session::Now};
 
 /// Both clocks of a node. Requests read them several times each, so the time of day is asked for
 /// only every few milliseconds, and follows the monotonic clock in between.
@@ -36,8 +36,8 @@ impl Clock {
         }
     }
 
-    /// The only function of the crate that reads tokio's clock. Tests can pause it, and it starts
-    /// so late that ages older than the process can be subtracted.
+    /// Reads both clocks. It is the only function of the crate that reads tokio's, which tests can
+    /// pause. Monotonic time starts so late that ages older than the process can be subtracted.
     #[expect(clippy::disallowed_methods, reason = "this is the one place")]
     pub(super) fn now(&self) -> Now {
         let instant = Instant::now();
@@ -60,7 +60,13 @@ impl Clock {
     }
 }
 
-/// The operating system's. The only reader of it.
+/// The time that people read off their clocks. It may jump either way.
+pub(crate) trait TimeOfDay: fmt::Debug + Send + Sync + 'static {
+    /// Milliseconds since 1970.
+    fn unix_ms(&self) -> u64;
+}
+
+/// The operating system's time of day. The only reader of it.
 #[derive(Debug)]
 pub(super) struct SystemTimeOfDay;
 
@@ -72,21 +78,6 @@ impl TimeOfDay for SystemTimeOfDay {
     }
 }
 
-/// Runs as long as a handle of the cluster lives, also after it left: sessions still expire then.
-pub(super) async fn tick(node: Arc<Node>) {
-    let mut interval = tokio::time::interval(TICK);
-    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        interval.tick().await;
-        node.tick(node.now());
-    }
-}
-
-pub(super) fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-pub(super) const TICK: Duration = Duration::from_millis(100);
 /// About 70 years.
 const BASE_MS: u64 = 1 << 41;
 /// How late a jump of the time of day is noticed. Stamps are made of it, and no two nodes agree on it
@@ -95,6 +86,8 @@ const TIME_OF_DAY_AGE_MS: u64 = 10;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     fmt,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use serde::Serialize;
@@ -13,12 +13,14 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{info, warn};
 
 use super::{
-    Env, Events, LinkSecurity, Member, Node, Readiness, Stats, clock,
+    Env, Events, LinkSecurity, Member, Node, Stats,
     net::{accept, dial, tls},
+    tick::tick,
 };
 use crate::{
+    cluster::{Readiness, boot_id},
     config::{Ack, ClusterConfig, ConfigError, PeerAddress, Security, StartError},
-    session::{BootId, SessionError, SessionKey, SessionState},
+    session::{SessionError, SessionKey, SessionState},
     wire::Position,
 };
 
@@ -89,7 +91,7 @@ impl Cluster {
     pub(crate) fn start_in(config: &ClusterConfig, env: Env) -> Result<Self, StartError> {
         let mut settings = config.settings()?;
         Handle::try_current().map_err(|_| StartError::NoRuntime)?;
-        let guard = LinkSecurity::new(&settings, env.unix_time())?;
+        let security = LinkSecurity::new(&settings, env.unix_time())?;
         settings.security.forget_secrets();
         info!(node = %settings.node, cluster = %settings.cluster, "Cluster is about to start");
         if let Security::Plaintext { anywhere: true } = settings.security {
@@ -105,16 +107,17 @@ impl Cluster {
             .transpose()?;
         let local_address = acceptor.as_ref().map(|acceptor| acceptor.local_address());
         let peers = settings.peers.clone();
-        let boot = BootId::from_bytes(env.random());
-        let node = Arc::new(Node::new(settings, guard, boot, env, local_address));
+        let boot = boot_id(&settings.node, env.random());
+        let node = Arc::new(Node::new(settings, security, boot, env, local_address));
         if let (Some(acceptor), Some(address)) = (acceptor, local_address) {
             info!(node = %node.settings.node, %address, "Receiver bound to [{address}]");
-            node.tasks
+            node.net
+                .tasks
                 .spawn(accept::accept(Arc::clone(&node), acceptor));
         }
-        node.tasks.spawn(tls::watch(Arc::clone(&node)));
+        node.net.tasks.spawn(tls::watch(Arc::clone(&node)));
         node.advance_join(node.now());
-        let tick = tokio::spawn(clock::tick(Arc::clone(&node)));
+        let tick = tokio::spawn(tick(Arc::clone(&node)));
         let cluster = Self(Arc::new(Running {
             node,
             dials: Mutex::default(),
@@ -136,10 +139,7 @@ impl Cluster {
     ///
     /// Dropping the future changes nothing.
     pub async fn ready(&self) -> Readiness {
-        let mut readiness = self.0.node.readiness.subscribe();
-        let reached = readiness.wait_for(Option::is_some).await;
-        let known = reached.ok().and_then(|readiness| *readiness);
-        known.unwrap_or(Readiness::TimedOut)
+        self.0.node.availability.ready().await
     }
 
     /// Returns whether a balancer should send requests here.
@@ -148,7 +148,7 @@ impl Cluster {
     /// [`leave`](Self::leave) has been called.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.0.node.is_ready()
+        self.0.node.availability.is_ready()
     }
 
     /// Makes [`is_ready`](Self::is_ready) false, and nothing else.
@@ -156,7 +156,7 @@ impl Cluster {
     /// Call it first in a shutdown, so that the balancer sends requests elsewhere while this node
     /// still serves what it gets.
     pub fn drain(&self) {
-        self.0.node.draining.store(true, Ordering::Relaxed);
+        self.0.node.availability.drain();
     }
 
     /// Leaves the cluster in order.
@@ -178,7 +178,7 @@ impl Cluster {
     /// Returns where the node listens, with the real port; `None` for a node that only dials.
     #[must_use]
     pub fn local_address(&self) -> Option<SocketAddr> {
-        self.0.node.local_address
+        self.0.node.net.local_address
     }
 
     /// Returns this node's name.
@@ -197,7 +197,7 @@ impl Cluster {
         let node = &self.0.node;
         let peer = node.settings.peer(address.as_ref())?;
         let mut dials = self.dials();
-        let is_new = node.members().add(&peer);
+        let is_new = node.peers.table().add(&peer);
         if is_new {
             self.dial(&mut dials, peer);
         }
@@ -222,7 +222,7 @@ impl Cluster {
     /// Returns a stream of everything that happens from now on, to members and to sessions.
     #[must_use]
     pub fn events(&self) -> Events {
-        self.0.node.events.subscribe()
+        self.0.node.monitor.events.subscribe()
     }
 
     /// Destroys a session everywhere, and waits for the peers as [`Ack::All`] does. Returns whether
@@ -315,9 +315,11 @@ impl Cluster {
 
     fn dial(&self, dials: &mut HashMap<PeerAddress, CancellationToken>, peer: PeerAddress) {
         let node = &self.0.node;
-        let stop = node.network.child_token();
+        let stop = node.net.shutdown.child_token();
         dials.insert(peer.clone(), stop.clone());
-        node.tasks.spawn(dial::keep(Arc::clone(node), peer, stop));
+        node.net
+            .tasks
+            .spawn(dial::keep(Arc::clone(node), peer, stop));
     }
 
     fn dials(&self) -> MutexGuard<'_, HashMap<PeerAddress, CancellationToken>> {
@@ -336,7 +338,7 @@ impl fmt::Debug for Cluster {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.node.network.cancel();
+        self.node.net.stop();
     }
 }
 

@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// cookie with every response.
 #[derive(Debug, Default)]
 pub(super) struct CookieNames {
-    /// Guards the names, each with its use and context. A layer is built once per route, so a list will
-    /// do.
+    /// Guards the names, each with its use and context. A layer is built once per route, so a list is
+    /// quick enough.
     taken: Mutex<Vec<ClaimedNames>>,
 }
 
+/// One name that is taken.
 #[derive(Debug)]
 struct ClaimedNames {
     name: Box<str>,
@@ -18,7 +19,7 @@ struct ClaimedNames {
     by: Arc<str>,
 }
 
-/// What a cookie of a context holds.
+/// The content of a context's cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CookieUse {
     /// The session's id.
@@ -40,6 +41,7 @@ pub(crate) enum Claim {
 }
 
 impl CookieNames {
+    /// Claims a name for a context.
     pub(super) fn claim(&self, name: &str, used: CookieUse, context: &Arc<str>) -> Claim {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(held) = taken.iter().find(|held| *held.name == *name) {

@@ -1,5 +1,5 @@
-//! What a node takes from outside, in one place, so that a test can put all of it in: the network,
-//! the time of day, and bytes nobody can guess. With tokio's paused clock a run then repeats
+//! What a node takes from its environment, in one place: the network, the time of day, and bytes
+//! nobody can guess. A test can replace all of it. With tokio's paused clock a run then repeats
 //! exactly.
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -7,23 +7,23 @@ use std::{fmt, sync::Arc, time::Duration};
 use rustls::pki_types::UnixTime;
 
 use super::{
-    clock::SystemTimeOfDay,
+    clock::{SystemTimeOfDay, TimeOfDay},
     net::transport::{TcpTransport, Transport},
 };
 
-/// The world around a node.
+/// The environment of a node.
 #[derive(Clone, Debug)]
 pub(crate) struct Env {
     /// Where streams and addresses come from.
     pub(crate) transport: Arc<dyn Transport>,
     /// Only stamps are made of it; ages are tokio's time.
     pub(crate) time_of_day: Arc<dyn TimeOfDay>,
-    /// Boot ids, locators, secrets and the jitter of pauses.
+    /// Boot ids, session keys, secrets and the jitter of pauses.
     pub(crate) random: Arc<dyn Random>,
 }
 
 impl Env {
-    /// The operating system's time and randomness around a network.
+    /// Takes a network, and the operating system's time and randomness.
     pub(crate) fn of(transport: Arc<dyn Transport>) -> Self {
         Self {
             transport,
@@ -32,12 +32,12 @@ impl Env {
         }
     }
 
-    /// What certificates are compared with.
+    /// Returns the time that certificates are compared with.
     pub(crate) fn unix_time(&self) -> UnixTime {
         UnixTime::since_unix_epoch(Duration::from_millis(self.time_of_day.unix_ms()))
     }
 
-    /// Fresh random bytes.
+    /// Returns fresh random bytes.
     pub(super) fn random<const N: usize>(&self) -> [u8; N] {
         let mut bytes = [0; N];
         self.random.fill(&mut bytes);
@@ -50,12 +50,6 @@ impl Default for Env {
     fn default() -> Self {
         Self::of(Arc::new(TcpTransport))
     }
-}
-
-/// The time that people read off their clocks. It may jump either way.
-pub(crate) trait TimeOfDay: fmt::Debug + Send + Sync + 'static {
-    /// Milliseconds since 1970.
-    fn unix_ms(&self) -> u64;
 }
 
 /// Where randomness comes from.

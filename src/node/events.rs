@@ -4,8 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::broadcast::{self, error::RecvError};
 
-use super::join::Readiness;
-use crate::replica::{Change, ChangeKind};
+use crate::{
+    cluster::Readiness,
+    replica::{Change, ChangeKind},
+};
 
 /// A stream of [`Event`]s, from [`Cluster::events`](crate::Cluster::events).
 ///

@@ -8,14 +8,6 @@ use tracing::{info, warn};
 use super::Node;
 use crate::config::Ack;
 
-/// How far a node has come with leaving.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LeaveProgress {
-    No,
-    Started,
-    Done,
-}
-
 impl Node {
     /// Leaves once, however often it is called, and returns when that is done.
     ///
@@ -23,38 +15,26 @@ impl Node {
     ///
     /// Dropping the future stops waiting, not leaving.
     pub(super) async fn leave(self: &Arc<Self>) {
-        let mut progress = self.leaving.subscribe();
-        let is_first = self.leaving.send_if_modified(|leaving| {
-            let is_first = *leaving == LeaveProgress::No;
-            if is_first {
-                *leaving = LeaveProgress::Started;
-            }
-            is_first
-        });
-        if is_first {
-            // Joined by everybody who waits for `Done`.
+        if self.availability.begin_leaving() {
+            // Joined by everybody who waits until the node has left.
             tokio::spawn(Arc::clone(self).leave_cluster());
         }
-        // The sender lives in `self`, so there is no other end.
-        let _ = progress
-            .wait_for(|leaving| *leaving == LeaveProgress::Done)
-            .await;
+        self.availability.left().await;
     }
 
     /// Ends all links at once, without a flush or a goodbye, as if the process were killed.
     #[cfg(feature = "test-util")]
     pub(crate) fn kill(&self) {
-        self.network.cancel();
-        for link in self.live_links().iter() {
-            link.close(&self.acks);
+        self.net.stop();
+        for link in self.peers.live().iter() {
+            link.close(&self.peers.acks);
         }
     }
 
     /// Waits until a node that died has given its port up.
     #[cfg(feature = "test-util")]
     pub(crate) async fn stopped(&self) {
-        self.tasks.close();
-        self.tasks.wait().await;
+        self.net.stopped().await;
     }
 
     async fn leave_cluster(self: Arc<Self>) {
@@ -70,9 +50,9 @@ impl Node {
                 self.settings.leave_timeout.as_millis()
             );
         }
-        let links = self.live_links();
+        let links = self.peers.live();
         for link in links.iter() {
-            link.update(&self.acks, crate::replica::Link::leave);
+            link.update(&self.peers.acks, crate::replica::Link::leave);
             link.wake_writer();
         }
         let closed = async {
@@ -83,11 +63,10 @@ impl Node {
         if timeout(GOODBYE, closed).await.is_err() {
             warn!(node = %self.settings.node, "closing links that do not take the goodbye");
         }
-        self.network.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
+        self.net.stop();
+        self.net.stopped().await;
         info!(node = %self.settings.node, "Cluster left");
-        self.leaving.send_replace(LeaveProgress::Done);
+        self.availability.end_leaving();
     }
 
     fn destroy_all(&self) {

@@ -1,12 +1,11 @@
-//! Log lines that a stranger can cause are limited in number.
+//! Log lines that anybody can cause are limited in number.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
-use super::clock::millis;
-use crate::session::Now;
+use crate::{cluster::millis, session::Now};
 
 /// Lets one line through in a time, by default every ten seconds.
 #[derive(Debug)]

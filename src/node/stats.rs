@@ -1,14 +1,14 @@
 //! Figures and states for an operator or a metrics crate.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, atomic::Ordering};
 
 use serde::Serialize;
 
-use super::{
-    Node,
-    members::{MemberRow, MemberStatus},
+use super::{Node, peers::link::PeerLink};
+use crate::{
+    cluster::{MemberRow, MemberStatus},
+    wire::Position,
 };
-use crate::wire::Position;
 
 /// One node's figures, from [`Cluster::stats`](crate::Cluster::stats).
 ///
@@ -90,41 +90,33 @@ pub enum MemberState {
     Left,
 }
 
-#[derive(Debug, Default)]
-pub(super) struct Counters {
-    pub(super) refused: AtomicU64,
-    pub(super) violations: AtomicU64,
-    pub(super) over_limit: AtomicU64,
-    pub(super) lookups: AtomicU64,
-    pub(super) stale_reads: AtomicU64,
-}
-
 impl Node {
     pub(super) fn stats(&self) -> Stats {
         let boot = self.replica.boot().to_string();
+        let counters = &self.monitor.counters;
         Stats {
             node: self.settings.node.to_string(),
             cluster: self.settings.cluster.to_string(),
             boot: boot.chars().take(SHORT_BOOT).collect(),
-            ready: self.is_ready(),
+            ready: self.availability.is_ready(),
             sessions: self.replica.sessions(),
             tombstones: self.replica.tombstones(),
             log_head: Position::number(self.replica.head()),
-            refused: self.counters.refused.load(Ordering::Relaxed),
-            violations: self.counters.violations.load(Ordering::Relaxed),
-            over_limit: self.counters.over_limit.load(Ordering::Relaxed),
-            lookups: self.counters.lookups.load(Ordering::Relaxed),
-            stale_reads: self.counters.stale_reads.load(Ordering::Relaxed),
+            refused: counters.refused.load(Ordering::Relaxed),
+            violations: counters.violations.load(Ordering::Relaxed),
+            over_limit: counters.over_limit.load(Ordering::Relaxed),
+            lookups: counters.lookups.load(Ordering::Relaxed),
+            stale_reads: counters.stale_reads.load(Ordering::Relaxed),
             members: self.member_list(),
         }
     }
 
     pub(super) fn member_list(&self) -> Vec<Member> {
-        let rows = self.members().rows();
+        let rows = self.peers.table().rows();
         rows.into_iter().map(|row| self.member(row)).collect()
     }
 
-    fn member(&self, row: MemberRow) -> Member {
+    fn member(&self, row: MemberRow<Arc<PeerLink>>) -> Member {
         let transferring = self.awaits_transfer();
         let figures = row.link.as_ref().map(|link| {
             link.inspect(|machine| {
@@ -143,7 +135,7 @@ impl Node {
         Member {
             name: row.name.map(|name| name.to_string()),
             address: row.address.to_string(),
-            state: match row.standing {
+            state: match row.status {
                 MemberStatus::Left => MemberState::Left,
                 MemberStatus::Up => linked.unwrap_or(MemberState::Suspect),
                 MemberStatus::Suspect { .. } => MemberState::Suspect,
@@ -153,8 +145,8 @@ impl Node {
             },
             acked_lag: gauges.acked_lag,
             queued_bytes: gauges.queued_bytes,
-            sent_bytes: row.sent,
-            received_bytes: row.received,
+            sent_bytes: row.traffic.sent,
+            received_bytes: row.traffic.received,
         }
     }
 }

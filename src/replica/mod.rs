@@ -6,6 +6,8 @@
 //! peer's [`Link`] has its replica merge them, and acknowledges. What a peer misses all the same,
 //! digest repair finds.
 
+#[cfg(test)]
+mod adversary;
 mod applied;
 mod change;
 mod core;
@@ -16,8 +18,6 @@ mod log;
 mod mutant;
 mod observer;
 mod requests;
-#[cfg(test)]
-mod simulation;
 mod store;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use crate::{
     session::{Register, SecretHash, SessionKey, Vector},
 };
 
-/// Vector, slots, and the secrets with whether they are dead.
+/// Vector, registers, and the secrets with whether they are dead.
 type Contents = (Vector, Vec<(Arc<str>, Register)>, Vec<(SecretHash, bool)>);
 
 /// Every session, as it must be the same on all nodes.

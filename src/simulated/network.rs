@@ -1,4 +1,4 @@
-//! What a node takes from outside, taken from the simulation.
+//! What a node takes from its environment, taken from the simulation.
 
 use std::{
     io,

@@ -220,7 +220,7 @@ fn is_test_file(path: &str) -> bool {
         .any(|part| ["tests.rs", "tests", "simulated"].contains(&part))
 }
 
-/// The folder and rank of a file, `None` for `lib.rs`.
+/// Finds the folder and rank of a file, `None` for `lib.rs`.
 pub(crate) fn ranked(path: &str) -> Option<(&str, u8)> {
     let folder = path.split('/').next()?.trim_end_matches(".rs");
     Some((folder, rank(folder)?))
@@ -239,12 +239,12 @@ const RANKS: [(&str, u8); 10] = [
     ("config", 0),
     ("wire", 1),
     ("replica", 2),
-    ("node", 3),
-    ("middleware", 4),
-    ("test_util", 5),
-    ("edges", 5),
-    ("internals", 5),
-    ("simulated", 5),
+    ("cluster", 3),
+    ("node", 4),
+    ("middleware", 5),
+    ("test_util", 6),
+    ("internals", 6),
+    ("simulated", 6),
 ];
 
 /// Where the runtime may be used.

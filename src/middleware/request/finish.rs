@@ -12,7 +12,7 @@ use super::{
     state::{CookieAction, Phase},
 };
 use crate::{
-    node::AckWait,
+    cluster::AckWait,
     session::{Access, CookieValue, SessionKey, SessionState},
     wire::Position,
 };

@@ -1,7 +1,7 @@
-//! Connections that peers dial: a bounded number of strangers, each for two seconds.
+//! Connections that peers dial: a bounded number without hello, each for two seconds.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -28,20 +28,23 @@ pub(in crate::node) async fn accept(node: Arc<Node>, mut acceptor: Box<dyn Accep
     loop {
         let (io, remote) = tokio::select! {
             biased;
-            () = node.network.cancelled() => return,
+            () = node.net.shutdown.cancelled() => return,
             accepted = acceptor.accept() => accepted,
         };
         if !node.may_create() {
             continue;
         }
-        match Permit::try_acquire(&node.admission, remote.ip().to_canonical()) {
+        match Permit::try_acquire(&node.net.admission, remote.ip().to_canonical()) {
             Some(permit) => {
                 let task = receive(Arc::clone(&node), io, remote, permit);
-                node.tasks.spawn(task);
+                node.net.tasks.spawn(task);
             }
             None => {
-                node.counters.refused.fetch_add(1, Ordering::Relaxed);
-                if node.refusal_log.may_log(node.now()) {
+                node.monitor
+                    .counters
+                    .refused
+                    .fetch_add(1, Ordering::Relaxed);
+                if node.monitor.refusal_log.may_log(node.now()) {
                     warn!(
                         node = %node.settings.node, %remote,
                         "refused a connection from [{remote}]: too many connections without hello"
@@ -60,7 +63,7 @@ async fn receive(node: Arc<Node>, io: BoxIo, remote: SocketAddr, permit: Permit)
                 link_task::run(registered, io, greeted.codec, greeted.unread).await;
             }
             Err(error) => {
-                node.log_stranger(remote, &error);
+                node.log_refused(remote, &error);
                 if !error.is_of_a_node() && !node.has_proven(&error) {
                     sleep(PENALTY).await;
                 }
@@ -69,7 +72,7 @@ async fn receive(node: Arc<Node>, io: BoxIo, remote: SocketAddr, permit: Permit)
     };
     tokio::select! {
         biased;
-        () = node.network.cancelled() => {}
+        () = node.net.shutdown.cancelled() => {}
         () = served => {}
     }
 }
@@ -79,18 +82,18 @@ async fn greet(
     io: BoxIo,
     remote: SocketAddr,
 ) -> Result<(Registered, Greeted<()>, BoxIo), HandshakeError> {
-    let hosts = || node.members().peers().into_iter().map(|peer| peer.host);
+    let hosts = || node.peers.table().peers().into_iter().map(|peer| peer.host);
     let secured = async {
-        let mut accepted = node.guard.accept(io, || hosts().collect()).await?;
-        if !node.guard.authenticates() && !node.is_listed(remote.ip().to_canonical()).await {
+        let mut accepted = node.net.security.accept(io, || hosts().collect()).await?;
+        if !node.net.security.authenticates() && !node.may_enter(remote.ip().to_canonical()).await {
             accepted.refusal = Some(Refusal::NotListed);
         }
         Ok(accepted)
     };
     let judge = |theirs: &_| node.judge(theirs);
-    let (io, greeted) = handshake::listen(secured, &node.hello, judge).await?;
-    if node.guard.authenticates() {
-        node.admission.know(remote.ip());
+    let (io, greeted) = handshake::listen(secured, &node.net.hello, judge).await?;
+    if node.net.security.authenticates() {
+        node.net.admission.know(remote.ip());
     }
     let registered = node
         .admit(&greeted.theirs, Established::Accepted { remote })
@@ -99,14 +102,23 @@ async fn greet(
 }
 
 impl Node {
-    /// Whether what is refused has proven that it belongs to the cluster.
+    /// Without encryption, only this machine and the addresses of configured peers may enter.
+    async fn may_enter(&self, ip: IpAddr) -> bool {
+        ip.is_loopback() || {
+            let peers = self.peers.table().peers();
+            let (env, clock) = (&self.env, &self.clock);
+            self.net.allowlist.contains(ip, peers, env, clock).await
+        }
+    }
+
+    /// Returns whether what is refused has proven that it belongs to the cluster.
     fn has_proven(&self, refused: &HandshakeError) -> bool {
         let judged =
             matches!(refused, HandshakeError::Refused(refusal) if *refusal != Refusal::NotNamed);
-        judged && self.guard.authenticates()
+        judged && self.net.security.authenticates()
     }
 
-    fn log_stranger(&self, remote: SocketAddr, error: &HandshakeError) {
+    fn log_refused(&self, remote: SocketAddr, error: &HandshakeError) {
         match error {
             // Both ends dialled, or this node dialled itself: nothing to worry about.
             HandshakeError::Refused(Refusal::Duplicate | Refusal::SameBoot)
@@ -122,12 +134,15 @@ impl Node {
             | HandshakeError::Refused(_)
             | HandshakeError::RefusedByPeer(_) => {}
         }
-        self.counters.refused.fetch_add(1, Ordering::Relaxed);
-        // A node that is set up wrongly is seen also while strangers make the other lines.
+        self.monitor
+            .counters
+            .refused
+            .fetch_add(1, Ordering::Relaxed);
+        // A node that is set up wrongly is seen also while others make the other lines.
         let throttle = if error.is_of_a_node() {
-            &self.misfit_log
+            &self.monitor.misfit_log
         } else {
-            &self.refusal_log
+            &self.monitor.refusal_log
         };
         if throttle.may_log(self.now()) {
             warn!(
@@ -138,8 +153,8 @@ impl Node {
     }
 }
 
-/// How long the slot of a connection that proved nothing stays taken, so that strangers cost a
-/// bounded number of handshakes a second.
+/// How long the permit of a connection that proved nothing stays taken, so that there is a bounded
+/// number of such handshakes a second.
 const PENALTY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -160,9 +175,9 @@ mod tests {
         let cluster = Cluster::start_with(&config, transport).expect("valid");
         for inside in ["127.0.0.1", "::1", "10.0.0.5", "10.0.0.6"] {
             let ip = inside.parse().expect(inside);
-            assert!(cluster.node().is_listed(ip).await, "{inside}");
+            assert!(cluster.node().may_enter(ip).await, "{inside}");
         }
-        let stranger = "10.0.0.7".parse().expect("valid");
-        assert!(!cluster.node().is_listed(stranger).await);
+        let unlisted = "10.0.0.7".parse().expect("valid");
+        assert!(!cluster.node().may_enter(unlisted).await);
     }
 }

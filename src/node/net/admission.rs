@@ -1,4 +1,4 @@
-//! How many strangers may be at the door at a time.
+//! How many unauthenticated peers may be connected at a time.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -6,19 +6,20 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// Who is connected without having completed hello. Its lock is never held while another is taken.
+/// The connections on which hello is not completed, by address. Its lock is never held while another
+/// is taken.
 #[derive(Debug, Default)]
 pub(in crate::node) struct Admission(Mutex<PermitCounts>);
 
 #[derive(Debug, Default)]
 struct PermitCounts {
     by: HashMap<IpAddr, usize>,
-    /// Where members have been met, the latest last. Strangers cannot take the slots of these.
+    /// Where members have been met, the latest last. Others cannot take the permits of these.
     known: VecDeque<IpAddr>,
 }
 
 impl Admission {
-    /// A member has been met at this address.
+    /// Notes that a member has been met at this address.
     pub(in crate::node) fn know(&self, ip: IpAddr) {
         let address_group = address_group(ip);
         let mut taken = self.lock();
@@ -35,9 +36,9 @@ impl Admission {
 }
 
 impl PermitCounts {
-    fn by_strangers(&self) -> usize {
-        let strangers = self.by.iter().filter(|(ip, _)| !self.known.contains(ip));
-        strangers.map(|(_, admission)| admission).sum()
+    fn of_unknown(&self) -> usize {
+        let unknown = self.by.iter().filter(|(ip, _)| !self.known.contains(ip));
+        unknown.map(|(_, permits)| permits).sum()
     }
 }
 
@@ -49,6 +50,7 @@ pub(in crate::node) struct Permit {
 }
 
 impl Permit {
+    /// Takes a permit for a connection from an address, if one is free.
     pub(in crate::node) fn try_acquire(admission: &Arc<Admission>, ip: IpAddr) -> Option<Self> {
         let ip = address_group(ip);
         let mut taken = admission.lock();
@@ -56,7 +58,7 @@ impl Permit {
         if here >= PER_ADDRESS {
             return None;
         }
-        if !taken.known.contains(&ip) && taken.by_strangers() >= IN_ALL {
+        if !taken.known.contains(&ip) && taken.of_unknown() >= IN_ALL {
             return None;
         }
         taken.by.insert(ip, here + 1);
@@ -79,7 +81,8 @@ impl Drop for Permit {
     }
 }
 
-/// What counts as one address. Of IPv6 that is the prefix that one host commonly has for itself.
+/// Returns what counts as one address. Of IPv6 that is the prefix that one host commonly has for
+/// itself.
 fn address_group(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) => {
@@ -144,7 +147,7 @@ mod tests {
     #[test]
     fn strangers_cannot_keep_known_peers_out() {
         let admission: Arc<Admission> = Arc::default();
-        let strangers: Vec<_> = (0..=u8::MAX)
+        let unknown: Vec<_> = (0..=u8::MAX)
             .filter_map(|last| Permit::try_acquire(&admission, ip(last)))
             .collect();
         let peer = Ipv4Addr::new(10, 1, 0, 1).into();
@@ -153,7 +156,7 @@ mod tests {
         let known: Vec<_> = (0..=PER_ADDRESS)
             .filter_map(|_| Permit::try_acquire(&admission, peer))
             .collect();
-        assert_eq!((strangers.len(), known.len()), (IN_ALL, PER_ADDRESS));
+        assert_eq!((unknown.len(), known.len()), (IN_ALL, PER_ADDRESS));
         assert!(Permit::try_acquire(&admission, ip(200)).is_none());
     }
 }

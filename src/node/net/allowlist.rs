@@ -5,11 +5,11 @@ use std::{collections::HashSet, net::IpAddr, time::Duration};
 use futures_util::future::join_all;
 use tokio::{sync::Mutex, time::timeout};
 
-use crate::config::PeerAddress;
-use crate::node::{Node, clock::millis};
+use crate::node::{clock::Clock, env::Env};
+use crate::{cluster::millis, config::PeerAddress};
 
-/// What the names on the list meant when they were looked up last. The lock is held while they are
-/// looked up, so that many strangers cause one look-up.
+/// The addresses of the names on the list when they were looked up last. The lock is held while they
+/// are looked up, so that many unauthenticated peers cause one look-up.
 #[derive(Debug, Default)]
 pub(in crate::node) struct Allowlist(Mutex<Resolved>);
 
@@ -20,17 +20,23 @@ struct Resolved {
     addresses: HashSet<IpAddr>,
 }
 
-impl Node {
-    /// Without encryption, only this machine and the addresses of configured peers may enter.
-    pub(in crate::node) async fn is_listed(&self, ip: IpAddr) -> bool {
-        if ip.is_loopback() {
-            return true;
-        }
-        let peers = self.members().peers();
-        let mut found = self.allowlist.0.lock().await;
-        let now_ms = self.now().mono_ms;
+impl Allowlist {
+    /// Returns whether an address is one of `peers`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the look-up up.
+    pub(super) async fn contains(
+        &self,
+        ip: IpAddr,
+        peers: Vec<PeerAddress>,
+        env: &Env,
+        clock: &Clock,
+    ) -> bool {
+        let mut found = self.0.lock().await;
+        let now_ms = clock.now().mono_ms;
         if found.peers != peers || found.at_ms.saturating_add(millis(FRESH)) < now_ms {
-            let addresses = join_all(peers.iter().map(|peer| self.addresses(peer))).await;
+            let addresses = join_all(peers.iter().map(|peer| addresses(peer, env))).await;
             *found = Resolved {
                 peers,
                 at_ms: now_ms,
@@ -39,20 +45,20 @@ impl Node {
         }
         found.addresses.contains(&ip)
     }
+}
 
-    async fn addresses(&self, peer: &PeerAddress) -> Vec<IpAddr> {
-        if let Ok(ip) = peer.host.parse::<IpAddr>() {
-            return vec![ip.to_canonical()];
-        }
-        match timeout(LOOKUP, self.env.transport.resolve(peer)).await {
-            Ok(Ok(found)) => found.iter().map(|at| at.ip().to_canonical()).collect(),
-            // It is asked for again when somebody comes who may be it.
-            Ok(Err(_)) | Err(_) => Vec::new(),
-        }
+async fn addresses(peer: &PeerAddress, env: &Env) -> Vec<IpAddr> {
+    if let Ok(ip) = peer.host.parse::<IpAddr>() {
+        return vec![ip.to_canonical()];
+    }
+    match timeout(LOOKUP, env.transport.resolve(peer)).await {
+        Ok(Ok(found)) => found.iter().map(|at| at.ip().to_canonical()).collect(),
+        // It is asked for again when somebody comes who may be it.
+        Ok(Err(_)) | Err(_) => Vec::new(),
     }
 }
 
 /// How long an answer of a name server is believed.
 const FRESH: Duration = Duration::from_secs(5);
-/// Less than strangers have.
+/// Less than the whole handshake may take.
 const LOOKUP: Duration = Duration::from_secs(1);

@@ -13,11 +13,10 @@ use tracing::{debug, error, info, warn};
 use super::handshake::{self, HandshakeError};
 use crate::node::{
     Node,
-    clock::millis,
     log_throttle::LogThrottle,
     peers::{lifecycle::Established, link_task},
 };
-use crate::{config::PeerAddress, wire::Refusal};
+use crate::{cluster::millis, config::PeerAddress, wire::Refusal};
 
 /// Keeps one peer linked until `stop`. A link that the peer dialled is as good as an own one.
 pub(in crate::node) async fn keep(node: Arc<Node>, peer: PeerAddress, stop: CancellationToken) {
@@ -36,7 +35,7 @@ struct Dialling {
     log: LogThrottle,
 }
 
-/// What came of one dial.
+/// The outcome of one dial.
 enum Dialled {
     /// A link was up for this long.
     Linked(Duration),
@@ -70,7 +69,7 @@ impl Dialling {
 
     async fn run(mut self) {
         while self.node.may_create() {
-            let existing = self.node.members().link_to(&self.peer);
+            let existing = self.node.peers.table().link_to(&self.peer);
             if let Some(link) = existing {
                 link.closed().await;
                 // The link's own task needs a moment to take it off the table, and of two nodes
@@ -113,14 +112,14 @@ impl Dialling {
             peer: &self.peer,
             remote,
         };
-        let secured = self.node.guard.dial(io, &self.peer.host);
-        let met = handshake::dial(secured, &self.node.hello, |theirs| {
+        let secured = self.node.net.security.dial(io, &self.peer.host);
+        let met = handshake::dial(secured, &self.node.net.hello, |theirs| {
             self.node.admit(theirs, origin)
         })
         .await;
         match met {
             Ok((io, greeted)) => {
-                self.node.admission.know(remote.ip());
+                self.node.net.admission.know(remote.ip());
                 let since_ms = self.node.now().mono_ms;
                 // In a task of its own, so that no fault in handling a link ends the dialling.
                 let run = link_task::run(greeted.verdict, io, greeted.codec, greeted.unread);
@@ -147,7 +146,7 @@ impl Dialling {
 
     fn note_myself(&self) {
         let node = &self.node;
-        let first = node.members().is_myself(&self.peer);
+        let first = node.peers.table().is_myself(&self.peer);
         if first {
             info!(
                 node = %node.settings.node, address = %self.peer,
@@ -168,10 +167,13 @@ impl Dialling {
         ) && now.mono_ms.saturating_sub(self.since_ms)
             < millis(node.settings.down_after);
         if !may_pass {
-            node.members().dial_failed(&self.peer);
+            node.peers.table().dial_failed(&self.peer);
         }
         if let DialError::Handshake(_) = error {
-            node.counters.refused.fetch_add(1, Ordering::Relaxed);
+            node.monitor
+                .counters
+                .refused
+                .fetch_add(1, Ordering::Relaxed);
         }
         if !self.log.may_log(now) {
             debug!(address = %self.peer, "no link to [{}]: {error}", self.peer);
@@ -208,7 +210,7 @@ impl Backoff {
     }
 }
 
-/// Between half and all of `pause`: nodes that lost each other at once do not meet in step.
+/// Takes between half and all of `pause`: nodes that lost each other at once do not meet in step.
 fn jittered(pause: Duration, random: u8) -> Duration {
     pause / 2 + pause / 2 * u32::from(random) / u32::from(u8::MAX)
 }

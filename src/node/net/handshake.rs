@@ -1,9 +1,9 @@
 //! The first words on a link: hello both ways, before anything else is believed or remembered.
 //!
 //! They are said over a stream that is protected first, if the node has something to protect it
-//! with. The dialler says `Hello`, the listener answers `Welcome` with its own hello or `Refused`,
-//! and the dialler confirms with `Go` or `Refused`. Each side judges the other's hello by itself, and tells
-//! why it refuses, so that both can log it. All of it is over within [`DEADLINE`].
+//! with. The dialler says `Hello`. The listener answers `Welcome` with its own hello, or `Refused`.
+//! The dialler confirms with `Go` or `Refused`. Each side judges the other's hello by itself, and
+//! tells why it refuses, so that both can log it. All of it is over within [`DEADLINE`].
 
 use std::{io, time::Duration};
 
@@ -66,7 +66,7 @@ impl From<io::Error> for HandshakeError {
 }
 
 impl HandshakeError {
-    /// Whether a node of the cluster that is in order may be at the other end.
+    /// Returns whether a node of the cluster that is in order may be at the other end.
     pub(in crate::node) const fn is_of_a_node(&self) -> bool {
         match self {
             Self::Refused(refusal) | Self::RefusedByPeer(refusal) => !matches!(
@@ -78,7 +78,8 @@ impl HandshakeError {
     }
 }
 
-/// Says hello first, once the stream is there. `judge` decides on the answer, before the peer hears that all is well.
+/// Says hello first, once the stream is there. `judge` decides on the answer, before the peer hears
+/// that all is well.
 ///
 /// # Cancel safety
 ///
@@ -116,7 +117,8 @@ pub(in crate::node) async fn dial<I: Io, T>(
     .await
 }
 
-/// Waits for the other side's hello, once the stream is there. `judge` decides on it before ours is told.
+/// Waits for the other side's hello, once the stream is there. `judge` decides on it before ours is
+/// told.
 ///
 /// # Cancel safety
 ///

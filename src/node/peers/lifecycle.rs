@@ -2,23 +2,17 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, PoisonError, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
 };
 
 use tracing::{debug, info, warn};
 
-use super::{
-    link::{Dialler, LinkId, PeerLink},
-    link_task::Ended,
-};
-use crate::node::{
-    Event, MemberEventKind, Node,
-    clock::millis,
-    members::{MemberLabel, Members, Newcomer},
-};
+use super::{ended::Ended, link::PeerLink};
+use crate::node::{Event, MemberEventKind, Node};
 use crate::{
+    cluster::{Dialler, LinkId, LinkIdentity, MemberLabel, MemberTable, Newcomer, Removal, millis},
     config::PeerAddress,
-    replica::{Link, LinkEvent, LinkOptions, Observer},
+    replica::{Link, LinkEvent, LinkOptions},
     session::Now,
     wire::{Hello, Refusal},
 };
@@ -37,7 +31,7 @@ impl Drop for Registered {
     }
 }
 
-/// Where a handshake happened.
+/// The side on which a handshake happened, and where.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::node) enum Established<'a> {
     Dialled {
@@ -50,10 +44,12 @@ pub(in crate::node) enum Established<'a> {
 }
 
 impl Node {
-    /// What this node makes of another's hello. Links that exist already do not matter here.
+    /// Judges another node's hello. Links that exist already do not matter here.
     pub(in crate::node) fn judge(&self, theirs: &Hello) -> Result<(), Refusal> {
-        self.hello.judge(theirs)?;
-        self.members().check(&theirs.node, theirs.boot, self.now())
+        self.net.hello.judge(theirs)?;
+        self.peers
+            .table()
+            .check(&theirs.node, theirs.boot, self.now())
     }
 
     /// Makes the link of a completed handshake, unless the pair has one that stays.
@@ -62,7 +58,7 @@ impl Node {
         theirs: &Hello,
         origin: Established<'_>,
     ) -> Result<Registered, Refusal> {
-        let version = self.hello.judge(theirs)?;
+        let version = self.net.hello.judge(theirs)?;
         let now = self.now();
         self.notice_stall(now);
         let (dialler, dialled, remote) = match origin {
@@ -70,20 +66,21 @@ impl Node {
             Established::Accepted { remote } => (Dialler::Them, None, remote),
         };
         let link = Arc::new(self.make_link(theirs, dialler, now));
+        let id = link.identity.id;
         let admitted = {
-            let mut members = self.members();
+            let mut table = self.peers.table();
             let newcomer = Newcomer {
                 link: Arc::clone(&link),
                 dialled,
                 advertised: theirs.advertise.as_deref(),
                 remote,
             };
-            let admitted = members.admit(newcomer, now)?;
-            self.refresh_links(&members);
+            let admitted = table.admit(newcomer, now)?;
+            self.refresh_links(&table);
             admitted
         };
         for old in admitted.replaced {
-            old.yield_to(&self.acks, link.id);
+            old.yield_to(&self.peers.acks, id);
         }
         let registered = Registered {
             node: Arc::clone(self),
@@ -92,24 +89,23 @@ impl Node {
         };
         // The link was made before it could be found: what happened in between is told now.
         let ready = !self.awaits_transfer();
-        link.update(&self.acks, |state| state.set_ready(ready));
+        link.update(&self.peers.acks, |machine| machine.set_ready(ready));
         if admitted.is_news {
-            let MemberLabel { name, address } = MemberLabel {
-                name: Arc::clone(&link.name),
-                address: admitted.address,
-            };
+            let (name, address) = (Arc::clone(&link.identity.name), admitted.address);
             info!(
                 node = %self.settings.node, member = %name, %address, %remote, version,
                 "Replication member added: [{name} at {address}]"
             );
-            self.events.send_member(MemberEventKind::Up, name, address);
+            self.monitor
+                .events
+                .send_member(MemberEventKind::Up, name, address);
         }
         self.fetch_from(&link);
         self.advance_join(now);
         Ok(registered)
     }
 
-    /// Notes what a link decided. Whether the peer said goodbye.
+    /// Notes what a link decided. Returns whether the peer said goodbye.
     pub(in crate::node) fn handle_events(
         &self,
         link: &PeerLink,
@@ -120,17 +116,17 @@ impl Node {
         let mut moved = false;
         for event in events {
             match event {
-                // The board has been told under the link's lock. The first of them opens the link.
-                LinkEvent::Acks => self.stalls.links_changed(),
+                // The tracker has been told under the link's lock. The first of them opens the link.
+                LinkEvent::Acks => self.requests.stalls.links_changed(),
                 LinkEvent::Answered(key, question) => {
-                    self.fetch_answered(&key, question, link.id);
+                    self.fetch_answered(&key, question, link.identity.id);
                 }
                 LinkEvent::RoundCompleted { sessions, bytes } => {
-                    self.round_completed(link.id, sessions, bytes, now);
+                    self.round_completed(link.identity.id, sessions, bytes, now);
                     moved = true;
                 }
-                LinkEvent::Lagging => self.note_lagging(link.id),
-                LinkEvent::CaughtUp => self.note_caught_up(link.id),
+                LinkEvent::Lagging => self.note_lagging(link.identity.id),
+                LinkEvent::CaughtUp => self.note_caught_up(link.identity.id),
                 LinkEvent::StartedEmpty { sessions } => {
                     warn!(
                         node = %self.settings.node,
@@ -138,7 +134,7 @@ impl Node {
                         "this node was cut off for longer than destroyed sessions are \
                          remembered: its [{sessions}] sessions were dropped and are asked for anew"
                     );
-                    self.events.send(Event::StartedEmpty { sessions });
+                    self.monitor.events.send(Event::StartedEmpty { sessions });
                 }
                 LinkEvent::OverLimit(what) => self.note_over_limit(link, what, now),
                 LinkEvent::Left => left = true,
@@ -154,56 +150,29 @@ impl Node {
         left
     }
 
-    /// Everything that happens because time passes.
-    pub(in crate::node) fn tick(&self, now: Now) {
-        self.watch_stalls(now);
-        let mut observer = Observer::new(self.wants_session_events());
-        self.replica.sweep(now, &mut observer);
-        for change in observer.into_changes() {
-            self.publish(change);
-        }
-        for link in self.live_links().iter() {
-            if link.is_silent_for(self.settings.down_after, now) {
-                link.close(&self.acks);
-                continue;
-            }
-            link.expect_opening(&self.acks, self.settings.ack_timeout, now);
-            if let Some(events) = link.update(&self.acks, |state| state.tick(&self.replica, now)) {
-                self.handle_events(link, events, now);
-                link.wake_writer();
-            }
-        }
-        let down = self.members().sweep(millis(self.settings.down_after), now);
-        for MemberLabel { name, address } in down {
-            warn!(
-                node = %self.settings.node, member = %name, %address,
-                "member disappeared: [{name} at {address}], nothing was heard of it for [{}] ms",
-                self.settings.down_after.as_millis()
-            );
-            self.events
-                .send_member(MemberEventKind::Down, name, address);
-        }
-        self.advance_join(now);
+    /// Keeps what depends on the live links in step with the table. Call it with the table locked.
+    fn refresh_links(&self, table: &MemberTable<Arc<PeerLink>>) {
+        self.peers.refresh(table);
+        self.requests.stalls.links_changed();
     }
 
-    /// Keeps the list for commits in step with the table. Call it with the table locked.
-    pub(in crate::node) fn refresh_links(&self, members: &Members) {
-        *self.links.write().unwrap_or_else(PoisonError::into_inner) = members.links().into();
-        self.stalls.links_changed();
-    }
-
-    /// Takes a peer off the list and ends its link. Whether it was there.
+    /// Takes a peer off the list and ends its link. Returns whether it was listed.
     pub(in crate::node) fn forget_peer(&self, peer: &PeerAddress) -> bool {
-        let removed = {
-            let mut members = self.members();
-            let removed = members.remove(peer);
-            self.refresh_links(&members);
-            removed
+        let removal = {
+            let mut table = self.peers.table();
+            let removal = table.remove(peer);
+            self.refresh_links(&table);
+            removal
         };
-        if let Some(Some(link)) = &removed {
-            link.close(&self.acks);
+        match removal {
+            Removal::NotListed => false,
+            Removal::Removed { link } => {
+                if let Some(link) = link {
+                    link.close(&self.peers.acks);
+                }
+                true
+            }
         }
-        removed.is_some()
     }
 
     fn make_link(&self, theirs: &Hello, dialler: Dialler, now: Now) -> PeerLink {
@@ -212,87 +181,101 @@ impl Node {
             heartbeat_ms: millis(self.settings.heartbeat_interval),
             notify_listeners_on_replication: self.settings.notify_listeners_on_replication,
         };
-        let state = Link::new(&self.replica, theirs.boot, options, now);
-        let id = LinkId(self.next_link.fetch_add(1, Ordering::Relaxed));
-        let label = (Arc::from(theirs.node.as_str()), theirs.boot);
-        PeerLink::new(id, label, dialler, state, now)
+        let link = Link::new(&self.replica, theirs.boot, options, now);
+        let identity = LinkIdentity {
+            id: self.peers.new_id(),
+            name: theirs.node.as_str().into(),
+            boot: theirs.boot,
+            dialler,
+        };
+        PeerLink::new(identity, link, now)
     }
 
     fn link_ended(&self, link: &PeerLink, ended: &Ended) {
         self.notice_stall(self.now());
-        link.close(&self.acks);
+        link.close(&self.peers.acks);
         let suspect = {
-            let mut members = self.members();
-            let suspect = members.close(link.id);
-            self.refresh_links(&members);
+            let mut table = self.peers.table();
+            let suspect = table.close(link.identity.id);
+            self.refresh_links(&table);
             suspect
         };
-        self.fetch_closed(link.id);
+        self.fetch_closed(link.identity.id);
         if matches!(ended, Ended::Violation(_)) {
-            self.counters.violations.fetch_add(1, Ordering::Relaxed);
+            self.monitor
+                .counters
+                .violations
+                .fetch_add(1, Ordering::Relaxed);
             warn!(
-                node = %self.settings.node, member = %link.name,
-                "closed the link to [{}]: {ended}", link.name
+                node = %self.settings.node, member = %link.identity.name,
+                "closed the link to [{}]: {ended}", link.identity.name
             );
         }
         let Some(MemberLabel { name, address }) = suspect else {
-            debug!(member = %link.name, "link closed: {ended}");
+            debug!(member = %link.identity.name, "link closed: {ended}");
             return;
         };
-        if !self.may_create() || self.network.is_cancelled() {
+        if !self.may_create() || self.net.shutdown.is_cancelled() {
             return;
         }
         warn!(
             node = %self.settings.node, member = %name, %address,
             "member suspect: [{name} at {address}], {ended}"
         );
-        self.events
+        self.monitor
+            .events
             .send_member(MemberEventKind::Suspect, name, address);
     }
 
     fn note_left(&self, link: &PeerLink) {
-        if let Some(MemberLabel { name, address }) = self.members().leave(link.id) {
+        if let Some(MemberLabel { name, address }) = self.peers.table().leave(link.identity.id) {
             info!(
                 node = %self.settings.node, member = %name, %address,
                 "member left: [{name} at {address}]"
             );
-            self.events
+            self.monitor
+                .events
                 .send_member(MemberEventKind::Left, name, address);
         }
-        link.close(&self.acks);
+        link.close(&self.peers.acks);
     }
 
     fn note_lagging(&self, link: LinkId) {
-        if let Some(MemberLabel { name, address }) = self.members().label(link) {
+        if let Some(MemberLabel { name, address }) = self.peers.table().label(link) {
             warn!(
                 node = %self.settings.node, member = %name, %address,
                 "member lagging: [{name} at {address}], requests do not wait for it until it has \
                  caught up"
             );
-            self.events
+            self.monitor
+                .events
                 .send_member(MemberEventKind::Lagging, name, address);
         }
     }
 
     fn note_over_limit(&self, link: &PeerLink, what: &str, now: Now) {
-        self.counters.over_limit.fetch_add(1, Ordering::Relaxed);
-        if self.over_limit_log.may_log(now) {
+        self.monitor
+            .counters
+            .over_limit
+            .fetch_add(1, Ordering::Relaxed);
+        if self.monitor.over_limit_log.may_log(now) {
             warn!(
-                node = %self.settings.node, member = %link.name,
+                node = %self.settings.node, member = %link.identity.name,
                 "over limit: [{}] sends more {what} than twice what this node may hold, which is \
                  not merged; limits must be the same on all nodes",
-                link.name
+                link.identity.name
             );
         }
     }
 
     fn note_caught_up(&self, link: LinkId) {
-        if let Some(MemberLabel { name, address }) = self.members().label(link) {
+        if let Some(MemberLabel { name, address }) = self.peers.table().label(link) {
             info!(
                 node = %self.settings.node, member = %name, %address,
                 "member caught up: [{name} at {address}]"
             );
-            self.events
+            self.monitor
+                .events
                 .send_member(MemberEventKind::CaughtUp, name, address);
         }
     }

@@ -11,42 +11,18 @@ use tokio::{
 };
 use tokio_util::{codec::Decoder as _, task::AbortOnDropHandle};
 
-use super::{lifecycle::Registered, link::PeerLink};
+use super::{
+    ended::{Ended, Offence},
+    lifecycle::Registered,
+    link::PeerLink,
+};
 use crate::node::{Node, net::transport::BoxIo};
 use crate::{
-    replica::{Link, LinkEvent, Violation},
+    cluster::{MemberLink as _, millis},
+    replica::{Link, LinkEvent},
     session::Now,
-    wire::{DecodeLimits, FrameCodec, FrameError, Malformed, Message},
+    wire::{DecodeLimits, FrameCodec, FrameError, Message},
 };
-
-/// Why a link is over.
-#[derive(Debug, thiserror::Error)]
-pub(in crate::node) enum Ended {
-    #[error("the other side closed the connection")]
-    Closed,
-    #[error("the connection broke: {0}")]
-    Broken(#[source] io::Error),
-    #[error("nothing was heard of it for too long")]
-    Silent,
-    #[error("it left")]
-    Left,
-    #[error("{0}")]
-    Violation(#[source] Offence),
-    /// By us: another link took its place, its peer was removed, or the node leaves.
-    #[error("the link was ended here")]
-    Stopped,
-}
-
-/// What a peer must not send.
-#[derive(Debug, thiserror::Error)]
-pub(in crate::node) enum Offence {
-    #[error(transparent)]
-    Frame(#[from] FrameError),
-    #[error(transparent)]
-    Malformed(#[from] Malformed),
-    #[error(transparent)]
-    Violation(#[from] Violation),
-}
 
 /// Carries the link until it is over.
 ///
@@ -80,7 +56,7 @@ pub(in crate::node) async fn run(
                 // The peer must not take the end of this link for ours before it knows the other.
                 sleep(GIVING_WAY).await;
             }
-            if link.is_silent_for(node.settings.down_after, node.now()) {
+            if link.is_silent_for(millis(node.settings.down_after), node.now()) {
                 Ended::Silent
             } else {
                 Ended::Stopped
@@ -146,7 +122,7 @@ async fn yield_after(bytes: usize) {
     }
 }
 
-/// What the messages of one read have brought.
+/// The outcome of the messages of one read.
 #[derive(Default)]
 struct News {
     events: Vec<LinkEvent>,
@@ -166,7 +142,7 @@ fn take_in(
     while let Some(bytes) = codec.decode(unread)? {
         let message = Message::decode(&bytes, now.mono_ms, limits)?;
         let keys = node.keys_to_tell(&message);
-        let handled = link.update(&node.acks, |state| {
+        let handled = link.update(&node.peers.acks, |state| {
             news.to_answer |= state.may_answer(&message);
             state.handle(&node.replica, message, bytes.len(), now)
         });
@@ -189,7 +165,7 @@ async fn write(
     let mut message = BytesMut::new();
     loop {
         let now = node.now();
-        let filled = link.update(&node.acks, |state| {
+        let filled = link.update(&node.peers.acks, |state| {
             let filled = fill(&node, state, &mut codec, (&mut message, &mut out), now);
             (filled, state.waits_for_time())
         });

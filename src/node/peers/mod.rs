@@ -1,5 +1,81 @@
-//! Established links: their tasks, and what becomes of them.
+//! The other nodes: the table of members, their links, and what becomes of these.
 
+mod ended;
 pub(super) mod lifecycle;
 pub(super) mod link;
 pub(super) mod link_task;
+mod transfer;
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use self::link::PeerLink;
+use crate::{
+    cluster::{AckTracker, LinkId, MemberTable, millis},
+    config::Settings,
+    session::BootId,
+};
+
+/// The members, their links, and what they have acknowledged.
+#[derive(Debug)]
+pub(super) struct Peers {
+    pub(super) acks: Arc<AckTracker>,
+    /// Taken after the join's lock, before any link's own lock.
+    table: Mutex<MemberTable<Arc<PeerLink>>>,
+    /// The live links of `table`, for the path of every commit.
+    live: RwLock<Arc<[Arc<PeerLink>]>>,
+    next_link: AtomicU64,
+}
+
+impl Peers {
+    pub(super) fn new(boot: BootId, settings: &Settings) -> Self {
+        let silent_after = MIN_SILENCE.max(2 * settings.heartbeat_interval);
+        let mut table = MemberTable::new(boot, millis(silent_after));
+        for peer in &settings.peers {
+            table.add(peer);
+        }
+        Self {
+            acks: Arc::default(),
+            table: Mutex::new(table),
+            live: RwLock::new(Arc::new([])),
+            next_link: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn table(&self) -> MutexGuard<'_, MemberTable<Arc<PeerLink>>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn live(&self) -> Arc<[Arc<PeerLink>]> {
+        Arc::clone(&self.live.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Keeps the live links in step with the table. Call it with the table locked.
+    pub(super) fn refresh(&self, table: &MemberTable<Arc<PeerLink>>) {
+        *self.live.write().unwrap_or_else(PoisonError::into_inner) = table.links().into();
+    }
+
+    pub(super) fn wake_writers(&self) {
+        let links = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        for link in links.iter() {
+            link.wake_writer();
+        }
+    }
+
+    pub(super) fn new_id(&self) -> LinkId {
+        LinkId(self.next_link.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Returns the number that the next link will have.
+    pub(super) fn next_id(&self) -> LinkId {
+        LinkId(self.next_link.load(Ordering::Relaxed))
+    }
+}
+
+/// The least silence after which a link may be replaced.
+const MIN_SILENCE: Duration = Duration::from_secs(1);

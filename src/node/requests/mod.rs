@@ -1,4 +1,32 @@
 //! What requests do to sessions, and what they wait for.
 
+mod fetch;
+mod pending;
 mod read_your_writes;
+mod recovery;
 mod sessions;
+mod stalls;
+
+use std::time::Duration;
+
+use self::{pending::Fetches, stalls::Stalls};
+use super::cookie_names::CookieNames;
+use crate::session::Now;
+
+/// What the requests of one node share.
+#[derive(Debug)]
+pub(super) struct Requests {
+    pub(super) fetches: Fetches,
+    pub(super) stalls: Stalls,
+    pub(super) cookie_names: CookieNames,
+}
+
+impl Requests {
+    pub(super) fn new(ack_timeout: Duration, now: Now) -> Self {
+        Self {
+            fetches: Fetches::default(),
+            stalls: Stalls::new(ack_timeout, now),
+            cookie_names: CookieNames::default(),
+        }
+    }
+}

@@ -13,7 +13,7 @@ use crate::{
 };
 
 impl Node {
-    /// Looks a presented id up; `Alive` counts as in use until [`Node::release`].
+    /// Opens the session of a presented id. `Alive` counts as in use until [`Node::release`].
     pub(crate) fn open(
         &self,
         context: &str,
@@ -25,26 +25,29 @@ impl Node {
             .open(context, locator, secret, replicate, now)
     }
 
-    /// Creates a session, in use until [`Node::release`], to be shipped by [`Node::commit`].
+    /// Creates a session, in use until [`Node::release`], to be replicated by [`Node::commit`].
     pub(crate) fn create(&self, meta: Arc<SessionMeta>) -> Result<CookieValue, SessionError> {
         if !self.may_create() {
             return Err(SessionError::Leaving);
         }
-        let locator = SessionKey::from_bytes(self.env.random());
+        let key = SessionKey::from_bytes(self.env.random());
         let secret = SessionSecret::from_bytes(self.env.random());
         let context = Arc::clone(&meta.context);
         let route = meta.route.clone();
         self.replica()
-            .create(meta, locator, secret.hash(), self.now())?;
+            .create(meta, key, secret.hash(), self.now())?;
         if self.wants_session_events() {
             self.publish(Change {
-                key: locator,
+                key,
                 context,
                 route,
                 kind: ChangeKind::Created,
             });
         }
-        Ok(CookieValue { locator, secret })
+        Ok(CookieValue {
+            locator: key,
+            secret,
+        })
     }
 
     pub(crate) fn read<R>(
@@ -55,7 +58,7 @@ impl Node {
         self.replica().read(key, read)
     }
 
-    /// A write by a request that loaded its session at `loaded_ms`, monotonic.
+    /// Writes for a request that loaded its session at `loaded_ms`, monotonic.
     pub(crate) fn write<R>(
         &self,
         key: &SessionKey,
@@ -83,7 +86,11 @@ impl Node {
         Ok(secret)
     }
 
-    /// `Err(Destroyed)` when somebody else was first.
+    /// Destroys a session.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Destroyed`] when somebody else was first.
     pub(crate) fn destroy(&self, key: &SessionKey) -> Result<(), SessionError> {
         let destroyed = self.replica().destroy(key, self.now());
         let change = destroyed.ok_or(SessionError::Destroyed)?;

@@ -3,10 +3,7 @@
 use futures_util::future::join_all;
 
 use super::*;
-use crate::{
-    config::ListenAddress,
-    node::{net::transport::Transport as _, rate_limit},
-};
+use crate::{cluster::rate_limit, config::ListenAddress, node::net::transport::Transport as _};
 
 fn made_up(number: u32) -> SessionKey {
     let mut bytes = [0xAA; 16];
@@ -38,7 +35,7 @@ async fn made_up_ids_are_asked_for_at_a_bounded_rate_and_the_others_at_once() {
         let mut most = 0;
         let mut last = before;
         assert!(
-            two.node().fetches.has_asked(&key),
+            two.node().requests.fetches.has_asked(&key),
             "before any time has passed"
         );
         for _ in 0..10 {

@@ -75,12 +75,12 @@ async fn transfer_beside_requests_takes_as_long_as_its_pace_says_and_waits_for_n
     assert_eq!(one.ready().await, Readiness::Alone);
     let node = Arc::clone(one.node());
     let requests = tokio::spawn(async move {
-        let stranger = CookieValue {
+        let unknown = CookieValue {
             locator: SessionKey::from_bytes([1; 16]),
             secret: SessionSecret::from_bytes([1; 16]),
         };
         loop {
-            node.open("", &stranger, Replicate::Now, node.now());
+            node.open("", &unknown, Replicate::Now, node.now());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     });
@@ -111,8 +111,8 @@ async fn two_nodes_that_start_together_both_become_ready() {
     let two = start(&network, "n2", 2, &[1, 2]);
     assert_eq!(two.ready().await, Readiness::Synced);
     one.ready().await;
-    settle(&one, "n2", MemberState::Up).await;
-    settle(&two, "n1", MemberState::Up).await;
+    until_seen(&one, "n2", MemberState::Up).await;
+    until_seen(&two, "n1", MemberState::Up).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -120,7 +120,7 @@ async fn third_node_compares_with_all_others() {
     let network = MemoryNetwork::default();
     let (one, two) = pair(&network).await;
     network.cut_between(1, 2);
-    settle(&one, "n2", MemberState::Down).await;
+    until_seen(&one, "n2", MemberState::Down).await;
     let (here, there) = (create(one.node()), create(two.node()));
     assert!(!holds(&one, &there) && !holds(&two, &here));
     let three = start(&network, "n3", 3, &[1, 2]);
@@ -152,7 +152,7 @@ async fn session_is_fetched_while_the_transfer_is_under_way() {
     let _mute = network.transport(3).bind(&listen).expect("free");
     let key = create(one.node());
     let two = start(&network, "n2", 2, &[1, 3]);
-    settle(&two, "n1", MemberState::Up).await;
+    until_seen(&two, "n1", MemberState::Up).await;
     // The dial of the mute peer takes two seconds, and until then nobody knows whether it has more.
     assert!(two.node().awaits_transfer());
     let before = two.node().now().mono_ms;
@@ -202,7 +202,7 @@ async fn joiner_gets_everything_over_tcp_while_requests_go_on() {
     assert_eq!(one.node().acknowledged(position, Ack::All).await, 1);
     assert_eq!(get(two.node(), &keys[0], "hits"), Some((-1).into()));
     two.leave().await;
-    settle(&one, "n2", MemberState::Left).await;
+    until_seen(&one, "n2", MemberState::Left).await;
     one.leave().await;
 }
 
@@ -212,7 +212,7 @@ async fn request_before_the_first_link_is_up_finds_its_session_at_the_peer() {
     let one = start(&network, "n1", 1, &[2]);
     let key = create(one.node());
     let two = start(&network, "n2", 2, &[1]);
-    assert!(two.node().live_links().is_empty(), "nobody is linked yet");
+    assert!(two.node().peers.live().is_empty(), "nobody is linked yet");
     two.node().fetch(key).await;
     assert!(holds(&two, &key));
 }

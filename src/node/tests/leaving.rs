@@ -21,7 +21,7 @@ async fn node_that_leaves_flushes_says_goodbye_and_frees_its_port() {
     assert!(after.is_err(), "neither suspect nor down: {after:?}");
     let again = start(&network, "n2", 2, &[1]);
     assert_eq!(again.ready().await, Readiness::Synced);
-    settle(&one, "n2", MemberState::Up).await;
+    until_seen(&one, "n2", MemberState::Up).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -54,7 +54,7 @@ async fn leaving_goes_on_when_nobody_waits_for_it() {
     let (one, two) = pair(&network).await;
     let unfinished = timeout(Duration::ZERO, two.leave()).await;
     assert!(unfinished.is_err());
-    settle(&one, "n2", MemberState::Left).await;
+    until_seen(&one, "n2", MemberState::Left).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -63,7 +63,7 @@ async fn sessions_can_be_expired_on_leaving() {
     let one = start(&network, "n1", 1, &[2]);
     let config = config("n2", 2, &[1]).destroy_sessions_on_leave(true);
     let two = start_with(&network, 2, &config);
-    settle(&one, "n2", MemberState::Up).await;
+    until_seen(&one, "n2", MemberState::Up).await;
     let key = create(one.node());
     wait_until("it arrives", || holds(&two, &key)).await;
     two.leave().await;

@@ -6,6 +6,7 @@ use bytes::BytesMut;
 
 use super::*;
 use crate::{
+    cluster::MemberLink as _,
     config::ListenAddress,
     node::net::{
         handshake,
@@ -28,8 +29,8 @@ async fn crossing_dials_end_in_one_link_that_stays() {
         let mut events = one.events();
         let quiet = timeout(Duration::from_secs(5), until(&mut events, |_| true)).await;
         assert!(quiet.is_err(), "nothing happens any more: {quiet:?}");
-        assert_eq!(one.node().live_links().len(), 1);
-        assert_eq!(two.node().live_links().len(), 1);
+        assert_eq!(one.node().peers.live().len(), 1);
+        assert_eq!(two.node().peers.live().len(), 1);
     }
 }
 
@@ -41,7 +42,7 @@ async fn changes_made_during_a_cut_arrive_after_it() {
     let position = set(one.node(), &key, "a", &1.into());
     assert_eq!(one.node().acknowledged(position, Ack::All).await, 1);
     network.cut();
-    settle(&one, "n2", MemberState::Suspect).await;
+    until_seen(&one, "n2", MemberState::Suspect).await;
     let position = set(one.node(), &key, "a", &2.into());
     assert_eq!(
         one.node().acknowledged(position, Ack::All).await,
@@ -49,9 +50,9 @@ async fn changes_made_during_a_cut_arrive_after_it() {
         "a peer that is gone is not waited for"
     );
     assert_eq!(get(two.node(), &key, "a"), Some(1.into()));
-    settle(&one, "n2", MemberState::Down).await;
+    until_seen(&one, "n2", MemberState::Down).await;
     network.heal();
-    settle(&one, "n2", MemberState::Up).await;
+    until_seen(&one, "n2", MemberState::Up).await;
     wait_until("the change arrives", || {
         get(two.node(), &key, "a") == Some(2.into())
     })
@@ -65,7 +66,7 @@ async fn changes_of_one_turn_of_the_scheduler_leave_together() {
     let on_the_worker = async {
         let (one, _two) = pair(&MemoryNetwork::default()).await;
         let key = create(one.node());
-        let sent = || one.node().live_links()[0].sent();
+        let sent = || one.node().peers.live()[0].traffic().sent;
         let change = |value: u64| {
             let node = Arc::clone(one.node());
             tokio::spawn(async move { set(&node, &key, "a", &value.into()) })
@@ -120,7 +121,7 @@ async fn last_handle_closes_links_and_frees_everything() {
     wait_until("no task holds the node", || node.upgrade().is_none()).await;
     let ended = async { while events.recv().await.is_some() {} };
     timeout(PATIENCE, ended).await.expect("the stream ends");
-    settle(&one, "n2", MemberState::Down).await;
+    until_seen(&one, "n2", MemberState::Down).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -148,7 +149,7 @@ async fn peer_that_never_acknowledges_delays_a_request_by_the_timeout_only() {
     });
     until(&mut events, |event| is_member(event, MemberEventKind::Up)).await;
     wait_until("it streams", || {
-        one.node().live_links()[0].inspect(|link| link.acks().counted)
+        one.node().peers.live()[0].inspect(|link| link.acks().counted)
     })
     .await;
     let key = create(one.node());
@@ -182,9 +183,9 @@ async fn peer_that_falls_silent_is_down() {
         past: FRESH,
     })
     .await;
-    until(&mut events, |event| is_member(event, MemberEventKind::Up)).await;
-    until(&mut events, |event| is_member(event, MemberEventKind::Down)).await;
-    assert!(one.node().live_links().is_empty());
+    until(&mut events, |e| is_member(e, MemberEventKind::Up)).await;
+    until(&mut events, |e| is_member(e, MemberEventKind::Down)).await;
+    assert!(one.node().peers.live().is_empty());
     assert!(
         one.is_ready(),
         "a donor that gives nothing is no reason to wait for ever"

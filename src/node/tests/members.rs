@@ -35,7 +35,7 @@ async fn one_sided_list_is_enough() {
     assert_eq!(one.ready().await, Readiness::Alone);
     let two = start(&network, "n2", 2, &[1]);
     assert_eq!(two.ready().await, Readiness::Synced);
-    settle(&one, "n2", MemberState::Up).await;
+    until_seen(&one, "n2", MemberState::Up).await;
     let members = one.members();
     assert_eq!(members.len(), 1);
     assert_eq!(members[0].address, address(2), "as it advertises itself");
@@ -68,9 +68,9 @@ async fn second_node_of_a_name_stays_outside() {
     assert_eq!(twin.ready().await, Readiness::Alone);
     drop(two);
     // The name is free now, and the twin has never stopped dialling.
-    until(&mut events, |event| is_member(event, MemberEventKind::Up)).await;
-    settle(&one, "n2", MemberState::Up).await;
-    settle(&twin, "n1", MemberState::Up).await;
+    until(&mut events, |e| is_member(e, MemberEventKind::Up)).await;
+    until_seen(&one, "n2", MemberState::Up).await;
+    until_seen(&twin, "n1", MemberState::Up).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -90,12 +90,12 @@ async fn peers_come_and_go_at_run_time() {
     let two = start(&network, "n2", 2, &[]);
     assert_eq!(one.add_peer(address(2)), Ok(true));
     assert_eq!(one.add_peer(address(2)), Ok(false));
-    settle(&one, "n2", MemberState::Up).await;
-    settle(&two, "n1", MemberState::Up).await;
+    until_seen(&one, "n2", MemberState::Up).await;
+    until_seen(&two, "n1", MemberState::Up).await;
     assert!(one.remove_peer(address(2)));
     assert!(!one.remove_peer(address(2)));
     assert!(one.members().is_empty());
-    settle(&two, "n1", MemberState::Down).await;
+    until_seen(&two, "n1", MemberState::Down).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -121,7 +121,7 @@ async fn node_known_by_two_addresses_is_one_member() {
     one.add_peer("127.0.0.1:2").expect("valid");
     one.add_peer("localhost:2").expect("valid");
     one.add_peer("127.0.0.2:2").expect("valid");
-    settle(&two, "n1", MemberState::Up).await;
+    until_seen(&two, "n1", MemberState::Up).await;
     let mut events = two.events();
     // Long enough for each address to be dialled several times.
     let quiet = timeout(Duration::from_secs(10), until(&mut events, |_| true)).await;

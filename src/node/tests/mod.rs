@@ -16,10 +16,11 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 use super::{
-    Cluster, Event, Events, MemberEvent, MemberEventKind, MemberState, Node, Readiness,
+    Cluster, Event, Events, MemberEvent, MemberEventKind, MemberState, Node,
     net::transport::MemoryNetwork,
 };
 use crate::{
+    cluster::Readiness,
     config::{Ack, ClusterConfig, Expiry},
     replica::Replicate,
     session::{SessionKey, SessionMeta},
@@ -53,16 +54,16 @@ async fn pair(network: &MemoryNetwork) -> (Cluster, Cluster) {
     until(&mut events, |event| is_member(event, MemberEventKind::Up)).await;
     one.ready().await;
     two.ready().await;
-    settle(&one, "n2", MemberState::Up).await;
-    settle(&two, "n1", MemberState::Up).await;
+    until_seen(&one, "n2", MemberState::Up).await;
+    until_seen(&two, "n1", MemberState::Up).await;
     (one, two)
 }
 
+/// Waits for the first event for which `wanted` holds.
 fn is_member(event: &Event, kind: MemberEventKind) -> bool {
     matches!(event, Event::Member(member) if member.kind == kind)
 }
 
-/// The first event for which `wanted` holds.
 async fn until(events: &mut Events, wanted: impl Fn(&Event) -> bool) -> Event {
     let found = async {
         loop {
@@ -85,7 +86,7 @@ async fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     assert!(waited.await.is_ok(), "waited in vain: {what}");
 }
 
-async fn settle(cluster: &Cluster, name: &str, state: MemberState) {
+async fn until_seen(cluster: &Cluster, name: &str, state: MemberState) {
     let what = format!("{cluster:?} sees {name} {state:?}");
     wait_until(&what, || state_of(cluster, name) == Some(state)).await;
 }
@@ -100,7 +101,7 @@ fn create(node: &Arc<Node>) -> SessionKey {
     create_in(node, "", &serde_json::json!(1))
 }
 
-/// A session with the attribute `user`, committed.
+/// Creates a session with the attribute `user`, committed.
 fn create_in(node: &Arc<Node>, context: &str, user: &serde_json::Value) -> SessionKey {
     let meta = Arc::new(SessionMeta {
         context: context.into(),
@@ -113,7 +114,7 @@ fn create_in(node: &Arc<Node>, context: &str, user: &serde_json::Value) -> Sessi
     key
 }
 
-/// Writes an attribute and commits; the position to wait for.
+/// Writes an attribute and commits. Returns the position to wait for.
 fn set(
     node: &Arc<Node>,
     key: &SessionKey,

@@ -1,4 +1,4 @@
-//! Clusters with a secret, and who knocks at their doors.
+//! Clusters with a secret, and others that dial them.
 
 use futures_util::FutureExt as _;
 
@@ -20,8 +20,8 @@ fn start_knowing(network: &MemoryNetwork, port: u16, peers: &[u16], secrets: &[&
 async fn linked(one: &Cluster, two: &Cluster) {
     one.ready().await;
     two.ready().await;
-    settle(one, two.node_name(), MemberState::Up).await;
-    settle(two, one.node_name(), MemberState::Up).await;
+    until_seen(one, two.node_name(), MemberState::Up).await;
+    until_seen(two, one.node_name(), MemberState::Up).await;
 }
 
 #[tokio::test]
@@ -47,7 +47,7 @@ async fn strangers_are_counted_and_live_links_go_on() {
     let wrong_secret = start_knowing(&network, 3, &[1], &[NEXT]);
     let no_secret = start_knowing(&network, 4, &[1], &[]);
     wait_until("both are refused", || {
-        let refused = [&wrong_secret, &no_secret].map(|stranger| stranger.stats().refused);
+        let refused = [&wrong_secret, &no_secret].map(|refused| refused.stats().refused);
         one.stats().refused >= 2 && refused.iter().all(|refused| *refused > 0)
     })
     .await;
@@ -110,14 +110,14 @@ async fn certificates_that_are_replaced_are_used_by_the_next_link() {
     files.put(&authority(), &["127.0.0.1"]);
     tokio::time::sleep(Duration::from_secs(11)).await;
     network.cut();
-    settle(&one, "n2", MemberState::Down).await;
+    until_seen(&one, "n2", MemberState::Down).await;
     network.heal();
     linked(&one, &two).await;
     // Half a file is none: what was read before is still good.
     files.break_certificate();
     tokio::time::sleep(Duration::from_secs(11)).await;
     network.cut();
-    settle(&one, "n2", MemberState::Down).await;
+    until_seen(&one, "n2", MemberState::Down).await;
     network.heal();
     linked(&one, &two).await;
 }

@@ -1,4 +1,4 @@
-//! A process that was stopped for a while.
+//! What a process does that was stopped for a while.
 
 use super::*;
 use crate::replica::SessionWriter;
@@ -21,7 +21,7 @@ async fn paused_node_asks_its_peers_before_it_uses_a_session() {
     assert_eq!(get(two.node(), &key, "a"), Some(2.into()));
     one.node().acknowledged(position, Ack::All).await;
 
-    settle(&two, "n1", MemberState::Up).await;
+    until_seen(&two, "n1", MemberState::Up).await;
     wait_until("it has caught up", || {
         !two.node().may_be_behind(two.node().now())
     })

@@ -9,7 +9,7 @@ async fn acknowledged_by_all_means_held_by_all() {
     let (one, two) = pair(&network).await;
     let three = start(&network, "n3", 3, &[1, 2]);
     three.ready().await;
-    settle(&one, "n3", MemberState::Up).await;
+    until_seen(&one, "n3", MemberState::Up).await;
     let key = create(one.node());
     for round in 0..50 {
         let position = set(one.node(), &key, "n", &round.into());
@@ -32,13 +32,13 @@ async fn change_that_a_lagging_peer_has_not_got_dies_with_its_node() {
     network.hold();
     let position = set(one.node(), &key, "n", &2.into());
     assert_eq!(one.node().acknowledged(position, Ack::All).await, 0);
-    settle(&one, "n2", MemberState::Lagging).await;
+    until_seen(&one, "n2", MemberState::Lagging).await;
     one.node().kill();
     network.cut();
     network.release();
     network.heal();
     drop(one);
-    settle(&two, "n1", MemberState::Down).await;
+    until_seen(&two, "n1", MemberState::Down).await;
     assert_eq!(get(two.node(), &key, "n"), Some(1.into()));
 }
 
@@ -63,8 +63,8 @@ async fn session_events_are_local_unless_asked_for() {
     let one = start(&network, "n1", 1, &[2]);
     let config = config("n2", 2, &[1]).notify_listeners_on_replication(true);
     let two = start_with(&network, 2, &config);
-    settle(&one, "n2", MemberState::Up).await;
-    settle(&two, "n1", MemberState::Up).await;
+    until_seen(&one, "n2", MemberState::Up).await;
+    until_seen(&two, "n1", MemberState::Up).await;
     let (mut here, mut there) = (one.events(), two.events());
     let key = create(one.node());
     let told = |replicated| {

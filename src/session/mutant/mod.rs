@@ -5,7 +5,6 @@ pub(super) mod delta;
 
 /// One rule left out or turned round. Names say what the wrong code does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "only tests switch one on"))]
 pub(crate) enum Mutant {
     /// A session is sent at its last record in the log instead of its first.
     CoalesceLate,
@@ -47,11 +46,17 @@ pub(crate) enum Mutant {
     ReadyAfterDonor,
     /// A restarted node takes the boot id it had.
     ReuseBoot,
+    /// A peer is not waited for while another link takes the place of the one it had.
+    ForgetReplaced,
+    /// The answer to a question from before a request began is enough for it.
+    AcceptEarlierAnswer,
+    /// Of two crossing dials each node keeps its own.
+    KeepOwnDial,
 }
 
 #[cfg(test)]
 impl Mutant {
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::CoalesceLate,
         Self::IgnoreSince,
         Self::NeverRepair,
@@ -72,6 +77,9 @@ impl Mutant {
         Self::IgnoreResets,
         Self::ReadyAfterDonor,
         Self::ReuseBoot,
+        Self::ForgetReplaced,
+        Self::AcceptEarlierAnswer,
+        Self::KeepOwnDial,
     ];
 
     pub(crate) fn is_on(self) -> bool {

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use rustls::{
-    Error,
+    Error, RootCertStore,
     client::{WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor, verify_server_name},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _},
     server::{ParsedCertificate, WebPkiClientVerifier, danger::ClientCertVerifier},
@@ -13,12 +13,12 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use super::{
-    Proof, RootCertStore, Tls, provider,
+    proof::{Proof, Tls, provider},
     unusable_file::{UnusableFile, has_expired},
 };
 use crate::config::{Certificates, StartError, TlsFiles};
 
-/// What the files held when they were read last.
+/// The contents of the files when they were read last.
 pub(super) struct Loaded {
     pub(super) tls: Tls,
     /// The name in all nodes' certificates.
@@ -30,7 +30,7 @@ pub(super) struct Loaded {
     of_clients: Arc<dyn ClientCertVerifier>,
 }
 
-/// How long the certificate is good for, with all that it depends on.
+/// The time for which the certificate is good, with all that it depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Expiration {
     /// For more than [`NEAR_DAYS`].
@@ -71,7 +71,7 @@ impl Loaded {
                 .map_err(|error| UnusableFile::NoVerifier(error).at(ca))?;
         let of_clients =
             WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), provider())
-                // Strangers need not learn whose certificate would open.
+                // Who has none need not learn whose certificate would do.
                 .clear_root_hint_subjects()
                 .build()
                 .map_err(|error| UnusableFile::NoVerifier(error).at(ca))?;
@@ -111,7 +111,7 @@ impl Loaded {
         }
     }
 
-    /// What peers will check of this node's own certificate, dialled and dialling.
+    /// Checks this node's own certificate as peers will, dialled and dialling.
     fn verify(&self, now: UnixTime) -> Result<(), Error> {
         let (own, between) = self
             .chain

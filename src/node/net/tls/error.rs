@@ -40,13 +40,13 @@ pub(crate) enum SecureError {
 }
 
 impl SecureError {
-    /// Whether an error of a stream is one of TLS.
+    /// Returns whether an error of a stream is one of TLS.
     pub(in crate::node) fn is_behind(error: &io::Error) -> bool {
         let inner = error.get_ref();
         inner.is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
     }
 
-    /// Whether the other end waits to be told why it is refused.
+    /// Returns whether the other end waits to be told why it is refused.
     pub(super) const fn is_told(&self) -> bool {
         matches!(
             self,
@@ -58,7 +58,7 @@ impl SecureError {
         )
     }
 
-    /// What is behind an error of a TLS stream.
+    /// Finds what is behind an error of a TLS stream.
     pub(in crate::node) fn explain(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::UnexpectedEof {
             return Self::Closed;

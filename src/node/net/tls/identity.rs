@@ -25,10 +25,11 @@ use rustls::{
 };
 use zeroize::Zeroizing;
 
-use super::Proof;
+use super::proof::Proof;
 use crate::config::ClusterSecret;
 
-/// What proves and checks that a node knows one of the secrets, of which there is one at least.
+/// Makes what proves and checks that a node knows one of the secrets, of which there is one at
+/// least.
 pub(super) fn proof(secrets: &[ClusterSecret], cluster: &str) -> Result<Proof, Error> {
     let keys: Vec<Arc<dyn SigningKey>> = secrets
         .iter()
@@ -51,7 +52,7 @@ pub(super) fn proof(secrets: &[ClusterSecret], cluster: &str) -> Result<Proof, E
     })
 }
 
-/// The Ed25519 key whose seed is `seed`.
+/// Makes the Ed25519 key whose seed is `seed`.
 fn signing_key(seed: &ClusterSecret) -> Result<Arc<dyn SigningKey>, Error> {
     let mut der = Zeroizing::new(Vec::with_capacity(PKCS8_HEAD.len() + ClusterSecret::LENGTH));
     der.extend_from_slice(&PKCS8_HEAD);

@@ -8,6 +8,7 @@ mod allowance;
 mod certificates;
 mod error;
 mod identity;
+mod proof;
 mod reload;
 mod unusable_file;
 
@@ -20,28 +21,22 @@ use std::{
 };
 
 use rustls::{
-    ClientConfig, RootCertStore, ServerConfig,
-    client::{ResolvesClientCert, Resumption, danger::ServerCertVerifier, verify_server_name},
-    crypto::{CryptoProvider, ring},
+    client::verify_server_name,
     pki_types::{ServerName, UnixTime},
-    server::{
-        NoServerSessionStorage, ParsedCertificate, ResolvesServerCert, danger::ClientCertVerifier,
-    },
-    version::TLS13,
+    server::ParsedCertificate,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 pub(crate) use self::error::SecureError;
 pub(in crate::node) use self::reload::watch;
-use self::{allowance::Allowance, certificates::Loaded};
+use self::{allowance::Allowance, certificates::Loaded, proof::Tls};
 use super::transport::BoxIo;
 use crate::{
     config::{Certificates, Security, Settings, StartError},
     wire::Refusal,
 };
 
-/// What protects the links of a node.
+/// The protection of a node's links.
 pub(crate) struct LinkSecurity(Protection);
 
 enum Protection {
@@ -54,21 +49,9 @@ enum Protection {
     },
 }
 
-/// What is needed to prove and to check, as dialler and as listener.
-struct Tls {
-    connector: TlsConnector,
-    acceptor: TlsAcceptor,
-}
-
-/// What proves who a node is, and what checks who the other one is.
-struct Proof {
-    own_as_client: Arc<dyn ResolvesClientCert>,
-    own_as_server: Arc<dyn ResolvesServerCert>,
-    of_servers: Arc<dyn ServerCertVerifier>,
-    of_clients: Arc<dyn ClientCertVerifier>,
-}
-
 impl LinkSecurity {
+    /// Reads what the settings name.
+    ///
     /// # Errors
     ///
     /// [`StartError::Tls`] if certificates cannot be used.
@@ -90,7 +73,7 @@ impl LinkSecurity {
         }))
     }
 
-    /// Whether a link proves who is at its other end.
+    /// Returns whether a link proves who is at its other end.
     pub(in crate::node) const fn authenticates(&self) -> bool {
         !matches!(self.0, Protection::Plaintext)
     }
@@ -195,40 +178,11 @@ async fn linger(mut io: Allowance) {
 impl fmt::Debug for LinkSecurity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
-            Protection::Plaintext => "Guard(plaintext)",
-            Protection::SessionSecret(_) => "Guard(secret)",
-            Protection::Certificates { .. } => "Guard(tls)",
+            Protection::Plaintext => "LinkSecurity(plaintext)",
+            Protection::SessionSecret(_) => "LinkSecurity(secret)",
+            Protection::Certificates { .. } => "LinkSecurity(tls)",
         })
     }
-}
-
-impl Tls {
-    fn new(proof: Proof) -> Result<Self, rustls::Error> {
-        let mut client = ClientConfig::builder_with_provider(provider())
-            .with_protocol_versions(&[&TLS13])?
-            .dangerous()
-            .with_custom_certificate_verifier(proof.of_servers)
-            .with_client_cert_resolver(proof.own_as_client);
-        // Each link is proven anew, and needs no name to find a certificate by.
-        client.resumption = Resumption::disabled();
-        client.enable_sni = false;
-        client.alpn_protocols = vec![PROTOCOL.to_vec()];
-        let mut server = ServerConfig::builder_with_provider(provider())
-            .with_protocol_versions(&[&TLS13])?
-            .with_client_cert_verifier(proof.of_clients)
-            .with_cert_resolver(proof.own_as_server);
-        server.session_storage = Arc::new(NoServerSessionStorage {});
-        server.send_tls13_tickets = 0;
-        server.alpn_protocols = vec![PROTOCOL.to_vec()];
-        Ok(Self {
-            connector: TlsConnector::from(Arc::new(client)),
-            acceptor: TlsAcceptor::from(Arc::new(server)),
-        })
-    }
-}
-
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(ring::default_provider())
 }
 
 fn read(current: &RwLock<Arc<Loaded>>) -> Arc<Loaded> {
@@ -240,7 +194,7 @@ fn any_name() -> ServerName<'static> {
     ServerName::try_from("cluster").expect("a DNS name")
 }
 
-/// A link-local address is in a certificate without its scope.
+/// Makes the name to look for in a certificate. A link-local address is in there without its scope.
 fn server_name(host: &str) -> Result<ServerName<'static>, SecureError> {
     let host = host
         .split_once('%')
@@ -248,9 +202,7 @@ fn server_name(host: &str) -> Result<ServerName<'static>, SecureError> {
     ServerName::try_from(host.to_owned()).map_err(|_| SecureError::Host(host.to_owned()))
 }
 
-/// So that no other protocol under the same certificates can be mistaken for this one (RFC 7301).
-const PROTOCOL: &[u8] = b"tower-cluster-sessions";
-/// What is read of a stranger at most, until it has proven who it is.
+/// What is read of an unauthenticated peer at most.
 const SECRET_BYTES: u64 = 4 * 1024;
-/// What is sent is kept twice at the worst, and 64 KiB is all that a stranger may cost.
+/// What is sent is kept twice at the worst, and 64 KiB is all that an unauthenticated peer may cost.
 const CERTIFICATE_BYTES: u64 = 24 * 1024;

@@ -22,10 +22,10 @@ use crate::{
 /// Looks at the files of certificates every ten seconds, until the node leaves or its handle is
 /// gone. Returns at once if there are none.
 pub(in crate::node) async fn watch(node: Arc<Node>) {
-    if matches!(node.guard.0, Protection::Certificates { .. }) {
+    if matches!(node.net.security.0, Protection::Certificates { .. }) {
         tokio::select! {
             biased;
-            () = node.network.cancelled() => {}
+            () = node.net.shutdown.cancelled() => {}
             () = keep(&node) => {}
         }
     }
@@ -41,7 +41,7 @@ async fn keep(node: &Arc<Node>) {
         let reading = {
             let node = Arc::clone(node);
             // Files may lie on a network.
-            spawn_blocking(move || node.guard.reload(node.env.unix_time()))
+            spawn_blocking(move || node.net.security.reload(node.env.unix_time()))
         };
         match reading.await {
             Ok(Ok(true)) => info!(
@@ -60,7 +60,7 @@ async fn keep(node: &Arc<Node>) {
 }
 
 fn warn_of_expiration(node: &Node, nearly_over: &LogThrottle, over: &LogThrottle) {
-    let Protection::Certificates { given, current } = &node.guard.0 else {
+    let Protection::Certificates { given, current } = &node.net.security.0 else {
         return;
     };
     let (name, cert) = (&node.settings.node, given.files.cert.display());

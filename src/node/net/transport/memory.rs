@@ -29,7 +29,8 @@ pub(crate) struct MemoryNetwork {
 }
 
 impl MemoryNetwork {
-    /// The transport of the node at `port`, which is where it listens and from where it dials.
+    /// Returns the transport of the node at `port`, which is where it listens and from where it
+    /// dials.
     pub(crate) fn transport(&self, port: u16) -> MemoryTransport {
         MemoryTransport {
             network: self.clone(),
@@ -51,7 +52,7 @@ impl MemoryNetwork {
         state.cut_pairs.clear();
     }
 
-    /// Whether nobody listens at a port.
+    /// Returns whether nobody listens at a port.
     #[cfg(test)]
     pub(crate) fn is_free(&self, port: u16) -> bool {
         !self.lock().listeners.contains_key(&port)
@@ -93,7 +94,7 @@ impl MemoryNetwork {
         self.lock().cut_pairs.remove(&Pair::new(a, b));
     }
 
-    /// Whether two nodes cannot reach each other, for whichever cut.
+    /// Returns whether two nodes cannot reach each other, for whichever cut.
     #[cfg(feature = "test-util")]
     pub(crate) fn is_cut(&self, a: u16, b: u16) -> bool {
         self.lock().is_cut(Pair::new(a, b))

@@ -1,7 +1,7 @@
 //! Where byte streams between nodes come from.
 //!
-//! Everything above knows only [`Transport`], so this is the seam at which encryption and simulated
-//! networks enter: another implementation, handed to the node at start, and nothing else changes.
+//! Everything above knows only [`Transport`]. So a simulated network is another implementation,
+//! handed to the node at its start, and nothing else changes.
 
 #[cfg(any(test, feature = "test-util"))]
 mod memory;
@@ -33,14 +33,14 @@ pub(crate) trait Transport: fmt::Debug + Send + Sync + 'static {
     /// [`StartError::Bind`], and [`StartError::NoRuntime`] outside a runtime.
     fn bind(&self, listen: &ListenAddress) -> Result<Box<dyn Acceptor>, StartError>;
 
-    /// All addresses of a peer.
+    /// Looks up all addresses of a peer.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future gives the question up.
     fn resolve<'a>(&'a self, peer: &'a PeerAddress) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>>;
 
-    /// Dials a peer. The address is the one that answered.
+    /// Dials a peer. Returns the stream and the address that answered.
     ///
     /// # Cancel safety
     ///
@@ -53,10 +53,10 @@ pub(crate) trait Transport: fmt::Debug + Send + Sync + 'static {
 
 /// An address that peers can dial.
 pub(crate) trait Acceptor: Send {
-    /// Where it listens, with the port the system chose.
+    /// Returns where it listens, with the port the system chose.
     fn local_address(&self) -> SocketAddr;
 
-    /// The next peer that dials, and its address. Never fails: it logs what goes wrong and waits
+    /// Waits for the next peer that dials. Never fails: it logs what goes wrong and waits
     /// until it is over.
     ///
     /// # Cancel safety

@@ -162,13 +162,14 @@ impl Acceptor for TcpAcceptor {
     }
 }
 
-/// A listener on `[::]` sees IPv4 peers as IPv6 addresses, under which no list names them.
+/// Unwraps an IPv4 address. A listener on `[::]` sees IPv4 peers as IPv6 addresses, under which no
+/// list names them.
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-/// Whether the next `accept` may work at once. Otherwise the process is out of descriptors or
-/// memory, and only time helps.
+/// Returns whether the next `accept` may work at once. Otherwise the process is out of descriptors
+/// or memory, and only time helps.
 fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -54,7 +54,7 @@ impl Files {
     }
 
     fn refused(&self, config: &ClusterConfig, words: &[&str]) {
-        let text = try_guard(config).expect_err(words[0]).to_string();
+        let text = try_security(config).expect_err(words[0]).to_string();
         let directory = self.0.to_string_lossy();
         assert!(text.contains(&*directory), "{text}");
         assert!(words.iter().all(|word| text.contains(word)), "{text}");
@@ -89,8 +89,8 @@ fn params(names: &[&str]) -> CertificateParams {
 fn node(authority: &Authority, name: &str) -> (Files, LinkSecurity) {
     let files = Files::new();
     files.put(authority, &[name]);
-    let guard = guard(&files.config());
-    (files, guard)
+    let security = security(&files.config());
+    (files, security)
 }
 
 #[tokio::test]
@@ -130,7 +130,7 @@ async fn one_name_for_all_nodes_is_enough() {
     let ca = authority();
     let files = Files::new();
     files.put(&ca, &["sessions.test"]);
-    let shared = guard(&files.config().tls_name("sessions.test"));
+    let shared = security(&files.config().tls_name("sessions.test"));
     talk(meet(&shared, &shared, &[]).await).await;
     let (_one, other) = node(&ca, "node1.test");
     let (_, accepted) = meet(&other, &shared, &["node1.test"]).await;
@@ -167,7 +167,7 @@ async fn another_authority_is_refused() {
 #[tokio::test]
 async fn a_node_with_a_secret_and_one_with_certificates_refuse_each_other() {
     let (_one, one) = node(&authority(), "node2.test");
-    let with_secret = guard(&config("n").secret(OLD));
+    let with_secret = security(&config("n").secret(OLD));
     for (dialler, listener) in [(&one, &with_secret), (&with_secret, &one)] {
         let (dialled, accepted) = meet(dialler, listener, &["node1.test"]).await;
         let text = format!(
@@ -188,11 +188,11 @@ fn files_that_cannot_be_used_are_named_at_start() {
     let files = Files::new();
     let config = files.config();
     files.refused(&config, &["cert.pem", "cannot be read"]);
-    let error = try_guard(&config).expect_err("there is no file");
+    let error = try_security(&config).expect_err("there is no file");
     let causes = iter::successors(error.source(), |&cause| cause.source());
     assert!(causes.last().is_some_and(|cause| cause.is::<io::Error>()));
     files.put(&ca, &["node1.test"]);
-    assert!(try_guard(&config).is_ok());
+    assert!(try_security(&config).is_ok());
     let write = |name, text: &str| fs::write(files.0.join(name), text).expect("writable");
     write("ca.pem", &other.pem());
     files.refused(&config, &["cert.pem", "authority"]);
@@ -236,8 +236,8 @@ fn a_certificate_near_its_end_is_noticed() {
     let mut ends = params(&["node1.test"]);
     ends.not_after = date_time_ymd(2090, 1, 1);
     files.put_params(&authority(), &ends);
-    let guard = guard(&files.config());
-    let Protection::Certificates { current, .. } = &guard.0 else {
+    let security = security(&files.config());
+    let Protection::Certificates { current, .. } = &security.0 else {
         panic!("made of certificates");
     };
     let expiration = |before: u64| {

@@ -31,11 +31,11 @@ fn config(node: &str) -> ClusterConfig {
         .peer("node2.test:4100")
 }
 
-fn guard(config: &ClusterConfig) -> LinkSecurity {
-    try_guard(config).expect("valid")
+fn security(config: &ClusterConfig) -> LinkSecurity {
+    try_security(config).expect("valid")
 }
 
-fn try_guard(config: &ClusterConfig) -> Result<LinkSecurity, StartError> {
+fn try_security(config: &ClusterConfig) -> Result<LinkSecurity, StartError> {
     LinkSecurity::new(&config.settings()?, now())
 }
 
@@ -59,17 +59,17 @@ async fn meet(
     )
 }
 
-async fn dial(guard: &LinkSecurity, io: BoxIo) -> Secured {
+async fn dial(security: &LinkSecurity, io: BoxIo) -> Secured {
     let ours = hello("one");
-    let secured = guard.dial(io, "node2.test");
+    let secured = security.dial(io, "node2.test");
     let met = handshake::dial(secured, &ours, |theirs| ours.judge(theirs)).await;
     met.map(|(io, _)| io)
 }
 
-async fn accept(guard: &LinkSecurity, io: BoxIo, hosts: &[&str]) -> Secured {
+async fn accept(security: &LinkSecurity, io: BoxIo, hosts: &[&str]) -> Secured {
     let ours = hello("two");
     let hosts = || hosts.iter().copied().map(str::to_owned).collect();
-    let secured = guard.accept(io, hosts);
+    let secured = security.accept(io, hosts);
     let met = handshake::listen(secured, &ours, |theirs| ours.judge(theirs)).await;
     met.map(|(io, _)| io)
 }

@@ -4,7 +4,7 @@ use super::*;
 
 fn of(secrets: &[&str]) -> LinkSecurity {
     let all = secrets.iter().copied();
-    guard(&all.fold(config("n"), ClusterConfig::secret))
+    security(&all.fold(config("n"), ClusterConfig::secret))
 }
 
 #[tokio::test]
@@ -39,7 +39,7 @@ async fn a_node_whose_secret_is_not_taken_is_told_so() {
 
 #[tokio::test]
 async fn the_same_secret_in_another_cluster_opens_nothing() {
-    let other = guard(&config("n").secret(OLD).cluster("other"));
+    let other = security(&config("n").secret(OLD).cluster("other"));
     let (dialled, accepted) = meet(&of(&[OLD]), &other, &[]).await;
     assert!(matches!(
         dialled,
@@ -123,9 +123,9 @@ fn neither_secrets_nor_keys_are_shown() {
         "{:?} {:?} {:?}",
         config,
         config.settings().expect("valid"),
-        guard(&config)
+        security(&config)
     );
-    assert!(shown.contains("Guard(secret)"), "{shown}");
+    assert!(shown.contains("LinkSecurity(secret)"), "{shown}");
     let shown = shown.to_lowercase();
     assert!(
         !shown.contains(&OLD[..8]) && !shown.contains(&NEW[..8]),

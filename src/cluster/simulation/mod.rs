@@ -1,21 +1,30 @@
-//! Whole replicas on virtual time: real stores, logs, links and bytes; a network that delays, cuts,
-//! swallows and forgets; nodes that crash and come back empty; clocks hours apart. One seed decides
-//! everything, and every promise is checked after every step.
+//! Whole nodes without their sockets, on virtual time: real stores, logs, links and bytes, real
+//! joins, tables of members, acknowledgements and questions. A network delays, cuts, swallows and
+//! forgets, dials cross and fail; nodes crash and come back empty; clocks are hours apart. One seed
+//! decides everything, and every promise is checked after every step.
 //!
-//! `SIMULATION_HISTORIES=N` runs N histories of each plan instead of a few; a failure prints its
+//! `SIMULATION_HISTORIES=N` runs N histories of each plan instead of a few. A failure prints its
 //! plan and seed, and `SIMULATION_SEED=S` with the same test runs that history alone.
 
-mod adversary;
+mod cable;
 mod checks;
 mod network;
+mod node;
+mod requests;
+mod waits;
 mod work;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use self::network::Cable;
-use super::{LinkOptions, Replica};
+use self::{
+    cable::{Cable, Crash},
+    node::SimNode,
+    requests::SimFetch,
+    waits::SimWait,
+};
 use crate::{
-    config::{Expiry, Limits, Shape},
+    config::Expiry,
+    replica::LinkOptions,
     session::{BootId, Mutant, Now, SessionKey, SessionMeta, SessionSecret, Tag},
     wire::Position,
 };
@@ -102,7 +111,7 @@ fn session_destroyed_in_one_group_comes_back_from_another_after_a_day_apart() {
     }
     world.destroy_session(0, 0);
     for _ in 0..(26 * 6) {
-        world.mono_ms += HOUR_MS / 6;
+        world.pass(HOUR_MS / 6);
         world.touch_session(2, 0);
         world.touch_session(3, 0);
         world.heal_what_is_connected();
@@ -132,7 +141,7 @@ fn every_known_wrong_variant_is_noticed() {
     }
 }
 
-/// The first broken promise, and after how many histories.
+/// Looks for the first broken promise. Returns it, and after how many histories it came.
 fn hunt() -> Option<(u64, String)> {
     if let Some(broken) = long_cut().or_else(restarts_by_turns) {
         return Some((0, broken));
@@ -159,7 +168,7 @@ fn long_cut() -> Option<String> {
     // What was acknowledged is rightly forgotten in a day.
     world.commits.clear();
     for _ in 0..(26 * 6) {
-        world.mono_ms += HOUR_MS / 6;
+        world.pass(HOUR_MS / 6);
         for node in 0..3 {
             world.touch_session(node, 0);
             world.touch_session(node, 1);
@@ -196,8 +205,8 @@ fn restarts_by_turns() -> Option<String> {
     world.destroy_session(0, 0);
     world.heal();
     for hours in 0..26 {
-        world.mono_ms += HOUR_MS;
-        world.crash(hours % 2);
+        world.pass(HOUR_MS);
+        world.crash(hours % 2, Crash::Told);
         world.heal();
     }
     let remembered = world.nodes[0].replica.tombstones();
@@ -267,12 +276,12 @@ const MANY_DAYS: Plan = Plan {
 
 /// Histories of each plan in an ordinary test run.
 const HISTORIES: u64 = 150;
-/// Histories in which a broken rule must show.
+/// How many histories are looked at for a broken rule at most.
 const MUTANT_HISTORIES: u64 = 20_000;
 const HOUR_MS: u64 = 60 * 60 * 1000;
 
 impl Plan {
-    /// Whether idle sessions end within a history.
+    /// Returns whether idle sessions end within a history.
     const fn ends_sessions(&self) -> bool {
         self.idle_ms < 60_000 || self.nights > 0
     }
@@ -283,10 +292,16 @@ struct World {
     random: Random,
     mono_ms: u64,
     nodes: Vec<SimNode>,
-    cables: BTreeMap<Pair, Cable>,
+    /// The connections, by number.
+    cables: BTreeMap<u64, Cable>,
+    /// How many there have been.
+    laid: u64,
     sessions: Vec<Known>,
     boots: u8,
     commits: Vec<Commit>,
+    /// Requests that wait for acknowledgements, and for sessions.
+    waits: Vec<SimWait>,
+    fetches: Vec<SimFetch>,
     meta: Arc<SessionMeta>,
     /// The first broken promise.
     broken: Option<String>,
@@ -294,14 +309,6 @@ struct World {
 
 /// Two nodes, the lower number first.
 type Pair = (usize, usize);
-
-struct SimNode {
-    replica: Replica,
-    skew_ms: u64,
-    joining: bool,
-    /// Versions at the last check, by session.
-    checked: Vec<Option<u64>>,
-}
 
 /// A session as its makers know it.
 struct Known {
@@ -313,6 +320,7 @@ struct Known {
 }
 
 /// Something committed, to be compared with what acknowledgements claim.
+#[derive(Clone)]
 struct Commit {
     node: usize,
     boot: BootId,
@@ -341,14 +349,17 @@ impl World {
             mono_ms: 1 << 41,
             nodes: Vec::new(),
             cables: BTreeMap::new(),
+            laid: 0,
             sessions: Vec::new(),
             boots: 0,
             commits: Vec::new(),
+            waits: Vec::new(),
+            fetches: Vec::new(),
             meta: Arc::new(meta),
             broken: None,
         };
-        for _ in 0..plan.nodes {
-            let node = world.boot(false);
+        for node in 0..plan.nodes {
+            let node = world.boot(node);
             world.nodes.push(node);
         }
         for pair in world.pairs() {
@@ -357,15 +368,14 @@ impl World {
         world
     }
 
-    /// The first broken promise, if any.
+    /// Runs a history. Returns the first broken promise, if any.
     fn run(mut self) -> Option<String> {
         self.burst();
         for _ in 0..self.plan.nights {
             if self.broken.is_some() {
                 break;
             }
-            self.mono_ms += 30 * HOUR_MS;
-            // Links that were up all the time would have said so.
+            self.pass(30 * HOUR_MS);
             self.heal();
             // What happened so long ago is not claimed for ever.
             self.commits.clear();
@@ -379,10 +389,11 @@ impl World {
         self.broken
     }
 
-    /// Work under faults, then peace.
+    /// Lets nodes work under faults, and then come to rest.
     fn burst(&mut self) {
         for _ in 0..self.plan.steps {
             self.step();
+            self.go_on_with_fetches();
             self.check_honesty();
             if self.broken.is_some() {
                 return;
@@ -392,45 +403,15 @@ impl World {
         self.check_equal();
     }
 
-    fn boot(&mut self, joining: bool) -> SimNode {
-        self.boots += 1;
-        let mut boot = [self.random.byte(); 8];
-        boot[7] = self.boots;
-        let boot = BootId::from_bytes(boot);
-        self.start(boot, joining)
-    }
-
-    fn start(&mut self, boot: BootId, joining: bool) -> SimNode {
-        let shape = Shape {
-            lock_shards: 2,
-            digests_per_lock: 4,
-            log_records: self.plan.log_records,
-        };
-        let limits = Limits {
-            max_sessions: self.plan.max_sessions,
-            ..Limits::default()
-        };
-        let skew_ms = self.random.below(3) as u64 * HOUR_MS;
-        SimNode {
-            replica: Replica::new(boot, limits, &shape, self.at(skew_ms)),
-            skew_ms,
-            joining,
-            checked: Vec::new(),
-        }
-    }
-
     fn now(&self, node: usize) -> Now {
         self.at(self.nodes[node].skew_ms)
     }
 
     fn at(&self, skew_ms: u64) -> Now {
-        Now {
-            wall_ms: self.mono_ms - (1 << 41) + 1_700_000_000_000 + skew_ms,
-            mono_ms: self.mono_ms,
-        }
+        at(self.mono_ms, skew_ms)
     }
 
-    /// How many sessions each node holds.
+    /// Counts the sessions that each node holds.
     fn held(&self) -> Vec<usize> {
         let nodes = self.nodes.iter();
         nodes.map(|node| node.replica.sessions()).collect()
@@ -448,11 +429,19 @@ impl World {
         pairs[self.random.below(pairs.len())]
     }
 
-    /// Notes a promise that does not hold.
+    /// Notes a promise if it does not hold.
     fn check(&mut self, holds: bool, promise: impl FnOnce() -> String) {
         if !holds && self.broken.is_none() {
             self.broken = Some(promise());
         }
+    }
+}
+
+/// Reads both clocks of a node whose time of day is so far ahead.
+const fn at(mono_ms: u64, skew_ms: u64) -> Now {
+    Now {
+        wall_ms: mono_ms - (1 << 41) + 1_700_000_000_000 + skew_ms,
+        mono_ms,
     }
 }
 

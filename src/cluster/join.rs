@@ -1,15 +1,14 @@
 //! Joining: all sessions in bulk from one donor, then a round with every other link.
 //!
-//! [`Join`] decides, `Node::advance_join` carries it out, on every tick and whenever a link or a
-//! round changes.
+//! The node tells [`Join`] of its links on every tick, and whenever a link or a round changes, and
+//! carries out what it says.
 
-use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tracing::{info, warn};
 
-use super::{Event, Node, clock::millis, peers::link::LinkId};
-use crate::session::Now;
+use super::link::LinkId;
+use crate::session::{Mutant, Now};
 
 /// How the state transfer of a node that started has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -25,20 +24,21 @@ pub enum Readiness {
     TimedOut,
 }
 
-/// Whom to ask for sessions, and whether all have come.
+/// The state of one node's join: whom it asks for sessions, and whether all have come.
 #[derive(Debug)]
-pub(super) struct Join {
+pub(crate) struct Join {
     started_ms: u64,
     timeout_ms: u64,
-    /// Rounds asked for on live links, and since when.
+    /// The live links on which a round was asked for, and since when.
     begun: BTreeMap<LinkId, u64>,
     donor: Option<Donor>,
-    /// One donor has given everything it had.
+    /// One peer has given everything it had.
     donated: bool,
     timed_out: bool,
     over: bool,
 }
 
+/// The one peer that is asked at first.
 #[derive(Debug)]
 struct Donor {
     link: LinkId,
@@ -49,22 +49,23 @@ struct Donor {
 
 /// A live link as far as joining is concerned.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct JoinLink {
-    pub(super) link: LinkId,
+pub(crate) struct JoinLink {
+    pub(crate) link: LinkId,
     /// A round asked for is complete, and what the peer had at the start has been applied.
-    pub(super) synced: bool,
+    pub(crate) synced: bool,
     /// Grows with everything a round brings.
-    pub(super) progress: u64,
+    pub(crate) progress: u64,
 }
 
+/// What a node does next to join.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum JoinStep {
+pub(crate) enum JoinStep {
     /// Ask this link for everything, as the donor.
     Ask(LinkId),
     /// Complete a round with this link, too.
     Compare(LinkId),
     /// The donor gives nothing; another one is asked.
-    Stalled(LinkId),
+    GiveUp(LinkId),
     /// Tell those who wait. With [`Readiness::TimedOut`] the transfer goes on.
     Ready(Readiness),
     /// Nothing is asked for any more.
@@ -72,10 +73,10 @@ pub(super) enum JoinStep {
 }
 
 impl Join {
-    pub(super) fn new(timeout: Duration, now: Now) -> Self {
+    pub(crate) const fn new(timeout_ms: u64, now: Now) -> Self {
         Self {
             started_ms: now.mono_ms,
-            timeout_ms: millis(timeout),
+            timeout_ms,
             begun: BTreeMap::new(),
             donor: None,
             donated: false,
@@ -84,8 +85,9 @@ impl Join {
         }
     }
 
-    /// What to do now. `all_tried`: every configured peer has a link or has failed a full dial.
-    pub(super) fn step(&mut self, links: &[JoinLink], all_tried: bool, now: Now) -> Vec<JoinStep> {
+    /// Decides what to do now. `all_tried` says that every configured peer has a link or has failed a
+    /// full dial.
+    pub(crate) fn step(&mut self, links: &[JoinLink], all_tried: bool, now: Now) -> Vec<JoinStep> {
         let mut steps = Vec::new();
         if self.over {
             return steps;
@@ -102,14 +104,13 @@ impl Join {
         } else if self.donor.is_none() {
             self.choose_donor(links, now, &mut steps);
         }
-        if all_tried && (links.is_empty() || (self.donated && links.iter().all(|l| l.synced))) {
+        if all_tried && self.has_everything(links) {
             self.over = true;
-            let alone = links.is_empty() && !self.donated;
             if !self.timed_out {
-                steps.push(JoinStep::Ready(if alone {
-                    Readiness::Alone
-                } else {
-                    Readiness::Synced
+                let is_alone = links.is_empty() && !self.donated;
+                steps.push(JoinStep::Ready(match is_alone {
+                    true => Readiness::Alone,
+                    false => Readiness::Synced,
                 }));
             }
             steps.push(JoinStep::Over);
@@ -121,15 +122,22 @@ impl Join {
         steps
     }
 
-    /// When the round with a link was asked for, and whether the link is the donor.
-    pub(super) fn round(&self, link: LinkId) -> Option<(u64, bool)> {
-        let since_ms = *self.begun.get(&link)?;
-        Some((
-            since_ms,
-            self.donor.as_ref().is_some_and(|d| d.link == link),
-        ))
+    /// Returns when the donor was asked, if this is its link.
+    pub(crate) fn donor_asked_ms(&self, link: LinkId) -> Option<u64> {
+        self.donor.as_ref().filter(|donor| donor.link == link)?;
+        self.begun.get(&link).copied()
     }
 
+    /// Returns whether nobody is left who may have more. A write may have reached one peer alone, so
+    /// one donor is not enough.
+    fn has_everything(&self, links: &[JoinLink]) -> bool {
+        if Mutant::ReadyAfterDonor.is_on() {
+            return links.is_empty() || self.donated;
+        }
+        links.is_empty() || (self.donated && links.iter().all(|link| link.synced))
+    }
+
+    /// Notes how far the donor has come, or that it has to be replaced.
     fn watch_donor(&mut self, links: &[JoinLink], now: Now, steps: &mut Vec<JoinStep>) {
         let Some(donor) = &mut self.donor else {
             return;
@@ -143,17 +151,18 @@ impl Join {
         } else if link.progress != donor.progress {
             donor.progress = link.progress;
             donor.since_ms = now.mono_ms;
-        } else if now.mono_ms.saturating_sub(donor.since_ms) >= STALL_MS
+        } else if now.mono_ms.saturating_sub(donor.since_ms) >= DONOR_TIMEOUT_MS
             && links
                 .iter()
                 .any(|other| !self.begun.contains_key(&other.link))
         {
-            steps.push(JoinStep::Stalled(donor.link));
+            steps.push(JoinStep::GiveUp(donor.link));
             self.donor = None;
         }
     }
 
-    /// The first link that was not asked yet; one that was and has settled after all will do.
+    /// Asks the first link that was not asked yet. One that was asked before and has given all after
+    /// all will do.
     fn choose_donor(&mut self, links: &[JoinLink], now: Now, steps: &mut Vec<JoinStep>) {
         if links
             .iter()
@@ -175,6 +184,7 @@ impl Join {
         steps.push(JoinStep::Ask(link.link));
     }
 
+    /// Notes that a round is asked for. Returns whether it is the first on this link.
     fn begin(&mut self, link: LinkId, now: Now) -> bool {
         let is_new = !self.begun.contains_key(&link);
         self.begun.entry(link).or_insert(now.mono_ms);
@@ -182,133 +192,8 @@ impl Join {
     }
 }
 
-impl Node {
-    /// Moves the state transfer on. Cheap once it is over.
-    pub(super) fn advance_join(&self, now: Now) {
-        if !self.awaits_transfer() {
-            return;
-        }
-        let steps = {
-            let mut join = self.join();
-            let (links, all_tried) = {
-                let members = self.members();
-                (members.links(), members.all_tried())
-            };
-            let candidates: Vec<JoinLink> = links
-                .iter()
-                .map(|link| {
-                    link.inspect(|machine| JoinLink {
-                        link: link.id,
-                        synced: machine.is_synced(),
-                        progress: machine.progress(),
-                    })
-                })
-                .collect();
-            join.step(&candidates, all_tried, now)
-        };
-        for step in steps {
-            self.carry_out(step);
-        }
-        self.conclude_fetches();
-    }
-
-    /// A round asked for on a link is complete.
-    pub(super) fn round_completed(&self, link: LinkId, sessions: u64, bytes: u64, now: Now) {
-        let round = self.join().round(link);
-        let Some(label) = self.members().label(link) else {
-            return;
-        };
-        let Some((since_ms, true)) = round else {
-            tracing::debug!(member = %label.name, sessions, bytes, "repair round completed");
-            return;
-        };
-        let ms = now.mono_ms.saturating_sub(since_ms);
-        // Part of them may have come with the live changes, before the round reached them.
-        let sessions = sessions.max(self.replica.sessions() as u64);
-        info!(
-            node = %self.settings.node, member = %label.name, address = %label.address, sessions, bytes, ms,
-            "session state received from [{} at {}]: [{sessions}] sessions, [{bytes}] bytes, \
-             received in [{ms}] ms",
-            label.name, label.address
-        );
-        self.events.send(Event::TransferFinished {
-            from: label.name,
-            sessions,
-            bytes,
-            duration: Duration::from_millis(ms),
-        });
-    }
-
-    fn carry_out(&self, step: JoinStep) {
-        match step {
-            JoinStep::Ask(link) => {
-                self.begin_round(link);
-                let Some(label) = self.members().label(link) else {
-                    return;
-                };
-                let seconds = self.settings.transfer_timeout.as_secs_f64();
-                info!(
-                    node = %self.settings.node, member = %label.name, address = %label.address,
-                    "requesting session state from [{} at {}]; this operation will time out if no \
-                     session state has been received within [{seconds}] seconds",
-                    label.name, label.address
-                );
-                self.events
-                    .send(Event::TransferStarted { from: label.name });
-            }
-            JoinStep::Compare(link) => self.begin_round(link),
-            JoinStep::Stalled(link) => {
-                if let Some(label) = self.members().label(link) {
-                    warn!(
-                        node = %self.settings.node, member = %label.name, address = %label.address,
-                        "no session state from [{} at {}] for [{}] seconds, asking another member",
-                        label.name, label.address, STALL_MS / 1000
-                    );
-                }
-            }
-            JoinStep::Ready(readiness) => self.announce(readiness),
-            JoinStep::Over => {
-                self.transferring.store(false, Ordering::Release);
-                for link in self.live_links().iter() {
-                    link.update(&self.acks, |machine| machine.set_ready(true));
-                    link.wake_writer();
-                }
-            }
-        }
-    }
-
-    fn begin_round(&self, id: LinkId) {
-        for link in self.live_links().iter().filter(|link| link.id == id) {
-            link.update(&self.acks, |machine| machine.begin_round());
-            link.wake_writer();
-        }
-    }
-
-    fn announce(&self, readiness: Readiness) {
-        let sessions = self.replica.sessions();
-        let node = &self.settings.node;
-        match readiness {
-            Readiness::Synced => info!(%node, sessions, "ready with [{sessions}] sessions"),
-            Readiness::Alone => info!(%node, "ready, no other member can be asked for sessions"),
-            Readiness::TimedOut => warn!(
-                %node, sessions,
-                "no complete session state has been received within [{}] seconds, going on with \
-                 [{sessions}] sessions; check the links to the other members or raise \
-                 `transfer_timeout`",
-                self.settings.transfer_timeout.as_secs_f64()
-            ),
-        }
-        self.readiness.send_if_modified(|current| {
-            let is_first = current.is_none();
-            current.get_or_insert(readiness);
-            is_first
-        });
-        self.events.send(Event::Ready(readiness));
-    }
-}
-
 /// A donor that gives nothing for this long is stuck.
-const STALL_MS: u64 = 5_000;
+pub(crate) const DONOR_TIMEOUT_MS: u64 = 5_000;
 
 #[cfg(test)]
 mod tests {
@@ -330,7 +215,7 @@ mod tests {
     }
 
     fn join() -> Join {
-        Join::new(Duration::from_secs(60), at(0))
+        Join::new(60_000, at(0))
     }
 
     #[test]
@@ -397,11 +282,11 @@ mod tests {
         let mut join = join();
         let mut links = vec![link(1, false, 0)];
         assert_eq!(join.step(&links, true, at(0)), [JoinStep::Ask(LinkId(1))]);
-        assert_eq!(join.step(&links, true, at(STALL_MS)), []);
+        assert_eq!(join.step(&links, true, at(DONOR_TIMEOUT_MS)), []);
         links.push(link(2, false, 0));
         assert_eq!(
-            join.step(&links, true, at(STALL_MS)),
-            [JoinStep::Stalled(LinkId(1)), JoinStep::Ask(LinkId(2))]
+            join.step(&links, true, at(DONOR_TIMEOUT_MS)),
+            [JoinStep::GiveUp(LinkId(1)), JoinStep::Ask(LinkId(2))]
         );
     }
 

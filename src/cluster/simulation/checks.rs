@@ -2,15 +2,17 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use super::{Known, Pair, SimNode, World};
+use super::{Known, SimNode, World, cable::ends_of};
+use crate::cluster::MemberLink as _;
 use crate::session::{
     Content, Count, Item, KEPT_ORIGINS, Register, SessionKey, SessionState, Stamp, Tag, Vector,
     session_version,
 };
 
 impl World {
-    /// A vector that covers a write means that write, or one that beats it, is here; and nothing is
-    /// here that the vector does not cover. Only what changed since the last call is looked at.
+    /// Checks that a vector that covers a write means that this write, or one that beats it, is here,
+    /// and that nothing is here that the vector does not cover. Only what changed since the last call
+    /// is looked at.
     pub(super) fn check_honesty(&mut self) {
         let mut broken = None;
         for node in &mut self.nodes {
@@ -32,68 +34,56 @@ impl World {
         }
     }
 
-    /// What a peer has acknowledged, it holds.
-    pub(super) fn check_acks(&mut self, pair: Pair, end: usize) {
-        let (node, peer) = if end == 0 { pair } else { (pair.1, pair.0) };
-        let acks = self.cables[&pair].ends[end].acks();
+    /// Checks that a peer holds what it has acknowledged.
+    pub(super) fn check_acks(&mut self, number: u64, end: usize) {
+        let Some(cable) = self.cables.get(&number) else {
+            return;
+        };
+        let (node, peer) = (cable.nodes[end], cable.nodes[1 - end]);
+        let Some(own) = &cable.ends[end] else {
+            return;
+        };
+        let acks = own.machine.link().acks();
+        if self.nodes[peer].replica.boot() != own.handle.identity().boot {
+            // It held what it has acknowledged, and has crashed since.
+            return;
+        }
         let boot = self.nodes[node].replica.boot();
-        let mut broken = None;
-        for commit in &self.commits {
-            let claimed = commit.position > acks.base && commit.position <= acks.acked;
-            if commit.node != node || commit.boot != boot || !claimed {
-                continue;
-            }
-            let key = &self.sessions[commit.session].key;
-            let held = self.nodes[peer].replica.full(key, self.now(peer));
-            broken = match (held, commit.upto) {
-                (Item::Full(_), _) if commit.destroyed => {
-                    Some("an acknowledged destruction is not held")
-                }
-                // A short-lived session may have ended at the peer and come from a third node.
-                (Item::Full(state), Some(upto)) => {
-                    let held = state.covers(upto) || self.plan.ends_sessions();
-                    (!held).then_some("an acknowledged write is not held")
-                }
-                (Item::Absent, _) => {
-                    let ended = self.plan.ends_sessions();
-                    (!ended).then_some("an acknowledged session is not held")
-                }
-                _ => None,
-            };
-            if broken.is_some() {
-                break;
-            }
-        }
-        if let Some(broken) = broken {
-            self.check(false, || broken.to_owned());
-        }
+        let broken = self.commits.iter().any(|commit| {
+            let is_claimed = commit.position > acks.base && commit.position <= acks.acked;
+            let is_own = commit.node == node && commit.boot == boot;
+            is_own && is_claimed && !self.holds(peer, commit)
+        });
+        self.check(!broken, || "what was acknowledged is not held".to_owned());
     }
 
-    /// A ready node holds what its peers held when it met them.
-    pub(super) fn check_ready(&mut self, node: usize, must_hold: &[(SessionKey, Vector)]) {
+    /// Checks that a node that becomes ready holds what its peers held when it met them.
+    pub(super) fn check_ready(&mut self, node: usize) {
         if self.plan.ends_sessions() {
             return;
         }
         let now = self.now(node);
         let replica = &self.nodes[node].replica;
-        let missing = must_hold
-            .iter()
-            .any(|(key, vector)| match replica.full(key, now) {
-                Item::Full(state) => vector.entries().iter().any(|(origin, stamp)| {
-                    !state.covers(Tag {
-                        stamp: *stamp,
-                        origin: *origin,
-                    })
-                }),
-                Item::Absent => true,
-                Item::Destroyed(_) | Item::Delta(_) | Item::PackedSession(_) => false,
-            });
+        let mut ends = ends_of(&self.cables, node);
+        let lacks = |(key, vector): &(SessionKey, Vector)| match replica.full(key, now) {
+            Item::Full(state) => vector.entries().iter().any(|(origin, stamp)| {
+                !state.covers(Tag {
+                    stamp: *stamp,
+                    origin: *origin,
+                })
+            }),
+            Item::Absent => true,
+            Item::Destroyed(_) | Item::Delta(_) | Item::PackedSession(_) => false,
+        };
+        let missing = ends.any(|(_, _, own)| own.held.iter().any(lacks));
+        drop(ends);
         self.check(!missing, || {
             "a ready node lacks what a peer held".to_owned()
         });
     }
 
-    /// After faults all nodes are equal, nothing is left to say, and what was destroyed stays so.
+    /// Checks that after all faults nodes are equal, nothing is left to say or to wait for, and what
+    /// was destroyed stays so.
     pub(super) fn check_equal(&mut self) {
         if self.broken.is_some() {
             return;
@@ -128,10 +118,29 @@ impl World {
                 return Some(format!("node {at} miscounts its sessions"));
             }
         }
-        for end in self.cables.values().flat_map(|cable| &cable.ends) {
-            if end.is_lagging() || !end.is_idle() {
+        for cable in self.cables.values() {
+            let [Some(one), Some(other)] = &cable.ends else {
+                return Some("half a connection is left".to_owned());
+            };
+            let links = [one, other].map(|end| end.machine.link());
+            if links
+                .iter()
+                .any(|link| link.is_lagging() || !link.is_idle())
+            {
                 return Some("a link never comes to rest".to_owned());
             }
+        }
+        if self.cables.len() != self.pairs().len() {
+            return Some("two nodes that dial each other get no link".to_owned());
+        }
+        if self.nodes.iter().any(|node| node.join.is_some()) {
+            return Some("a node is never ready".to_owned());
+        }
+        if !self.waits.is_empty() || !self.fetches.is_empty() {
+            return Some("a request waits for ever".to_owned());
+        }
+        if self.nodes.iter().any(|node| !node.fetches.is_empty()) {
+            return Some("a key is waited for by nobody".to_owned());
         }
         let came_back = self.commits.iter().any(|commit| {
             let still_runs = self.nodes[commit.node].replica.boot() == commit.boot;
@@ -141,7 +150,8 @@ impl World {
         came_back.then(|| "a destroyed session came back".to_owned())
     }
 
-    /// Vectors and counters name nobody who has not written for as long as a tombstone lives.
+    /// Checks that vectors and counters name nobody who has not written for as long as a tombstone
+    /// lives.
     pub(super) fn check_origins(&mut self) {
         let is_bounded = |state: &SessionState| {
             let vector = state.vector();
@@ -172,8 +182,8 @@ impl World {
 
 type Shown = (Vec<(Arc<str>, Register)>, Vec<Tag>, Stamp);
 
-/// What every copy must agree on. Removed names and burnt secrets are left out: each node forgets
-/// them in its own time.
+/// Returns what every copy must agree on. Removed names and dead secrets are left out: each node
+/// forgets them in its own time.
 fn shown(node: &SimNode, known: &Known) -> Option<Shown> {
     let read = node.replica.read(&known.key, SessionState::clone);
     let state = read.ok()?;
@@ -190,7 +200,7 @@ fn shown(node: &SimNode, known: &Known) -> Option<Shown> {
     ))
 }
 
-/// What the copy claims and does not hold, or holds and does not own up to.
+/// Returns what the copy claims and does not hold, or holds and does not claim.
 fn lie_of(state: &SessionState, known: &Known) -> Option<String> {
     let vector = state.vector();
     for (name, tag) in known.writes.iter().filter(|(_, tag)| vector.covers(*tag)) {

@@ -3,28 +3,29 @@
 use std::sync::Arc;
 
 use crate::{
+    cluster::link::{LinkId, MemberLink, Traffic},
     config::PeerAddress,
-    node::peers::link::{LinkId, PeerLink},
     session::BootId,
 };
 
+/// What is known of one member.
 #[derive(Debug)]
-pub(super) struct MemberEntry {
+pub(super) struct MemberEntry<L> {
     pub(super) configured: Option<PeerAddress>,
     pub(super) address: Arc<str>,
     pub(super) name: Option<Arc<str>>,
     pub(super) boot: Option<BootId>,
-    pub(super) standing: MemberStatus,
-    pub(super) link: Option<Arc<PeerLink>>,
+    pub(super) status: MemberStatus,
+    pub(super) link: Option<L>,
     /// One full dial is over, whatever came of it.
     pub(super) tried: bool,
-    /// Bytes of links that are gone.
-    pub(super) sent: u64,
-    pub(super) received: u64,
+    /// What went over links that are gone.
+    pub(super) traffic: Traffic,
 }
 
+/// How a member stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::node) enum MemberStatus {
+pub(crate) enum MemberStatus {
     /// Never reached.
     Unreached,
     Up,
@@ -39,53 +40,52 @@ pub(in crate::node) enum MemberStatus {
 
 /// A member, by name and address, for log lines and events.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::node) struct MemberLabel {
-    pub(in crate::node) name: Arc<str>,
-    pub(in crate::node) address: Arc<str>,
+pub(crate) struct MemberLabel {
+    pub(crate) name: Arc<str>,
+    pub(crate) address: Arc<str>,
 }
 
 /// A member as it stands, for figures to be added.
 #[derive(Debug)]
-pub(in crate::node) struct MemberRow {
-    pub(in crate::node) name: Option<Arc<str>>,
-    pub(in crate::node) address: Arc<str>,
-    pub(in crate::node) standing: MemberStatus,
-    pub(in crate::node) link: Option<Arc<PeerLink>>,
-    pub(in crate::node) sent: u64,
-    pub(in crate::node) received: u64,
+pub(crate) struct MemberRow<L> {
+    pub(crate) name: Option<Arc<str>>,
+    pub(crate) address: Arc<str>,
+    pub(crate) status: MemberStatus,
+    pub(crate) link: Option<L>,
+    pub(crate) traffic: Traffic,
 }
 
-impl MemberEntry {
+impl<L: MemberLink> MemberEntry<L> {
     pub(super) fn new(
         configured: Option<PeerAddress>,
         address: Arc<str>,
-        standing: MemberStatus,
+        status: MemberStatus,
     ) -> Self {
         Self {
             configured,
             address,
             name: None,
             boot: None,
-            standing,
+            status,
             link: None,
             tried: false,
-            sent: 0,
-            received: 0,
+            traffic: Traffic::default(),
         }
     }
 
-    pub(super) fn live(&self) -> Option<&Arc<PeerLink>> {
+    pub(super) fn live(&self) -> Option<&L> {
         self.link.as_ref().filter(|link| !link.is_closed())
     }
 
     pub(super) fn has(&self, link: LinkId) -> bool {
-        self.link.as_ref().is_some_and(|own| own.id == link)
+        self.link
+            .as_ref()
+            .is_some_and(|own| own.identity().id == link)
     }
 
-    pub(super) fn drop_link(&mut self) -> Option<Arc<PeerLink>> {
+    pub(super) fn drop_link(&mut self) -> Option<L> {
         let link = self.link.take()?;
-        self.sent = self.sent.saturating_add(link.sent());
-        self.received = self.received.saturating_add(link.received());
+        self.traffic = self.traffic.plus(link.traffic());
         Some(link)
     }
 
@@ -96,16 +96,13 @@ impl MemberEntry {
         })
     }
 
-    pub(super) fn row(&self) -> MemberRow {
+    pub(super) fn row(&self) -> MemberRow<L> {
         let link = self.live();
         MemberRow {
             name: self.name.clone(),
             address: Arc::clone(&self.address),
-            standing: self.standing,
-            sent: link.map_or(0, |l| l.sent()).saturating_add(self.sent),
-            received: link
-                .map_or(0, |l| l.received())
-                .saturating_add(self.received),
+            status: self.status,
+            traffic: link.map_or(self.traffic, |link| link.traffic().plus(self.traffic)),
             link: link.cloned(),
         }
     }

@@ -1,7 +1,7 @@
 //! Requests that wait for acknowledgements.
 //!
-//! Nobody keeps a timer: a link that misses `ack_timeout` stops being counted on its own tick, and a
-//! link that closes is removed at once; both release whoever waits for it.
+//! No request keeps a timer. A link that misses `ack_timeout` stops being counted on its own tick,
+//! and a link that closes is removed at once. Both release whoever waits for it.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -15,47 +15,49 @@ use std::{
 
 use slab::Slab;
 
-use super::peers::link::LinkId;
-use crate::{config::Ack, replica::LinkAcks, wire::Position};
+use super::link::LinkId;
+use crate::{config::Ack, replica::LinkAcks, session::Mutant, wire::Position};
 
-/// What each link has acknowledged, and who waits for that.
+/// Tracks what each link has acknowledged, and who waits for that.
 #[derive(Debug, Default)]
-pub(super) struct AckTracker {
+pub(crate) struct AckTracker {
     /// Guards links and waiters together, so that no acknowledgement falls between a waiter's look
     /// and its registration. Never held while waking.
     inner: Mutex<Inner>,
-    /// How many links are on the board, so that a node without any need not look.
+    /// How many links are tracked, so that a node without any need not look.
     links: AtomicUsize,
 }
 
 impl AckTracker {
-    /// Takes note of what a link's acknowledgements mean now. Call it under the link's lock, so that
-    /// an older view never overwrites a newer one, and wake what it returns after unlocking.
-    pub(super) fn set(&self, link: LinkId, acks: LinkAcks) -> Released {
+    /// Notes what a link's acknowledgements mean now. Call it under the link's lock, so that an older
+    /// view never overwrites a newer one. Wake what it returns after unlocking.
+    pub(crate) fn set(&self, link: LinkId, acks: LinkAcks) -> Released {
         self.change(|links| {
             links.insert(link, acks);
         })
     }
 
-    /// Another link to the same peer takes the place of one that works. Until it has something to say
-    /// of its own, who waits for the peer goes on waiting as before.
-    pub(super) fn hand_over(&self, from: LinkId, to: LinkId) -> Released {
+    /// Lets another link to the same peer take the place of one that works. Until the new one has
+    /// something to say of its own, who waits for the peer goes on waiting as before.
+    pub(crate) fn hand_over(&self, from: LinkId, to: LinkId) -> Released {
         self.change(|links| {
-            if let Some(acks) = links.remove(&from) {
+            let acks = links.remove(&from);
+            if let Some(acks) = acks.filter(|_| !Mutant::ForgetReplaced.is_on()) {
                 links.entry(to).or_insert(acks);
             }
         })
     }
 
-    /// The link is closed: nobody waits for it any more.
-    pub(super) fn remove(&self, link: LinkId) -> Released {
+    /// Forgets a link that is closed, so that nobody waits for it any more.
+    pub(crate) fn remove(&self, link: LinkId) -> Released {
         self.change(|links| {
             links.remove(&link);
         })
     }
 
-    /// The output is the number of links that hold `position`; 0 when there is nothing to wait for.
-    pub(super) fn wait(self: &Arc<Self>, position: Option<Position>, ack: Ack) -> AckWait {
+    /// Waits for `position`. The output is the number of links that hold it; it is 0 at once when
+    /// there is nothing to wait for.
+    pub(crate) fn wait(self: &Arc<Self>, position: Option<Position>, ack: Ack) -> AckWait {
         let is_lonely = || self.links.load(Ordering::Acquire) == 0;
         let Some(position) = position.filter(|_| ack != Ack::None && !is_lonely()) else {
             return AckWait(WaitState::Done(0));
@@ -80,18 +82,23 @@ impl AckTracker {
 }
 
 /// Waiters to wake once no lock is held.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[must_use = "the waiters sleep on until `wake` is called"]
-pub(super) struct Released(Vec<Waker>);
+pub(crate) struct Released(Vec<Waker>);
 
 impl Released {
-    pub(super) fn wake(self) {
+    /// Wakes all of them.
+    pub(crate) fn wake(self) {
         self.0.into_iter().for_each(Waker::wake);
     }
 }
 
-/// Resolves when enough peers have acknowledged a position, or none is left to wait for. The output
-/// is the number of peers that hold it. `Unpin`; dropping it stops waiting.
+/// A future that is ready when enough peers have acknowledged a position, or none is left to wait
+/// for. The output is the number of peers that hold it.
+///
+/// # Cancel safety
+///
+/// Dropping the future stops waiting.
 #[derive(Debug)]
 pub(crate) struct AckWait(WaitState);
 
@@ -105,11 +112,11 @@ enum WaitState {
     },
     Waiting {
         tracker: Arc<AckTracker>,
-        place: Ticket,
+        ticket: Ticket,
     },
 }
 
-/// Where a waiter stands: the queue of its kind, the position in it, and its slot on the board.
+/// Where a waiter stands: the queue of its kind, the position in it, and its slot.
 #[derive(Clone, Copy, Debug)]
 struct Ticket {
     ack: Ack,
@@ -137,8 +144,8 @@ enum Waiter {
 }
 
 impl Inner {
-    /// Up to which position no counted link is waited for: positions at or below a link's base are
-    /// not waited for either.
+    /// Returns up to which position no counted link is waited for. Positions at or below a link's
+    /// base are not waited for either: the peer skipped them, and gets them by repair.
     fn watermark(&self) -> Option<Position> {
         let counted = self.links.values().filter(|acks| acks.counted);
         counted
@@ -147,6 +154,7 @@ impl Inner {
             .unwrap_or(Some(Position::MAX))
     }
 
+    /// Counts the links whose peers hold a position. What a peer skipped does not count.
     fn holders(&self, position: Position) -> usize {
         let position = Some(position);
         let holds = |acks: &&LinkAcks| acks.base < position && position <= acks.acked;
@@ -179,18 +187,21 @@ impl Inner {
         }
     }
 
-    fn forget(&mut self, place: Ticket) {
-        if let Waiter::Over(_) = self.waiters.remove(place.slot) {
+    fn forget(&mut self, ticket: Ticket) {
+        if let Waiter::Over(_) = self.waiters.remove(ticket.slot) {
             return;
         }
-        let queue = self.queue(place.ack);
-        let first = queue.partition_point(|entry| entry.0 < place.position);
+        let queue = self.queue(ticket.ack);
+        let first = queue.partition_point(|entry| entry.0 < ticket.position);
         let mut behind = queue.range(first..);
-        if let Some(at) = behind.position(|entry| entry.1 == place.slot) {
+        if let Some(at) = behind.position(|entry| entry.1 == ticket.slot) {
             queue.remove(first + at);
         }
     }
 
+    /// Ends the waits that are over. Those for all peers end in the order of their positions, so the
+    /// first that goes on ends the search. Those for one peer do not: a link may hold a later position
+    /// and have skipped an earlier one.
     fn release(&mut self) -> Released {
         let mut wakers = Vec::new();
         let watermark = self.watermark();
@@ -216,7 +227,7 @@ impl Inner {
         Released(wakers)
     }
 
-    /// Whom to wake, now that the wait is over.
+    /// Ends a wait. Returns whom to wake.
     fn end(&mut self, position: Position, slot: usize) -> Option<Waker> {
         let over = Waiter::Over(self.holders(position));
         match std::mem::replace(self.waiters.get_mut(slot)?, over) {
@@ -230,7 +241,7 @@ impl Future for AckWait {
     type Output = usize;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<usize> {
-        let (tracker, place) = match &self.0 {
+        let (tracker, ticket) = match &self.0 {
             WaitState::Done(holders) => return Poll::Ready(*holders),
             WaitState::New {
                 tracker,
@@ -244,13 +255,13 @@ impl Future for AckWait {
                     self.0 = WaitState::Done(holders);
                     return Poll::Ready(holders);
                 }
-                let place = inner.enqueue(*position, *ack, cx.waker().clone());
+                let ticket = inner.enqueue(*position, *ack, cx.waker().clone());
                 drop(inner);
-                (Arc::clone(tracker), place)
+                (Arc::clone(tracker), ticket)
             }
-            WaitState::Waiting { tracker, place } => {
+            WaitState::Waiting { tracker, ticket } => {
                 let mut inner = tracker.lock();
-                let slot = place.slot;
+                let slot = ticket.slot;
                 match &mut inner.waiters[slot] {
                     Waiter::Queued(waker) => {
                         waker.clone_from(cx.waker());
@@ -266,15 +277,15 @@ impl Future for AckWait {
                 }
             }
         };
-        self.0 = WaitState::Waiting { tracker, place };
+        self.0 = WaitState::Waiting { tracker, ticket };
         Poll::Pending
     }
 }
 
 impl Drop for AckWait {
     fn drop(&mut self) {
-        if let WaitState::Waiting { tracker, place } = &self.0 {
-            tracker.lock().forget(*place);
+        if let WaitState::Waiting { tracker, ticket } = &self.0 {
+            tracker.lock().forget(*ticket);
         }
     }
 }

@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Commit, Known, World};
+use super::{Commit, Known, World, cable::Crash};
 use crate::{
     replica::{Observer, Replica, Replicate, SessionWriter},
-    session::{
-        Access, Content, Item, Mutant, Register, SessionError, SessionKey, SessionSecret, Tag,
-    },
+    session::{Access, Content, Item, Register, SessionError, SessionKey, SessionSecret, Tag},
 };
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
@@ -23,7 +21,8 @@ impl World {
             40..44 => self.remove(node),
             44..46 => self.cycle(node),
             46..48 => self.destroy(node),
-            48..54 => self.touch(node),
+            48..51 => self.touch(node),
+            51..54 => self.ask(node),
             54..56 => {
                 let pair = self.any_pair();
                 self.cut(pair);
@@ -36,7 +35,13 @@ impl World {
                 let pair = self.any_pair();
                 self.connect(pair);
             }
-            64..65 => self.crash(node),
+            64..65 => {
+                let how = match self.random.below(4) {
+                    0 => Crash::Untold,
+                    _ => Crash::Told,
+                };
+                self.crash(node, how);
+            }
             65..75 => {
                 let passed = self.random.below(400) as u64;
                 self.advance(passed);
@@ -73,7 +78,7 @@ impl World {
         self.maybe_commit(node, self.sessions.len() - 1);
     }
 
-    fn any_session(&mut self) -> Option<usize> {
+    pub(super) fn any_session(&mut self) -> Option<usize> {
         (!self.sessions.is_empty()).then(|| self.random.below(self.sessions.len()))
     }
 
@@ -192,7 +197,7 @@ impl World {
         }
     }
 
-    /// Commits now and then only: writes of other requests are under way.
+    /// Commits a session, but not always: writes of other requests are under way.
     fn maybe_commit(&mut self, node: usize, session: usize) {
         if self.random.below(5) == 0 {
             return;
@@ -208,30 +213,20 @@ impl World {
         }
         let upto = own_stamp(replica, &key);
         let destroyed = matches!(replica.full(&key, now), Item::Destroyed(_));
-        self.commits.push(Commit {
+        let commit = Commit {
             node,
             boot: replica.boot(),
             position,
             session,
             destroyed,
             upto,
-        });
-    }
-
-    /// The node forgets all and starts anew.
-    pub(super) fn crash(&mut self, node: usize) {
-        self.cables
-            .retain(|pair, _| pair.0 != node && pair.1 != node);
-        self.nodes[node] = if Mutant::ReuseBoot.is_on() {
-            let boot = self.nodes[node].replica.boot();
-            self.start(boot, true)
-        } else {
-            self.boot(true)
         };
+        self.commits.push(commit.clone());
+        self.wait_for(commit);
     }
 }
 
-/// The latest share of a counter, which is the one just written.
+/// Returns the latest share of a counter, which is the one just written.
 fn latest_count(register: &Register) -> Option<Tag> {
     let Content::Counter(counter) = &register.content else {
         return None;

@@ -1,64 +1,78 @@
 //! The table of members: configured peers, which are never forgotten, and nodes that dialled us.
 //!
-//! An entry is found by boot id, then by the address dialled or advertised, then by name, so that a
-//! node that restarts takes its old place, and a node known by two addresses is one member.
+//! An entry is found by boot id, then by the address dialled or advertised, then by name. So a node
+//! that restarts takes its old place, and a node known by two addresses is one member.
 
 mod entry;
-mod tie;
 
 #[cfg(test)]
 mod tests;
 
-use std::{mem, net::SocketAddr, sync::Arc, time::Duration};
+use std::{mem, net::SocketAddr, sync::Arc};
 
-pub(super) use self::entry::{MemberLabel, MemberRow, MemberStatus};
-use self::{entry::MemberEntry, tie::stays};
-use super::peers::link::{LinkId, PeerLink};
+use self::entry::MemberEntry;
+pub(crate) use self::entry::{MemberLabel, MemberRow, MemberStatus};
+use super::{
+    link::{LinkId, LinkIdentity, MemberLink},
+    tie_break::{Existing, stays},
+};
 use crate::{
     config::PeerAddress,
     session::{BootId, Now},
     wire::Refusal,
 };
 
+/// The members as one node knows them, with their links.
 #[derive(Debug)]
-pub(super) struct Members {
+pub(crate) struct MemberTable<L> {
     own: BootId,
     /// A link that was silent for longer may be replaced.
-    silent_after: Duration,
-    entries: Vec<MemberEntry>,
+    silent_after_ms: u64,
+    entries: Vec<MemberEntry<L>>,
 }
 
 /// A link that hello has been completed for.
 #[derive(Debug)]
-pub(super) struct Newcomer<'a> {
-    pub(super) link: Arc<PeerLink>,
+pub(crate) struct Newcomer<'a, L> {
+    pub(crate) link: L,
     /// The configured peer that was dialled.
-    pub(super) dialled: Option<&'a PeerAddress>,
-    pub(super) advertised: Option<&'a str>,
-    pub(super) remote: SocketAddr,
+    pub(crate) dialled: Option<&'a PeerAddress>,
+    pub(crate) advertised: Option<&'a str>,
+    pub(crate) remote: SocketAddr,
 }
 
-/// What [`Members::admit`] did.
+/// What became of the table with a new link.
 #[derive(Debug)]
-pub(super) struct Admitted {
-    pub(super) address: Arc<str>,
+pub(crate) struct Admitted<L> {
+    pub(crate) address: Arc<str>,
     /// Links that must be closed now.
-    pub(super) replaced: Vec<Arc<PeerLink>>,
+    pub(crate) replaced: Vec<L>,
     /// Whether the member was not up before.
-    pub(super) is_news: bool,
+    pub(crate) is_news: bool,
 }
 
-impl Members {
-    pub(super) const fn new(own: BootId, silent_after: Duration) -> Self {
+/// What [`MemberTable::remove`] found.
+#[derive(Debug)]
+pub(crate) enum Removal<L> {
+    NotListed,
+    /// The peer was listed. Its link, if it has one, must be closed.
+    Removed {
+        link: Option<L>,
+    },
+}
+
+impl<L: MemberLink> MemberTable<L> {
+    pub(crate) const fn new(own: BootId, silent_after_ms: u64) -> Self {
         Self {
             own,
-            silent_after,
+            silent_after_ms,
             entries: Vec::new(),
         }
     }
 
-    /// Whether the peer was new. A node of this address that dialled us before keeps its link.
-    pub(super) fn add(&mut self, peer: &PeerAddress) -> bool {
+    /// Lists a peer. Returns whether it is new. A node of this address that dialled us before keeps
+    /// its link.
+    pub(crate) fn add(&mut self, peer: &PeerAddress) -> bool {
         if self.configured(peer).is_some() {
             return false;
         }
@@ -74,22 +88,26 @@ impl Members {
         true
     }
 
-    /// Whether the peer was there, and its link, which must be closed.
-    pub(super) fn remove(&mut self, peer: &PeerAddress) -> Option<Option<Arc<PeerLink>>> {
-        let at = self.configured(peer)?;
-        Some(self.entries.remove(at).link)
+    /// Takes a peer off the list.
+    pub(crate) fn remove(&mut self, peer: &PeerAddress) -> Removal<L> {
+        match self.configured(peer) {
+            None => Removal::NotListed,
+            Some(at) => Removal::Removed {
+                link: self.entries.remove(at).link,
+            },
+        }
     }
 
-    /// Whether a node of this name and boot may have a link at all.
+    /// Checks whether a node of this name and boot may have a link at all.
     ///
     /// # Errors
     ///
     /// [`Refusal::DuplicateName`] while another node of that name is there.
-    pub(super) fn check(&self, name: &str, boot: BootId, now: Now) -> Result<(), Refusal> {
-        let is_twin = |entry: &MemberEntry| {
+    pub(crate) fn check(&self, name: &str, boot: BootId, now: Now) -> Result<(), Refusal> {
+        let is_twin = |entry: &MemberEntry<L>| {
             entry.name.as_deref() == Some(name)
                 && entry.live().is_some_and(|link| {
-                    link.boot != boot && !link.is_silent_for(self.silent_after, now)
+                    link.identity().boot != boot && !link.is_silent_for(self.silent_after_ms, now)
                 })
         };
         if self.entries.iter().any(is_twin) {
@@ -101,42 +119,50 @@ impl Members {
     }
 
     /// Takes a link in, unless the pair has one that stays.
-    pub(super) fn admit(&mut self, newcomer: Newcomer<'_>, now: Now) -> Result<Admitted, Refusal> {
+    ///
+    /// # Errors
+    ///
+    /// Why the new link must be closed. The table is as good as unchanged.
+    pub(crate) fn admit(
+        &mut self,
+        newcomer: Newcomer<'_, L>,
+        now: Now,
+    ) -> Result<Admitted<L>, Refusal> {
         let Newcomer {
             link,
             dialled,
             advertised,
             remote,
         } = newcomer;
-        self.check(&link.name, link.boot, now)?;
-        if let Some(existing) = self.live_of(link.boot)
-            && stays(
-                existing.dialler,
-                link.dialler,
-                self.own < link.boot,
-                existing.is_silent_for(self.silent_after, now),
-            )
-        {
-            self.learn(dialled, &link);
-            return Err(Refusal::Duplicate);
+        let identity = link.identity().clone();
+        self.check(&identity.name, identity.boot, now)?;
+        if let Some(existing) = self.live_of(identity.boot) {
+            let existing = Existing {
+                dialler: existing.identity().dialler,
+                is_silent: existing.is_silent_for(self.silent_after_ms, now),
+            };
+            if stays(existing, identity.dialler, self.own.cmp(&identity.boot)) {
+                self.learn(dialled, &identity);
+                return Err(Refusal::Duplicate);
+            }
         }
         let mut replaced = Vec::new();
         let mut was_up = false;
         for entry in &mut self.entries {
-            let is_same = entry.boot == Some(link.boot);
-            if (is_same || entry.name.as_ref() == Some(&link.name))
+            let is_same = entry.boot == Some(identity.boot);
+            if (is_same || entry.name.as_ref() == Some(&identity.name))
                 && let Some(old) = entry.drop_link()
             {
-                was_up |= is_same && entry.standing == MemberStatus::Up;
+                was_up |= is_same && entry.status == MemberStatus::Up;
                 replaced.push(old);
             }
         }
-        let at = self.place(&link, dialled, advertised, remote)?;
+        let at = self.place(&identity, dialled, advertised, remote)?;
         let entry = &mut self.entries[at];
         replaced.extend(entry.drop_link());
-        entry.name = Some(Arc::clone(&link.name));
-        entry.boot = Some(link.boot);
-        entry.standing = MemberStatus::Up;
+        entry.name = Some(identity.name);
+        entry.boot = Some(identity.boot);
+        entry.status = MemberStatus::Up;
         entry.tried = true;
         entry.link = Some(link);
         Ok(Admitted {
@@ -146,14 +172,14 @@ impl Members {
         })
     }
 
-    /// Notes that a link ended. `Some` when that makes its member suspect.
-    pub(super) fn close(&mut self, link: LinkId) -> Option<MemberLabel> {
+    /// Notes that a link ended. Returns its member if that makes it suspect.
+    pub(crate) fn close(&mut self, link: LinkId) -> Option<MemberLabel> {
         let entry = self.entries.iter_mut().find(|e| e.has(link))?;
         let heard_ms = entry.drop_link()?.heard_ms();
-        if entry.standing != MemberStatus::Up {
+        if entry.status != MemberStatus::Up {
             return None;
         }
-        entry.standing = MemberStatus::Suspect { heard_ms };
+        entry.status = MemberStatus::Suspect { heard_ms };
         // A node that still needs this member's sessions must dial it once more before it may
         // conclude that nobody is there.
         entry.tried = false;
@@ -161,54 +187,61 @@ impl Members {
     }
 
     /// Notes that the member at the other end of a link said goodbye.
-    pub(super) fn leave(&mut self, link: LinkId) -> Option<MemberLabel> {
+    pub(crate) fn leave(&mut self, link: LinkId) -> Option<MemberLabel> {
         let entry = self.entries.iter_mut().find(|e| e.has(link))?;
-        entry.standing = MemberStatus::Left;
+        entry.status = MemberStatus::Left;
         entry.label()
     }
 
-    /// Notes which members are down by now.
-    pub(super) fn sweep(&mut self, down_after_ms: u64, now: Now) -> Vec<MemberLabel> {
+    /// Notes which members are down by now, and returns them.
+    pub(crate) fn sweep(&mut self, down_after_ms: u64, now: Now) -> Vec<MemberLabel> {
         let mut down = Vec::new();
         for entry in &mut self.entries {
-            if let MemberStatus::Suspect { heard_ms } = entry.standing
+            if let MemberStatus::Suspect { heard_ms } = entry.status
                 && heard_ms.saturating_add(down_after_ms) <= now.mono_ms
             {
-                entry.standing = MemberStatus::Down;
+                entry.status = MemberStatus::Down;
                 down.extend(entry.label());
             }
         }
         down
     }
 
-    /// A full dial of a configured peer failed.
-    pub(super) fn dial_failed(&mut self, peer: &PeerAddress) {
+    /// Notes that a full dial of a configured peer failed.
+    pub(crate) fn dial_failed(&mut self, peer: &PeerAddress) {
         if let Some(at) = self.configured(peer) {
             self.entries[at].tried = true;
         }
     }
 
-    /// A configured address is this node's own. Whether that is news.
-    pub(super) fn is_myself(&mut self, peer: &PeerAddress) -> bool {
+    /// Notes that a configured address is this node's own. Returns whether that is news.
+    pub(crate) fn is_myself(&mut self, peer: &PeerAddress) -> bool {
         self.configured(peer).is_some_and(|at| {
             let entry = &mut self.entries[at];
             entry.tried = true;
-            mem::replace(&mut entry.standing, MemberStatus::Myself) != MemberStatus::Myself
+            mem::replace(&mut entry.status, MemberStatus::Myself) != MemberStatus::Myself
         })
     }
 
-    /// The link that makes dialling this peer needless.
-    pub(super) fn link_to(&self, peer: &PeerAddress) -> Option<Arc<PeerLink>> {
+    /// Returns the link that makes dialling this peer needless.
+    pub(crate) fn link_to(&self, peer: &PeerAddress) -> Option<L> {
         let entry = &self.entries[self.configured(peer)?];
         let link = entry.live().or_else(|| self.live_of(entry.boot?));
         link.cloned()
     }
 
-    pub(super) fn label(&self, link: LinkId) -> Option<MemberLabel> {
+    /// Returns the member at the other end of a link.
+    pub(crate) fn label(&self, link: LinkId) -> Option<MemberLabel> {
         self.entries.iter().find(|e| e.has(link))?.label()
     }
 
-    pub(super) fn links(&self) -> Vec<Arc<PeerLink>> {
+    /// Returns whether a member was last met in this boot. One that restarted is another.
+    pub(crate) fn knows(&self, boot: BootId) -> bool {
+        self.entries.iter().any(|entry| entry.boot == Some(boot))
+    }
+
+    /// Returns all links that are not over.
+    pub(crate) fn links(&self) -> Vec<L> {
         self.entries
             .iter()
             .filter_map(MemberEntry::live)
@@ -216,21 +249,22 @@ impl Members {
             .collect()
     }
 
-    pub(super) fn peers(&self) -> Vec<PeerAddress> {
+    /// Returns the configured peers.
+    pub(crate) fn peers(&self) -> Vec<PeerAddress> {
         let configured = self.entries.iter().map(|e| &e.configured);
         configured.flatten().cloned().collect()
     }
 
-    /// Whether every configured peer has a link or has failed a full dial.
-    pub(super) fn all_tried(&self) -> bool {
-        let is_tried = |e: &MemberEntry| e.configured.is_none() || e.tried || e.live().is_some();
+    /// Returns whether every configured peer has a link or has failed a full dial.
+    pub(crate) fn all_tried(&self) -> bool {
+        let is_tried = |e: &MemberEntry<L>| e.configured.is_none() || e.tried || e.live().is_some();
         self.entries.iter().all(is_tried)
     }
 
-    /// The members, each once, without this node.
-    pub(super) fn rows(&self) -> Vec<MemberRow> {
-        let is_alias = |at: usize, entry: &MemberEntry| {
-            let is_same = |other: &MemberEntry| entry.boot.is_some() && other.boot == entry.boot;
+    /// Returns the members, each once, without this node.
+    pub(crate) fn rows(&self) -> Vec<MemberRow<L>> {
+        let is_alias = |at: usize, entry: &MemberEntry<L>| {
+            let is_same = |other: &MemberEntry<L>| entry.boot.is_some() && other.boot == entry.boot;
             entry.live().is_none()
                 && (self.entries[..at].iter().any(is_same)
                     || self
@@ -240,16 +274,16 @@ impl Members {
         };
         let entries = self.entries.iter().enumerate();
         entries
-            .filter(|(at, entry)| entry.standing != MemberStatus::Myself && !is_alias(*at, entry))
+            .filter(|(at, entry)| entry.status != MemberStatus::Myself && !is_alias(*at, entry))
             .map(|(_, entry)| entry.row())
             .collect()
     }
 
-    /// Where the member of a link belongs, made if need be. Entries that turn out to be the same
-    /// member and were not configured are merged into it.
+    /// Finds the entry of a link's member, or makes one. Entries that turn out to be the same member
+    /// and were not configured are merged into it.
     fn place(
         &mut self,
-        link: &PeerLink,
+        link: &LinkIdentity,
         dialled: Option<&PeerAddress>,
         advertised: Option<&str>,
         remote: SocketAddr,
@@ -276,15 +310,15 @@ impl Members {
         Ok(self.entries.len() - 1)
     }
 
-    /// A configured address was dialled and this is who answered.
-    fn learn(&mut self, dialled: Option<&PeerAddress>, link: &PeerLink) {
+    /// Notes who answered at a configured address that was dialled.
+    fn learn(&mut self, dialled: Option<&PeerAddress>, link: &LinkIdentity) {
         let Some(at) = dialled.and_then(|peer| self.configured(peer)) else {
             return;
         };
         if self.entries[at].live().is_some() {
             return;
         }
-        let is_same = |e: &MemberEntry| {
+        let is_same = |e: &MemberEntry<L>| {
             e.configured.is_none()
                 && (e.boot == Some(link.boot) || e.name.as_ref() == Some(&link.name))
         };
@@ -301,10 +335,9 @@ impl Members {
         entry.boot = Some(link.boot);
         entry.tried = true;
         if let Some((_, same)) = merged {
-            entry.standing = same.standing;
+            entry.status = same.status;
             entry.link = same.link;
-            entry.sent = entry.sent.saturating_add(same.sent);
-            entry.received = entry.received.saturating_add(same.received);
+            entry.traffic = entry.traffic.plus(same.traffic);
         }
     }
 
@@ -312,18 +345,13 @@ impl Members {
         self.position(|e| e.configured.as_ref() == Some(peer))
     }
 
-    fn position(&self, is_it: impl Fn(&MemberEntry) -> bool) -> Option<usize> {
+    fn position(&self, is_it: impl Fn(&MemberEntry<L>) -> bool) -> Option<usize> {
         self.entries.iter().position(is_it)
     }
 
-    /// Whether a member was last met in this boot. One that restarted is another.
-    pub(super) fn knows(&self, boot: BootId) -> bool {
-        self.entries.iter().any(|entry| entry.boot == Some(boot))
-    }
-
-    fn live_of(&self, boot: BootId) -> Option<&Arc<PeerLink>> {
+    fn live_of(&self, boot: BootId) -> Option<&L> {
         let mut live = self.entries.iter().filter_map(MemberEntry::live);
-        live.find(|link| link.boot == boot)
+        live.find(|link| link.identity().boot == boot)
     }
 
     fn unlisted(&self) -> usize {

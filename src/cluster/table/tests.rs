@@ -1,53 +1,64 @@
+//! Each test tells the table what a node meets.
+
 use super::*;
-use crate::{
-    config::{Limits, Shape},
-    node::peers::link::Dialler,
-    replica::{Link, LinkOptions, Replica},
-};
+use crate::cluster::link::{Dialler, Traffic};
 
 const NOW: Now = Now {
     wall_ms: 0,
     mono_ms: 1 << 41,
 };
 
+/// A link that was heard just now, and is never closed before the table knows.
+#[derive(Clone, Debug)]
+struct TestLink(LinkIdentity);
+
+impl MemberLink for TestLink {
+    fn identity(&self) -> &LinkIdentity {
+        &self.0
+    }
+
+    fn is_closed(&self) -> bool {
+        false
+    }
+
+    fn heard_ms(&self) -> u64 {
+        NOW.mono_ms
+    }
+
+    fn traffic(&self) -> Traffic {
+        Traffic {
+            sent: 10,
+            received: 1,
+        }
+    }
+}
+
 struct Table {
-    members: Members,
-    replica: Replica,
+    members: MemberTable<TestLink>,
     links: u64,
 }
 
 impl Table {
     fn new(peers: &[&str]) -> Self {
         let own = BootId::from_bytes([5; 8]);
-        let mut members = Members::new(own, Duration::from_secs(1));
+        let mut members = MemberTable::new(own, 1000);
         for peer in peers {
             assert!(members.add(&peer.parse().expect("valid")));
         }
-        Self {
-            members,
-            replica: Replica::new(own, Limits::default(), &Shape::default(), NOW),
-            links: 0,
-        }
+        Self { members, links: 0 }
     }
 
-    fn link(&mut self, name: &str, boot: u8, dialler: Dialler) -> Arc<PeerLink> {
-        let options = LinkOptions {
-            ack_timeout_ms: 1000,
-            heartbeat_ms: 500,
-            notify_listeners_on_replication: false,
-        };
-        let boot = BootId::from_bytes([boot; 8]);
+    fn link(&mut self, name: &str, boot: u8, dialler: Dialler) -> TestLink {
         self.links += 1;
-        Arc::new(PeerLink::new(
-            LinkId(self.links),
-            (name.into(), boot),
+        TestLink(LinkIdentity {
+            id: LinkId(self.links),
+            name: name.into(),
+            boot: BootId::from_bytes([boot; 8]),
             dialler,
-            Link::new(&self.replica, boot, options, NOW),
-            NOW,
-        ))
+        })
     }
 
-    fn dial(&mut self, peer: &str, name: &str, boot: u8) -> Result<Admitted, Refusal> {
+    fn dial(&mut self, peer: &str, name: &str, boot: u8) -> Result<Admitted<TestLink>, Refusal> {
         let link = self.link(name, boot, Dialler::Us);
         let newcomer = Newcomer {
             link,
@@ -63,7 +74,7 @@ impl Table {
         advertised: Option<&str>,
         name: &str,
         boot: u8,
-    ) -> Result<Admitted, Refusal> {
+    ) -> Result<Admitted<TestLink>, Refusal> {
         let link = self.link(name, boot, Dialler::Them);
         let newcomer = Newcomer {
             link,
@@ -119,7 +130,7 @@ fn node_that_restarts_takes_its_place_under_its_name() {
     let twin = table.accept(None, "b", 3).expect_err("the first one lives");
     assert!(matches!(twin, Refusal::DuplicateName { .. }));
     let link = table.members.links().remove(0);
-    let gone = table.members.close(link.id).expect("it was up");
+    let gone = table.members.close(link.0.id).expect("it was up");
     assert_eq!(&*gone.name, "b");
     assert!(
         table
@@ -138,7 +149,7 @@ fn peer_that_dials_again_replaces_its_link_without_news() {
     assert!(!again.is_news);
     assert_eq!(again.replaced.len(), 1);
     assert_eq!(table.members.links().len(), 1);
-    assert!(table.members.close(again.replaced[0].id).is_none());
+    assert!(table.members.close(again.replaced[0].0.id).is_none());
 }
 
 #[test]
@@ -147,10 +158,10 @@ fn member_is_down_after_a_while_of_silence_unless_it_left() {
     table.accept(None, "b", 2).expect("new");
     table.accept(None, "c", 3).expect("new");
     for link in table.members.links() {
-        if &*link.name == "c" {
-            table.members.leave(link.id).expect("it is there");
+        if &*link.0.name == "c" {
+            table.members.leave(link.0.id).expect("it is there");
         }
-        table.members.close(link.id);
+        table.members.close(link.0.id);
     }
     assert!(table.members.sweep(3_000, NOW).is_empty());
     let later = Now {
@@ -176,9 +187,29 @@ fn unlisted_members_are_bounded_and_the_living_stay() {
     let refused = table.accept(None, "more", 200).expect_err("all are alive");
     assert_eq!(refused, Refusal::NotListed);
     let link = table.members.links().remove(7);
-    table.members.close(link.id);
+    table.members.close(link.0.id);
     table.accept(None, "more", 200).expect("one is gone");
     let rows = table.rows();
     assert_eq!(rows.len(), 1 + MAX_UNLISTED);
     assert!(rows.iter().all(|(_, name)| name.as_deref() != Some("n7")));
+}
+
+#[test]
+fn bytes_of_links_that_are_gone_still_count() {
+    let mut table = Table::new(&[]);
+    table.accept(None, "b", 2).expect("new");
+    table.accept(None, "b", 2).expect("it lost the first one");
+    let traffic = table.members.rows()[0].traffic;
+    assert_eq!((traffic.sent, traffic.received), (20, 2));
+}
+
+#[test]
+fn peer_is_removed_with_its_link_once() {
+    let mut table = Table::new(&["node-b:1"]);
+    let peer = "node-b:1".parse().expect("valid");
+    table.dial("node-b:1", "b", 2).expect("new");
+    let removed = table.members.remove(&peer);
+    assert!(matches!(removed, Removal::Removed { link: Some(_) }));
+    assert!(matches!(table.members.remove(&peer), Removal::NotListed));
+    assert!(table.rows().is_empty());
 }

@@ -1,0 +1,33 @@
+//! Decisions about the cluster: who is a member and by which link, how a node joins, whom requests
+//! wait for, and whom they ask. No I/O, no runtime, no clock: time is an argument.
+//!
+//! The files of `node` carry bytes and time to these decisions and carry them out. So does the
+//! simulation, on virtual time, with the same decisions.
+
+mod acks;
+mod boot;
+mod fetch;
+mod join;
+mod link;
+pub(crate) mod rate_limit;
+#[cfg(test)]
+mod simulation;
+mod stall;
+mod table;
+mod tie_break;
+mod time;
+mod tracked_link;
+mod unresponsive;
+
+pub use self::join::Readiness;
+pub(crate) use self::{
+    acks::{AckTracker, AckWait},
+    boot::boot_id,
+    fetch::{FetchReason, FetchStep, FetchTicket, OtherPeers, PendingFetches, Provenance},
+    join::{DONOR_TIMEOUT_MS, Join, JoinLink, JoinStep},
+    link::{Dialler, LinkId, LinkIdentity, MemberLink, Traffic},
+    stall::{Recovery, RecoveryLink, StallDetector},
+    table::{MemberLabel, MemberRow, MemberStatus, MemberTable, Newcomer, Removal},
+    time::{TICK, millis},
+    tracked_link::TrackedLink,
+};

@@ -1,0 +1,39 @@
+//! What can be watched of a node: events, counters, and log lines of which there may be too many.
+
+use std::sync::atomic::AtomicU64;
+
+use super::{events::EventHub, log_throttle::LogThrottle};
+
+/// Where a node's observations go.
+#[derive(Debug)]
+pub(super) struct Monitor {
+    pub(super) events: EventHub,
+    pub(super) counters: Counters,
+    /// Lines about unauthenticated peers.
+    pub(super) refusal_log: LogThrottle,
+    /// Lines about nodes that do not fit.
+    pub(super) misfit_log: LogThrottle,
+    pub(super) over_limit_log: LogThrottle,
+}
+
+/// What has happened since the start, by number.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) refused: AtomicU64,
+    pub(super) violations: AtomicU64,
+    pub(super) over_limit: AtomicU64,
+    pub(super) lookups: AtomicU64,
+    pub(super) stale_reads: AtomicU64,
+}
+
+impl Monitor {
+    pub(super) fn new() -> Self {
+        Self {
+            events: EventHub::new(),
+            counters: Counters::default(),
+            refusal_log: LogThrottle::default(),
+            misfit_log: LogThrottle::default(),
+            over_limit_log: LogThrottle::default(),
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Why a link is over.
+
+use std::io;
+
+use crate::{
+    replica::Violation,
+    wire::{FrameError, Malformed},
+};
+
+/// The reason why a link is over.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::node) enum Ended {
+    #[error("the other side closed the connection")]
+    Closed,
+    #[error("the connection broke: {0}")]
+    Broken(#[source] io::Error),
+    #[error("nothing was heard of it for too long")]
+    Silent,
+    #[error("it left")]
+    Left,
+    #[error("{0}")]
+    Violation(#[source] Offence),
+    /// By us: another link took its place, its peer was removed, or the node leaves.
+    #[error("the link was ended here")]
+    Stopped,
+}
+
+/// Something that a peer must not send.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::node) enum Offence {
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    #[error(transparent)]
+    Violation(#[from] Violation),
+}

@@ -1,0 +1,137 @@
+//! The state transfer of a node that joins, as `cluster::Join` decides it.
+
+use std::time::Duration;
+
+use tracing::{debug, info, warn};
+
+use crate::node::{Event, Node};
+use crate::{
+    cluster::{DONOR_TIMEOUT_MS, JoinLink, JoinStep, LinkId, MemberLabel, Readiness},
+    session::Now,
+};
+
+impl Node {
+    /// Moves the state transfer on. Cheap once it is over.
+    pub(in crate::node) fn advance_join(&self, now: Now) {
+        if !self.awaits_transfer() {
+            return;
+        }
+        let steps = {
+            let mut join = self.availability.join();
+            let (links, all_tried) = {
+                let table = self.peers.table();
+                (table.links(), table.all_tried())
+            };
+            let candidates: Vec<JoinLink> = links
+                .iter()
+                .map(|link| {
+                    link.inspect(|machine| JoinLink {
+                        link: link.identity.id,
+                        synced: machine.is_synced(),
+                        progress: machine.progress(),
+                    })
+                })
+                .collect();
+            join.step(&candidates, all_tried, now)
+        };
+        for step in steps {
+            self.carry_out(step);
+        }
+        self.conclude_fetches();
+    }
+
+    /// Notes that a round asked for on a link is complete.
+    pub(super) fn round_completed(&self, link: LinkId, sessions: u64, bytes: u64, now: Now) {
+        let asked_ms = self.availability.join().donor_asked_ms(link);
+        let Some(MemberLabel { name, address }) = self.peers.table().label(link) else {
+            return;
+        };
+        let Some(asked_ms) = asked_ms else {
+            debug!(member = %name, sessions, bytes, "repair round completed");
+            return;
+        };
+        let ms = now.mono_ms.saturating_sub(asked_ms);
+        // Part of them may have come with the live changes, before the round reached them.
+        let sessions = sessions.max(self.replica.sessions() as u64);
+        info!(
+            node = %self.settings.node, member = %name, %address, sessions, bytes, ms,
+            "session state received from [{name} at {address}]: [{sessions}] sessions, [{bytes}] \
+             bytes, received in [{ms}] ms"
+        );
+        self.monitor.events.send(Event::TransferFinished {
+            from: name,
+            sessions,
+            bytes,
+            duration: Duration::from_millis(ms),
+        });
+    }
+
+    fn carry_out(&self, step: JoinStep) {
+        match step {
+            JoinStep::Ask(link) => {
+                self.begin_round(link);
+                self.note_asked(link);
+            }
+            JoinStep::Compare(link) => self.begin_round(link),
+            JoinStep::GiveUp(link) => {
+                if let Some(MemberLabel { name, address }) = self.peers.table().label(link) {
+                    warn!(
+                        node = %self.settings.node, member = %name, %address,
+                        "no session state from [{name} at {address}] for [{}] seconds, asking \
+                         another member",
+                        DONOR_TIMEOUT_MS / 1000
+                    );
+                }
+            }
+            JoinStep::Ready(readiness) => self.announce(readiness),
+            JoinStep::Over => {
+                self.availability.end_transfer();
+                for link in self.peers.live().iter() {
+                    link.update(&self.peers.acks, |machine| machine.set_ready(true));
+                    link.wake_writer();
+                }
+            }
+        }
+    }
+
+    fn begin_round(&self, id: LinkId) {
+        let links = self.peers.live();
+        for link in links.iter().filter(|link| link.identity.id == id) {
+            link.update(&self.peers.acks, |machine| machine.begin_round());
+            link.wake_writer();
+        }
+    }
+
+    fn note_asked(&self, donor: LinkId) {
+        let Some(MemberLabel { name, address }) = self.peers.table().label(donor) else {
+            return;
+        };
+        let seconds = self.settings.transfer_timeout.as_secs_f64();
+        info!(
+            node = %self.settings.node, member = %name, %address,
+            "requesting session state from [{name} at {address}]; this operation will time out if \
+             no session state has been received within [{seconds}] seconds"
+        );
+        self.monitor
+            .events
+            .send(Event::TransferStarted { from: name });
+    }
+
+    fn announce(&self, readiness: Readiness) {
+        let sessions = self.replica.sessions();
+        let node = &self.settings.node;
+        match readiness {
+            Readiness::Synced => info!(%node, sessions, "ready with [{sessions}] sessions"),
+            Readiness::Alone => info!(%node, "ready, no other member can be asked for sessions"),
+            Readiness::TimedOut => warn!(
+                %node, sessions,
+                "no complete session state has been received within [{}] seconds, going on with \
+                 [{sessions}] sessions; check the links to the other members or raise \
+                 `transfer_timeout`",
+                self.settings.transfer_timeout.as_secs_f64()
+            ),
+        }
+        self.availability.announce(readiness);
+        self.monitor.events.send(Event::Ready(readiness));
+    }
+}

@@ -1,0 +1,67 @@
+//! What happens because time passes.
+
+use std::sync::Arc;
+
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::warn;
+
+use super::{MemberEventKind, Node};
+use crate::{
+    cluster::{MemberLabel, MemberLink as _, TICK, millis},
+    replica::Observer,
+    session::Now,
+};
+
+/// Ticks as long as a handle of the cluster lives, also after it left: sessions still expire then.
+pub(super) async fn tick(node: Arc<Node>) {
+    let mut interval = interval(TICK);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        node.tick(node.now());
+    }
+}
+
+impl Node {
+    fn tick(&self, now: Now) {
+        self.watch_stalls(now);
+        let mut observer = Observer::new(self.wants_session_events());
+        self.replica.sweep(now, &mut observer);
+        for change in observer.into_changes() {
+            self.publish(change);
+        }
+        self.tick_links(now);
+        self.note_down(now);
+        self.advance_join(now);
+    }
+
+    fn tick_links(&self, now: Now) {
+        let acks = &self.peers.acks;
+        for link in self.peers.live().iter() {
+            if link.is_silent_for(millis(self.settings.down_after), now) {
+                link.close(acks);
+                continue;
+            }
+            link.expect_opening(acks, self.settings.ack_timeout, now);
+            if let Some(events) = link.update(acks, |machine| machine.tick(&self.replica, now)) {
+                self.handle_events(link, events, now);
+                link.wake_writer();
+            }
+        }
+    }
+
+    fn note_down(&self, now: Now) {
+        let down_after = self.settings.down_after;
+        let down = self.peers.table().sweep(millis(down_after), now);
+        for MemberLabel { name, address } in down {
+            warn!(
+                node = %self.settings.node, member = %name, %address,
+                "member disappeared: [{name} at {address}], nothing was heard of it for [{}] ms",
+                down_after.as_millis()
+            );
+            self.monitor
+                .events
+                .send_member(MemberEventKind::Down, name, address);
+        }
+    }
+}
