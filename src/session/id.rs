@@ -172,8 +172,8 @@ impl CookieValue {
 /// The node's name in session ids, behind a dot, for balancers that stick by it: Tomcat's
 /// `jvmRoute`. 1 to 32 characters of `A-Z a-z 0-9 _ -`.
 ///
-/// A session keeps the route of the node that created it, also after that node died, so its id never
-/// changes.
+/// A session keeps the route of the node that created it, also after that node died, so its id
+/// never changes.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Route(Arc<str>);
 

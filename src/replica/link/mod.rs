@@ -1,4 +1,5 @@
-//! A link, which is one connection to one peer: what to say next, and what an incoming message means.
+//! A link, which is one connection to one peer: what to say next, and what an incoming message
+//! means.
 
 mod answers;
 mod chunk;
@@ -237,8 +238,8 @@ impl Link {
         Ok(events)
     }
 
-    /// Returns whether a message may give this link something to say. An acknowledgement rarely does, and
-    /// to wake the writer for each would double its work.
+    /// Returns whether a message may give this link something to say. An acknowledgement rarely
+    /// does, and to wake the writer for each would double its work.
     pub(crate) const fn may_answer(&self, message: &Message) -> bool {
         match message {
             Message::Ack { .. } => self.outbound.is_full(),
@@ -275,7 +276,8 @@ impl Link {
         events
     }
 
-    /// Returns the next message by priority: acks, heartbeats, questions and answers, deltas, repair.
+    /// Returns the next message by priority: acks, heartbeats, questions and answers, deltas,
+    /// repair.
     pub(crate) fn poll(&mut self, replica: &Replica, now: Now) -> Option<Message> {
         if self.urgent_in_a_row >= MAX_URGENT_IN_A_ROW {
             let states = self.poll_states(replica, now);
@@ -314,8 +316,8 @@ impl Link {
         supplies.or_else(|| self.answers.poll_states(replica, now))
     }
 
-    /// Returns the next message but for the states of repair. These take long to write and to merge,
-    /// and what leaves together is acknowledged together.
+    /// Returns the next message but for the states of repair. These take long to write and to
+    /// merge, and what leaves together is acknowledged together.
     pub(crate) fn poll_urgent(&mut self, replica: &Replica, now: Now) -> Option<Message> {
         let urgent = self.next_urgent(replica, now)?;
         self.urgent_in_a_row = self.urgent_in_a_row.saturating_add(1);
@@ -361,8 +363,8 @@ impl Link {
             .or_else(|| self.round.poll(replica, now))
     }
 
-    /// Returns whether [`Link::poll`] has held something back, since this was asked last, until some
-    /// time has passed. Poll again in a millisecond.
+    /// Returns whether [`Link::poll`] has held something back, since this was asked last, until
+    /// some time has passed. Poll again in a millisecond.
     pub(crate) const fn waits_for_time(&mut self) -> bool {
         self.window.take_waits()
     }
@@ -383,8 +385,8 @@ impl Link {
         self.round.begin_complete(0);
     }
 
-    /// Returns whether a complete round has ended on this link and the position the peer announced at its
-    /// start is applied.
+    /// Returns whether a complete round has ended on this link and the position the peer announced
+    /// at its start is applied.
     pub(crate) fn is_synced(&self) -> bool {
         self.round.has_completed() && self.inbound.has_caught_up()
     }
@@ -394,14 +396,14 @@ impl Link {
         self.inbound.is_open()
     }
 
-    /// Returns whether everything the peer had when this link was made is here: streamed, or repaired
-    /// where its log skipped something.
+    /// Returns whether everything the peer had when this link was made is here: streamed, or
+    /// repaired where its log skipped something.
     pub(crate) fn is_current(&self) -> bool {
         self.inbound.has_caught_up() && !self.inbound.applied().owes_round
     }
 
-    /// Returns a number that grows with everything that a round brings: a round whose progress stands
-    /// still has stalled.
+    /// Returns a number that grows with everything that a round brings: a round whose progress
+    /// stands still has stalled.
     pub(crate) const fn progress(&self) -> u64 {
         self.round.progress()
     }
