@@ -114,7 +114,7 @@ impl Link {
                 "resume must be the first message, once",
             ));
         }
-        let mut applying = Applying {
+        let mut merging = Merging {
             replica,
             now,
             observer: Observer::new(self.notify_listeners_on_replication),
@@ -148,7 +148,7 @@ impl Link {
             Message::Batch { from, to, items } => {
                 let mut batch = self.inbound.begin_batch(from, to)?;
                 for (key, item) in items {
-                    batch.record(key, applying.apply(key, item));
+                    batch.record(key, merging.apply(key, item));
                 }
                 self.inbound.finish_batch(batch)?;
             }
@@ -164,7 +164,7 @@ impl Link {
             Message::Want { keys } => self.outbound.asked_for(keys)?,
             Message::Answer { items } => {
                 for (key, item) in items {
-                    let outcome = applying.apply(key, item);
+                    let outcome = merging.apply(key, item);
                     if let Some(question) = self.inbound.answered(&key, outcome)? {
                         events.push(LinkEvent::Answered(key, question));
                     }
@@ -206,14 +206,14 @@ impl Link {
             } => {
                 self.round.wanted(round, shard, wants)?;
                 self.round.record_merged(items.len(), bytes);
-                self.merge_states(items, bytes, &mut applying)?;
+                self.merge_states(items, bytes, &mut merging)?;
                 if last {
                     self.round.shard_done(shard);
                 }
             }
             Message::Supply { items } => {
                 self.round.record_merged(0, bytes);
-                self.merge_states(items, bytes, &mut applying)?;
+                self.merge_states(items, bytes, &mut merging)?;
             }
             Message::Credit { bytes } => self.window.credit(bytes)?,
             Message::RoundDone => self.outbound.round_done(),
@@ -232,8 +232,8 @@ impl Link {
         if self.inbound.moved() {
             replica.applied.set(self.peer, self.inbound.applied(), now);
         }
-        events.extend(applying.over_limit.map(LinkEvent::OverLimit));
-        let changes = applying.observer.into_changes().into_iter();
+        events.extend(merging.over_limit.map(LinkEvent::OverLimit));
+        let changes = merging.observer.into_changes().into_iter();
         events.extend(changes.map(LinkEvent::Changed));
         Ok(events)
     }
@@ -259,12 +259,11 @@ impl Link {
         &mut self,
         items: Vec<(SessionKey, Item)>,
         bytes: usize,
-        applying: &mut Applying<'_>,
+        merging: &mut Merging<'_>,
     ) -> Result<(), Violation> {
         self.window.record_merged(bytes);
         for (key, item) in items {
-            self.inbound
-                .answer_deleted(key, applying.apply(key, item))?;
+            self.inbound.answer_deleted(key, merging.apply(key, item))?;
         }
         Ok(())
     }
@@ -464,14 +463,14 @@ impl Link {
 
 /// The items of one message on their way into the store.
 #[derive(Debug)]
-struct Applying<'a> {
+struct Merging<'a> {
     replica: &'a Replica,
     now: Now,
     observer: Observer,
     over_limit: Option<&'static str>,
 }
 
-impl Applying<'_> {
+impl Merging<'_> {
     /// Merges an item. What is over a limit counts as done: an honest peer may hold it because a
     /// malicious one has sent it there, and must be heard all the same.
     fn apply(&mut self, key: SessionKey, item: Item) -> ApplyOutcome {
