@@ -1,6 +1,4 @@
-//! The errors of session operations.
-
-use super::WrongKind;
+//! What a session operation can fail with.
 
 /// Why a session could not be read or changed. The session is as it was before the call.
 ///
@@ -80,14 +78,4 @@ pub enum SessionError {
         /// The name.
         name: Box<str>,
     },
-}
-
-impl WrongKind {
-    /// Returns what a caller is told who used `name` in the other way.
-    pub(crate) fn error(self, name: &str) -> SessionError {
-        SessionError::WrongKind {
-            name: name.into(),
-            is_counter: self.is_counter,
-        }
-    }
 }

@@ -172,8 +172,8 @@ impl CookieValue {
 /// The node's name in session ids, behind a dot, for balancers that stick by it: Tomcat's
 /// `jvmRoute`. 1 to 32 characters of `A-Z a-z 0-9 _ -`.
 ///
-/// A session keeps the route of the node that created it, also after that node died, so its id
-/// never changes.
+/// A session keeps the route of the node that created it, also after that node died, so its id never
+/// changes.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Route(Arc<str>);
 
@@ -194,14 +194,14 @@ impl Route {
         id.split_once('.').map_or(id, |(id, _route)| id)
     }
 
-    /// Returns the route as text.
+    /// The route as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// The error of a text that is no [`Route`].
+/// Why a text is no [`Route`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("route {0:?} must be 1 to 32 characters of A-Z, a-z, 0-9, `_` and `-`")]
 #[non_exhaustive]
