@@ -91,7 +91,7 @@ fn lower_ranks_and_the_own_folder_are_free() {
             "replica/link/mod.rs",
             "use super::Replica; use crate::replica::log::Log;",
         ),
-        ("replica/link/repair.rs", "use super::super::store::Store;"),
+        ("replica/link/round.rs", "use super::super::store::Store;"),
         ("config/settings.rs", "use crate::session::InvalidRoute;"),
         ("lib.rs", "pub use crate::node::Cluster;"),
         (

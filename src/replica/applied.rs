@@ -10,12 +10,12 @@ use crate::{
     wire::Position,
 };
 
-/// What was applied of whose log. It outlives links, so that a new one resumes where the last one
-/// was.
+/// The progress in the logs of all peers. It outlives links, so that a new one resumes where the
+/// last one was.
 #[derive(Debug, Default)]
 pub(super) struct AppliedLogs(Mutex<HashMap<BootId, Remembered>>);
 
-/// How far a peer's log has been applied.
+/// The progress in one peer's log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Applied {
     pub(super) position: Option<Position>,
@@ -23,7 +23,7 @@ pub(super) struct Applied {
     pub(super) owes_round: bool,
 }
 
-/// What is remembered of a peer's log, and when it changed last.
+/// The progress in one peer's log, and when it changed last.
 #[derive(Clone, Copy, Debug)]
 struct Remembered {
     applied: Applied,

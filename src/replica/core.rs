@@ -63,8 +63,8 @@ impl Replica {
         self.log.head()
     }
 
-    /// Drops what has expired, of which the observer hears, and tells peers of what is still in use.
-    /// Call it every 100 ms.
+    /// Drops what has expired, of which the observer hears, and tells peers of what is still in
+    /// use. Call it every 100 ms.
     pub(crate) fn sweep(&self, now: Now, observer: &mut Observer) {
         for key in self.store.sweep(now, observer) {
             self.commit(&key, now);
@@ -148,5 +148,5 @@ impl Replica {
     }
 }
 
-/// How old the root in a heartbeat may be.
+/// The age that the root in a heartbeat may have.
 const ROOT_AGE_MS: u64 = 250;

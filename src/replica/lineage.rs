@@ -15,7 +15,7 @@ use crate::{
     wire::message::Lineage,
 };
 
-/// What a node remembers of its own data. Instants are monotonic milliseconds.
+/// A node's memory of its own data. Instants are monotonic milliseconds.
 #[derive(Debug)]
 pub(super) struct LineageTracker {
     /// The last time this node and a peer were found equal or made so.

@@ -13,11 +13,13 @@ use super::{
         writer::{SessionWriter, Written},
     },
 };
-use crate::session::{
-    Access, Now, SecretHash, SessionError, SessionKey, SessionMeta, SessionSecret, SessionState,
-    Stamp, Tag, Tombstone,
+use crate::{
+    session::{
+        Access, Now, SecretHash, SessionError, SessionKey, SessionMeta, SessionSecret,
+        SessionState, Stamp, Tag, Tombstone,
+    },
+    wire::Position,
 };
-use crate::wire::Position;
 
 impl Replica {
     /// Looks up what a request presents. A session that it opens is pinned, and its use is recorded
@@ -50,8 +52,8 @@ impl Replica {
         access
     }
 
-    /// [Commits](Self::commit) for a request or handle that opened or created the session, and drops
-    /// its pin. Use worth telling gets a record, too.
+    /// [Commits](Self::commit) for a request or handle that opened or created the session, and
+    /// drops its pin. Use worth telling gets a record, too.
     pub(crate) fn release(
         &self,
         key: &SessionKey,
@@ -174,9 +176,10 @@ impl Replica {
         Some(change)
     }
 
-    /// Appends a record of what is not committed in the session, use worth telling included. Returns
-    /// the position whose acknowledgement means that the peer holds every change of the session made
-    /// here, `None` when there was none. The caller wakes the links when `head()` moved.
+    /// Appends a record of what is not committed in the session, use worth telling included.
+    /// Returns the position whose acknowledgement means that the peer holds every change of the
+    /// session made here, `None` when there was none. The caller wakes the links when `head()`
+    /// moved.
     pub(crate) fn commit(&self, key: &SessionKey, now: Now) -> Option<Position> {
         let mut shard = self.store.shard(key);
         match shard.entry(key) {

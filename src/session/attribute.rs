@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Mutant, Origin, Stamp, Tag};
+use super::{Mutant, Origin, SessionError, Stamp, Tag};
 
 /// A register: an attribute's value and the tag of the write that set it. The later tag wins
 /// everywhere. The increments of a counter share the tag of its last reset, so they add up instead
@@ -66,6 +66,16 @@ impl Count {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WrongKind {
     pub(crate) is_counter: bool,
+}
+
+impl WrongKind {
+    /// Returns the error of who used `name` in the other way.
+    pub(crate) fn error(self, name: &str) -> SessionError {
+        SessionError::WrongKind {
+            name: name.into(),
+            is_counter: self.is_counter,
+        }
+    }
 }
 
 impl Register {

@@ -1,7 +1,5 @@
 //! Errors of operations on a session.
 
-use super::WrongKind;
-
 /// The reason why a session could not be read or changed.
 ///
 /// The session is as it was before the call.
@@ -89,14 +87,4 @@ pub enum SessionError {
         /// The name.
         name: Box<str>,
     },
-}
-
-impl WrongKind {
-    /// Returns what a caller is told who used `name` in the other way.
-    pub(crate) fn error(self, name: &str) -> SessionError {
-        SessionError::WrongKind {
-            name: name.into(),
-            is_counter: self.is_counter,
-        }
-    }
 }

@@ -255,7 +255,7 @@ fn write_days_later(session: &mut SessionState, days: u64) {
         wall_ms: at(0).wall_ms + days * 24 * 60 * 60 * 1000,
         ..at(0)
     };
-    let tag = next_tag(&session, origin(0), now);
+    let tag = next_tag(session, origin(0), now);
     session.set("late", b"1".as_slice().into(), tag);
     session.collect_garbage_alone(origin(0));
 }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::config::Expiry;
 
-/// What a merge did to a session.
+/// The effect of a merge on a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MergeOutcome {
     /// Whether vector or last access advanced.
@@ -22,8 +22,8 @@ impl SessionState {
     ///
     /// Both copies first forget what the joined vector allows. What one of them lacks although its
     /// vector covers it was removed there, and the removal forgotten; so it goes from the other
-    /// one, too. Were each cleaned by its own vector, copies with equal vectors could differ in what
-    /// they remember, and whether a removed name came back would depend on who met whom first.
+    /// one, too. Were each cleaned by its own vector, copies with equal vectors could differ in
+    /// what they remember, and whether a removed name came back would depend on who met whom first.
     pub(crate) fn merge(&mut self, mut incoming: Self, own: Origin) -> MergeOutcome {
         let before = self.vector.clone();
         let mut joined = before.clone();
@@ -107,8 +107,8 @@ impl SessionState {
         })
     }
 
-    /// Merges the last access. Returns whether it advanced; only then the instant, which is reckoned
-    /// from an age and differs on every node, is set.
+    /// Merges the last access. Returns whether it advanced; only then the instant, which is
+    /// reckoned from an age and differs on every node, is set.
     fn merge_access(&mut self, access: Stamp, accessed_ms: u64) -> bool {
         let advanced = access > self.access;
         if advanced {

@@ -29,7 +29,7 @@ pub(crate) enum Access {
 /// Dead secrets a session remembers at most.
 pub(crate) const MAX_DEAD: usize = 64;
 
-/// How long the holder of a replaced secret counts as a straggler.
+/// The time for which the holder of a replaced secret counts as a straggler.
 const STRAGGLER_MS: u64 = 60_000;
 
 impl SecretSet {
@@ -51,8 +51,8 @@ impl SecretSet {
         &self.0
     }
 
-    /// Returns what a presented secret is worth. It looks at every one whatever it finds, so that the
-    /// time taken tells nothing.
+    /// Returns what a presented secret is worth. It looks at every one whatever it finds, so that
+    /// the time taken tells nothing.
     pub(crate) fn presented(&self, hash: &SecretHash, now: Now) -> Access {
         self.0
             .iter()

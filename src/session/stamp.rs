@@ -15,8 +15,8 @@ pub(crate) struct Now {
     pub(crate) mono_ms: u64,
 }
 
-/// The time of a write, as far as its session is concerned: wall milliseconds shifted by 16 bits, or
-/// one more than anything the session has seen. Zero means "never".
+/// The time of a write, as far as its session is concerned: wall milliseconds shifted by 16 bits,
+/// or one more than anything the session has seen. Zero means "never".
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -142,7 +142,8 @@ impl Tag {
 pub(crate) struct Vector(Vec<(Origin, Stamp)>);
 
 impl Vector {
-    /// Returns a vector from the wire, `None` unless the entries are sorted by origin without repetition and no stamp is zero.
+    /// Returns a vector from the wire, `None` unless the entries are sorted by origin without
+    /// repetition and no stamp is zero.
     pub(crate) fn from_sorted(entries: Vec<(Origin, Stamp)>) -> Option<Self> {
         let ordered = entries.windows(2).all(|pair| pair[0].0 < pair[1].0);
         let written = entries.iter().all(|(_, stamp)| *stamp > Stamp::ZERO);

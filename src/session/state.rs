@@ -29,8 +29,8 @@ impl SessionMeta {
 /// Bytes of a context's name at most.
 pub(crate) const MAX_CONTEXT_LENGTH: usize = 64;
 
-/// A session that is not destroyed. Instants are monotonic milliseconds of this node; they travel as
-/// ages.
+/// A session that is not destroyed. Instants are monotonic milliseconds of this node; they travel
+/// as ages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SessionState {
     pub(super) meta: Arc<SessionMeta>,
@@ -267,8 +267,8 @@ impl SessionState {
 
     /// Forgets what is remembered only to ward off older writes, once it is older than a tombstone
     /// would be: origins that are gone, whose counts are added up, removed names, and dead secrets.
-    /// The horizon comes from the vector, so that nodes with equal vectors forget alike. Returns the
-    /// latest of `own`'s stamps that no longer shows.
+    /// The horizon comes from the vector, so that nodes with equal vectors forget alike. Returns
+    /// the latest of `own`'s stamps that no longer shows.
     pub(crate) fn collect_garbage(&mut self, gc_horizon: GcHorizon, own: Origin) -> Stamp {
         let GcHorizon { watermark, before } = gc_horizon;
         if self.vector.prune(watermark) {

@@ -17,8 +17,8 @@ impl Tombstone {
     /// The longest: that of the longest idle limit.
     pub(crate) const MAX_KEEP_MS: u64 = 2 * Expiry::MAX_MS;
 
-    /// Returns the tombstone of a session with these limits. It is kept for twice the idle limit, 24
-    /// hours at least.
+    /// Returns the tombstone of a session with these limits. It is kept for twice the idle limit,
+    /// 24 hours at least.
     pub(crate) fn new(expiry: Expiry, now_ms: u64) -> Self {
         let twice = expiry.idle_ms().map_or(0, |idle| idle.saturating_mul(2));
         Self {

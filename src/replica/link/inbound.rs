@@ -211,8 +211,8 @@ impl Inbound {
         }
     }
 
-    /// Asks for what the peer holds from now on. Returns whether it is asked: not when it has too many
-    /// questions to answer.
+    /// Asks for what the peer holds from now on. Returns whether it is asked: not when it has too
+    /// many questions to answer.
     pub(super) fn look_up(&mut self, key: SessionKey, question: u64) -> bool {
         if self.looked_up.len() >= MAX_LOOKED_UP && !self.looked_up.contains_key(&key) {
             return false;
@@ -239,7 +239,8 @@ impl Inbound {
         std::mem::replace(&mut self.moved, false)
     }
 
-    /// Returns the next message. Tombstones go before the acknowledgement of the batch that met them.
+    /// Returns the next message. Tombstones go before the acknowledgement of the batch that met
+    /// them.
     pub(super) fn poll(&mut self) -> Option<Message> {
         if !self.deleted.is_empty() {
             let deleted = std::iter::from_fn(|| self.deleted.pop_first());

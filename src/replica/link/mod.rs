@@ -1,4 +1,5 @@
-//! A link, which is one connection to one peer: what to say next, and what an incoming message means.
+//! A link, which is one connection to one peer: what to say next, and what an incoming message
+//! means.
 
 mod answers;
 mod chunk;
@@ -113,7 +114,7 @@ impl Link {
                 "resume must be the first message, once",
             ));
         }
-        let mut applying = Applying {
+        let mut merging = Merging {
             replica,
             now,
             observer: Observer::new(self.notify_listeners_on_replication),
@@ -147,7 +148,7 @@ impl Link {
             Message::Batch { from, to, items } => {
                 let mut batch = self.inbound.begin_batch(from, to)?;
                 for (key, item) in items {
-                    batch.record(key, applying.apply(key, item));
+                    batch.record(key, merging.apply(key, item));
                 }
                 self.inbound.finish_batch(batch)?;
             }
@@ -163,7 +164,7 @@ impl Link {
             Message::Want { keys } => self.outbound.asked_for(keys)?,
             Message::Answer { items } => {
                 for (key, item) in items {
-                    let outcome = applying.apply(key, item);
+                    let outcome = merging.apply(key, item);
                     if let Some(question) = self.inbound.answered(&key, outcome)? {
                         events.push(LinkEvent::Answered(key, question));
                     }
@@ -205,14 +206,14 @@ impl Link {
             } => {
                 self.round.wanted(round, shard, wants)?;
                 self.round.record_merged(items.len(), bytes);
-                self.merge_states(items, bytes, &mut applying)?;
+                self.merge_states(items, bytes, &mut merging)?;
                 if last {
                     self.round.shard_done(shard);
                 }
             }
             Message::Supply { items } => {
                 self.round.record_merged(0, bytes);
-                self.merge_states(items, bytes, &mut applying)?;
+                self.merge_states(items, bytes, &mut merging)?;
             }
             Message::Credit { bytes } => self.window.credit(bytes)?,
             Message::RoundDone => self.outbound.round_done(),
@@ -231,14 +232,14 @@ impl Link {
         if self.inbound.moved() {
             replica.applied.set(self.peer, self.inbound.applied(), now);
         }
-        events.extend(applying.over_limit.map(LinkEvent::OverLimit));
-        let changes = applying.observer.into_changes().into_iter();
+        events.extend(merging.over_limit.map(LinkEvent::OverLimit));
+        let changes = merging.observer.into_changes().into_iter();
         events.extend(changes.map(LinkEvent::Changed));
         Ok(events)
     }
 
-    /// Returns whether a message may give this link something to say. An acknowledgement rarely does, and
-    /// to wake the writer for each would double its work.
+    /// Returns whether a message may give this link something to say. An acknowledgement rarely
+    /// does, and to wake the writer for each would double its work.
     pub(crate) const fn may_answer(&self, message: &Message) -> bool {
         match message {
             Message::Ack { .. } => self.outbound.is_full(),
@@ -258,12 +259,11 @@ impl Link {
         &mut self,
         items: Vec<(SessionKey, Item)>,
         bytes: usize,
-        applying: &mut Applying<'_>,
+        merging: &mut Merging<'_>,
     ) -> Result<(), Violation> {
         self.window.record_merged(bytes);
         for (key, item) in items {
-            self.inbound
-                .answer_deleted(key, applying.apply(key, item))?;
+            self.inbound.answer_deleted(key, merging.apply(key, item))?;
         }
         Ok(())
     }
@@ -275,7 +275,8 @@ impl Link {
         events
     }
 
-    /// Returns the next message by priority: acks, heartbeats, questions and answers, deltas, repair.
+    /// Returns the next message by priority: acks, heartbeats, questions and answers, deltas,
+    /// repair.
     pub(crate) fn poll(&mut self, replica: &Replica, now: Now) -> Option<Message> {
         if self.urgent_in_a_row >= MAX_URGENT_IN_A_ROW {
             let states = self.poll_states(replica, now);
@@ -314,8 +315,8 @@ impl Link {
         supplies.or_else(|| self.answers.poll_states(replica, now))
     }
 
-    /// Returns the next message but for the states of repair. These take long to write and to merge,
-    /// and what leaves together is acknowledged together.
+    /// Returns the next message but for the states of repair. These take long to write and to
+    /// merge, and what leaves together is acknowledged together.
     pub(crate) fn poll_urgent(&mut self, replica: &Replica, now: Now) -> Option<Message> {
         let urgent = self.next_urgent(replica, now)?;
         self.urgent_in_a_row = self.urgent_in_a_row.saturating_add(1);
@@ -361,8 +362,8 @@ impl Link {
             .or_else(|| self.round.poll(replica, now))
     }
 
-    /// Returns whether [`Link::poll`] has held something back, since this was asked last, until some
-    /// time has passed. Poll again in a millisecond.
+    /// Returns whether [`Link::poll`] has held something back, since this was asked last, until
+    /// some time has passed. Poll again in a millisecond.
     pub(crate) const fn waits_for_time(&mut self) -> bool {
         self.window.take_waits()
     }
@@ -383,8 +384,8 @@ impl Link {
         self.round.begin_complete(0);
     }
 
-    /// Returns whether a complete round has ended on this link and the position the peer announced at its
-    /// start is applied.
+    /// Returns whether a complete round has ended on this link and the position the peer announced
+    /// at its start is applied.
     pub(crate) fn is_synced(&self) -> bool {
         self.round.has_completed() && self.inbound.has_caught_up()
     }
@@ -394,14 +395,14 @@ impl Link {
         self.inbound.is_open()
     }
 
-    /// Returns whether everything the peer had when this link was made is here: streamed, or repaired
-    /// where its log skipped something.
+    /// Returns whether everything the peer had when this link was made is here: streamed, or
+    /// repaired where its log skipped something.
     pub(crate) fn is_current(&self) -> bool {
         self.inbound.has_caught_up() && !self.inbound.applied().owes_round
     }
 
-    /// Returns a number that grows with everything that a round brings: a round whose progress stands
-    /// still has stalled.
+    /// Returns a number that grows with everything that a round brings: a round whose progress
+    /// stands still has stalled.
     pub(crate) const fn progress(&self) -> u64 {
         self.round.progress()
     }
@@ -462,14 +463,14 @@ impl Link {
 
 /// The items of one message on their way into the store.
 #[derive(Debug)]
-struct Applying<'a> {
+struct Merging<'a> {
     replica: &'a Replica,
     now: Now,
     observer: Observer,
     over_limit: Option<&'static str>,
 }
 
-impl Applying<'_> {
+impl Merging<'_> {
     /// Merges an item. What is over a limit counts as done: an honest peer may hold it because a
     /// malicious one has sent it there, and must be heard all the same.
     fn apply(&mut self, key: SessionKey, item: Item) -> ApplyOutcome {

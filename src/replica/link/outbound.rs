@@ -75,8 +75,8 @@ impl Outbound {
         self.started_ms = now.mono_ms;
         self.cursor = applied;
         self.acked = applied;
-        // Who has waited for `ack_timeout` waits no longer, whatever links come up; nor does anybody
-        // wait for a peer to learn of what was before its time.
+        // Who has waited for `ack_timeout` waits no longer, whatever links come up; nor does
+        // anybody wait for a peer to learn of what was before its time.
         let over = now.mono_ms.saturating_sub(self.ack_timeout_ms);
         self.opened_head = replica.head();
         self.base = match applied {
@@ -133,8 +133,9 @@ impl Outbound {
         }
     }
 
-    /// Looks whether requests wait for this peer. The first missed `ack_timeout` releases all who do.
-    /// It is waited for again once it has repaired what it skipped and is less than one tick behind.
+    /// Looks whether requests wait for this peer. The first missed `ack_timeout` releases all who
+    /// do. It is waited for again once it has repaired what it skipped and is less than one tick
+    /// behind.
     pub(super) fn tick(&mut self, replica: &Replica, now: Now, events: &mut Vec<LinkEvent>) {
         if !self.open {
             return;

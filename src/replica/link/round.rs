@@ -42,7 +42,7 @@ pub(super) struct Round {
     rounds_to_report: u32,
 }
 
-/// What a round brought.
+/// The totals of a round.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Totals {
     pub(super) sessions: u64,
@@ -62,7 +62,7 @@ enum Stage {
     List,
 }
 
-/// When a pair compares although nobody has asked it to.
+/// The state of comparisons for which nobody has asked.
 #[derive(Debug)]
 struct Background {
     /// Whether this node is the one of the pair that starts rounds.

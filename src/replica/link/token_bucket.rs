@@ -2,8 +2,8 @@
 
 use crate::session::Now;
 
-/// The bytes that may leave by now: so many more with each millisecond, and never more than a while's
-/// worth at once.
+/// The bytes that may leave by now: so many more with each millisecond, and never more than a
+/// while's worth at once.
 #[derive(Debug)]
 pub(super) struct TokenBucket {
     bytes_per_ms: u64,

@@ -135,7 +135,8 @@ mod tests {
         }
     }
 
-    /// Returns the bytes that leave at `now` to a peer that merges at once, `MANY` if there is no end.
+    /// Returns the bytes that leave at `now` to a peer that merges at once, `MANY` if there is no
+    /// end.
     fn given(window: &mut Window, complete: bool, now: Now) -> u64 {
         let mut bytes = 0;
         while bytes < MANY && window.allows(complete, now) {

@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// What became of something a peer sent.
+/// The outcome of something a peer sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::replica) enum ApplyOutcome {
     /// It is part of this replica now, or nothing new.
@@ -176,7 +176,8 @@ impl Applying<'_> {
         quota::check(&store.limits, None, Incoming::of(&state))?;
         state.set_meta(store.shared_meta(state.meta().clone()));
         self.observer.tell(|| {
-            // A session seldom comes without attributes, and listeners must not miss the first ones.
+            // A session seldom comes without attributes, and listeners must not miss the first
+            // ones.
             let names = state.names().cloned().map(ChangeKind::AttributeChanged);
             let kinds = std::iter::once(ChangeKind::Created).chain(names);
             kinds.map(|kind| Change::of(key, state.meta(), kind))

@@ -1,5 +1,5 @@
-//! The instants at which a session is looked at, told of, and dropped. Expiry is local and silent: no
-//! message, no tombstone.
+//! The instants at which a session is looked at, told of, and dropped. Expiry is local and silent:
+//! no message, no tombstone.
 
 use super::hot::HotSession;
 use crate::{
@@ -15,7 +15,7 @@ struct Deadlines {
     absolute_ms: u64,
 }
 
-/// What to do with a session whose time to be looked at has come.
+/// The verdict on a session whose time to be looked at has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::replica) enum Verdict {
     Drop,

@@ -6,10 +6,13 @@ use crate::replica::{
     change::{Change, ChangeKind},
     log::{Log, Record},
 };
-use crate::session::{
-    Mutant, Now, Origin, SessionKey, SessionMeta, SessionState, Stamp, Tombstone, session_version,
+use crate::{
+    session::{
+        Mutant, Now, Origin, SessionKey, SessionMeta, SessionState, Stamp, Tombstone,
+        session_version,
+    },
+    wire::Position,
 };
-use crate::wire::Position;
 
 /// A session in fields that are quick to change, and what only this node knows of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,8 +50,8 @@ pub(in crate::replica) struct TombstoneEntry {
     pub(in crate::replica) due: u64,
 }
 
-/// The time at which a request's writes and use go out: with the request, or with the session's next
-/// commit (filtered requests).
+/// The time at which a request's writes and use go out: with the request, or with the session's
+/// next commit (filtered requests).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Replicate {
     Now,
@@ -81,8 +84,8 @@ impl HotSession {
         version
     }
 
-    /// Returns whether another origin has beaten one of our writes after `since`, so that a delta from
-    /// there would claim what it does not hold.
+    /// Returns whether another origin has beaten one of our writes after `since`, so that a delta
+    /// from there would claim what it does not hold.
     pub(in crate::replica) fn claims_beaten_writes(&self, since: Stamp) -> bool {
         self.lost > since && !Mutant::ClaimBeatenWrites.is_on()
     }
@@ -118,7 +121,8 @@ impl HotSession {
         self.position
     }
 
-    /// Returns whether nothing has happened to the session for so long that it had better be packed.
+    /// Returns whether nothing has happened to the session for so long that it had better be
+    /// packed.
     pub(in crate::replica) fn is_idle(&self, now: Now) -> bool {
         let last_ms = self.last_use_ms().max(self.changed_ms);
         now.mono_ms.saturating_sub(last_ms) >= IDLE_MS

@@ -121,7 +121,8 @@ impl Store {
         lock(&self.shards[at as usize])
     }
 
-    /// Returns the allocation that equal immutable parts share, so that a million sessions hold one.
+    /// Returns the allocation that equal immutable parts share, so that a million sessions hold
+    /// one.
     pub(in crate::replica) fn shared_meta(&self, meta: Arc<SessionMeta>) -> Arc<SessionMeta> {
         let mut metas = self.metas.lock().unwrap_or_else(PoisonError::into_inner);
         metas.shared(meta)

@@ -146,7 +146,8 @@ impl IdleQueue {
     }
 }
 
-/// A bucket of the schedule is a quarter of a second: nodes drop a session at nearly the same moment.
+/// A bucket of the schedule is a quarter of a second: nodes drop a session at nearly the same
+/// moment.
 const BUCKET_SHIFT: u32 = 8;
 
 pub(in crate::replica) const fn bucket(at_ms: u64) -> u64 {
@@ -157,6 +158,6 @@ pub(in crate::replica) const fn bucket(at_ms: u64) -> u64 {
     }
 }
 
-/// The time until a hot session is looked at: as soon as it may be packed after one use, however long
-/// the last sweep is ago.
+/// The time until a hot session is looked at: as soon as it may be packed after one use, however
+/// long the last sweep is ago.
 const LOOK_AFTER_MS: u64 = IDLE_MS + IDLE_MS / 8;

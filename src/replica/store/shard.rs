@@ -185,8 +185,8 @@ impl Shard {
         }
     }
 
-    /// Turns a session into a tombstone, or merges what is known of one. Returns the immutable part of
-    /// the session that was there.
+    /// Turns a session into a tombstone, or merges what is known of one. Returns the immutable part
+    /// of the session that was there.
     pub(in crate::replica) fn delete(
         &mut self,
         key: SessionKey,

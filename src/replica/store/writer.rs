@@ -24,7 +24,7 @@ pub(crate) struct SessionWriter<'a> {
     written: Written,
 }
 
-/// What a writer did.
+/// The urgency of what a writer did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::replica) enum Written {
     Nothing,

@@ -1,5 +1,5 @@
-//! Known-wrong variants of the rules, each of which breaks a promise. The simulations switch them on
-//! one at a time to show that they would notice. Outside tests they do not exist.
+//! Known-wrong variants of the rules, each of which breaks a promise. The simulations switch them
+//! on one at a time to show that they would notice. Outside tests they do not exist.
 
 pub(super) mod delta;
 
