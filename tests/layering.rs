@@ -1,6 +1,8 @@
 //! The ranks of the source: a file may use only lower ranks or its own folder, so that decisions
 //! can be tested without sockets and every clock read is in one place.
 
+#[path = "layering/circles.rs"]
+mod circles;
 #[path = "layering/rules.rs"]
 mod rules;
 #[path = "layering/tokens.rs"]
@@ -11,7 +13,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::rules::{rank, violations};
+use crate::{
+    circles::circles,
+    rules::{is_test_file, rank, violations},
+};
 
 #[test]
 fn every_file_keeps_to_its_rank() {
@@ -23,6 +28,51 @@ fn every_file_keeps_to_its_rank() {
         .map(|violation| violation.to_string())
         .collect();
     assert!(violations.is_empty(), "\n{}\n", violations.join("\n"));
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let mut files = sources(&root()).expect("the sources can be read");
+    files.retain(|(path, _)| !is_test_file(path));
+    let found: Vec<String> = circles(&files).into_iter().collect();
+    assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+}
+
+#[test]
+fn circle_is_found_through_re_exports() {
+    let file = |path: &str, text: &str| (path.to_owned(), text.to_owned());
+    let ring = [
+        file(
+            "a/mod.rs",
+            "mod one; mod two; pub(crate) use self::one::One;",
+        ),
+        file("a/one.rs", "use super::two::Two; pub(crate) struct One;"),
+        file("a/two.rs", "fn f() -> super::One {} pub(crate) struct Two;"),
+        file("b.rs", "use crate::a::One;"),
+    ];
+    let found: Vec<String> = circles(&ring).into_iter().collect();
+    assert_eq!(found, ["a/one.rs -> a/two.rs -> a/one.rs"]);
+}
+
+#[test]
+fn tests_and_what_a_folder_hands_on_are_no_circle() {
+    let file = |path: &str, text: &str| (path.to_owned(), text.to_owned());
+    let files = [
+        file(
+            "a/mod.rs",
+            "mod one; pub(crate) use self::one::One; pub(crate) struct A;",
+        ),
+        file("a/one.rs", "use super::A; pub(in crate::a) struct One;"),
+        file(
+            "b.rs",
+            "use crate::c::C; #[cfg(test)] mod tests { use super::B; }",
+        ),
+        file(
+            "c.rs",
+            "#[cfg(test)]\nuse crate::{b::{B}, a::A};\n#[cfg(test)]\nfn f() { crate::b::f() }",
+        ),
+    ];
+    assert_eq!(circles(&files).len(), 0);
 }
 
 #[test]

@@ -215,10 +215,20 @@ fn module_depth(path: &str) -> usize {
     }
 }
 
-fn is_test_file(path: &str) -> bool {
-    path.split('/')
-        .any(|part| ["tests.rs", "tests", "simulated"].contains(&part))
+pub(crate) fn is_test_file(path: &str) -> bool {
+    path.split('/').any(|part| TESTS_ARE_IN.contains(&part))
 }
+
+/// Files and folders that hold nothing but tests.
+const TESTS_ARE_IN: [&str; 7] = [
+    "tests.rs",
+    "tests",
+    "simulated",
+    "simulation",
+    "laws.rs",
+    "adversary.rs",
+    "fixtures.rs",
+];
 
 /// Finds the folder and rank of a file, `None` for `lib.rs`.
 pub(crate) fn ranked(path: &str) -> Option<(&str, u8)> {
