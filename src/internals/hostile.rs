@@ -450,11 +450,5 @@ fn locators(keys: &[[u8; 16]]) -> Vec<SessionKey> {
 
 /// Those of a node as it is by default.
 fn limits() -> DecodeLimits {
-    let (limits, shape) = (Limits::default(), Shape::default());
-    DecodeLimits {
-        max_session_bytes: limits.max_session_bytes,
-        max_names: limits.max_names() * Limits::HARD,
-        max_entries: limits.max_entries(),
-        digest_shards: shape.lock_shards * shape.digests_per_lock,
-    }
+    DecodeLimits::new(&Limits::default(), &Shape::default())
 }

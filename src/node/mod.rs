@@ -69,7 +69,7 @@ pub use self::{
     stats::{Member, MemberState, Stats},
 };
 use crate::{
-    config::{Ack, Limits, PeerAddr, Settings},
+    config::{Ack, PeerAddr, Settings},
     replica::{Change, Replica},
     session::{BootId, Now},
     wire::{DecodeLimits, Hello, PROTOCOL, message::Position},
@@ -254,15 +254,8 @@ impl Node {
         self.join.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Names merge from several nodes, each within its limits.
     fn decode_limits(&self) -> DecodeLimits {
-        let Settings { limits, shape, .. } = &self.settings;
-        DecodeLimits {
-            max_session_bytes: limits.max_session_bytes,
-            max_names: limits.max_names().saturating_mul(Limits::HARD),
-            max_entries: limits.max_entries(),
-            digest_shards: shape.lock_shards.saturating_mul(shape.digests_per_lock),
-        }
+        DecodeLimits::new(&self.settings.limits, &self.settings.shape)
     }
 }
 

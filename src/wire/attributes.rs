@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     bytes::{Reader, UNKNOWN, Writer},
-    message::Malformed,
+    error::Malformed,
     tags::{Author, TagContext, WireTag, read_wire_tag},
 };
 use crate::session::{Content, Count, Counter, MAX_NAME_LENGTH, Register, Tag, counts_are_sorted};

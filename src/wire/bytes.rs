@@ -9,7 +9,7 @@
     deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)
 )]
 
-use super::message::Malformed;
+use super::error::Malformed;
 
 /// What is left of an item. Nothing is kept for a length that the bytes do not bear out.
 #[derive(Clone, Debug)]

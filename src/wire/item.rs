@@ -8,10 +8,11 @@ use std::sync::Arc;
 use super::{
     attributes::{Foreign, Names, read_registers, write_registers},
     bytes::{Reader, UNKNOWN, Writer},
-    message::{DecodeLimits, Malformed},
+    error::Malformed,
+    limits::{DecodeLimits, MAX_ORIGINS, MAX_SECRETS},
     metadata::{
-        MAX_ORIGINS, MAX_SECRETS, read_expiry, read_secrets, read_vector, take_birth, write_birth,
-        write_expiry, write_secrets, write_vector,
+        read_expiry, read_secrets, read_vector, take_birth, write_birth, write_expiry,
+        write_secrets, write_vector,
     },
     packed_session::{Head, read_body, write_body},
     tags::{Author, TOO_LATE, TagContext, read_origin, stamp, write_origin},

@@ -5,7 +5,9 @@ use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    error::Malformed,
     item::Form,
+    limits::DecodeLimits,
     packed::{WireItems, items_from_wire},
 };
 use crate::session::{Item, SessionKey};
@@ -95,21 +97,6 @@ pub(crate) struct Lineage {
     /// How long the sender's data goes back, by itself or through those it got them from.
     pub(crate) lineage_ms: u64,
 }
-
-/// What a decoder accepts, from this node's own configuration.
-#[derive(Clone, Debug)]
-pub(crate) struct DecodeLimits {
-    pub(crate) max_session_bytes: usize,
-    pub(crate) max_names: usize,
-    /// Sessions and tombstones at their hard limits.
-    pub(crate) max_entries: usize,
-    pub(crate) digest_shards: usize,
-}
-
-/// The peer sent bytes that are no message.
-#[derive(Debug, thiserror::Error)]
-#[error("malformed message: {0}")]
-pub(crate) struct Malformed(pub(crate) &'static str);
 
 impl Message {
     /// Appends the message to `buffer`. Instants travel as ages at `now_ms`.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{
     bytes::{Reader, Writer},
-    message::Malformed,
+    error::Malformed,
     tags::{TagContext, read_origin, stamp, write_origin},
 };
 use crate::{
@@ -149,8 +149,3 @@ fn take_limits(from: &mut Reader<'_>) -> Result<Expiry, Malformed> {
     }
     Ok(Expiry::from_millis(idle_ms, absolute_ms))
 }
-
-/// Origins of one vector at most: one per boot and epoch that wrote.
-pub(crate) const MAX_ORIGINS: usize = 4096;
-/// Secrets of one session at most: the dead that are remembered, and one alive per node at once.
-pub(crate) const MAX_SECRETS: usize = 256;

@@ -2,9 +2,11 @@
 
 mod attributes;
 mod bytes;
+mod error;
 pub(crate) mod frame;
 pub(crate) mod hello;
 mod item;
+mod limits;
 pub(crate) mod message;
 mod metadata;
 mod packed;
@@ -15,8 +17,9 @@ mod tags;
 mod tests;
 
 pub(crate) use self::{
+    error::Malformed,
     frame::{FrameCodec, FrameError},
     hello::{Confirm, Greeting, Hello, PROTOCOL, Refusal},
-    message::{DecodeLimits, Malformed, Message},
-    metadata::{MAX_ORIGINS, MAX_SECRETS},
+    limits::{DecodeLimits, MAX_ORIGINS, MAX_SECRETS},
+    message::Message,
 };

@@ -6,8 +6,9 @@ use serde_bytes::Bytes;
 use super::{
     attributes::Names,
     bytes::Writer,
+    error::Malformed,
     item::{Form, Items, write_item},
-    message::{DecodeLimits, Malformed},
+    limits::DecodeLimits,
 };
 use crate::session::{Item, SessionKey};
 

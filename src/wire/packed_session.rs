@@ -9,11 +9,9 @@ use std::sync::Arc;
 pub(crate) use super::bytes::{Reader, Writer};
 use super::{
     attributes::{Foreign, each_register, read_registers, write_registers},
-    message::Malformed,
-    metadata::{
-        MAX_ORIGINS, MAX_SECRETS, read_expiry, read_secrets, read_vector, write_expiry,
-        write_secrets, write_vector,
-    },
+    error::Malformed,
+    limits::{MAX_ORIGINS, MAX_SECRETS},
+    metadata::{read_expiry, read_secrets, read_vector, write_expiry, write_secrets, write_vector},
     relay::Relay,
     tags::{Author, TagContext, stamp},
 };

@@ -4,7 +4,7 @@
 use super::{
     attributes::{COUNTER, JSON, REMOVED},
     bytes::{Reader, UNKNOWN, Writer},
-    message::Malformed,
+    error::Malformed,
     tags::{BOTTOM, BY, OTHER, read_origin, write_origin},
 };
 

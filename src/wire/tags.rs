@@ -4,7 +4,7 @@
 
 use super::{
     bytes::{Reader, UNKNOWN, Writer},
-    message::Malformed,
+    error::Malformed,
 };
 use crate::session::{BootId, Origin, Stamp, Tag};
 

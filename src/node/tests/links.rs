@@ -6,17 +6,14 @@ use bytes::BytesMut;
 
 use super::*;
 use crate::{
-    config::ListenAddr,
+    config::{Limits, ListenAddr, Shape},
     node::net::{
         handshake,
         tls::Accepted,
         transport::{BoxIo, Transport as _},
     },
     session::BootId,
-    wire::{
-        FrameCodec, Hello, Message,
-        message::{DecodeLimits, Lineage},
-    },
+    wire::{DecodeLimits, FrameCodec, Hello, Message, message::Lineage},
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -229,12 +226,7 @@ impl FakePeer {
         let (io, _) = handshake::listen(ready(Ok(accepted)), &hello, |theirs| hello.judge(theirs))
             .await
             .expect("they meet");
-        let limits = DecodeLimits {
-            max_entries: 8192,
-            max_session_bytes: 1 << 20,
-            max_names: 1 << 10,
-            digest_shards: 4096,
-        };
+        let limits = DecodeLimits::new(&Limits::default(), &Shape::default());
         Met {
             io,
             codec: FrameCodec::established(Message::max_length(&limits)),

@@ -46,12 +46,7 @@ fn limits() -> Limits {
 }
 
 fn decode_limits() -> DecodeLimits {
-    DecodeLimits {
-        max_session_bytes: limits().max_session_bytes,
-        max_names: limits().max_names() * Limits::HARD,
-        max_entries: limits().max_entries(),
-        digest_shards: SHAPE.lock_shards * SHAPE.digests_per_lock,
-    }
+    DecodeLimits::new(&limits(), &SHAPE)
 }
 
 fn replica() -> Replica {
@@ -219,12 +214,7 @@ fn ids_that_are_all_alike_are_taken_as_long_as_they_can_be_listed() {
         &Shape::default(),
         NOW,
     );
-    let limits = DecodeLimits {
-        max_session_bytes: Limits::default().max_session_bytes,
-        max_names: 1,
-        max_entries: Limits::default().max_entries(),
-        digest_shards: 4096,
-    };
+    let limits = DecodeLimits::new(&Limits::default(), &Shape::default());
     let mut taken = 0;
     for at in 0..70_000u32 {
         let mut bytes = [0; 16];
