@@ -12,7 +12,6 @@ pub mod untrusted;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use tokio_util::codec::Decoder as _;
 
 use crate::{
     config::{Expiry, Limits, Shape},

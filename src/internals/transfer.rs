@@ -2,7 +2,6 @@
 //! bytes, without sockets.
 
 use bytes::BytesMut;
-use tokio_util::codec::Decoder as _;
 
 use super::{FullStore, NOW, READER};
 use crate::{

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use tokio_util::codec::Decoder as _;
 
 use super::{ATTRIBUTE, COUNTER, NOW, encode, json, new_session, secret};
 pub use crate::middleware::internals::{CookieHeaders, PathFilter};
@@ -60,9 +59,12 @@ impl Stream {
     /// # Errors
     ///
     /// As text, when it is within a message.
-    pub fn end(mut self) -> Result<(), String> {
-        let end = self.frames.decode_eof(&mut self.buffer);
-        end.map(drop).map_err(|error| error.to_string())
+    pub fn end(self) -> Result<(), String> {
+        if self.held() == 0 {
+            Ok(())
+        } else {
+            Err("the stream ended within a message".to_owned())
+        }
     }
 
     /// Bytes kept that are no message yet.

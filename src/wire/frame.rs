@@ -10,12 +10,10 @@
     deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)
 )]
 
-use std::io;
-
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
-use tokio_util::codec::{Decoder, Encoder, LengthDelimitedCodec};
+use tokio_util::codec::{Decoder as _, LengthDelimitedCodec};
 
-/// A codec for `tokio_util`: decodes and encodes whole messages, of one frame or several.
+/// Decodes and encodes whole messages, of one frame or several.
 ///
 /// After an error the stream is out of step, and the link must be closed.
 #[derive(Debug)]
@@ -67,7 +65,23 @@ impl FrameCodec {
         self.write_frame(flag, rest, out)
     }
 
-    /// Bytes kept for a message whose last part has not come.
+    /// Takes the next message out of `src`, `None` until more bytes have come.
+    pub(crate) fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Bytes>, FrameError> {
+        loop {
+            let max = self.lengths.max_frame_length();
+            // The only error there is.
+            let too_long = |_| FrameError::FrameTooLong { max };
+            let Some(mut frame) = self.lengths.decode(src).map_err(too_long)? else {
+                return Ok(None);
+            };
+            frame.advance(HEAD);
+            if let Some(message) = self.take_frame(frame)? {
+                return Ok(Some(message));
+            }
+        }
+    }
+
+    /// Returns how many bytes are kept of a message whose last part has not come.
     #[cfg(feature = "__internals")]
     pub(crate) fn held(&self) -> usize {
         self.parts.capacity()
@@ -77,8 +91,8 @@ impl FrameCodec {
         let lengths = LengthDelimitedCodec::builder()
             .length_field_length(HEAD)
             .max_frame_length(max_frame)
-            // The length stays in the buffer until its frame is complete. Otherwise a stream that
-            // ends behind a length would look as if it had ended between two frames.
+            // The length stays in the buffer until its frame is complete, so that what is kept of
+            // a stream can be seen in the buffer.
             .num_skip(0)
             .length_adjustment(HEAD_ADJUSTMENT)
             .new_codec();
@@ -144,43 +158,6 @@ impl FrameCodec {
     }
 }
 
-impl Decoder for FrameCodec {
-    type Item = Bytes;
-    type Error = FrameError;
-
-    fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Bytes>, FrameError> {
-        loop {
-            let max = self.lengths.max_frame_length();
-            // The only error there is.
-            let too_long = |_| FrameError::FrameTooLong { max };
-            let Some(mut frame) = self.lengths.decode(src).map_err(too_long)? else {
-                return Ok(None);
-            };
-            frame.advance(HEAD);
-            if let Some(message) = self.take_frame(frame)? {
-                return Ok(Some(message));
-            }
-        }
-    }
-
-    /// Tells an end between two messages, `None`, from one inside a message.
-    fn decode_eof(&mut self, src: &mut BytesMut) -> Result<Option<Bytes>, FrameError> {
-        match self.decode(src)? {
-            Some(message) => Ok(Some(message)),
-            None if src.is_empty() && self.parts.is_empty() => Ok(None),
-            None => Err(FrameError::Torn),
-        }
-    }
-}
-
-impl Encoder<&[u8]> for FrameCodec {
-    type Error = FrameError;
-
-    fn encode(&mut self, message: &[u8], out: &mut BytesMut) -> Result<(), FrameError> {
-        self.encode_message(message, out)
-    }
-}
-
 #[derive(Clone, Copy, Debug)]
 #[repr(u8)]
 enum Flag {
@@ -209,14 +186,9 @@ impl Flag {
     }
 }
 
-/// The stream broke, or the peer broke the protocol. The link must be closed.
+/// The peer broke the protocol. The link must be closed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FrameError {
-    #[error("the connection broke: {0}")]
-    Io(#[from] io::Error),
-    /// The peer closed the stream, or lost it, within a message.
-    #[error("the stream ended within a message")]
-    Torn,
     #[error("a frame is longer than {max} bytes")]
     FrameTooLong { max: usize },
     #[error(
@@ -273,7 +245,7 @@ mod tests {
     fn decode(codec: &mut FrameCodec, bytes: &[u8]) -> Result<Vec<Bytes>, FrameError> {
         let mut buffer = BytesMut::from(bytes);
         let mut messages = Vec::new();
-        while let Some(message) = codec.decode_eof(&mut buffer)? {
+        while let Some(message) = codec.decode(&mut buffer)? {
             messages.push(message);
         }
         Ok(messages)
@@ -375,16 +347,6 @@ mod tests {
         ));
     }
 
-    #[test]
-    fn an_end_within_a_message_is_told_from_one_between_messages() {
-        let bytes = encoded(&[&[1; PIECE + 1]]);
-        for cut in [1, HEAD, HEAD + 1, HEAD + 1 + PIECE, bytes.len() - 1] {
-            let error = decode(&mut FrameCodec::established(LIMIT), &bytes[..cut]);
-            assert!(matches!(error, Err(FrameError::Torn)), "{cut}");
-        }
-        assert!(decode(&mut FrameCodec::established(LIMIT), b"").is_ok());
-    }
-
     proptest! {
         #[test]
         fn any_cut_of_the_stream_yields_the_same_messages(
@@ -407,7 +369,7 @@ mod tests {
                     got.push(message);
                 }
             }
-            prop_assert!(codec.decode_eof(&mut buffer).expect("a clean end").is_none());
+            prop_assert!(buffer.is_empty() && codec.parts.is_empty());
             prop_assert_eq!(got, messages);
         }
 
@@ -422,7 +384,7 @@ mod tests {
             }
             bytes.extend_from_slice(&tail);
             let mut codec = FrameCodec::established(500);
-            while let Ok(Some(message)) = codec.decode_eof(&mut bytes) {
+            while let Ok(Some(message)) = codec.decode(&mut bytes) {
                 prop_assert!(message.len() <= 500);
             }
             prop_assert!(codec.parts.len() <= 500);

@@ -12,7 +12,6 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     time::timeout,
 };
-use tokio_util::codec::Decoder as _;
 
 use super::{
     tls::{Accepted, SecureError},

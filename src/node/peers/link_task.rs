@@ -9,7 +9,7 @@ use tokio::{
     task::yield_now,
     time::{sleep, timeout},
 };
-use tokio_util::{codec::Decoder as _, task::AbortOnDropHandle};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{lifecycle::Registered, link::PeerLink};
 use crate::node::{Node, net::transport::BoxIo};
