@@ -9,6 +9,7 @@ use crate::{
         Access, BootId, Item, Now, SessionError, SessionKey, SessionMeta, SessionSecret,
         SessionState, Stamp, Tag, Tombstone,
     },
+    wire::{DecodeLimits, Message},
 };
 
 const MINUTE: u64 = 60_000;
@@ -146,8 +147,18 @@ fn sessions_of_a_transfer_are_at_rest_when_they_come() {
     }
     let now = after(5_000);
     donor.sweep(now, false);
+    let supplied = |item| {
+        let items = vec![(key(0), item)];
+        let mut bytes = Vec::new();
+        Message::Supply { items }.encode(now.mono_ms, &mut bytes);
+        let limits = DecodeLimits::new(&limits(), &Shape::default());
+        match Message::decode(&bytes, now.mono_ms, &limits) {
+            Ok(Message::Supply { mut items }) => items.remove(0).1,
+            other => panic!("{other:?}"),
+        }
+    };
     for number in 0..50 {
-        let whole = donor.store().full_state(&key(number), now);
+        let whole = supplied(donor.store().full_state(&key(number), now));
         let taken = joiner.store().apply(&key(number), whole, now, None);
         assert!(taken.is_ok(), "{taken:?}");
     }

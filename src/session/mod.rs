@@ -21,7 +21,9 @@ mod version;
 pub(crate) use self::{
     attribute::{Content, Count, Counter, MAX_NAME_LENGTH, Register, WrongKind, counts_are_sorted},
     id::{CookieValue, SecretHash, SessionKey, SessionSecret},
-    item::{CreatedMs, Delta, Item, PackedSession, SessionSize, Tombstone},
+    item::{
+        CreatedMs, Delta, Item, PackedHead, PackedSession, PackedSummary, SessionSize, Tombstone,
+    },
     mutant::Mutant,
     secrets::{Access, SecretSet, SecretState},
     stamp::{BootId, GcHorizon, KEPT_ORIGINS, Now, Origin, Stamp, Tag, Vector},

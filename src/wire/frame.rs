@@ -1,10 +1,14 @@
-//! How messages are cut out of a byte stream.
+//! Frames, in which messages are cut out of a byte stream.
 //!
 //! A frame is a length (`u32`, big-endian, of what follows), a flag byte and a payload. The flag
 //! says what the payload is: 0 a whole message, 1 a part of a message, 2 its last part. Between two
 //! parts there may be whole messages, so that an acknowledgement does not wait for a long message,
 //! but never parts of another message. Every length is checked before anything is kept for it.
 
+#![cfg_attr(
+    not(feature = "__internals"),
+    expect(unreachable_pub, reason = "`internals` shows it to the fuzzer")
+)]
 #![cfg_attr(
     not(test),
     deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)
@@ -17,7 +21,7 @@ use tokio_util::codec::{Decoder as _, LengthDelimitedCodec};
 ///
 /// After an error the stream is out of step, and the link must be closed.
 #[derive(Debug)]
-pub(crate) struct FrameCodec {
+pub struct FrameCodec {
     lengths: LengthDelimitedCodec,
     max_message: usize,
     /// The parts so far of a message whose last part has not come.
@@ -25,13 +29,14 @@ pub(crate) struct FrameCodec {
 }
 
 impl FrameCodec {
-    /// For a peer that is not known yet: messages of 1 KiB at most.
-    pub(crate) fn before_hello() -> Self {
+    /// Returns the codec for an unauthenticated peer: messages of 1 KiB at most.
+    pub fn before_hello() -> Self {
         Self::new(BEFORE_HELLO + FLAG, BEFORE_HELLO)
     }
 
-    /// Frames of 1 MiB at most, messages of `max_message` bytes at most.
-    pub(crate) fn established(max_message: usize) -> Self {
+    /// Returns the codec of an established link: frames of 1 MiB at most, messages of `max_message`
+    /// bytes at most.
+    pub fn established(max_message: usize) -> Self {
         Self::new(MAX_FRAME, max_message)
     }
 
@@ -47,11 +52,7 @@ impl FrameCodec {
     /// # Errors
     ///
     /// [`FrameError::MessageTooLong`], and then nothing was appended.
-    pub(crate) fn encode_message(
-        &mut self,
-        message: &[u8],
-        out: &mut BytesMut,
-    ) -> Result<(), FrameError> {
+    pub fn encode_message(&mut self, message: &[u8], out: &mut BytesMut) -> Result<(), FrameError> {
         self.check_message(message.len())?;
         let mut rest = message;
         let mut flag = Flag::of(message.len());
@@ -66,7 +67,11 @@ impl FrameCodec {
     }
 
     /// Takes the next message out of `src`, `None` until more bytes have come.
-    pub(crate) fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Bytes>, FrameError> {
+    ///
+    /// # Errors
+    ///
+    /// What the peer did.
+    pub fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Bytes>, FrameError> {
         loop {
             let max = self.lengths.max_frame_length();
             // The only error there is.
@@ -83,7 +88,7 @@ impl FrameCodec {
 
     /// Returns how many bytes are kept of a message whose last part has not come.
     #[cfg(feature = "__internals")]
-    pub(crate) fn held(&self) -> usize {
+    pub fn held(&self) -> usize {
         self.parts.capacity()
     }
 
@@ -130,7 +135,7 @@ impl FrameCodec {
         Ok(())
     }
 
-    /// The message that `frame`, without its length, completes.
+    /// Returns the message that `frame`, without its length, completes.
     fn take_frame(&mut self, mut frame: BytesMut) -> Result<Option<Bytes>, FrameError> {
         let flag = Flag::parse(frame.try_get_u8().map_err(|_| FrameError::Empty)?)?;
         match flag {
@@ -167,7 +172,7 @@ enum Flag {
 }
 
 impl Flag {
-    /// The flag of the first frame of a message.
+    /// Returns the flag of the first frame of a message.
     const fn of(message_length: usize) -> Self {
         if message_length > PIECE {
             Self::Part
@@ -188,18 +193,30 @@ impl Flag {
 
 /// The peer broke the protocol. The link must be closed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum FrameError {
+#[non_exhaustive]
+pub enum FrameError {
+    /// Its length says so.
     #[error("a frame is longer than {max} bytes")]
-    FrameTooLong { max: usize },
+    FrameTooLong {
+        /// Bytes of a frame at most.
+        max: usize,
+    },
+    /// Its parts are together.
     #[error(
         "a message is longer than {max} bytes; `max_session_bytes` and `max_attributes` must be \
          the same on all nodes"
     )]
-    MessageTooLong { max: usize },
+    MessageTooLong {
+        /// Bytes of a message at most.
+        max: usize,
+    },
+    /// A frame has no flag, or a part no bytes.
     #[error("a frame holds nothing")]
     Empty,
+    /// This release knows three.
     #[error("a frame has the unknown flag {0}")]
     UnknownFlag(u8),
+    /// There is nothing that it ends.
     #[error("the last part of a message came without the parts before it")]
     LonePart,
 }
@@ -209,7 +226,7 @@ const HEAD: usize = 4;
 const HEAD_ADJUSTMENT: isize = 4;
 /// Bytes of the flag, which the length counts.
 const FLAG: usize = 1;
-/// The longest message of a stranger.
+/// The longest message of an unauthenticated peer.
 const BEFORE_HELLO: usize = 1024;
 /// The longest frame of a peer, with its flag.
 const MAX_FRAME: usize = 1 << 20;

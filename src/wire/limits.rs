@@ -15,7 +15,7 @@ pub(crate) struct DecodeLimits {
 impl DecodeLimits {
     /// Returns those of a node that is configured so. Names merge from several nodes, each within
     /// its limits.
-    pub(crate) fn new(limits: &Limits, shape: &Shape) -> Self {
+    pub(crate) const fn new(limits: &Limits, shape: &Shape) -> Self {
         Self {
             max_session_bytes: limits.max_session_bytes,
             max_names: limits.max_names().saturating_mul(Limits::HARD),

@@ -9,9 +9,7 @@ mod item;
 mod limits;
 pub(crate) mod message;
 mod metadata;
-mod packed;
 pub(crate) mod packed_session;
-mod relay;
 mod tags;
 #[cfg(test)]
 mod tests;

@@ -23,3 +23,4 @@ pub(crate) mod secret;
 pub(crate) mod stand_in;
 pub(crate) mod stopwatch;
 pub(crate) mod visitor;
+pub(crate) mod words;

@@ -186,7 +186,7 @@ async fn write(
     mut codec: FrameCodec,
 ) -> Result<(), Ended> {
     let mut out = BytesMut::with_capacity(BATCH_BYTES);
-    let mut message = BytesMut::new();
+    let mut message = Vec::new();
     loop {
         let now = node.now();
         let filled = link.update(&node.acks, |state| {
@@ -217,7 +217,7 @@ async fn write(
         yield_after(out.len()).await;
         if out.capacity() > KEEP_BYTES {
             out = BytesMut::with_capacity(BATCH_BYTES);
-            message = BytesMut::new();
+            message = Vec::new();
         }
         out.clear();
     }
@@ -260,7 +260,7 @@ fn fill(
     node: &Node,
     state: &mut Link,
     codec: &mut FrameCodec,
-    (bytes, out): (&mut BytesMut, &mut BytesMut),
+    (bytes, out): (&mut Vec<u8>, &mut BytesMut),
     now: Now,
 ) -> Result<bool, FrameError> {
     while out.len() < BATCH_BYTES {

@@ -236,7 +236,7 @@ impl FakePeer {
 
 impl Met {
     async fn say(&mut self, message: &Message) {
-        let (mut bytes, mut out) = (BytesMut::new(), BytesMut::new());
+        let (mut bytes, mut out) = (Vec::new(), BytesMut::new());
         message.encode(0, &mut bytes);
         self.codec.encode_message(&bytes, &mut out).expect("short");
         self.io.write_all(&out).await.expect("it listens");

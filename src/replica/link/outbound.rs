@@ -292,7 +292,7 @@ pub(super) fn weight(item: &Item) -> usize {
     ITEM_OVERHEAD
         + match item {
             Item::Full(state) => state.weight(),
-            Item::PackedSession(state) => state.extent.weight,
+            Item::Packed(state) => state.body.len(),
             Item::Delta(delta) => delta
                 .registers
                 .iter()

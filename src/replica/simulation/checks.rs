@@ -86,7 +86,7 @@ impl World {
                     })
                 }),
                 Item::Absent => true,
-                Item::Destroyed(_) | Item::Delta(_) | Item::PackedSession(_) => false,
+                Item::Destroyed(_) | Item::Delta(_) | Item::Packed(_) => false,
             });
         self.check(!missing, || {
             "a ready node lacks what a peer held".to_owned()

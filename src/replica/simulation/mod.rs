@@ -321,6 +321,13 @@ struct Commit {
     upto: Option<Tag>,
 }
 
+/// Of every node. The log's length is the plan's.
+const SHAPE: Shape = Shape {
+    lock_shards: 2,
+    digests_per_lock: 4,
+    log_records: 0,
+};
+
 const OPTIONS: LinkOptions = LinkOptions {
     ack_timeout_ms: 1_000,
     heartbeat_ms: 500,
@@ -401,9 +408,8 @@ impl World {
 
     fn start(&mut self, boot: BootId, joining: bool) -> SimNode {
         let shape = Shape {
-            lock_shards: 2,
-            digests_per_lock: 4,
             log_records: self.plan.log_records,
+            ..SHAPE
         };
         let limits = Limits {
             max_sessions: self.plan.max_sessions,

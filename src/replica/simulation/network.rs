@@ -2,10 +2,9 @@
 
 use std::collections::VecDeque;
 
-use bytes::BytesMut;
-
-use super::{OPTIONS, Pair, World};
+use super::{OPTIONS, Pair, SHAPE, World};
 use crate::{
+    config::Limits,
     replica::{Link, LinkEvent},
     session::{Mutant, SessionKey, Vector},
     wire::{DecodeLimits, Message},
@@ -112,7 +111,7 @@ impl World {
             };
             let replica = &self.nodes[node].replica;
             while let Some(message) = cable.ends[end].poll(replica, now) {
-                let mut bytes = BytesMut::new();
+                let mut bytes = Vec::new();
                 message.encode(now.mono_ms, &mut bytes);
                 cable.ends[end].sent(&message, bytes.len());
                 if cable.swallowed == Some(end) {
@@ -121,7 +120,7 @@ impl World {
                 let delay = self.random.below(60) as u64;
                 let last = cable.queues[end].back().map_or(0, |(at, _)| *at);
                 let at = last.max(self.mono_ms + delay);
-                cable.queues[end].push_back((at, bytes.to_vec()));
+                cable.queues[end].push_back((at, bytes));
             }
         }
     }
@@ -154,12 +153,7 @@ impl World {
         let Some((_, bytes)) = cable.queues[end].pop_front() else {
             return false;
         };
-        let limits = DecodeLimits {
-            max_session_bytes: 1 << 20,
-            max_names: 4096,
-            max_entries: 8192,
-            digest_shards: 8,
-        };
+        let limits = DecodeLimits::new(&Limits::default(), &SHAPE);
         let replica = &self.nodes[node].replica;
         let receiver = &mut cable.ends[1 - end];
         let handled = Message::decode(&bytes, now.mono_ms, &limits)

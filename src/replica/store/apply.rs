@@ -1,6 +1,6 @@
 //! What the store gives to peers and takes from them.
 
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, atomic::Ordering};
 
 use super::{
     Store,
@@ -14,8 +14,8 @@ use crate::replica::change::{Change, ChangeKind};
 use crate::{
     config::Limits,
     session::{
-        Content, Delta, Item, Mutant, Now, PackedSession, Register, SessionKey, SessionState,
-        Stamp, Tombstone,
+        Content, Delta, Item, Mutant, Now, PackedSession, PackedSummary, Register, SessionKey,
+        SessionState, Stamp, Tombstone,
     },
 };
 
@@ -63,17 +63,19 @@ impl Store {
     ) -> Result<ApplyOutcome, OverLimit> {
         let mut shard = self.shard(key);
         let item = match item {
-            Item::PackedSession(state) => {
+            Item::Packed(mut state) => {
                 let is_new = shard.grave(key).is_none() && !shard.holds(key);
-                if is_new && changes.is_none() {
-                    return self.apply_packed(&mut shard, key, *state, now);
+                match state.summary.take() {
+                    Some(summary) if is_new && changes.is_none() => {
+                        return self.apply_packed(&mut shard, key, *state, &summary, now);
+                    }
+                    _ => Item::Full(Box::new(state.unpack())),
                 }
-                Item::Full(Box::new(state.unpack()))
             }
             other => other,
         };
         match item {
-            Item::PackedSession(_) | Item::Absent => Ok(ApplyOutcome::Done),
+            Item::Packed(_) | Item::Absent => Ok(ApplyOutcome::Done),
             Item::Destroyed(tombstone) => {
                 self.apply_tombstone(&mut shard, key, tombstone, now, changes)
             }
@@ -242,15 +244,17 @@ impl Store {
         shard: &mut Shard,
         key: &SessionKey,
         mut state: PackedSession,
+        summary: &PackedSummary,
         now: Now,
     ) -> Result<ApplyOutcome, OverLimit> {
-        if now.mono_ms >= end_ms(state.expiry, state.created_ms, state.accessed_ms) {
+        let head = &mut state.head;
+        if now.mono_ms >= end_ms(summary.expiry, head.created_ms, head.accessed_ms) {
             return Ok(ApplyOutcome::Done);
         }
         self.check_quota(shard, key)?;
-        quota::check_whole(&self.limits, state.extent)?;
-        state.meta = self.shared_meta(state.meta);
-        shard.insert_packed(*key, &state, now);
+        quota::check_whole(&self.limits, summary.size)?;
+        head.meta = self.shared_meta(Arc::clone(&head.meta));
+        shard.insert_packed(*key, &state, summary, now);
         self.live.fetch_add(1, Ordering::Relaxed);
         Ok(ApplyOutcome::Done)
     }
@@ -319,12 +323,12 @@ impl Store {
         }
     }
 
-    /// The same, in the cheapest form.
+    /// Returns the same for a peer that will hardly use it soon. A cold session stays packed.
     pub(in crate::replica) fn full_state(&self, key: &SessionKey, now: Now) -> Item {
         let packed = self.shard(key).packed(key, now);
         packed.map_or_else(
             || self.full(key, now),
-            |state| Item::PackedSession(Box::new(state)),
+            |state| Item::Packed(Box::new(state)),
         )
     }
 
@@ -404,7 +408,7 @@ const fn is_stable(changed_ms: u64, now: Now) -> bool {
     now.mono_ms.saturating_sub(changed_ms) >= 1000
 }
 
-fn differing_names(before: &SessionState, after: &SessionState) -> Vec<std::sync::Arc<str>> {
+fn differing_names(before: &SessionState, after: &SessionState) -> Vec<Arc<str>> {
     let visible = |register: &Register| match &register.content {
         Content::Removed => None,
         content => Some(content.clone()),

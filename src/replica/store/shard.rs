@@ -10,8 +10,8 @@ use super::{
     sorted_map::SortedMap,
 };
 use crate::session::{
-    BootId, Mutant, Now, Origin, PackedSession, SessionKey, SessionMeta, SessionState, Stamp,
-    Tombstone, destroyed_version, live_version,
+    BootId, Mutant, Now, Origin, PackedHead, PackedSession, PackedSummary, SessionKey, SessionMeta,
+    SessionState, Stamp, Tombstone, destroyed_version, live_version,
 };
 
 /// Sessions and tombstones of one range of keys. Guarded by one lock.
@@ -77,7 +77,7 @@ impl Shard {
         places.map(|(key, place)| (key, place.held.view(self.boot)))
     }
 
-    /// The session, awake from now on, to be changed.
+    /// Returns the session, hot from now on, to be changed.
     pub(in crate::replica) fn entry(&mut self, key: &SessionKey) -> Option<HotEntry<'_>> {
         let digest = self.digest_of(key);
         let StoredSession { due, version, held } = self.live[digest].get_mut(key)?;
@@ -91,7 +91,7 @@ impl Shard {
         })
     }
 
-    /// The session, awake from now on.
+    /// Returns the session, hot from now on.
     pub(in crate::replica) fn live(&mut self, key: &SessionKey) -> Option<&mut HotSession> {
         self.entry(key).map(|entry| entry.live)
     }
@@ -121,25 +121,31 @@ impl Shard {
         self.insert_stored(key, version, check_ms, Residency::Hot(Box::new(live)));
     }
 
-    /// Takes in a session that nobody here has asked for.
+    /// Takes in a session that nobody here has asked for. It stays packed.
     pub(in crate::replica) fn insert_packed(
         &mut self,
         key: SessionKey,
         state: &PackedSession,
+        summary: &PackedSummary,
         now: Now,
     ) {
         let own = self.next_origin();
-        if state.vector.of(own) != Stamp::ZERO {
+        if summary.vector.of(own) != Stamp::ZERO {
             // What this node is said to have written must not look as if its log had it.
             return self.insert(key, state.unpack(), now);
         }
-        let end_ms = end_ms(state.expiry, state.created_ms, state.accessed_ms);
+        let PackedHead {
+            created_ms,
+            accessed_ms,
+            ..
+        } = state.head;
+        let end_ms = end_ms(summary.expiry, created_ms, accessed_ms);
         let held = Residency::Cold(ColdSession::taken_in(state, end_ms, own));
-        let version = live_version(&key, &state.vector, state.access);
+        let version = live_version(&key, &summary.vector, summary.access);
         self.insert_stored(key, version, end_ms, held);
     }
 
-    /// What peers may have of a session, if it rests.
+    /// Returns what peers may have of a session, if it is cold.
     pub(in crate::replica) fn packed(&self, key: &SessionKey, now: Now) -> Option<PackedSession> {
         match &self.live[self.digest_of(key)].get(key)?.held {
             Residency::Cold(cold) if now.mono_ms < cold.stale_ms() => Some(cold.packed()),
