@@ -65,7 +65,7 @@ pub(crate) struct PackedSummary {
     pub(crate) size: SessionSize,
 }
 
-/// How large a session is, for its limits.
+/// The size of a session, for its limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SessionSize {
     /// Names, removed ones included.
@@ -105,7 +105,7 @@ impl Tombstone {
     /// The longest: that of the longest idle limit.
     pub(crate) const MAX_KEEP_MS: u64 = 2 * Expiry::MAX_MS;
 
-    /// For a session with these limits: twice the idle limit, 24 hours at least.
+    /// Returns that of a session with these limits: kept for twice the idle limit, 24 hours at least.
     pub(crate) fn new(expiry: Expiry, now_ms: u64) -> Self {
         let twice = expiry.idle_ms().map_or(0, |idle| idle.saturating_mul(2));
         Self {
@@ -118,7 +118,7 @@ impl Tombstone {
         self.destroyed_ms.saturating_add(self.keep_ms)
     }
 
-    /// Two reports of destruction: the earlier instant, the longer memory.
+    /// Joins two reports of destruction: the earlier instant, the longer memory.
     pub(crate) fn merge(&mut self, other: Self) {
         self.destroyed_ms = self.destroyed_ms.min(other.destroyed_ms);
         self.keep_ms = self.keep_ms.max(other.keep_ms);
@@ -126,7 +126,7 @@ impl Tombstone {
 }
 
 impl SessionState {
-    /// `own`'s writes after `since`. Honest only if none of them has been overwritten by another
+    /// Returns `own`'s writes after `since`. Honest only if none of them has been overwritten by another
     /// origin, which the caller keeps track of.
     pub(crate) fn delta(&self, own: Origin, since: Stamp, with_access: bool) -> Delta {
         let whole = since == Stamp::ZERO
@@ -158,7 +158,7 @@ impl SessionState {
 }
 
 impl Item {
-    /// About how many bytes of memory it takes.
+    /// Returns about how many bytes of memory it takes.
     pub(crate) fn memory(&self) -> usize {
         let beside = match self {
             Self::Delta(delta) => size_of::<Delta>() + memory_of(&delta.registers, &delta.secrets),

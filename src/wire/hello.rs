@@ -195,40 +195,60 @@ impl Confirm {
     }
 }
 
-/// The reason why two nodes have no link. Each text reads well on both sides, because both log it; "here" is
-/// the node that refuses. A new reason is only sent to a peer whose versions include it.
+/// The reason why two nodes have no link. Each text reads well on both sides, because both log it;
+/// "here" is the node that refuses. A new reason is only sent to a peer whose versions include it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-#[expect(missing_docs, reason = "their texts say what they are")]
 pub enum Refusal {
+    /// The names of the clusters differ.
     #[error(
         "the nodes belong to different clusters, `{here}` and `{there}`; \
          correct the address, or give both nodes the same `cluster`"
     )]
-    WrongCluster { here: String, there: String },
+    WrongCluster {
+        /// The name on the node that refuses.
+        here: String,
+        /// The name on its peer.
+        there: String,
+    },
+    /// A live node of the cluster has the peer's name.
     #[error("two nodes are called `{name}`; give each node a name of its own")]
-    DuplicateName { name: String },
+    DuplicateName {
+        /// The name of both.
+        name: String,
+    },
+    /// A node has dialled itself.
     #[error("that is this node itself")]
     SameBoot,
+    /// The ranges of versions do not meet.
     #[error(
         "the nodes have no protocol version in common, {} and {}; \
          upgrade the older one in smaller steps",
         versions(*.here),
         versions(*.there)
     )]
-    Version { here: (u16, u16), there: (u16, u16) },
+    Version {
+        /// The lowest and the highest on the node that refuses.
+        here: (u16, u16),
+        /// Those of its peer.
+        there: (u16, u16),
+    },
+    /// Both dialled, and the other link stays.
     #[error("another link between these two nodes stays")]
     Duplicate,
+    /// Nothing protects the link, and nobody has listed the dialler.
     #[error(
         "links without encryption are accepted from loopback and from listed addresses only; \
          list the dialling node as a `peer` on the listening one"
     )]
     NotListed,
+    /// What came is anything but a hello.
     #[error(
         "what came is no hello of a cluster node; make sure that the address is that of a node, \
          not of its HTTP server, and that both nodes have the same `secret` or `tls`, or neither"
     )]
     NotAHello,
+    /// The dialler's certificate is for nobody whom the listener expects.
     #[error(
         "the dialler's certificate is for no host on the listener's list of peers; list it there \
          by a name in its certificate, or set `tls_name` to the name in all certificates"

@@ -1,4 +1,8 @@
 //! The language between nodes: frames, the hello, messages and their limits.
+//!
+//! All of it is read by one [`Reader`](bytes::Reader) and written by one [`Writer`](bytes::Writer).
+//! What came from a peer is an error or what an honest node says; a later rank need not check it
+//! again.
 
 mod attributes;
 mod bytes;

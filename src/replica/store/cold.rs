@@ -169,7 +169,7 @@ impl HotSession {
     }
 }
 
-/// How long a session is kept hot after its last use. Not below the second for which a change
+/// Milliseconds for which a session stays hot after its last use. Not below the second for which a change
 /// counts as under way.
 pub(in crate::replica) const IDLE_MS: u64 = 1000;
 const LONG_AGO: u64 = 0;
