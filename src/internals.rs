@@ -1,27 +1,30 @@
-//! A door for benchmarks and fuzzing into what is private. Not part of the API: everything in here
-//! may change in any release.
-//!
-//! Each type sets one operation up and runs it; the types behind them stay inside. Time stands
-//! still in all of them, except where [`untrusted`] says otherwise.
+//! What benchmarks, fuzzing and the hostile peers of tests reach into: types of the crate itself,
+//! or some that set one up. Not part of the API: everything may change in any release.
 
-pub mod hostile;
-pub mod secure;
-pub mod transfer;
-pub mod untrusted;
+mod peer;
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
-use bytes::BytesMut;
-use tokio_util::codec::Decoder as _;
+pub use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncWrite};
 
+pub use self::peer::{Peer, Words};
 use crate::{
-    config::{Expiry, Limits, Shape},
+    config::{ClusterConfig, Expiry, Limits, Shape},
+    node::{Env, LinkSecurity},
     replica::{Observer, Replica, Replicate, SessionWriter},
     session::{
-        BootId, Delta, Item, Now, Origin, SecretHash, SessionError, SessionKey, SessionMeta,
+        BootId, Delta, Now, Origin, SecretHash, SessionError, SessionKey, SessionMeta,
         SessionSecret, SessionState, Stamp, Tag,
     },
-    wire::{DecodeLimits, FrameCodec, Message, Position},
+    wire::Position,
+};
+pub use crate::{
+    middleware::internals::{CookieHeaders, PathFilter},
+    wire::{
+        frame::{FrameCodec, FrameError},
+        hello::{Confirm, Greeting, Hello, Refusal},
+    },
 };
 
 /// One node's copy of a session.
@@ -33,8 +36,7 @@ pub struct SessionCopy(SessionState);
 pub struct Change(Delta);
 
 impl SessionCopy {
-    /// A session of so many attributes, each of so many bytes.
-    #[must_use]
+    /// Makes a session of so many attributes, each of so many bytes.
     pub fn new(attributes: usize, bytes: usize) -> Self {
         let mut state = new_session();
         for at in 0..attributes {
@@ -44,10 +46,6 @@ impl SessionCopy {
     }
 
     /// Sets the attribute in the middle, and returns what other copies have to take in.
-    ///
-    /// # Panics
-    ///
-    /// Without attributes.
     pub fn change(&mut self, bytes: usize) -> Change {
         let Self(state) = self;
         let name = Arc::clone(&state.registers()[state.registers().len() / 2].0);
@@ -67,75 +65,8 @@ impl SessionCopy {
     }
 }
 
-/// A message on its way into bytes and back, frames included.
-#[derive(Debug)]
-pub struct Codec {
-    message: Message,
-    frames: FrameCodec,
-    buffer: BytesMut,
-}
-
-/// Frames as they come from a socket.
-#[derive(Clone, Debug, Default)]
-pub struct Frames(BytesMut);
-
-impl Codec {
-    /// So many sessions that each counted one hit.
-    #[must_use]
-    pub fn hits(sessions: u64) -> Self {
-        let hit = |at| {
-            let mut state = new_session();
-            let since = state.vector().of(WRITER);
-            write(&mut state, "hits", b"42");
-            let delta = state.delta(WRITER, since, false);
-            (locator(at), Item::Delta(Box::new(delta)))
-        };
-        Self::new(Message::Batch {
-            from: None,
-            to: Position::following(sessions.saturating_sub(1)),
-            items: (0..sessions).map(hit).collect(),
-        })
-    }
-
-    /// One whole session.
-    #[must_use]
-    pub fn full_state(session: SessionCopy) -> Self {
-        Self::new(Message::Answer {
-            items: vec![(locator(0), Item::Full(Box::new(session.0)))],
-        })
-    }
-
-    fn new(message: Message) -> Self {
-        Self {
-            message,
-            frames: FrameCodec::established(Message::max_length(&LIMITS)),
-            buffer: BytesMut::new(),
-        }
-    }
-
-    /// The message in a buffer that is kept, as a link's writer does. Returns its bytes.
-    pub fn encode(&mut self, out: &mut Frames) -> usize {
-        out.0.clear();
-        self.buffer.clear();
-        self.message.encode(NOW.mono_ms, &mut self.buffer);
-        self.frames
-            .encode_message(&self.buffer, &mut out.0)
-            .expect("the message is far below the limits");
-        out.0.len()
-    }
-
-    /// Decodes all messages and throws them away. Returns their number.
-    pub fn decode(&mut self, mut frames: Frames) -> usize {
-        let mut messages = 0;
-        while let Ok(Some(bytes)) = self.frames.decode(&mut frames.0) {
-            let message = Message::decode(&bytes, NOW.mono_ms, &LIMITS);
-            messages += usize::from(message.is_ok());
-        }
-        messages
-    }
-}
-
-/// A node's store, full of sessions of one attribute and one counter each.
+/// A node's store, full of sessions of one attribute and one counter each. Numbers pick them; those
+/// that follow each other pick sessions that are far from each other in memory.
 #[derive(Debug)]
 pub struct FullStore {
     replica: Replica,
@@ -143,95 +74,111 @@ pub struct FullStore {
 }
 
 impl FullStore {
-    /// So many sessions, each with an attribute of so many bytes.
-    ///
-    /// # Panics
-    ///
-    /// Beyond the limits of a default configuration.
-    #[must_use]
+    /// Makes so many sessions, each with an attribute of so many bytes.
     pub fn new(sessions: u64, bytes: usize) -> Self {
-        let store = Self {
-            replica: Replica::new(WRITER.boot, Limits::default(), &Shape::default(), NOW),
-            sessions,
-        };
-        let (session, value) = (new_session(), json(bytes));
-        // Most sessions of a node have not been used for a while.
-        let later = |number| Now {
-            mono_ms: NOW.mono_ms + 10_000 + number,
-            ..NOW
-        };
-        for (number, key) in (0..sessions).map(|at| (at, locator(at))) {
-            if number % 10_000 == 0 {
-                store.replica.sweep(later(number), &mut Observer::none());
+        let replica = Replica::new(WRITER.boot, Limits::default(), &Shape::default(), NOW);
+        let (meta, value) = (Arc::clone(new_session().meta()), json(bytes));
+        for at in 0..=sessions {
+            // Most sessions of a node have not been used for a while.
+            if at % 10_000 == 0 || at == sessions {
+                let mono_ms = NOW.mono_ms + 10_000 + at;
+                replica.sweep(Now { mono_ms, ..NOW }, &mut Observer::none());
             }
-            let meta = Arc::clone(session.meta());
-            let created = store.replica.create(meta, key, secret(), NOW);
-            created.expect("there is room for a session");
-            let value = Arc::from(&*value);
-            assert!(store.write(&key, |writer| writer.set(ATTRIBUTE, value)));
-            assert!(store.write(&key, |writer| writer.add(COUNTER, 1).map(drop)));
-            store.replica.release(&key, Replicate::Now, NOW);
+            if at < sessions {
+                create(&replica, &meta, key(at), Arc::from(&*value));
+            }
         }
-        store.replica.sweep(later(sessions), &mut Observer::none());
-        store
+        Self { replica, sessions }
     }
 
-    /// The attribute of the session that this number picks. Numbers in a row pick sessions that
-    /// are far from each other in memory.
-    #[must_use]
+    /// Returns the attribute of a session.
     pub fn get(&self, at: u64) -> Option<Arc<[u8]>> {
         let bytes = |state: &SessionState| state.json(ATTRIBUTE).ok().flatten().cloned();
         self.replica.read(&self.key(at), bytes).ok()?
     }
 
-    /// Replaces the attribute of the session that this number picks. Returns whether it could.
+    /// Replaces the attribute of a session. Returns whether it could.
     pub fn set(&self, at: u64, value: Arc<[u8]>) -> bool {
-        self.write(&self.key(at), |writer| writer.set(ATTRIBUTE, value))
+        self.write(at, |writer| writer.set(ATTRIBUTE, value))
     }
 
-    /// Adds to the counter of the session that this number picks. Returns whether it could.
+    /// Adds to the counter of a session. Returns whether it could.
     pub fn increment(&self, at: u64) -> bool {
-        self.write(&self.key(at), |writer| writer.add(COUNTER, 1).map(drop))
+        self.write(at, |writer| writer.add(COUNTER, 1).map(drop))
     }
 
-    /// Appends what is unshipped in the session that this number picks to the log.
+    /// Appends what is not replicated yet of a session to the log.
     pub fn commit(&self, at: u64) -> u64 {
         Position::number(self.replica.commit(&self.key(at), NOW))
     }
 
     fn write(
         &self,
-        key: &SessionKey,
+        at: u64,
         write: impl FnOnce(&mut SessionWriter<'_>) -> Result<(), SessionError>,
     ) -> bool {
+        let (key, observer) = (self.key(at), &mut Observer::none());
         let written = self
             .replica
-            .write(key, Replicate::Now, &mut Observer::none(), NOW, write);
+            .write(&key, Replicate::Now, observer, NOW, write);
         written.is_ok()
     }
 
     fn key(&self, at: u64) -> SessionKey {
-        locator(mixed(at) % self.sessions)
+        key(mixed(at) % self.sessions)
     }
 }
 
-/// The JSON text of a string, as long as wanted.
-#[must_use]
+/// The security of a node's links. Its errors are what the crate itself would say.
+#[derive(Debug)]
+pub struct Door(LinkSecurity);
+
+impl Door {
+    /// Makes that of a node configured so.
+    pub fn new(config: &ClusterConfig) -> io::Result<Self> {
+        let settings = config.settings().map_err(io::Error::other)?;
+        let security = LinkSecurity::new(&settings, Env::default().unix_time());
+        security.map(Self).map_err(io::Error::other)
+    }
+
+    /// Protects a stream that was dialled.
+    pub async fn dial(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    ) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static> {
+        let dialled = self.0.dial(Box::new(stream), "peer").await;
+        dialled.map_err(io::Error::other)
+    }
+
+    /// Protects a stream that was accepted.
+    pub async fn accept(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    ) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static> {
+        let accepted = self.0.accept(Box::new(stream), Vec::new).await;
+        let accepted = accepted.map_err(io::Error::other)?;
+        Ok(accepted.io)
+    }
+}
+
+/// Returns the JSON text of a string, as long as wanted.
 pub fn json(bytes: usize) -> Arc<[u8]> {
-    let text = "x".repeat(bytes.saturating_sub(2));
-    format!("\"{text}\"").into_bytes().into()
+    format!("\"{}\"", "x".repeat(bytes.saturating_sub(2)))
+        .into_bytes()
+        .into()
 }
 
-fn encode(message: &Message, now: Now) -> Vec<u8> {
-    let mut out = BytesMut::new();
-    message.encode(now.mono_ms, &mut out);
-    out.to_vec()
-}
-
-fn write(state: &mut SessionState, name: &str, value: &[u8]) {
-    let stamp = state.next_stamp(NOW).expect("stamps are not used up");
-    let origin = WRITER;
-    state.set(name, value.into(), Tag { stamp, origin });
+/// Makes a session of one attribute and one counter that nobody uses any more.
+fn create(replica: &Replica, meta: &Arc<SessionMeta>, key: SessionKey, value: Arc<[u8]>) {
+    let created = replica.create(Arc::clone(meta), key, secret(), NOW);
+    created.expect("there is room for a session");
+    let observer = &mut Observer::none();
+    let written = replica.write(&key, Replicate::Now, observer, NOW, |writer| {
+        writer.set(ATTRIBUTE, value)?;
+        writer.add(COUNTER, 1).map(drop)
+    });
+    written.expect("it was just created, and is small");
+    replica.release(&key, Replicate::Now, NOW);
 }
 
 fn new_session() -> SessionState {
@@ -245,12 +192,18 @@ fn new_session() -> SessionState {
     SessionState::new(meta, secret(), Tag { stamp, origin }, NOW)
 }
 
+fn write(state: &mut SessionState, name: &str, value: &[u8]) {
+    let stamp = state.next_stamp(NOW).expect("stamps are not used up");
+    let origin = WRITER;
+    state.set(name, value.into(), Tag { stamp, origin });
+}
+
 fn secret() -> SecretHash {
     SessionSecret::from_bytes([7; 16]).hash()
 }
 
-/// As uniform as random ones, and found again without a list that would fill the caches.
-fn locator(at: u64) -> SessionKey {
+/// Returns keys as uniform as random ones, without a list of them that would fill the caches.
+fn key(at: u64) -> SessionKey {
     let bits = u128::from(mixed(at)) << 64 | u128::from(mixed(!at));
     SessionKey::from_bytes(bits.to_be_bytes())
 }
@@ -274,11 +227,5 @@ const NOW: Now = Now {
 };
 const WRITER: Origin = origin(1);
 const READER: Origin = origin(2);
-const LIMITS: DecodeLimits = DecodeLimits {
-    max_session_bytes: 256 * 1024,
-    max_names: 1024,
-    max_entries: 8192,
-    digest_shards: 0,
-};
 const ATTRIBUTE: &str = "cart";
 const COUNTER: &str = "hits";

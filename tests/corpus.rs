@@ -10,8 +10,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use properties::{cookies, filter, frames, hello, links, messages};
-use tower_cluster_sessions::internals::untrusted::{CookieHeaders, Stream};
+use properties::{cookies, filter, frames, hello, links, messages, stream::Stream};
+use tower_cluster_sessions::internals::{CookieHeaders, Words};
 
 #[test]
 fn frames_of_the_corpus_hold() {
@@ -21,6 +21,21 @@ fn frames_of_the_corpus_hold() {
 #[test]
 fn messages_of_the_corpus_hold() {
     replay("messages", &message_seeds(), messages::check);
+}
+
+/// Otherwise their growth is not looked at.
+#[test]
+fn items_that_are_repeated_are_what_an_honest_node_says() {
+    let seeds = message_seeds();
+    let items = seeds.iter().filter(|seed| seed.name.starts_with("many-"));
+    let names: Vec<&str> = items
+        .map(|Seed { name, bytes }| {
+            let message = messages::supply(&bytes[1..], 1);
+            assert!(Words::decode(&message).is_some(), "{name}");
+            name.as_str()
+        })
+        .collect();
+    assert_eq!(names.len(), 5, "{names:?}");
 }
 
 #[test]
@@ -125,6 +140,21 @@ fn message_seeds() -> Vec<Seed> {
     seeds.push(item("many-absent", vec![3]));
     seeds.push(item("many-destroyed", vec![2, 0, 0x7F]));
     seeds.push(item("many-small-states", state(1, &[])));
+    for (name, death) in [
+        ("many-dead-secrets", 1),
+        ("secret-that-dies-in-the-future", 0xFE),
+    ] {
+        let mut bytes = state(1, &[]);
+        // Instead of no secret one, which the first origin killed.
+        bytes.truncate(bytes.len() - 2);
+        bytes.extend([&[1], &[9; 16][..], &[0, 0, 1, 1, death]].concat());
+        bytes.extend(if death > 0x7F {
+            &[0xFF, 0x7F, 0][..]
+        } else {
+            &[0]
+        });
+        seeds.push(item(name, bytes));
+    }
     let names: Vec<u8> = (b'a'..=b'z')
         .flat_map(|name| [1, name, 0, 0, 1, 2])
         .collect();
@@ -148,8 +178,9 @@ fn message_seeds() -> Vec<Seed> {
 }
 
 /// A full state that so many origins wrote, of which number 3 long ago, with these attributes.
-fn state(origins: u8, slots: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![1, 0, 0, 0, 0, 0, 1, 0, origins];
+fn state(origins: u8, registers: &[u8]) -> Vec<u8> {
+    // A full state without context, route, limits or age, and used at stamp 1, the oldest.
+    let mut bytes = vec![1, 0, 0, 0, 0, 0, 0, 0, 1, origins];
     for origin in 0..origins {
         bytes.extend(boot(origin));
         bytes.push(0);
@@ -159,7 +190,11 @@ fn state(origins: u8, slots: &[u8]) -> Vec<u8> {
             _ => bytes.extend([0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x01]),
         }
     }
-    bytes.extend(if slots.is_empty() { &[0] } else { slots });
+    bytes.extend(if registers.is_empty() {
+        &[0]
+    } else {
+        registers
+    });
     bytes.extend([0, 0]);
     bytes
 }
@@ -193,7 +228,7 @@ fn link_seeds() -> Vec<Seed> {
         batch
     };
     seeds.push(seed("batch", said(&[live.clone(), batch.clone()])));
-    let differs = vec![6, 1, 1];
+    let differs = [&[6], &[1; 8][..], &[1]].concat();
     let digests = golden[8].clone();
     seeds.push(seed(
         "background-round",

@@ -19,7 +19,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 use tokio_rustls::TlsConnector;
-use tower_cluster_sessions::{ClusterConfig, internals::secure::Door};
+use tower_cluster_sessions::{ClusterConfig, internals::Door};
 
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;

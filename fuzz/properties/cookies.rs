@@ -1,7 +1,7 @@
 //! Whatever the `Cookie` fields of a request hold, eight cookies at most are tried, and only those
 //! that this crate may have written.
 
-use tower_cluster_sessions::internals::untrusted::CookieHeaders;
+use tower_cluster_sessions::internals::CookieHeaders;
 
 /// Fields, one a line.
 pub(crate) fn check(data: &[u8]) {

@@ -1,6 +1,6 @@
 //! A pattern is a filter, or an error that shows where it goes wrong. Time is the fuzzer's concern.
 
-use tower_cluster_sessions::{FilterError, internals::untrusted::PathFilter};
+use tower_cluster_sessions::{FilterError, internals::PathFilter};
 
 /// A pattern, and behind a zero byte a path.
 pub(crate) fn check(data: &[u8]) {

@@ -1,6 +1,6 @@
 //! However a stream is cut, it holds the same messages, and little is kept of it.
 
-use tower_cluster_sessions::internals::untrusted::Stream;
+use super::stream::Stream;
 
 /// The first two bytes choose the cuts, the rest is the stream.
 pub(crate) fn check(data: &[u8]) {
@@ -33,8 +33,17 @@ impl Heard {
             assert!(stream.held() <= MAX_HELD, "{} bytes kept", stream.held());
         }
         assert!(messages.iter().all(|message| message.len() <= MAX_MESSAGE));
-        let end = stream.end();
+        let end = end_of(&stream);
         Self { messages, end }
+    }
+}
+
+/// Whether the stream ended between two messages.
+fn end_of(stream: &Stream) -> Result<(), String> {
+    if stream.held() == 0 {
+        Ok(())
+    } else {
+        Err("within a message".to_owned())
     }
 }
 
@@ -58,10 +67,10 @@ fn sent_again(mut stream: Stream, messages: &[Vec<u8>]) {
         stream.feed(&frames, &mut again).expect("own frames");
     }
     assert_eq!(again, messages);
-    assert_eq!(stream.end(), Ok(()));
+    assert_eq!(end_of(&stream), Ok(()));
 }
 
-/// Both streams have this limit: that of a stranger is fixed.
+/// Both streams have this limit: that before hello is fixed.
 const MAX_MESSAGE: usize = 1024;
 /// A frame of 1 MiB with its length, and a message of which only the last byte lacks, in a buffer
 /// that grew by doubling.

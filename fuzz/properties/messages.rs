@@ -1,6 +1,6 @@
 //! A message takes little more memory than its bytes, and what is accepted can be sent on.
 
-use tower_cluster_sessions::internals::untrusted::Received;
+use tower_cluster_sessions::internals::Words;
 
 /// A message; or, behind a byte that begins none, one session's part of a message, which is
 /// repeated until its growth shows.
@@ -12,36 +12,38 @@ pub(crate) fn check(data: &[u8]) {
 }
 
 fn check_message(bytes: &[u8]) {
-    let Some(message) = Received::decode(bytes) else {
+    let Some(message) = Words::decode(bytes) else {
         return;
     };
     let memory = message.memory();
     let most = 8 * bytes.len() + ROOM;
     assert!(memory <= most, "{memory} for {} bytes", bytes.len());
-    let encoded = message.encode();
-    let Some(again) = Received::decode(&encoded) else {
+    let mut encoded = Vec::new();
+    message.encode(&mut encoded);
+    let Some(again) = Words::decode(&encoded) else {
         panic!("{message:?} was accepted and is not when sent on");
     };
     assert_eq!(again, message);
-    assert_eq!(again.encode(), encoded);
+    let mut encoded_again = Vec::new();
+    again.encode(&mut encoded_again);
+    assert_eq!(encoded_again, encoded);
 }
 
 /// A supply of the same session over and over, as long as a message may be; of one, if that is
 /// not acceptable anyway.
 fn repeated(item: &[u8]) -> Vec<u8> {
     let once = supply(item, 1);
-    if Received::decode(&once).is_none() {
+    if Words::decode(&once).is_none() {
         return once;
     }
     supply(item, LONG / once.len())
 }
 
-fn supply(item: &[u8], times: usize) -> Vec<u8> {
+pub(crate) fn supply(item: &[u8], times: usize) -> Vec<u8> {
     let mut bytes = vec![SUPPLY];
     put_length(times, &mut bytes);
     for _ in 0..times {
         bytes.extend([7; 16]);
-        put_length(item.len(), &mut bytes);
         bytes.extend(item);
     }
     bytes

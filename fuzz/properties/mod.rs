@@ -7,3 +7,4 @@ pub(crate) mod frames;
 pub(crate) mod hello;
 pub(crate) mod links;
 pub(crate) mod messages;
+pub(crate) mod stream;

@@ -3,8 +3,6 @@
 
 use std::{hash::BuildHasher as _, sync::Arc};
 
-use bytes::BytesMut;
-
 use crate::replica::{
     Link, LinkEvent, LinkOptions, Observer, Replica, Violation,
     key_hasher::SessionKeyHash,
@@ -37,12 +35,7 @@ fn limits() -> Limits {
 }
 
 fn decode_limits() -> DecodeLimits {
-    DecodeLimits {
-        max_session_bytes: limits().max_session_bytes,
-        max_names: limits().max_names() * Limits::HARD,
-        max_entries: limits().max_entries(),
-        digest_shards: SHAPE.lock_shards * SHAPE.digests_per_lock,
-    }
+    DecodeLimits::new(&limits(), &SHAPE)
 }
 
 fn replica() -> Replica {
@@ -113,7 +106,7 @@ fn tombstone(keep_ms: u64) -> Item {
 /// Whether an honest peer takes in what is held of the session.
 fn can_be_sent(replica: &Replica) -> bool {
     let items = vec![(KEY, replica.full(&KEY, NOW))];
-    let mut bytes = BytesMut::new();
+    let mut bytes = Vec::new();
     Message::Supply { items }.encode(NOW.mono_ms, &mut bytes);
     bytes.len() <= Message::max_length(&decode_limits())
         && Message::decode(&bytes, NOW.mono_ms, &decode_limits()).is_ok()
@@ -152,7 +145,7 @@ fn session_at_rest_beyond_the_limits_is_not_taken() {
     ];
     let supplied = |state| {
         let items = vec![(KEY, full(state))];
-        let mut bytes = BytesMut::new();
+        let mut bytes = Vec::new();
         Message::Supply { items }.encode(NOW.mono_ms, &mut bytes);
         match Message::decode(&bytes, NOW.mono_ms, &limits) {
             Ok(Message::Supply { mut items }) => items.remove(0).1,
@@ -162,7 +155,7 @@ fn session_at_rest_beyond_the_limits_is_not_taken() {
     let replica = replica();
     for (state, what) in parts {
         let item = supplied(state);
-        assert!(matches!(item, Item::PackedSession(_)), "{item:?}");
+        assert!(matches!(item, Item::Packed(_)), "{item:?}");
         assert_eq!(take(&replica, KEY, item), Err(OverLimit(what)));
     }
     assert!(replica.store.is_empty());
@@ -202,12 +195,7 @@ fn ids_that_are_all_alike_are_taken_as_long_as_they_can_be_listed() {
         &Shape::default(),
         NOW,
     );
-    let limits = DecodeLimits {
-        max_session_bytes: Limits::default().max_session_bytes,
-        max_names: 1,
-        max_entries: Limits::default().max_entries(),
-        digest_shards: 4096,
-    };
+    let limits = DecodeLimits::new(&Limits::default(), &Shape::default());
     let mut taken = 0;
     for at in 0..70_000u32 {
         let mut bytes = [0; 16];
@@ -218,7 +206,7 @@ fn ids_that_are_all_alike_are_taken_as_long_as_they_can_be_listed() {
     let entries = replica.store.listing(0, true, NOW);
     assert_eq!(entries.len(), taken);
     assert!(taken < 70_000, "{taken}");
-    let mut bytes = BytesMut::new();
+    let mut bytes = Vec::new();
     let listing = Message::Listing {
         round: u32::MAX,
         shard: 0,

@@ -10,7 +10,7 @@ use crate::{
         Access, Item, Now, SessionError, SessionKey, SessionState, Stamp, Tag, Tombstone,
         fixtures::{self, NOW, after, meta, origin, secret},
     },
-    wire::Position,
+    wire::{DecodeLimits, Message, Position},
 };
 
 const MINUTE: u64 = 60_000;
@@ -141,9 +141,19 @@ fn sessions_of_a_transfer_are_at_rest_when_they_come() {
     }
     let now = after(5_000);
     sweep(&donor, now);
+    let supplied = |item| {
+        let items = vec![(key(0), item)];
+        let mut bytes = Vec::new();
+        Message::Supply { items }.encode(now.mono_ms, &mut bytes);
+        let limits = DecodeLimits::new(&limits(), &Shape::default());
+        match Message::decode(&bytes, now.mono_ms, &limits) {
+            Ok(Message::Supply { mut items }) => items.remove(0).1,
+            other => panic!("{other:?}"),
+        }
+    };
     for number in 0..50 {
-        let whole = donor.store.full_state(&key(number), now);
-        let taken = apply(&joiner, number, whole, now);
+        let full = supplied(donor.store.full_state(&key(number), now));
+        let taken = apply(&joiner, number, full, now);
         assert!(taken.is_ok(), "{taken:?}");
     }
     assert_eq!((joiner.sessions(), joiner.store.hot_count()), (50, 0));

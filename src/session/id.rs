@@ -4,14 +4,12 @@
 use std::{cmp::Ordering, fmt, str::FromStr, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 /// A session's key for life, 16 random bytes. It is uniform, so it is its own hash. It finds a
 /// session but opens nothing, so it is no credential.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct SessionKey([u8; 16]);
 
 impl SessionKey {

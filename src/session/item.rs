@@ -15,8 +15,8 @@ pub(crate) enum Item {
     Delta(Box<Delta>),
     /// Everything the sender holds.
     Full(Box<SessionState>),
-    /// The same of a session that is cold, and will be.
-    PackedSession(Box<PackedSession>),
+    /// The same of a session that is cold, and will be at the receiver.
+    Packed(Box<PackedSession>),
     /// It was destroyed.
     Destroyed(Tombstone),
     /// The sender does not hold it (any more): the answer to a question, never a change.
@@ -39,19 +39,31 @@ pub(crate) struct Delta {
     pub(crate) expiry: Option<(Tag, Expiry)>,
 }
 
-/// All of a session, in the bytes in which it is kept as long as nobody uses it, and what must be
-/// known of it meanwhile.
+/// A session in the bytes in which it is kept as long as nobody uses it.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct PackedSession {
+    pub(crate) head: PackedHead,
+    /// All else. `wire/packed_session.rs` writes, checks and reads it.
+    pub(crate) body: Box<[u8]>,
+    /// `None` of a session of this node's own, which it sends and does not take in.
+    pub(crate) summary: Option<PackedSummary>,
+}
+
+/// What stands beside the body of a packed session, since each place writes it in its own way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PackedHead {
     pub(crate) meta: Arc<SessionMeta>,
     pub(crate) created_ms: u64,
-    pub(crate) access: Stamp,
     pub(crate) accessed_ms: u64,
-    pub(crate) expiry: Expiry,
+}
+
+/// What was seen in a peer's body while it was checked: all that must be known to take it in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PackedSummary {
+    pub(crate) access: Stamp,
     pub(crate) vector: Vector,
-    pub(crate) extent: SessionSize,
-    /// The language of them is that of `wire/rest.rs`.
-    pub(crate) bytes: Box<[u8]>,
+    pub(crate) expiry: Expiry,
+    pub(crate) size: SessionSize,
 }
 
 /// The size of a session, for its limits.
@@ -67,10 +79,10 @@ pub(crate) struct SessionSize {
 
 impl fmt::Debug for PackedSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = f.debug_struct("AtRest");
+        let mut shown = f.debug_struct("PackedSession");
         shown
-            .field("vector", &self.vector)
-            .field("access", &self.access);
+            .field("head", &self.head)
+            .field("summary", &self.summary);
         shown.finish_non_exhaustive()
     }
 }
@@ -116,9 +128,10 @@ impl Item {
                 let vector = size_of_val(state.vector().entries());
                 size_of::<SessionState>() + vector + memory_of(&state.registers, &state.secrets)
             }
-            Self::PackedSession(state) => {
-                let vector = size_of_val(state.vector.entries());
-                size_of::<PackedSession>() + vector + state.bytes.len()
+            Self::Packed(state) => {
+                let entries = |summary: &PackedSummary| size_of_val(summary.vector.entries());
+                let vector = state.summary.as_ref().map_or(0, entries);
+                size_of::<PackedSession>() + vector + state.body.len()
             }
             Self::Destroyed(_) | Self::Absent => 0,
         };

@@ -28,7 +28,7 @@ pub(crate) use self::{
         counts_are_sorted, register_weight,
     },
     id::{CookieValue, InvalidRoute, Route, SecretHash, SessionKey, SessionSecret},
-    item::{Delta, Item, PackedSession, SessionSize},
+    item::{Delta, Item, PackedHead, PackedSession, PackedSummary, SessionSize},
     mutant::Mutant,
     secrets::{Access, SecretSet, SecretState},
     stamp::{BootId, GcHorizon, KEPT_ORIGINS, Now, Origin, Stamp, Tag, Vector},

@@ -2,8 +2,6 @@
 
 use std::{cmp::Ordering, fmt};
 
-use serde::{Deserialize, Serialize};
-
 use super::Mutant;
 
 /// The two clocks at one moment. Only stamps use wall time. Every age is monotonic.
@@ -17,10 +15,7 @@ pub(crate) struct Now {
 
 /// The time of a write, as far as its session is concerned: wall milliseconds shifted by 16 bits,
 /// or one more than anything the session has seen. Zero means "never".
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
-#[serde(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Stamp(u64);
 
 impl Stamp {
@@ -68,8 +63,7 @@ impl Stamp {
 
 /// The id of one run of one process. It is random at each start and never reused: a node that came
 /// back empty must not claim the writes of its former self.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct BootId([u8; 8]);
 
 impl BootId {
@@ -110,14 +104,14 @@ impl fmt::Display for BootId {
 /// A writer: a boot, and the count of sessions that the node's shard had dropped when it took this
 /// one in. A node that dropped a session and got it back is another writer, so it never claims
 /// writes it forgot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Origin {
     pub(crate) boot: BootId,
     pub(crate) epoch: u32,
 }
 
 /// The name of one write. Tags are ordered by stamp, then origin: the later write wins everywhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Tag {
     pub(crate) stamp: Stamp,
     pub(crate) origin: Origin,

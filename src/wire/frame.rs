@@ -1,4 +1,4 @@
-//! How messages are cut out of a byte stream.
+//! Frames, in which messages are cut out of a byte stream.
 //!
 //! A frame is a length (`u32`, big-endian, of what follows), a flag byte and a payload. The flag
 //! says what the payload is: 0 a whole message, 1 a part of a message, 2 its last part. Between two
@@ -6,20 +6,22 @@
 //! but never parts of another message. Every length is checked before anything is kept for it.
 
 #![cfg_attr(
+    not(feature = "__internals"),
+    expect(unreachable_pub, reason = "`internals` shows it to the fuzzer")
+)]
+#![cfg_attr(
     not(test),
     deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)
 )]
 
-use std::io;
-
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
-use tokio_util::codec::{Decoder, Encoder, LengthDelimitedCodec};
+use tokio_util::codec::{Decoder as _, LengthDelimitedCodec};
 
-/// A codec for `tokio_util`: decodes and encodes whole messages, of one frame or several.
+/// Decodes and encodes whole messages, of one frame or several.
 ///
 /// After an error the stream is out of step, and the link must be closed.
 #[derive(Debug)]
-pub(crate) struct FrameCodec {
+pub struct FrameCodec {
     lengths: LengthDelimitedCodec,
     max_message: usize,
     /// The parts so far of a message whose last part has not come.
@@ -27,13 +29,14 @@ pub(crate) struct FrameCodec {
 }
 
 impl FrameCodec {
-    /// For a peer that is not known yet: messages of 1 KiB at most.
-    pub(crate) fn before_hello() -> Self {
+    /// Returns the codec for an unauthenticated peer: messages of 1 KiB at most.
+    pub fn before_hello() -> Self {
         Self::new(BEFORE_HELLO + FLAG, BEFORE_HELLO)
     }
 
-    /// Frames of 1 MiB at most, messages of `max_message` bytes at most.
-    pub(crate) fn established(max_message: usize) -> Self {
+    /// Returns the codec of an established link: frames of 1 MiB at most, messages of `max_message`
+    /// bytes at most.
+    pub fn established(max_message: usize) -> Self {
         Self::new(MAX_FRAME, max_message)
     }
 
@@ -49,11 +52,7 @@ impl FrameCodec {
     /// # Errors
     ///
     /// [`FrameError::MessageTooLong`], and then nothing was appended.
-    pub(crate) fn encode_message(
-        &mut self,
-        message: &[u8],
-        out: &mut BytesMut,
-    ) -> Result<(), FrameError> {
+    pub fn encode_message(&mut self, message: &[u8], out: &mut BytesMut) -> Result<(), FrameError> {
         self.check_message(message.len())?;
         let mut rest = message;
         let mut flag = Flag::of(message.len());
@@ -67,9 +66,29 @@ impl FrameCodec {
         self.write_frame(flag, rest, out)
     }
 
-    /// Bytes kept for a message whose last part has not come.
+    /// Takes the next message out of `src`, `None` until more bytes have come.
+    ///
+    /// # Errors
+    ///
+    /// What the peer did.
+    pub fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Bytes>, FrameError> {
+        loop {
+            let max = self.lengths.max_frame_length();
+            // The only error there is.
+            let too_long = |_| FrameError::FrameTooLong { max };
+            let Some(mut frame) = self.lengths.decode(src).map_err(too_long)? else {
+                return Ok(None);
+            };
+            frame.advance(HEAD);
+            if let Some(message) = self.take_frame(frame)? {
+                return Ok(Some(message));
+            }
+        }
+    }
+
+    /// Returns how many bytes are kept of a message whose last part has not come.
     #[cfg(feature = "__internals")]
-    pub(crate) fn held(&self) -> usize {
+    pub fn held(&self) -> usize {
         self.parts.capacity()
     }
 
@@ -77,8 +96,8 @@ impl FrameCodec {
         let lengths = LengthDelimitedCodec::builder()
             .length_field_length(HEAD)
             .max_frame_length(max_frame)
-            // The length stays in the buffer until its frame is complete. Otherwise a stream that
-            // ends behind a length would look as if it had ended between two frames.
+            // The length stays in the buffer until its frame is complete, so that what is kept of
+            // a stream can be seen in the buffer.
             .num_skip(0)
             .length_adjustment(HEAD_ADJUSTMENT)
             .new_codec();
@@ -116,7 +135,7 @@ impl FrameCodec {
         Ok(())
     }
 
-    /// The message that `frame`, without its length, completes.
+    /// Returns the message that `frame`, without its length, completes.
     fn take_frame(&mut self, mut frame: BytesMut) -> Result<Option<Bytes>, FrameError> {
         let flag = Flag::parse(frame.try_get_u8().map_err(|_| FrameError::Empty)?)?;
         match flag {
@@ -144,43 +163,6 @@ impl FrameCodec {
     }
 }
 
-impl Decoder for FrameCodec {
-    type Item = Bytes;
-    type Error = FrameError;
-
-    fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Bytes>, FrameError> {
-        loop {
-            let max = self.lengths.max_frame_length();
-            // The only error there is.
-            let too_long = |_| FrameError::FrameTooLong { max };
-            let Some(mut frame) = self.lengths.decode(src).map_err(too_long)? else {
-                return Ok(None);
-            };
-            frame.advance(HEAD);
-            if let Some(message) = self.take_frame(frame)? {
-                return Ok(Some(message));
-            }
-        }
-    }
-
-    /// Tells an end between two messages, `None`, from one inside a message.
-    fn decode_eof(&mut self, src: &mut BytesMut) -> Result<Option<Bytes>, FrameError> {
-        match self.decode(src)? {
-            Some(message) => Ok(Some(message)),
-            None if src.is_empty() && self.parts.is_empty() => Ok(None),
-            None => Err(FrameError::Torn),
-        }
-    }
-}
-
-impl Encoder<&[u8]> for FrameCodec {
-    type Error = FrameError;
-
-    fn encode(&mut self, message: &[u8], out: &mut BytesMut) -> Result<(), FrameError> {
-        self.encode_message(message, out)
-    }
-}
-
 #[derive(Clone, Copy, Debug)]
 #[repr(u8)]
 enum Flag {
@@ -190,7 +172,7 @@ enum Flag {
 }
 
 impl Flag {
-    /// The flag of the first frame of a message.
+    /// Returns the flag of the first frame of a message.
     const fn of(message_length: usize) -> Self {
         if message_length > PIECE {
             Self::Part
@@ -209,25 +191,32 @@ impl Flag {
     }
 }
 
-/// The stream broke, or the peer broke the protocol. The link must be closed.
+/// The peer broke the protocol. The link must be closed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum FrameError {
-    #[error("the connection broke: {0}")]
-    Io(#[from] io::Error),
-    /// The peer closed the stream, or lost it, within a message.
-    #[error("the stream ended within a message")]
-    Torn,
+#[non_exhaustive]
+pub enum FrameError {
+    /// Its length says so.
     #[error("a frame is longer than {max} bytes")]
-    FrameTooLong { max: usize },
+    FrameTooLong {
+        /// Bytes of a frame at most.
+        max: usize,
+    },
+    /// Its parts are together.
     #[error(
         "a message is longer than {max} bytes; `max_session_bytes` and `max_attributes` must be \
          the same on all nodes"
     )]
-    MessageTooLong { max: usize },
+    MessageTooLong {
+        /// Bytes of a message at most.
+        max: usize,
+    },
+    /// A frame has no flag, or a part no bytes.
     #[error("a frame holds nothing")]
     Empty,
+    /// This release knows three.
     #[error("a frame has the unknown flag {0}")]
     UnknownFlag(u8),
+    /// There is nothing that it ends.
     #[error("the last part of a message came without the parts before it")]
     LonePart,
 }
@@ -237,7 +226,7 @@ const HEAD: usize = 4;
 const HEAD_ADJUSTMENT: isize = 4;
 /// Bytes of the flag, which the length counts.
 const FLAG: usize = 1;
-/// The longest message of a stranger.
+/// The longest message of an unauthenticated peer.
 const BEFORE_HELLO: usize = 1024;
 /// The longest frame of a peer, with its flag.
 const MAX_FRAME: usize = 1 << 20;
@@ -273,7 +262,7 @@ mod tests {
     fn decode(codec: &mut FrameCodec, bytes: &[u8]) -> Result<Vec<Bytes>, FrameError> {
         let mut buffer = BytesMut::from(bytes);
         let mut messages = Vec::new();
-        while let Some(message) = codec.decode_eof(&mut buffer)? {
+        while let Some(message) = codec.decode(&mut buffer)? {
             messages.push(message);
         }
         Ok(messages)
@@ -375,16 +364,6 @@ mod tests {
         ));
     }
 
-    #[test]
-    fn an_end_within_a_message_is_told_from_one_between_messages() {
-        let bytes = encoded(&[&[1; PIECE + 1]]);
-        for cut in [1, HEAD, HEAD + 1, HEAD + 1 + PIECE, bytes.len() - 1] {
-            let error = decode(&mut FrameCodec::established(LIMIT), &bytes[..cut]);
-            assert!(matches!(error, Err(FrameError::Torn)), "{cut}");
-        }
-        assert!(decode(&mut FrameCodec::established(LIMIT), b"").is_ok());
-    }
-
     proptest! {
         #[test]
         fn any_cut_of_the_stream_yields_the_same_messages(
@@ -407,7 +386,7 @@ mod tests {
                     got.push(message);
                 }
             }
-            prop_assert!(codec.decode_eof(&mut buffer).expect("a clean end").is_none());
+            prop_assert!(buffer.is_empty() && codec.parts.is_empty());
             prop_assert_eq!(got, messages);
         }
 
@@ -422,7 +401,7 @@ mod tests {
             }
             bytes.extend_from_slice(&tail);
             let mut codec = FrameCodec::established(500);
-            while let Ok(Some(message)) = codec.decode_eof(&mut bytes) {
+            while let Ok(Some(message)) = codec.decode(&mut bytes) {
                 prop_assert!(message.len() <= 500);
             }
             prop_assert!(codec.parts.len() <= 500);

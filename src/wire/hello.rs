@@ -1,10 +1,14 @@
 //! The first words on a link: who is there, and why not.
 //!
 //! The dialler sends a [`Hello`], the listener answers with a [`Greeting`], the dialler ends with a
-//! [`Confirm`]. Each is [`MAGIC`] and a `postcard` value. This is the one part of the protocol that
-//! nodes of all versions must understand, so its values only ever grow at the end: bytes behind
-//! what this release knows are ignored.
+//! [`Confirm`]. Each begins with [`MAGIC`]. This is the one part of the protocol that nodes of all
+//! versions must understand, so its values only ever grow at the end: bytes behind what this release
+//! knows are ignored.
 
+#![cfg_attr(
+    not(feature = "__internals"),
+    expect(unreachable_pub, reason = "`internals` shows it to the fuzzer")
+)]
 #![cfg_attr(
     not(test),
     deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)
@@ -12,9 +16,10 @@
 
 use std::ops::RangeInclusive;
 
-use bytes::{BufMut as _, BytesMut};
-use serde::{Deserialize, Serialize};
-
+use super::{
+    bytes::{Reader, UNKNOWN, Writer},
+    error::Malformed,
+};
 use crate::{config::is_name, session::BootId};
 
 /// The protocol versions this release speaks.
@@ -23,39 +28,45 @@ pub(crate) const PROTOCOL: RangeInclusive<u16> = 1..=1;
 /// What every hello begins with, and hardly anything else does.
 const MAGIC: [u8; 4] = *b"TwCS";
 
-/// Who is at one end of a link.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Hello {
+/// The words of one end of a link: who it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Hello {
     pub(crate) min_version: u16,
     pub(crate) max_version: u16,
-    pub(crate) cluster: String,
-    pub(crate) node: String,
+    /// The cluster's name.
+    pub cluster: String,
+    /// The node's name.
+    pub node: String,
     pub(crate) boot: BootId,
     /// The address to show for this node, if it was told one.
-    pub(crate) advertise: Option<String>,
+    pub advertise: Option<String>,
 }
 
 impl Hello {
-    /// Appends the hello. It is within the limit of a stranger's frame when its names come from
-    /// checked settings.
-    pub(crate) fn encode(&self, out: &mut BytesMut) {
-        encode(self, out);
+    /// Appends the hello. It is within the limit of an unauthenticated peer's frame when its names
+    /// come from checked settings.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        self.write(&mut begin(out));
     }
 
+    /// Reads what [`encode`](Self::encode) appends.
+    ///
     /// # Errors
     ///
     /// [`Refusal::NotAHello`] for anything an honest node would not send.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Refusal> {
-        decode::<Self>(bytes)?.checked()
+    pub fn decode(bytes: &[u8]) -> Result<Self, Refusal> {
+        decode(bytes, Self::read)
     }
 
-    /// What the node that sends `self` makes of a peer that sends `theirs`: the version to speak.
-    /// Both sides come to the same conclusion. Links that exist already are the caller's business.
+    /// Judges, for the node that sends `self`, a peer that sends `theirs`, and returns the version to
+    /// speak. Both sides come to the same conclusion. Links that exist already are the caller's
+    /// business.
     ///
     /// # Errors
     ///
     /// Why there can be no link.
-    pub(crate) fn judge(&self, theirs: &Self) -> Result<u16, Refusal> {
+    pub fn judge(&self, theirs: &Self) -> Result<u16, Refusal> {
         // First, because a node that meets itself differs in nothing else.
         if self.boot == theirs.boot {
             return Err(Refusal::SameBoot);
@@ -78,99 +89,166 @@ impl Hello {
         self.min_version..=self.max_version
     }
 
-    /// Names go into log lines, so they must be as harmless as the own ones.
-    fn checked(self) -> Result<Self, Refusal> {
-        let harmless = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
-        let honest = self.min_version <= self.max_version
-            && is_name(&self.cluster)
-            && is_name(&self.node)
-            && self.advertise.as_deref().is_none_or(harmless);
-        if honest {
-            Ok(self)
+    fn write(&self, to: &mut Writer<'_>) {
+        to.u64(self.min_version.into());
+        to.u64(self.max_version.into());
+        to.text(&self.cluster);
+        to.text(&self.node);
+        to.array(&self.boot.bytes());
+        to.option(self.advertise.as_deref(), Writer::text);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let hello = Self {
+            min_version: from.u16()?,
+            max_version: from.u16()?,
+            cluster: read_name(from)?,
+            node: read_name(from)?,
+            boot: BootId::from_bytes(from.array()?),
+            advertise: from.option(Reader::text)?.map(str::to_owned),
+        };
+        let is_harmless = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
+        if hello.min_version <= hello.max_version
+            && hello.advertise.as_deref().is_none_or(is_harmless)
+        {
+            Ok(hello)
         } else {
-            Err(Refusal::NotAHello)
+            Err(Malformed("a hello that no node says"))
         }
     }
 }
 
 /// The listener's answer to a [`Hello`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Greeting {
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Greeting {
+    /// The listener takes the link, and this is who it is.
     Welcome(Hello),
+    /// It does not.
     Refused(Refusal),
 }
 
 impl Greeting {
-    pub(crate) fn encode(&self, out: &mut BytesMut) {
-        encode(self, out);
+    /// Appends the answer.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let to = &mut begin(out);
+        match self {
+            Self::Welcome(hello) => {
+                to.byte(CONSENT);
+                hello.write(to);
+            }
+            Self::Refused(refusal) => {
+                to.byte(REFUSED);
+                refusal.write(to);
+            }
+        }
     }
 
+    /// Reads what [`encode`](Self::encode) appends.
+    ///
     /// # Errors
     ///
     /// [`Refusal::NotAHello`] for anything an honest node would not send.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Refusal> {
-        match decode(bytes)? {
-            Self::Welcome(hello) => hello.checked().map(Self::Welcome),
-            Self::Refused(refusal) => refusal.checked().map(Self::Refused),
-        }
+    pub fn decode(bytes: &[u8]) -> Result<Self, Refusal> {
+        decode(bytes, |from| match from.byte()? {
+            CONSENT => Hello::read(from).map(Self::Welcome),
+            REFUSED => Refusal::read(from).map(Self::Refused),
+            _ => Err(UNKNOWN),
+        })
     }
 }
 
 /// The dialler's answer to [`Greeting::Welcome`]. With `Go` the link is established.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Confirm {
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Confirm {
+    /// The dialler takes the link, too.
     Go,
+    /// It does not.
     Refused(Refusal),
 }
 
 impl Confirm {
-    pub(crate) fn encode(&self, out: &mut BytesMut) {
-        encode(self, out);
+    /// Appends the answer.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let to = &mut begin(out);
+        match self {
+            Self::Go => to.byte(CONSENT),
+            Self::Refused(refusal) => {
+                to.byte(REFUSED);
+                refusal.write(to);
+            }
+        }
     }
 
+    /// Reads what [`encode`](Self::encode) appends.
+    ///
     /// # Errors
     ///
     /// [`Refusal::NotAHello`] for anything an honest node would not send.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Refusal> {
-        match decode(bytes)? {
-            Self::Go => Ok(Self::Go),
-            Self::Refused(refusal) => refusal.checked().map(Self::Refused),
-        }
+    pub fn decode(bytes: &[u8]) -> Result<Self, Refusal> {
+        decode(bytes, |from| match from.byte()? {
+            CONSENT => Ok(Self::Go),
+            REFUSED => Refusal::read(from).map(Self::Refused),
+            _ => Err(UNKNOWN),
+        })
     }
 }
 
-/// Why two nodes have no link. Each text reads well on both sides, because both log it; "here" is
-/// the node that refuses. A new reason is only sent to a peer whose versions include it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-pub(crate) enum Refusal {
+/// The reason why two nodes have no link. Each text reads well on both sides, because both log it;
+/// "here" is the node that refuses. A new reason is only sent to a peer whose versions include it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The names of the clusters differ.
     #[error(
         "the nodes belong to different clusters, `{here}` and `{there}`; \
          correct the address, or give both nodes the same `cluster`"
     )]
-    WrongCluster { here: String, there: String },
+    WrongCluster {
+        /// The name on the node that refuses.
+        here: String,
+        /// The name on its peer.
+        there: String,
+    },
+    /// A live node of the cluster has the peer's name.
     #[error("two nodes are called `{name}`; give each node a name of its own")]
-    DuplicateName { name: String },
+    DuplicateName {
+        /// The name of both.
+        name: String,
+    },
+    /// A node has dialled itself.
     #[error("that is this node itself")]
     SameBoot,
+    /// The ranges of versions do not meet.
     #[error(
         "the nodes have no protocol version in common, {} and {}; \
          upgrade the older one in smaller steps",
         versions(*.here),
         versions(*.there)
     )]
-    Version { here: (u16, u16), there: (u16, u16) },
+    Version {
+        /// The lowest and the highest on the node that refuses.
+        here: (u16, u16),
+        /// Those of its peer.
+        there: (u16, u16),
+    },
+    /// Both dialled, and the other link stays.
     #[error("another link between these two nodes stays")]
     Duplicate,
+    /// Nothing protects the link, and nobody has listed the dialler.
     #[error(
         "links without encryption are accepted from loopback and from listed addresses only; \
          list the dialling node as a `peer` on the listening one"
     )]
     NotListed,
+    /// What came is anything but a hello.
     #[error(
         "what came is no hello of a cluster node; make sure that the address is that of a node, \
          not of its HTTP server, and that both nodes have the same `secret` or `tls`, or neither"
     )]
     NotAHello,
+    /// The dialler's certificate is for nobody whom the listener expects.
     #[error(
         "the dialler's certificate is for no host on the listener's list of peers; list it there \
          by a name in its certificate, or set `tls_name` to the name in all certificates"
@@ -179,26 +257,55 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    fn checked(self) -> Result<Self, Self> {
-        let honest = match &self {
-            Self::WrongCluster { here, there } => is_name(here) && is_name(there),
-            Self::DuplicateName { name } => is_name(name),
-            Self::SameBoot
-            | Self::Version { .. }
-            | Self::Duplicate
-            | Self::NotListed
-            | Self::NotAHello
-            | Self::NotNamed => true,
-        };
-        if honest {
-            Ok(self)
-        } else {
-            Err(Self::NotAHello)
+    fn write(&self, to: &mut Writer<'_>) {
+        match self {
+            Self::WrongCluster { here, there } => {
+                to.byte(0);
+                to.text(here);
+                to.text(there);
+            }
+            Self::DuplicateName { name } => {
+                to.byte(1);
+                to.text(name);
+            }
+            Self::SameBoot => to.byte(2),
+            Self::Version { here, there } => {
+                to.byte(3);
+                for version in [here.0, here.1, there.0, there.1] {
+                    to.u64(version.into());
+                }
+            }
+            Self::Duplicate => to.byte(4),
+            Self::NotListed => to.byte(5),
+            Self::NotAHello => to.byte(6),
+            Self::NotNamed => to.byte(7),
         }
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(match from.byte()? {
+            0 => Self::WrongCluster {
+                here: read_name(from)?,
+                there: read_name(from)?,
+            },
+            1 => Self::DuplicateName {
+                name: read_name(from)?,
+            },
+            2 => Self::SameBoot,
+            3 => Self::Version {
+                here: (from.u16()?, from.u16()?),
+                there: (from.u16()?, from.u16()?),
+            },
+            4 => Self::Duplicate,
+            5 => Self::NotListed,
+            6 => Self::NotAHello,
+            7 => Self::NotNamed,
+            _ => return Err(UNKNOWN),
+        })
     }
 }
 
-/// The highest version in both ranges.
+/// Returns the highest version in both ranges.
 ///
 /// # Errors
 ///
@@ -221,17 +328,28 @@ pub(crate) fn negotiate(
     }
 }
 
-fn encode(value: &impl Serialize, out: &mut BytesMut) {
-    out.put_slice(&MAGIC);
-    let bytes = postcard::to_allocvec(value).expect("strings, numbers and options always encode");
-    out.put_slice(&bytes);
+fn begin(out: &mut Vec<u8>) -> Writer<'_> {
+    let mut to = Writer(out);
+    to.array(&MAGIC);
+    to
 }
 
-fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Refusal> {
+/// Reads what is behind the magic, and leaves what a later release has appended.
+fn decode<'a, T>(
+    bytes: &'a [u8],
+    read: impl FnOnce(&mut Reader<'a>) -> Result<T, Malformed>,
+) -> Result<T, Refusal> {
     let value = bytes.strip_prefix(&MAGIC).ok_or(Refusal::NotAHello)?;
-    match postcard::take_from_bytes(value) {
-        Ok((value, _from_a_later_release)) => Ok(value),
-        Err(_) => Err(Refusal::NotAHello),
+    read(&mut Reader::new(value)).map_err(|_| Refusal::NotAHello)
+}
+
+/// Reads a name. It goes into log lines, so it must be as harmless as the own ones.
+fn read_name(from: &mut Reader<'_>) -> Result<String, Malformed> {
+    let name = from.text()?;
+    if is_name(name) {
+        Ok(name.to_owned())
+    } else {
+        Err(Malformed("no name"))
     }
 }
 
@@ -242,6 +360,10 @@ fn versions((lowest, highest): (u16, u16)) -> String {
         format!("{lowest} to {highest}")
     }
 }
+
+/// What a [`Greeting`] or a [`Confirm`] says first.
+const CONSENT: u8 = 0;
+const REFUSED: u8 = 1;
 
 #[cfg(test)]
 mod tests {
@@ -260,9 +382,9 @@ mod tests {
         }
     }
 
-    fn encoded(value: &impl Serialize) -> BytesMut {
-        let mut out = BytesMut::new();
-        encode(value, &mut out);
+    fn encoded(encode: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+        let mut out = Vec::new();
+        encode(&mut out);
         out
     }
 
@@ -273,9 +395,7 @@ mod tests {
             ..hello("n1", 7)
         };
         let bytes = b"TwCS\x01\x01\x08sessions\x02n1\x07\x07\x07\x07\x07\x07\x07\x07\x01\x03h:1";
-        let mut out = BytesMut::new();
-        advertised.encode(&mut out);
-        assert_eq!(&out[..], bytes);
+        assert_eq!(encoded(|out| advertised.encode(out)), bytes);
         assert_eq!(Hello::decode(bytes), Ok(advertised));
     }
 
@@ -312,12 +432,12 @@ mod tests {
             (Greeting::Refused(Refusal::NotAHello), b"TwCS\x01\x06"),
             (Greeting::Refused(Refusal::NotNamed), b"TwCS\x01\x07"),
         ] {
-            assert_eq!(&encoded(&greeting)[..], bytes, "{greeting:?}");
+            assert_eq!(encoded(|out| greeting.encode(out)), bytes, "{greeting:?}");
             assert_eq!(Greeting::decode(bytes), Ok(greeting));
         }
-        assert_eq!(&encoded(&Confirm::Go)[..], b"TwCS\0");
+        assert_eq!(encoded(|out| Confirm::Go.encode(out)), b"TwCS\0");
         let refused = Confirm::Refused(Refusal::Duplicate);
-        assert_eq!(&encoded(&refused)[..], b"TwCS\x01\x04");
+        assert_eq!(encoded(|out| refused.encode(out)), b"TwCS\x01\x04");
         assert_eq!(Confirm::decode(b"TwCS\x01\x04"), Ok(refused));
         assert_eq!(Confirm::decode(b"TwCS\0"), Ok(Confirm::Go));
     }
@@ -332,19 +452,19 @@ mod tests {
             advertise: Some(format!("{}:65535", "a".repeat(253))),
             ..hello("", 0xFF)
         };
-        assert!(encoded(&Greeting::Welcome(longest)).len() <= 1024);
+        assert!(encoded(|out| Greeting::Welcome(longest).encode(out)).len() <= 1024);
     }
 
     #[test]
     fn what_a_later_release_appends_is_ignored() {
-        let mut bytes = encoded(&hello("n1", 7));
+        let mut bytes = encoded(|out| hello("n1", 7).encode(out));
         bytes.extend_from_slice(b"later");
         assert_eq!(Hello::decode(&bytes), Ok(hello("n1", 7)));
     }
 
     #[test]
     fn the_magic_is_checked_first() {
-        let mut bytes = encoded(&hello("n1", 7));
+        let mut bytes = encoded(|out| hello("n1", 7).encode(out));
         bytes[0] ^= 1;
         for bytes in [
             &bytes[..],
@@ -364,8 +484,9 @@ mod tests {
         let bad = |change: fn(&mut Hello)| {
             let mut hello = hello("n1", 7);
             change(&mut hello);
-            assert_eq!(Hello::decode(&encoded(&hello)), Err(Refusal::NotAHello));
-            let welcome = encoded(&Greeting::Welcome(hello));
+            let bytes = encoded(|out| hello.encode(out));
+            assert_eq!(Hello::decode(&bytes), Err(Refusal::NotAHello));
+            let welcome = encoded(|out| Greeting::Welcome(hello).encode(out));
             assert_eq!(Greeting::decode(&welcome), Err(Refusal::NotAHello));
         };
         bad(|hello| hello.node = "n\n1".to_owned());
@@ -374,7 +495,8 @@ mod tests {
         bad(|hello| hello.advertise = Some("\x1b[2J".to_owned()));
         bad(|hello| hello.min_version = 2);
         let name = "n\n1".to_owned();
-        let refused = encoded(&Greeting::Refused(Refusal::DuplicateName { name }));
+        let refused = Greeting::Refused(Refusal::DuplicateName { name });
+        let refused = encoded(|out| refused.encode(out));
         assert_eq!(Greeting::decode(&refused), Err(Refusal::NotAHello));
     }
 

@@ -8,73 +8,84 @@ use std::sync::Arc;
 use super::{
     attributes::{Foreign, Names, read_registers, write_registers},
     bytes::{Reader, UNKNOWN, Writer},
-    message::{DecodeLimits, Malformed},
+    error::Malformed,
+    limits::{DecodeLimits, MAX_SECRETS},
     metadata::{
-        MAX_ORIGINS, MAX_SECRETS, read_expiry, read_secrets, read_vector, take_birth, write_birth,
-        write_expiry, write_secrets, write_vector,
+        Deaths, read_expiry, read_meta, read_secrets, write_expiry, write_meta, write_secrets,
     },
-    packed_session::{Head, read_body, write_body},
-    tags::{Author, TOO_LATE, TagContext, read_origin, stamp, write_origin},
+    packed_session::{Checks, read_state, walk, write_body},
+    tags::{Author, TagContext, read_origin, read_stamp, write_origin, write_stamp},
 };
 use crate::session::{
-    CreatedMs, Delta, Item, PackedSession, Register, SessionMeta, SessionParts, SessionState,
-    Stamp, Tag, Tombstone,
+    CreatedMs, Delta, Item, PackedHead, PackedSession, Register, SessionKey, SessionMeta, Stamp,
+    Tag, Tombstone,
 };
 
-pub(super) fn write_item(item: &Item, now_ms: u64, to: &mut Writer<'_>) {
-    match item {
-        Item::Delta(delta) => {
-            to.byte(DELTA);
-            write_delta(delta, now_ms, to);
-        }
-        Item::Full(state) => {
-            to.byte(FULL);
-            write_state(state, now_ms, to);
-        }
-        Item::PackedSession(state) => {
-            to.byte(FULL);
-            write_birth(&state.meta, now_ms.saturating_sub(state.created_ms), to);
-            to.u64(state.access.get());
-            to.u64(now_ms.saturating_sub(state.accessed_ms));
-            write_body(state, now_ms, to).expect("the bytes are those of a state at rest");
-        }
-        Item::Destroyed(tombstone) => {
-            to.byte(DESTROYED);
-            to.u64(now_ms.saturating_sub(tombstone.destroyed_ms));
-            to.u64(tombstone.keep_ms);
-        }
-        Item::Absent => to.byte(ABSENT),
-    }
+/// Appends the items of one message, each behind its key.
+pub(super) fn write_items(items: &[(SessionKey, Item)], now_ms: u64, to: &mut Writer<'_>) {
+    to.list(items.iter(), |to, (key, item)| {
+        write_key(key, to);
+        write_item(item, now_ms, to);
+    });
 }
 
-/// Reads the items of one message.
-pub(super) struct Items<'a> {
-    pub(super) now_ms: u64,
-    pub(super) limits: &'a DecodeLimits,
-    pub(super) form: Form,
-    pub(super) last_birth: Option<Arc<SessionMeta>>,
-    pub(super) names: Names,
-    pub(super) scratch: Vec<u8>,
+pub(super) fn write_key(key: &SessionKey, to: &mut Writer<'_>) {
+    to.array(key.bytes());
 }
 
-/// As what full states are taken.
+pub(super) fn read_key(from: &mut Reader<'_>) -> Result<SessionKey, Malformed> {
+    from.array().map(SessionKey::from_bytes)
+}
+
+/// How full states are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
-    /// To be merged or used.
-    Awake,
-    /// To be kept.
-    PackedSession,
+    /// Put together, to be merged or used.
+    Hot,
+    /// As they are, to be kept.
+    Packed,
 }
 
-impl Items<'_> {
-    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<Item, Malformed> {
-        let from = &mut Reader::new(bytes);
+/// Reads the items of one message, with which it must end.
+pub(super) struct Items<'a> {
+    now_ms: u64,
+    limits: &'a DecodeLimits,
+    form: Form,
+    last_meta: Option<Arc<SessionMeta>>,
+    names: Names,
+}
+
+impl<'a> Items<'a> {
+    pub(super) fn new(now_ms: u64, limits: &'a DecodeLimits, form: Form) -> Self {
+        Self {
+            now_ms,
+            limits,
+            form,
+            last_meta: None,
+            names: Names::default(),
+        }
+    }
+
+    /// Counts what the items take in memory while it reads them.
+    pub(super) fn read(
+        mut self,
+        from: &mut Reader<'_>,
+    ) -> Result<Vec<(SessionKey, Item)>, Malformed> {
+        let length = from.remaining().len();
+        let mut room = length.saturating_mul(EXPANSION).saturating_add(ROOM);
+        from.list(KEY + 1, |from| {
+            let key = read_key(from)?;
+            let item = self.read_item(from)?;
+            let left = room.checked_sub(item.memory());
+            room = left.ok_or(Malformed("items that grow too much when decoded"))?;
+            Ok((key, item))
+        })
+    }
+
+    fn read_item(&mut self, from: &mut Reader<'_>) -> Result<Item, Malformed> {
         Ok(match from.byte()? {
             DELTA => Item::Delta(Box::new(self.read_delta(from)?)),
-            FULL if self.form == Form::PackedSession => {
-                Item::PackedSession(Box::new(self.take_at_rest(from)?))
-            }
-            FULL => Item::Full(Box::new(self.read_state(from)?)),
+            FULL => self.read_full(from)?,
             DESTROYED => Item::Destroyed(self.read_tombstone(from)?),
             ABSENT => Item::Absent,
             _ => return Err(UNKNOWN),
@@ -83,15 +94,21 @@ impl Items<'_> {
 
     fn read_delta(&mut self, from: &mut Reader<'_>) -> Result<Delta, Malformed> {
         let origin = read_origin(from)?;
-        let since = stamp(from.u64()?)?;
-        let upto = stamp(since.get().checked_add(from.u64()?).ok_or(TOO_LATE)?)?;
-        let meta = from.option(|from| self.take_birth(from))?;
-        let access = from.option(|from| Ok((stamp(from.u64()?)?, self.instant(from.u64()?))))?;
+        let since = read_stamp(from, Stamp::ZERO)?;
+        let upto = read_stamp(from, since)?;
+        let meta = from.option(|from| {
+            let meta = read_meta(from, &mut self.last_meta)?;
+            Ok((meta, CreatedMs(self.read_instant(from)?)))
+        })?;
+        let access = from.option(|from| {
+            let stamp = read_stamp(from, Stamp::ZERO)?;
+            Ok((stamp, self.read_instant(from)?))
+        })?;
         if meta.is_some() && (since != Stamp::ZERO || access.is_none()) {
-            return Err(Malformed("a partial delta with a birth"));
+            return Err(Malformed("a partial delta with metadata"));
         }
         let origins = [(origin, upto)];
-        let scale = TagContext {
+        let context = TagContext {
             origins: &origins,
             since,
             watermark: Stamp::ZERO,
@@ -99,7 +116,7 @@ impl Items<'_> {
         };
         // Only a counter may name a foreign write: the reset that its increments follow.
         let (max_names, foreign) = (self.limits.max_names, Foreign::Counters);
-        let registers = read_registers(from, &scale, max_names, foreign, |name| {
+        let registers = read_registers(from, &context, max_names, foreign, |name| {
             self.names.shared(name)
         })?;
         if meta.is_some() {
@@ -110,6 +127,9 @@ impl Items<'_> {
                 return Err(Malformed("a whole session that others wrote, or nobody"));
             }
         }
+        let deaths = Deaths::Ages {
+            now_ms: self.now_ms,
+        };
         Ok(Delta {
             origin,
             since,
@@ -117,65 +137,32 @@ impl Items<'_> {
             meta,
             access,
             registers,
-            secrets: read_secrets(from, &scale, self.now_ms, MAX_SECRETS)?,
-            expiry: read_expiry(from, &scale)?,
+            secrets: read_secrets(from, &context, deaths, MAX_SECRETS)?,
+            expiry: read_expiry(from, &context)?,
         })
     }
 
-    fn read_state(&mut self, from: &mut Reader<'_>) -> Result<SessionState, Malformed> {
-        let (meta, created) = self.take_birth(from)?;
-        let access = stamp(from.u64()?)?;
-        let accessed_ms = self.instant(from.u64()?);
-        let vector = read_vector(from, Stamp::ZERO, MAX_ORIGINS)?;
-        if vector.entries().is_empty() {
-            return Err(Malformed("a session nobody wrote"));
+    fn read_full(&mut self, from: &mut Reader<'_>) -> Result<Item, Malformed> {
+        let head = PackedHead {
+            meta: read_meta(from, &mut self.last_meta)?,
+            created_ms: self.read_instant(from)?,
+            accessed_ms: self.read_instant(from)?,
+        };
+        let checks = Checks::of_peer(self.limits, self.now_ms);
+        if self.form == Form::Hot {
+            let state = read_state(from, head, &checks, |name| self.names.shared(name))?;
+            return Ok(Item::Full(Box::new(state)));
         }
-        let scale = TagContext {
-            origins: vector.entries(),
-            since: Stamp::ZERO,
-            watermark: vector.watermark(meta.gc_grace_ms()),
-            author: Author::Peer,
-        };
-        let (max_names, foreign) = (self.limits.max_names, Foreign::No);
-        let registers = read_registers(from, &scale, max_names, foreign, |name| {
-            self.names.shared(name)
-        })?;
-        let secrets = read_secrets(from, &scale, self.now_ms, MAX_SECRETS)?;
-        let expiry = read_expiry(from, &scale)?;
-        Ok(SessionState::from_parts(SessionParts {
-            meta,
-            created,
-            access,
-            accessed_ms,
-            registers,
-            secrets,
-            expiry,
-            vector,
-        }))
-    }
-
-    fn take_at_rest(&mut self, from: &mut Reader<'_>) -> Result<PackedSession, Malformed> {
-        let (meta, created) = self.take_birth(from)?;
-        let head = Head {
-            since: Stamp::ZERO,
-            created_ms: created.0,
-            access: stamp(from.u64()?)?,
-            accessed_ms: self.instant(from.u64()?),
-        };
-        let limits = (self.now_ms, self.limits.max_names);
-        read_body(from, &meta, head, limits, &mut self.scratch)
-    }
-
-    fn take_birth(
-        &mut self,
-        from: &mut Reader<'_>,
-    ) -> Result<(Arc<SessionMeta>, CreatedMs), Malformed> {
-        let (meta, age_ms) = take_birth(from, &mut self.last_birth)?;
-        Ok((meta, CreatedMs(self.instant(age_ms))))
+        let (summary, body) = from.with_bytes(|from| walk(from, &head, &checks))?;
+        Ok(Item::Packed(Box::new(PackedSession {
+            head,
+            body: body.into(),
+            summary: Some(summary),
+        })))
     }
 
     fn read_tombstone(&self, from: &mut Reader<'_>) -> Result<Tombstone, Malformed> {
-        let destroyed_ms = self.instant(from.u64()?);
+        let destroyed_ms = self.read_instant(from)?;
         let keep_ms = from.u64()?;
         if keep_ms > Tombstone::MAX_KEEP_MS {
             return Err(Malformed("a tombstone that is kept for too long"));
@@ -186,52 +173,71 @@ impl Items<'_> {
         })
     }
 
-    const fn instant(&self, age_ms: u64) -> u64 {
-        self.now_ms.saturating_sub(age_ms)
+    fn read_instant(&self, from: &mut Reader<'_>) -> Result<u64, Malformed> {
+        Ok(self.now_ms.saturating_sub(from.u64()?))
+    }
+}
+
+fn write_item(item: &Item, now_ms: u64, to: &mut Writer<'_>) {
+    match item {
+        Item::Delta(delta) => {
+            to.byte(DELTA);
+            write_delta(delta, now_ms, to);
+        }
+        Item::Full(state) => {
+            to.byte(FULL);
+            write_meta(state.meta(), to);
+            to.u64(now_ms.saturating_sub(state.created_ms()));
+            to.u64(now_ms.saturating_sub(state.accessed_ms()));
+            write_body(state, to);
+        }
+        Item::Packed(state) => {
+            to.byte(FULL);
+            write_meta(&state.head.meta, to);
+            to.u64(now_ms.saturating_sub(state.head.created_ms));
+            to.u64(now_ms.saturating_sub(state.head.accessed_ms));
+            to.array(&state.body);
+        }
+        Item::Destroyed(tombstone) => {
+            to.byte(DESTROYED);
+            to.u64(now_ms.saturating_sub(tombstone.destroyed_ms));
+            to.u64(tombstone.keep_ms);
+        }
+        Item::Absent => to.byte(ABSENT),
     }
 }
 
 fn write_delta(delta: &Delta, now_ms: u64, to: &mut Writer<'_>) {
     let origins = [(delta.origin, delta.upto)];
-    let scale = TagContext {
+    let context = TagContext {
         origins: &origins,
         since: delta.since,
         watermark: Stamp::ZERO,
         author: Author::This,
     };
     write_origin(delta.origin, to);
-    to.u64(delta.since.get());
-    to.u64(delta.upto.get().saturating_sub(delta.since.get()));
+    write_stamp(delta.since, Stamp::ZERO, to);
+    write_stamp(delta.upto, delta.since, to);
     to.option(delta.meta.as_ref(), |to, (meta, created)| {
-        write_birth(meta, now_ms.saturating_sub(created.0), to);
+        write_meta(meta, to);
+        to.u64(now_ms.saturating_sub(created.0));
     });
     to.option(delta.access, |to, (stamp, at_ms)| {
-        to.u64(stamp.get());
+        write_stamp(stamp, Stamp::ZERO, to);
         to.u64(now_ms.saturating_sub(at_ms));
     });
-    write_registers(&delta.registers, &scale, to);
-    write_secrets(&delta.secrets, &scale, now_ms, to);
-    write_expiry(delta.expiry, &scale, to);
-}
-
-fn write_state(state: &SessionState, now_ms: u64, to: &mut Writer<'_>) {
-    let scale = TagContext {
-        origins: state.vector().entries(),
-        since: Stamp::ZERO,
-        watermark: state.watermark(),
-        author: Author::This,
-    };
-    let age_ms = now_ms.saturating_sub(state.created_ms());
-    write_birth(state.meta(), age_ms, to);
-    to.u64(state.access().get());
-    to.u64(now_ms.saturating_sub(state.accessed_ms()));
-    write_vector(state.vector(), Stamp::ZERO, to);
-    write_registers(state.registers(), &scale, to);
-    write_secrets(state.secrets(), &scale, now_ms, to);
-    write_expiry(state.expiry_register(), &scale, to);
+    write_registers(&delta.registers, &context, to);
+    write_secrets(&delta.secrets, &context, Deaths::Ages { now_ms }, to);
+    write_expiry(delta.expiry, &context, to);
 }
 
 const DELTA: u8 = 0;
 const FULL: u8 = 1;
 const DESTROYED: u8 = 2;
 const ABSENT: u8 = 3;
+/// Bytes of a session's key.
+pub(super) const KEY: usize = 16;
+/// What is decoded takes at most so many times the bytes of its message, beyond [`ROOM`], which is
+/// for messages of many tiny attributes.
+const EXPANSION: usize = 8;
+const ROOM: usize = 1024 * 1024;

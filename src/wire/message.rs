@@ -1,12 +1,13 @@
-//! The messages of an established link, and their `postcard` form.
-
-use bytes::BytesMut;
-use postcard::ser_flavors::Flavor;
-use serde::{Deserialize, Serialize};
+//! The messages of an established link, and their bytes.
+//!
+//! A message is its number and its fields. Numbers keep their meaning for ever: a message that
+//! changes gets another number.
 
 use super::{
-    item::Form,
-    packed::{WireItems, items_from_wire},
+    bytes::{Reader, UNKNOWN, Writer},
+    error::Malformed,
+    item::{Form, Items, KEY, read_key, write_items, write_key},
+    limits::DecodeLimits,
     position::Position,
 };
 use crate::session::{Item, SessionKey};
@@ -84,7 +85,7 @@ pub(crate) enum Message {
 
 /// What two nodes must know of each other's past before they exchange sessions: one that was away
 /// for longer than tombstones are kept may hold sessions that the other has destroyed and forgotten.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lineage {
     /// Whether the sender holds any session.
     pub(crate) holds: bool,
@@ -94,31 +95,104 @@ pub(crate) struct Lineage {
     pub(crate) lineage_ms: u64,
 }
 
-/// What a decoder accepts, from this node's own configuration.
-#[derive(Clone, Debug)]
-pub(crate) struct DecodeLimits {
-    pub(crate) max_session_bytes: usize,
-    pub(crate) max_names: usize,
-    /// Sessions and tombstones at their hard limits.
-    pub(crate) max_entries: usize,
-    pub(crate) digest_shards: usize,
-}
-
-/// The peer sent bytes that are no message.
-#[derive(Debug, thiserror::Error)]
-#[error("malformed message: {0}")]
-pub(crate) struct Malformed(pub(crate) &'static str);
-
 impl Message {
     /// Appends the message to `buffer`. Instants travel as ages at `now_ms`.
-    pub(crate) fn encode(&self, now_ms: u64, buffer: &mut BytesMut) {
-        let wire = self.to_wire(now_ms);
-        postcard::serialize_with_flavor(&wire, Buffer(buffer))
-            .expect("a growing buffer takes every message, and messages are plain data");
+    pub(crate) fn encode(&self, now_ms: u64, buffer: &mut Vec<u8>) {
+        let to = &mut Writer(buffer);
+        match self {
+            Self::Resume {
+                applied,
+                head,
+                past,
+            } => {
+                to.byte(RESUME);
+                to.u64(Position::number(*applied));
+                to.u64(Position::number(*head));
+                to.bool(past.holds);
+                to.bool(past.away);
+                to.u64(past.lineage_ms);
+            }
+            Self::Batch {
+                from,
+                to: upto,
+                items,
+            } => {
+                to.byte(BATCH);
+                let from = Position::number(*from);
+                to.u64(from);
+                to.u64(Position::number(Some(*upto)).saturating_sub(from));
+                write_items(items, now_ms, to);
+            }
+            Self::Skip { to: upto } => {
+                to.byte(SKIP);
+                to.u64(Position::number(Some(*upto)));
+            }
+            Self::Ack { to: upto } => {
+                to.byte(ACK);
+                to.u64(Position::number(Some(*upto)));
+            }
+            Self::Want { keys } => {
+                to.byte(WANT);
+                to.list(keys.iter(), |to, key| write_key(key, to));
+            }
+            Self::Answer { items } => {
+                to.byte(ANSWER);
+                write_items(items, now_ms, to);
+            }
+            Self::Heartbeat { root, ready } => {
+                to.byte(HEARTBEAT);
+                to.hash(*root);
+                to.bool(*ready);
+            }
+            Self::AskDigests => to.byte(ASK_DIGESTS),
+            Self::Digests { shards } => {
+                to.byte(DIGESTS);
+                to.list(shards.iter(), |to, digest| to.hash(*digest));
+            }
+            Self::Listing {
+                round,
+                shard,
+                complete,
+                entries,
+            } => {
+                to.byte(LISTING);
+                to.u64((*round).into());
+                to.u64((*shard).into());
+                to.bool(*complete);
+                to.list(entries.iter(), |to, (key, version)| {
+                    write_key(key, to);
+                    to.hash(*version);
+                });
+            }
+            Self::Differences {
+                round,
+                shard,
+                last,
+                items,
+                wants,
+            } => {
+                to.byte(DIFFERENCES);
+                to.u64((*round).into());
+                to.u64((*shard).into());
+                to.bool(*last);
+                to.list(wants.iter(), |to, key| write_key(key, to));
+                write_items(items, now_ms, to);
+            }
+            Self::Supply { items } => {
+                to.byte(SUPPLY);
+                write_items(items, now_ms, to);
+            }
+            Self::Credit { bytes } => {
+                to.byte(CREDIT);
+                to.u64(*bytes);
+            }
+            Self::RoundDone => to.byte(ROUND_DONE),
+            Self::Leave => to.byte(LEAVE),
+        }
     }
 
-    /// The longest encoding this node accepts, fragments put together: a session of the hard limit,
-    /// or a listing of a digest shard with twice its share of sessions and tombstones.
+    /// Returns the longest encoding that is accepted, its parts put together: a session of the hard
+    /// limit, or a listing of a digest shard with twice its share of sessions and tombstones.
     pub(crate) fn max_length(limits: &DecodeLimits) -> usize {
         let session = limits.max_session_bytes.saturating_mul(2);
         let share = limits.max_entries / limits.digest_shards.max(1);
@@ -126,6 +200,8 @@ impl Message {
         session.max(listing).saturating_add(MIN_LENGTH)
     }
 
+    /// Reads a message, which must be all of `bytes`.
+    ///
     /// # Errors
     ///
     /// For anything an honest node of the same protocol version would not send.
@@ -134,17 +210,89 @@ impl Message {
         now_ms: u64,
         limits: &DecodeLimits,
     ) -> Result<Self, Malformed> {
-        let (wire, rest) = postcard::take_from_bytes::<Wire<'_>>(bytes)
-            .map_err(|_| Malformed("no message of this protocol version"))?;
-        if !rest.is_empty() {
-            return Err(Malformed("bytes behind the message"));
+        let from = &mut Reader::new(bytes);
+        let hot = Items::new(now_ms, limits, Form::Hot);
+        let packed = Items::new(now_ms, limits, Form::Packed);
+        let message = match from.byte()? {
+            RESUME => Self::Resume {
+                applied: Position::new(from.u64()?),
+                head: Position::new(from.u64()?),
+                past: Lineage {
+                    holds: from.bool()?,
+                    away: from.bool()?,
+                    lineage_ms: from.u64()?,
+                },
+            },
+            BATCH => {
+                let first = from.u64()?;
+                let upto = first.checked_add(from.u64()?);
+                Self::Batch {
+                    from: Position::new(first),
+                    to: position(upto.ok_or(Malformed("position overflow"))?)?,
+                    items: hot.read(from)?,
+                }
+            }
+            SKIP => Self::Skip {
+                to: position(from.u64()?)?,
+            },
+            ACK => Self::Ack {
+                to: position(from.u64()?)?,
+            },
+            WANT => Self::Want {
+                keys: from.list(KEY, read_key)?,
+            },
+            ANSWER => Self::Answer {
+                items: hot.read(from)?,
+            },
+            HEARTBEAT => Self::Heartbeat {
+                root: from.hash()?,
+                ready: from.bool()?,
+            },
+            ASK_DIGESTS => Self::AskDigests,
+            DIGESTS => {
+                let count = from.count(HASH)?;
+                if count != limits.digest_shards {
+                    return Err(Malformed("another number of digest shards"));
+                }
+                Self::Digests {
+                    shards: from.repeat(count, Reader::hash)?,
+                }
+            }
+            LISTING => Self::Listing {
+                round: from.u32()?,
+                shard: read_shard(from, limits)?,
+                complete: from.bool()?,
+                entries: from.list(KEY + HASH, |from| Ok((read_key(from)?, from.hash()?)))?,
+            },
+            DIFFERENCES => Self::Differences {
+                round: from.u32()?,
+                shard: read_shard(from, limits)?,
+                last: from.bool()?,
+                wants: from.list(KEY, read_key)?,
+                items: packed.read(from)?,
+            },
+            SUPPLY => Self::Supply {
+                items: packed.read(from)?,
+            },
+            CREDIT => Self::Credit { bytes: from.u64()? },
+            ROUND_DONE => Self::RoundDone,
+            LEAVE => Self::Leave,
+            _ => return Err(UNKNOWN),
+        };
+        if from.remaining().is_empty() {
+            Ok(message)
+        } else {
+            Err(Malformed("bytes behind the message"))
         }
-        wire.into_message(now_ms, limits)
     }
 
-    /// The sessions that it brings something of.
+    /// Returns the sessions that it brings something of.
     pub(crate) fn keys(&self) -> impl Iterator<Item = SessionKey> {
-        let items: &[(SessionKey, Item)] = match self {
+        self.items().iter().map(|(key, _)| *key)
+    }
+
+    pub(crate) fn items(&self) -> &[(SessionKey, Item)] {
+        match self {
             Self::Batch { items, .. }
             | Self::Answer { items }
             | Self::Differences { items, .. }
@@ -160,228 +308,7 @@ impl Message {
             | Self::Credit { .. }
             | Self::RoundDone
             | Self::Leave => &[],
-        };
-        items.iter().map(|(key, _)| *key)
-    }
-
-    fn to_wire(&self, now_ms: u64) -> Wire<'_> {
-        let items = |items| WireItems::Plain(items, now_ms);
-        match self {
-            &Self::Resume {
-                applied,
-                head,
-                past,
-            } => Wire::Resume {
-                applied: Position::number(applied),
-                head: Position::number(head),
-                past,
-            },
-            Self::Batch {
-                from,
-                to,
-                items: changes,
-            } => Wire::Batch {
-                from: Position::number(*from),
-                to: Position::number(Some(*to)).saturating_sub(Position::number(*from)),
-                items: items(changes),
-            },
-            &Self::Skip { to } => Wire::Skip {
-                to: Position::number(Some(to)),
-            },
-            &Self::Ack { to } => Wire::Ack {
-                to: Position::number(Some(to)),
-            },
-            Self::Want { keys } => Wire::Want { keys: keys.clone() },
-            Self::Answer { items: answers } => Wire::Answer {
-                items: items(answers),
-            },
-            &Self::Heartbeat { root, ready } => Wire::Heartbeat { root, ready },
-            Self::AskDigests => Wire::AskDigests,
-            Self::Digests { shards } => Wire::Digests {
-                shards: shards
-                    .iter()
-                    .map(|digest| Fixed(digest.to_le_bytes()))
-                    .collect(),
-            },
-            Self::Listing {
-                round,
-                shard,
-                complete,
-                entries,
-            } => Wire::Listing {
-                round: *round,
-                shard: *shard,
-                complete: *complete,
-                entries: entries
-                    .iter()
-                    .map(|(key, version)| (*key, Fixed(version.to_le_bytes())))
-                    .collect(),
-            },
-            Self::Differences {
-                round,
-                shard,
-                last,
-                items: states,
-                wants,
-            } => Wire::Differences {
-                round: *round,
-                shard: *shard,
-                last: *last,
-                items: items(states),
-                wants: wants.clone(),
-            },
-            Self::Supply { items: states } => Wire::Supply {
-                items: items(states),
-            },
-            &Self::Credit { bytes } => Wire::Credit { bytes },
-            Self::RoundDone => Wire::RoundDone,
-            Self::Leave => Wire::Leave,
         }
-    }
-}
-
-/// The postcard form. Variants keep their place for ever; a changed message is a new variant.
-#[derive(Serialize, Deserialize)]
-enum Wire<'a> {
-    Resume {
-        applied: u64,
-        head: u64,
-        past: Lineage,
-    },
-    Batch {
-        from: u64,
-        /// Beyond `from`.
-        to: u64,
-        #[serde(borrow)]
-        items: WireItems<'a>,
-    },
-    Skip {
-        to: u64,
-    },
-    Ack {
-        to: u64,
-    },
-    Want {
-        keys: Vec<SessionKey>,
-    },
-    Answer {
-        items: WireItems<'a>,
-    },
-    Heartbeat {
-        root: u64,
-        ready: bool,
-    },
-    AskDigests,
-    Digests {
-        shards: Vec<Fixed>,
-    },
-    Listing {
-        round: u32,
-        shard: u32,
-        complete: bool,
-        entries: Vec<(SessionKey, Fixed)>,
-    },
-    Differences {
-        round: u32,
-        shard: u32,
-        last: bool,
-        items: WireItems<'a>,
-        wants: Vec<SessionKey>,
-    },
-    Supply {
-        items: WireItems<'a>,
-    },
-    Credit {
-        bytes: u64,
-    },
-    RoundDone,
-    Leave,
-}
-
-/// A 64-bit hash in eight bytes; a varint would take ten.
-#[derive(Serialize, Deserialize)]
-#[serde(transparent)]
-struct Fixed([u8; 8]);
-
-impl Fixed {
-    const fn get(&self) -> u64 {
-        u64::from_le_bytes(self.0)
-    }
-}
-
-impl Wire<'_> {
-    fn into_message(self, now_ms: u64, limits: &DecodeLimits) -> Result<Message, Malformed> {
-        let items = |items| items_from_wire(items, Form::Awake, now_ms, limits);
-        let kept = |items| items_from_wire(items, Form::PackedSession, now_ms, limits);
-        Ok(match self {
-            Self::Resume {
-                applied,
-                head,
-                past,
-            } => Message::Resume {
-                applied: Position::new(applied),
-                head: Position::new(head),
-                past,
-            },
-            Self::Batch {
-                from,
-                to,
-                items: changes,
-            } => Message::Batch {
-                from: Position::new(from),
-                to: position(from.checked_add(to).ok_or(Malformed("position overflow"))?)?,
-                items: items(changes)?,
-            },
-            Self::Skip { to } => Message::Skip { to: position(to)? },
-            Self::Ack { to } => Message::Ack { to: position(to)? },
-            Self::Want { keys } => Message::Want { keys },
-            Self::Answer { items: answers } => Message::Answer {
-                items: items(answers)?,
-            },
-            Self::Heartbeat { root, ready } => Message::Heartbeat { root, ready },
-            Self::AskDigests => Message::AskDigests,
-            Self::Digests { shards } => {
-                if shards.len() != limits.digest_shards {
-                    return Err(Malformed("another number of digest shards"));
-                }
-                Message::Digests {
-                    shards: shards.iter().map(Fixed::get).collect(),
-                }
-            }
-            Self::Listing {
-                round,
-                shard,
-                complete,
-                entries,
-            } => Message::Listing {
-                round,
-                shard: shard_number(shard, limits)?,
-                complete,
-                entries: entries
-                    .into_iter()
-                    .map(|(key, version)| (key, version.get()))
-                    .collect(),
-            },
-            Self::Differences {
-                round,
-                shard,
-                last,
-                items: states,
-                wants,
-            } => Message::Differences {
-                round,
-                shard: shard_number(shard, limits)?,
-                last,
-                items: kept(states)?,
-                wants,
-            },
-            Self::Supply { items: states } => Message::Supply {
-                items: kept(states)?,
-            },
-            Self::Credit { bytes } => Message::Credit { bytes },
-            Self::RoundDone => Message::RoundDone,
-            Self::Leave => Message::Leave,
-        })
     }
 }
 
@@ -389,7 +316,8 @@ fn position(number: u64) -> Result<Position, Malformed> {
     Position::new(number).ok_or(Malformed("no such position"))
 }
 
-fn shard_number(shard: u32, limits: &DecodeLimits) -> Result<u32, Malformed> {
+fn read_shard(from: &mut Reader<'_>, limits: &DecodeLimits) -> Result<u32, Malformed> {
+    let shard = from.u32()?;
     if usize::try_from(shard).is_ok_and(|shard| shard < limits.digest_shards) {
         Ok(shard)
     } else {
@@ -397,28 +325,24 @@ fn shard_number(shard: u32, limits: &DecodeLimits) -> Result<u32, Malformed> {
     }
 }
 
-/// A postcard sink that appends to a buffer.
-struct Buffer<'a>(&'a mut BytesMut);
-
-impl Flavor for Buffer<'_> {
-    type Output = ();
-
-    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.0.extend_from_slice(&[byte]);
-        Ok(())
-    }
-
-    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn finalize(self) -> postcard::Result<()> {
-        Ok(())
-    }
-}
-
+const RESUME: u8 = 0;
+const BATCH: u8 = 1;
+const SKIP: u8 = 2;
+const ACK: u8 = 3;
+const WANT: u8 = 4;
+const ANSWER: u8 = 5;
+const HEARTBEAT: u8 = 6;
+const ASK_DIGESTS: u8 = 7;
+const DIGESTS: u8 = 8;
+const LISTING: u8 = 9;
+const DIFFERENCES: u8 = 10;
+const SUPPLY: u8 = 11;
+const CREDIT: u8 = 12;
+const ROUND_DONE: u8 = 13;
+const LEAVE: u8 = 14;
+/// Bytes of a digest, a version or a root.
+const HASH: usize = 8;
 /// Bytes that any message may have, whatever the limits.
 const MIN_LENGTH: usize = 1024 * 1024;
 /// Bytes of a key and its version in a listing.
-const LISTED: usize = 24;
+const LISTED: usize = KEY + HASH;

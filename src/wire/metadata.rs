@@ -1,12 +1,12 @@
-//! What an item says of a session beside its attributes: who wrote it, its birth, its secrets, its
-//! limits. Instants travel as ages.
+//! What a session has beside its attributes: who wrote it, what is fixed at its creation, its
+//! secrets, its limits.
 
 use std::sync::Arc;
 
 use super::{
     bytes::{Reader, Writer},
-    message::Malformed,
-    tags::{TagContext, read_origin, stamp, write_origin},
+    error::Malformed,
+    tags::{TagContext, read_origin, read_stamp, write_origin, write_stamp},
 };
 use crate::{
     config::Expiry,
@@ -15,13 +15,11 @@ use crate::{
     },
 };
 
-/// Stamps count from `since`.
 pub(super) fn write_vector(vector: &Vector, since: Stamp, to: &mut Writer<'_>) {
-    to.count(vector.entries().len());
-    for (origin, stamp) in vector.entries() {
+    to.list(vector.entries().iter(), |to, (origin, stamp)| {
         write_origin(*origin, to);
-        to.u64(stamp.get().saturating_sub(since.get()));
-    }
+        write_stamp(*stamp, since, to);
+    });
 }
 
 pub(super) fn read_vector(
@@ -29,47 +27,40 @@ pub(super) fn read_vector(
     since: Stamp,
     max: usize,
 ) -> Result<Vector, Malformed> {
-    let count = from.count()?;
+    let count = from.count(ENTRY)?;
     if count > max {
         return Err(Malformed("too many origins"));
     }
-    let mut entries = Vec::with_capacity(count);
-    for _ in 0..count {
-        let origin = read_origin(from)?;
-        entries.push((origin, stamp(since.get().saturating_add(from.u64()?))?));
-    }
+    let entries = from.repeat(count, |from| {
+        Ok((read_origin(from)?, read_stamp(from, since)?))
+    })?;
     Vector::from_sorted(entries).ok_or(Malformed("vector out of order"))
 }
 
-pub(super) fn write_birth(meta: &SessionMeta, age_ms: u64, to: &mut Writer<'_>) {
-    to.bytes(meta.context.as_bytes());
-    to.option(meta.route.as_ref(), |to, route| {
-        to.bytes(route.as_str().as_bytes());
-    });
+pub(super) fn write_meta(meta: &SessionMeta, to: &mut Writer<'_>) {
+    to.text(&meta.context);
+    to.option(meta.route.as_ref(), |to, route| to.text(route.as_str()));
     write_limits(meta.expiry, to);
-    to.u64(age_ms);
 }
 
-/// A birth and the age of the session. `last` is the birth that was read before, which is nearly
-/// always the same.
-pub(super) fn take_birth(
+/// Reads a session's metadata. `last` is what was read before, which is nearly always the same.
+pub(super) fn read_meta(
     from: &mut Reader<'_>,
     last: &mut Option<Arc<SessionMeta>>,
-) -> Result<(Arc<SessionMeta>, u64), Malformed> {
+) -> Result<Arc<SessionMeta>, Malformed> {
     let context = from.text()?;
     if context.len() > MAX_CONTEXT_LENGTH {
         return Err(Malformed("context too long"));
     }
     let route = from.option(Reader::text)?;
-    let expiry = take_limits(from)?;
-    let age_ms = from.u64()?;
+    let expiry = read_limits(from)?;
     let is_last = |last: &&mut Arc<SessionMeta>| {
         *last.context == *context
             && last.route.as_ref().map(|route| route.as_str()) == route
             && last.expiry == expiry
     };
     if let Some(same) = last.as_mut().filter(is_last) {
-        return Ok((Arc::clone(same), age_ms));
+        return Ok(Arc::clone(same));
     }
     let meta = Arc::new(SessionMeta {
         context: context.into(),
@@ -79,60 +70,86 @@ pub(super) fn take_birth(
         expiry,
     });
     *last = Some(Arc::clone(&meta));
-    Ok((meta, age_ms))
+    Ok(meta)
+}
+
+/// The instant from which the deaths of secrets are counted.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Deaths {
+    /// Back from now, as ages.
+    Ages { now_ms: u64 },
+    /// On from the session's creation. A clock that two nodes see through different delays may put
+    /// a death before it.
+    SinceCreation { created_ms: u64 },
+}
+
+impl Deaths {
+    fn write(self, at_ms: u64, to: &mut Writer<'_>) {
+        match self {
+            Self::Ages { now_ms } => to.u64(now_ms.saturating_sub(at_ms)),
+            Self::SinceCreation { created_ms } => {
+                to.i64(at_ms.wrapping_sub(created_ms).cast_signed());
+            }
+        }
+    }
+
+    fn read(self, from: &mut Reader<'_>) -> Result<u64, Malformed> {
+        Ok(match self {
+            Self::Ages { now_ms } => now_ms.saturating_sub(from.u64()?),
+            Self::SinceCreation { created_ms } => created_ms.saturating_add_signed(from.i64()?),
+        })
+    }
 }
 
 pub(super) fn write_secrets(
     secrets: &SecretSet,
-    scale: &TagContext<'_>,
-    now_ms: u64,
+    context: &TagContext<'_>,
+    deaths: Deaths,
     to: &mut Writer<'_>,
 ) {
-    to.count(secrets.states().len());
-    for state in secrets.states() {
+    to.list(secrets.states().iter(), |to, state| {
         to.array(state.hash.bytes());
-        scale.write_tag(state.tag, to);
-        to.option(state.dead_at_ms, |to, at| to.u64(now_ms.saturating_sub(at)));
-    }
+        context.write_tag(state.tag, to);
+        to.option(state.dead_at_ms, |to, at_ms| deaths.write(at_ms, to));
+    });
 }
 
 pub(super) fn read_secrets(
     from: &mut Reader<'_>,
-    scale: &TagContext<'_>,
-    now_ms: u64,
+    context: &TagContext<'_>,
+    deaths: Deaths,
     max: usize,
 ) -> Result<SecretSet, Malformed> {
-    let count = from.count()?;
+    let count = from.count(SECRET)?;
     if count > max {
         return Err(Malformed("too many secrets"));
     }
-    let mut states = Vec::with_capacity(count);
-    for _ in 0..count {
-        states.push(SecretState {
+    let states = from.repeat(count, |from| {
+        Ok(SecretState {
             hash: SecretHash::from_bytes(from.array()?),
-            tag: scale.read_tag(from)?,
-            dead_at_ms: from.option(|from| Ok(now_ms.saturating_sub(from.u64()?)))?,
-        });
-    }
+            tag: context.read_tag(from)?,
+            dead_at_ms: from.option(|from| deaths.read(from))?,
+        })
+    })?;
     SecretSet::from_sorted(states).ok_or(Malformed("secrets out of order"))
 }
 
 pub(super) fn write_expiry(
     register: Option<(Tag, Expiry)>,
-    scale: &TagContext<'_>,
+    context: &TagContext<'_>,
     to: &mut Writer<'_>,
 ) {
     to.option(register, |to, (tag, expiry)| {
-        scale.write_tag(tag, to);
+        context.write_tag(tag, to);
         write_limits(expiry, to);
     });
 }
 
 pub(super) fn read_expiry(
     from: &mut Reader<'_>,
-    scale: &TagContext<'_>,
+    context: &TagContext<'_>,
 ) -> Result<Option<(Tag, Expiry)>, Malformed> {
-    from.option(|from| Ok((scale.read_tag(from)?, take_limits(from)?)))
+    from.option(|from| Ok((context.read_tag(from)?, read_limits(from)?)))
 }
 
 fn write_limits(expiry: Expiry, to: &mut Writer<'_>) {
@@ -140,7 +157,7 @@ fn write_limits(expiry: Expiry, to: &mut Writer<'_>) {
     to.option(expiry.absolute_ms(), Writer::u64);
 }
 
-fn take_limits(from: &mut Reader<'_>) -> Result<Expiry, Malformed> {
+fn read_limits(from: &mut Reader<'_>) -> Result<Expiry, Malformed> {
     let idle_ms = from.option(Reader::u64)?;
     let absolute_ms = from.option(Reader::u64)?;
     let too_long = |ms: Option<u64>| ms.is_some_and(|ms| ms > Expiry::MAX_MS);
@@ -150,7 +167,7 @@ fn take_limits(from: &mut Reader<'_>) -> Result<Expiry, Malformed> {
     Ok(Expiry::from_millis(idle_ms, absolute_ms))
 }
 
-/// Origins of one vector at most: one per boot and epoch that wrote.
-pub(crate) const MAX_ORIGINS: usize = 4096;
-/// Secrets of one session at most: the dead that are remembered, and one alive per node at once.
-pub(crate) const MAX_SECRETS: usize = 256;
+/// The fewest bytes of an entry of a vector: a boot id, an epoch and a stamp.
+const ENTRY: usize = 8 + 1 + 1;
+/// The fewest bytes of a secret: its hash, its tag, and that it is alive.
+const SECRET: usize = 16 + 1 + 1;

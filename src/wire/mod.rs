@@ -1,24 +1,29 @@
 //! The language between nodes: frames, the hello, messages and their limits.
+//!
+//! All of it is read by one [`Reader`](bytes::Reader) and written by one [`Writer`](bytes::Writer).
+//! What came from a peer is an error or what an honest node says; a later rank need not check it
+//! again.
 
 mod attributes;
 mod bytes;
+mod error;
 pub(crate) mod frame;
 pub(crate) mod hello;
 mod item;
+mod limits;
 pub(crate) mod message;
 mod metadata;
-mod packed;
 pub(crate) mod packed_session;
 mod position;
-mod relay;
 mod tags;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use self::{
+    error::Malformed,
     frame::{FrameCodec, FrameError},
     hello::{Confirm, Greeting, Hello, PROTOCOL, Refusal},
-    message::{DecodeLimits, Malformed, Message},
-    metadata::{MAX_ORIGINS, MAX_SECRETS},
+    limits::{DecodeLimits, MAX_ORIGINS, MAX_SECRETS},
+    message::Message,
     position::Position,
 };

@@ -1,268 +1,248 @@
-//! The bytes of a session that nobody uses: the language of items, but for what is the same in many
-//! sessions, with instants in place of ages, and stamps that count from just before the oldest one.
+//! The packed form of a session: the same bytes in memory while nobody uses it, and on the wire.
 //!
-//! They never leave the process, so another release may write them otherwise. A state that is sent
-//! or received at rest is copied from one language to the other, without being put together.
+//! A body says nothing that depends on where it is. Its stamps count from just before its oldest
+//! one, and the deaths of its secrets from the session's creation. So a session that is cold here
+//! and will be cold at a peer is copied and never put together on the way.
+//!
+//! Three things stand beside a body, in a [`PackedHead`]: the metadata, which most sessions of an
+//! app share, and the instants of creation and of last use, which every place writes in its own
+//! way. Memory holds instants of this process, the wire has ages, and a file would have the wall
+//! clock. With these three a body is all of a session; nothing else of the node, of the link or of
+//! the message is needed to read it.
+//!
+//! A session in use is sent as a full state in the same form. A peer's body is checked by one walk
+//! before anything of it is kept.
 
 use std::sync::Arc;
 
 pub(crate) use super::bytes::{Reader, Writer};
 use super::{
     attributes::{Foreign, each_register, read_registers, write_registers},
-    message::Malformed,
+    error::Malformed,
+    limits::{DecodeLimits, MAX_ORIGINS, MAX_SECRETS},
     metadata::{
-        MAX_ORIGINS, MAX_SECRETS, read_expiry, read_secrets, read_vector, write_expiry,
-        write_secrets, write_vector,
+        Deaths, read_expiry, read_secrets, read_vector, write_expiry, write_secrets, write_vector,
     },
-    relay::Relay,
-    tags::{Author, TagContext, stamp},
+    tags::{Author, TagContext, read_stamp, write_stamp},
 };
 use crate::{
     config::Expiry,
     session::{
-        CreatedMs, PackedSession, REGISTER_OVERHEAD, SessionMeta, SessionParts, SessionSize,
-        SessionState, Stamp, Tag, Vector,
+        CreatedMs, PackedHead, PackedSession, PackedSummary, REGISTER_OVERHEAD, SecretSet,
+        SessionParts, SessionSize, SessionState, Stamp, Tag, Vector,
     },
 };
 
-/// Everything but the birth.
-pub(crate) fn write_resting(state: &SessionState, to: &mut Writer<'_>) {
-    let since = state.oldest_stamp().before();
-    let scale = TagContext {
+/// Appends all of a session but its head.
+pub(crate) fn write_body(state: &SessionState, to: &mut Writer<'_>) {
+    write_since(state, state.oldest_stamp().before(), to);
+}
+
+pub(super) fn write_since(state: &SessionState, since: Stamp, to: &mut Writer<'_>) {
+    let context = TagContext {
         origins: state.vector().entries(),
         since,
         watermark: Stamp::ZERO,
         author: Author::This,
     };
-    let head = Head {
-        since,
+    let deaths = Deaths::SinceCreation {
         created_ms: state.created_ms(),
-        access: state.access(),
-        accessed_ms: state.accessed_ms(),
     };
-    head.write(to);
+    write_stamp(since, Stamp::ZERO, to);
+    write_stamp(state.access(), since, to);
     write_vector(state.vector(), since, to);
-    write_registers(state.registers(), &scale, to);
-    write_secrets(state.secrets(), &scale, LAST_INSTANT, to);
-    write_expiry(state.expiry_register(), &scale, to);
+    write_registers(state.registers(), &context, to);
+    write_secrets(state.secrets(), &context, deaths, to);
+    write_expiry(state.expiry_register(), &context, to);
 }
 
+/// Reads a body that [`write_body`] wrote, or that a [`PackedSession`] holds.
+///
 /// # Errors
 ///
-/// For bytes that [`put_resting`] did not write.
-pub(crate) fn read_resting(
-    from: &mut Reader<'_>,
-    meta: Arc<SessionMeta>,
-) -> Result<SessionState, Malformed> {
-    let head = Head::read(from)?;
-    let vector = read_vector(from, head.since, usize::MAX)?;
-    let scale = TagContext {
-        origins: vector.entries(),
-        since: head.since,
-        watermark: Stamp::ZERO,
+/// For any other bytes, as far as they show.
+pub(crate) fn read_own(from: &mut Reader<'_>, head: PackedHead) -> Result<SessionState, Malformed> {
+    read_state(from, head, &Checks::OWN, |name| Arc::from(name))
+}
+
+impl PackedSession {
+    /// Returns the session, to be used or merged.
+    pub(crate) fn unpack(&self) -> SessionState {
+        read_own(&mut Reader::new(&self.body), self.head.clone())
+            .expect("a body is one that was written or checked here")
+    }
+}
+
+/// What is looked at in a body.
+pub(super) struct Checks {
+    author: Author,
+    max_names: usize,
+    max_origins: usize,
+    max_secrets: usize,
+    /// No secret has died later.
+    latest_ms: u64,
+}
+
+impl Checks {
+    const OWN: Self = Self {
         author: Author::This,
+        max_names: usize::MAX,
+        max_origins: usize::MAX,
+        max_secrets: usize::MAX,
+        latest_ms: u64::MAX,
     };
-    let registers = read_registers(from, &scale, usize::MAX, Foreign::No, |name| {
-        Arc::from(name)
-    })?;
-    let secrets = read_secrets(from, &scale, LAST_INSTANT, usize::MAX)?;
-    let expiry = read_expiry(from, &scale)?;
-    Ok(SessionState::from_parts(SessionParts {
-        meta,
+
+    pub(super) const fn of_peer(limits: &DecodeLimits, now_ms: u64) -> Self {
+        Self {
+            author: Author::Peer,
+            max_names: limits.max_names,
+            max_origins: MAX_ORIGINS,
+            max_secrets: MAX_SECRETS,
+            latest_ms: now_ms.saturating_add(CLOCK_READ_MS),
+        }
+    }
+}
+
+/// Reads a body into a session.
+pub(super) fn read_state(
+    from: &mut Reader<'_>,
+    head: PackedHead,
+    checks: &Checks,
+    named: impl FnMut(&str) -> Arc<str>,
+) -> Result<SessionState, Malformed> {
+    let base = Base::read(from, checks)?;
+    let context = base.context(&head, checks);
+    let registers = read_registers(from, &context, checks.max_names, Foreign::No, named)?;
+    let (secrets, expiry) = read_end(from, &context, &head, checks)?;
+    let Base {
+        since,
+        access,
+        vector,
+    } = base;
+    let state = SessionState::from_parts(SessionParts {
+        meta: head.meta,
         created: CreatedMs(head.created_ms),
-        access: head.access,
+        access,
         accessed_ms: head.accessed_ms,
         registers,
         secrets,
         expiry,
         vector,
-    }))
-}
-
-/// What must be known of the bytes to give them away as they are.
-///
-/// # Errors
-///
-/// For bytes that [`put_resting`] did not write.
-pub(crate) fn packed(bytes: &[u8], meta: &Arc<SessionMeta>) -> Result<PackedSession, Malformed> {
-    let from = &mut Reader::new(bytes);
-    let head = Head::read(from)?;
-    let walk = Walk {
-        author: Author::This,
-        max_names: usize::MAX,
-        gc_grace_ms: meta.gc_grace_ms(),
-    };
-    let seen = walk.over(from, head.since)?;
-    Ok(seen.packed(head, meta, bytes.into()))
-}
-
-impl PackedSession {
-    /// The session to be used or merged.
-    pub(crate) fn unpack(&self) -> SessionState {
-        read_resting(&mut Reader::new(&self.bytes), Arc::clone(&self.meta))
-            .expect("only this module makes them, of a whole state")
+    });
+    if checks.author == Author::Peer {
+        check_since(since, state.oldest_stamp())?;
     }
+    Ok(state)
 }
 
-/// Behind the birth and the instants of use, all of a full state on the wire.
-pub(super) fn write_body(
-    state: &PackedSession,
-    now_ms: u64,
-    to: &mut Writer<'_>,
-) -> Result<(), Malformed> {
-    let from = &mut Reader::new(&state.bytes);
-    let head = Head::read(from)?;
-    Relay {
-        stamp: |beyond: u64| head.since.get().saturating_add(beyond),
-        death: |age_ms: u64| now_ms.saturating_sub(LAST_INSTANT - age_ms),
-    }
-    .body(from, to)
-}
-
-/// Reads what [`put_body`] writes, of a peer. The head's `since` is not known yet. `scratch` is
-/// for the bytes.
-pub(super) fn read_body(
+/// Checks a peer's body without putting a session together, and returns what was seen.
+pub(super) fn walk(
     from: &mut Reader<'_>,
-    meta: &Arc<SessionMeta>,
-    mut head: Head,
-    (now_ms, max_names): (u64, usize),
-    scratch: &mut Vec<u8>,
-) -> Result<PackedSession, Malformed> {
-    let walk = Walk {
-        author: Author::Peer,
-        max_names,
-        gc_grace_ms: meta.gc_grace_ms(),
+    head: &PackedHead,
+    checks: &Checks,
+) -> Result<PackedSummary, Malformed> {
+    let base = Base::read(from, checks)?;
+    let context = base.context(head, checks);
+    let stamps = base.vector.entries().iter().map(|entry| entry.1);
+    let mut oldest = stamps.fold(base.access, Stamp::min);
+    let mut note = |tag: Tag| {
+        if tag != Tag::BOTTOM {
+            oldest = oldest.min(tag.stamp);
+        }
     };
-    let body = &mut from.clone();
-    let seen = walk.over(from, Stamp::ZERO)?;
-    head.since = seen.oldest.min(head.access).before();
-    scratch.clear();
-    let to = &mut Writer(scratch);
-    head.write(to);
-    Relay {
-        stamp: |stamp: u64| stamp.saturating_sub(head.since.get()),
-        death: |age_ms: u64| LAST_INSTANT - now_ms.saturating_sub(age_ms),
+    let (mut names, mut weight) = (0, 0);
+    let max_names = checks.max_names;
+    each_register(
+        from,
+        &context,
+        max_names,
+        Foreign::No,
+        |name, tag, value| {
+            names += 1;
+            weight += name.len() + value.weight() + REGISTER_OVERHEAD;
+            note(tag);
+            value.counts().iter().for_each(|count| note(count.tag()));
+        },
+    )?;
+    let (secrets, expiry) = read_end(from, &context, head, checks)?;
+    secrets.states().iter().for_each(|state| note(state.tag));
+    if let Some((tag, _)) = expiry {
+        note(tag);
     }
-    .body(body, to)?;
-    Ok(seen.packed(head, meta, scratch.as_slice().into()))
+    check_since(base.since, oldest)?;
+    Ok(PackedSummary {
+        access: base.access,
+        expiry: expiry.map_or(head.meta.expiry, |(_, expiry)| expiry),
+        size: SessionSize {
+            names,
+            writers: base.vector.entries().len(),
+            secrets: secrets.states().len(),
+            weight,
+        },
+        vector: base.vector,
+    })
 }
 
-/// What stands before a state's vector.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Head {
-    pub(super) since: Stamp,
-    pub(super) created_ms: u64,
-    pub(super) access: Stamp,
-    pub(super) accessed_ms: u64,
-}
-
-impl Head {
-    fn write(&self, to: &mut Writer<'_>) {
-        to.u64(self.since.get());
-        to.u64(self.created_ms);
-        to.u64(self.access.get().saturating_sub(self.since.get()));
-        let beyond = self.accessed_ms.wrapping_sub(self.created_ms);
-        to.i64(beyond.cast_signed());
-    }
-
-    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let since = stamp(from.u64()?)?;
-        let created_ms = from.u64()?;
-        Ok(Self {
-            since,
-            created_ms,
-            access: stamp(since.get().saturating_add(from.u64()?))?,
-            accessed_ms: created_ms.wrapping_add(from.i64()?.cast_unsigned()),
-        })
-    }
-}
-
-/// Looks at a state without putting it together.
-struct Walk {
-    author: Author,
-    max_names: usize,
-    gc_grace_ms: u64,
-}
-
-/// What a walk has seen.
-struct Summary {
+/// What all else in a body refers to.
+struct Base {
+    /// Stamps count from here.
+    since: Stamp,
+    access: Stamp,
     vector: Vector,
-    oldest: Stamp,
-    expiry: Option<Expiry>,
-    extent: SessionSize,
 }
 
-impl Walk {
-    fn over(&self, from: &mut Reader<'_>, since: Stamp) -> Result<Summary, Malformed> {
-        let (max_origins, max_secrets) = match self.author {
-            Author::Peer => (MAX_ORIGINS, MAX_SECRETS),
-            Author::This => (usize::MAX, usize::MAX),
-        };
-        let vector = read_vector(from, since, max_origins)?;
+impl Base {
+    fn read(from: &mut Reader<'_>, checks: &Checks) -> Result<Self, Malformed> {
+        let since = read_stamp(from, Stamp::ZERO)?;
+        let access = read_stamp(from, since)?;
+        let vector = read_vector(from, since, checks.max_origins)?;
         if vector.entries().is_empty() {
             return Err(Malformed("a session nobody wrote"));
         }
-        let scale = TagContext {
-            origins: vector.entries(),
+        Ok(Self {
             since,
-            watermark: vector.watermark(self.gc_grace_ms),
-            author: self.author,
-        };
-        let stamps = vector.entries().iter().map(|entry| entry.1);
-        let mut oldest = stamps.fold(Stamp::MAX, Stamp::min);
-        let mut note = |tag: Tag| {
-            if tag != Tag::BOTTOM {
-                oldest = oldest.min(tag.stamp);
-            }
-        };
-        let (mut names, mut weight) = (0, 0);
-        each_register(
-            from,
-            &scale,
-            self.max_names,
-            Foreign::No,
-            |name, tag, value| {
-                names += 1;
-                weight += name.len() + value.weight() + REGISTER_OVERHEAD;
-                note(tag);
-                value.counts().iter().for_each(|count| note(count.tag()));
-            },
-        )?;
-        let secrets = read_secrets(from, &scale, LAST_INSTANT, max_secrets)?;
-        secrets.states().iter().for_each(|state| note(state.tag));
-        let expiry = read_expiry(from, &scale)?;
-        if let Some((tag, _)) = expiry {
-            note(tag);
-        }
-        let extent = SessionSize {
-            names,
-            writers: vector.entries().len(),
-            secrets: secrets.states().len(),
-            weight,
-        };
-        Ok(Summary {
+            access,
             vector,
-            oldest,
-            expiry: expiry.map(|(_, expiry)| expiry),
-            extent,
         })
     }
-}
 
-impl Summary {
-    fn packed(self, head: Head, meta: &Arc<SessionMeta>, bytes: Box<[u8]>) -> PackedSession {
-        PackedSession {
-            meta: Arc::clone(meta),
-            created_ms: head.created_ms,
-            access: head.access,
-            accessed_ms: head.accessed_ms,
-            expiry: self.expiry.unwrap_or(meta.expiry),
-            vector: self.vector,
-            extent: self.extent,
-            bytes,
+    fn context(&self, head: &PackedHead, checks: &Checks) -> TagContext<'_> {
+        TagContext {
+            origins: self.vector.entries(),
+            since: self.since,
+            watermark: self.vector.watermark(head.meta.gc_grace_ms()),
+            author: checks.author,
         }
     }
 }
 
-/// Ages are reckoned from here, so that every instant has one.
-const LAST_INSTANT: u64 = u64::MAX;
+/// Reads what follows the attributes.
+fn read_end(
+    from: &mut Reader<'_>,
+    context: &TagContext<'_>,
+    head: &PackedHead,
+    checks: &Checks,
+) -> Result<(SecretSet, Option<(Tag, Expiry)>), Malformed> {
+    let deaths = Deaths::SinceCreation {
+        created_ms: head.created_ms,
+    };
+    let secrets = read_secrets(from, context, deaths, checks.max_secrets)?;
+    let mut dead = secrets.states().iter().filter_map(|state| state.dead_at_ms);
+    if dead.any(|at_ms| at_ms > checks.latest_ms) {
+        return Err(Malformed("a secret that dies in the future"));
+    }
+    Ok((secrets, read_expiry(from, context)?))
+}
+
+/// Equal sessions are equal bytes only if all writers count from the same stamp.
+fn check_since(since: Stamp, oldest: Stamp) -> Result<(), Malformed> {
+    if since == oldest.before() {
+        Ok(())
+    } else {
+        Err(Malformed("stamps that do not count from the oldest"))
+    }
+}
+
+/// How far a peer's clock may have been read before a session that it sends was changed. One that
+/// stands still for longer has lost its links.
+const CLOCK_READ_MS: u64 = 60_000;

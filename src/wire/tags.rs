@@ -1,14 +1,15 @@
-//! Which write a value comes from, as an item says it: by number of its origin within the item.
+//! The bytes of tags: of which write a value comes from.
 //!
-//! Origins are written once per item. What the item's own vector does not cover is malformed.
+//! An item has each origin once, and its tags refer to them by number. A tag of a write that the
+//! item's own vector does not cover is malformed.
 
 use super::{
     bytes::{Reader, UNKNOWN, Writer},
-    message::Malformed,
+    error::Malformed,
 };
 use crate::session::{BootId, Origin, Stamp, Tag};
 
-/// How tags are written in one item: the origins it numbers and the stamp it counts from.
+/// What the tags of one item refer to: the origins that it numbers and the stamp that it counts from.
 pub(super) struct TagContext<'a> {
     pub(super) origins: &'a [(Origin, Stamp)],
     pub(super) since: Stamp,
@@ -17,18 +18,20 @@ pub(super) struct TagContext<'a> {
     pub(super) author: Author,
 }
 
-/// Whose bytes they are.
+/// The author of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Author {
-    /// A peer's, which are looked at closely.
+    /// A peer: they are checked.
     Peer,
-    /// This node's own, which never left it.
+    /// This node, which wrote them or has checked them before.
     This,
 }
 
-/// Which write: by number of its origin within the item and by stamp, beyond `since` in a delta.
+/// A tag as it is written.
 pub(super) enum WireTag {
+    /// The number of its origin within the item, and how far its stamp is beyond `since`.
     By(u32, u64),
+    /// A write whose origin has no number, or from before `since`.
     Other(Tag),
     Bottom,
 }
@@ -43,14 +46,14 @@ impl TagContext<'_> {
             }
             WireTag::Other(tag) => {
                 to.byte(OTHER);
-                to.u64(tag.stamp.get());
+                write_stamp(tag.stamp, Stamp::ZERO, to);
                 write_origin(tag.origin, to);
             }
             WireTag::Bottom => to.byte(BOTTOM),
         }
     }
 
-    /// The tag of a write that the item covers.
+    /// Reads the tag of a write that the item covers.
     pub(super) fn read_tag(&self, from: &mut Reader<'_>) -> Result<Tag, Malformed> {
         self.tag(&read_wire_tag(from)?)
     }
@@ -60,7 +63,7 @@ impl TagContext<'_> {
         u32::try_from(at.ok()?).ok()
     }
 
-    /// The tag, if the item covers it.
+    /// Returns the tag, if the item covers it.
     pub(super) fn tag(&self, wire: &WireTag) -> Result<Tag, Malformed> {
         let is_own = self.author == Author::This;
         let (by, beyond) = match wire {
@@ -75,7 +78,7 @@ impl TagContext<'_> {
             .ok()
             .and_then(|by| self.origins.get(by));
         let &(origin, last) = entry.ok_or(Malformed("unknown origin"))?;
-        let stamp = stamp(self.since.get().checked_add(*beyond).ok_or(TOO_LATE)?)?;
+        let stamp = stamp_beyond(self.since, *beyond)?;
         if !is_own && (stamp > last || stamp <= self.since) {
             return Err(Malformed("a write that the vector does not cover"));
         }
@@ -95,8 +98,9 @@ impl TagContext<'_> {
         })
     }
 
-    /// Whether it is a write from before the floor, of an origin that has no number any more. One
-    /// that has a number would be sent on by it, as a write that the vector does not cover.
+    /// Returns whether it is a write from before the watermark, of an origin that has no number any
+    /// more. One that has a number would be sent on by it, as a write that the vector does not
+    /// cover.
     fn is_forgotten(&self, tag: Tag) -> bool {
         let written = tag.stamp > Stamp::ZERO && tag.stamp < self.watermark;
         written && self.number(tag.origin).is_none()
@@ -107,7 +111,7 @@ pub(super) fn read_wire_tag(from: &mut Reader<'_>) -> Result<WireTag, Malformed>
     Ok(match from.byte()? {
         BY => WireTag::By(from.u32()?, from.u64()?),
         OTHER => WireTag::Other(Tag {
-            stamp: stamp(from.u64()?)?,
+            stamp: read_stamp(from, Stamp::ZERO)?,
             origin: read_origin(from)?,
         }),
         BOTTOM => WireTag::Bottom,
@@ -127,12 +131,21 @@ pub(super) fn read_origin(from: &mut Reader<'_>) -> Result<Origin, Malformed> {
     })
 }
 
-pub(super) fn stamp(raw: u64) -> Result<Stamp, Malformed> {
-    Stamp::new(raw).ok_or(TOO_LATE)
+/// Appends how far the stamp is beyond `since`.
+pub(super) fn write_stamp(stamp: Stamp, since: Stamp, to: &mut Writer<'_>) {
+    to.u64(stamp.get().saturating_sub(since.get()));
 }
 
-pub(super) const TOO_LATE: Malformed = Malformed("a stamp beyond the last one");
+pub(super) fn read_stamp(from: &mut Reader<'_>, since: Stamp) -> Result<Stamp, Malformed> {
+    stamp_beyond(since, from.u64()?)
+}
 
-pub(super) const BY: u8 = 0;
-pub(super) const OTHER: u8 = 1;
-pub(super) const BOTTOM: u8 = 2;
+fn stamp_beyond(since: Stamp, beyond: u64) -> Result<Stamp, Malformed> {
+    let raw = since.get().checked_add(beyond);
+    raw.and_then(Stamp::new)
+        .ok_or(Malformed("a stamp beyond the last one"))
+}
+
+const BY: u8 = 0;
+const OTHER: u8 = 1;
+const BOTTOM: u8 = 2;

@@ -2,30 +2,36 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
 use proptest::prelude::*;
 
 use super::{
     DecodeLimits, Message, Position,
     message::Lineage,
-    packed_session::{Writer, write_resting},
+    packed_session::{Writer, write_body, write_since},
 };
 use crate::{
-    config::Expiry,
+    config::{Expiry, Limits, Shape},
     session::{
-        BootId, Content, Count, Counter, Delta, Item, Now, Origin, Register, SecretSet, SessionKey,
-        SessionMeta, SessionSecret, SessionSize, SessionState, Stamp, Tag, Tombstone,
+        BootId, Content, Count, Counter, Delta, Item, Now, Origin, PackedHead, PackedSession,
+        Register, SecretSet, SessionKey, SessionMeta, SessionSecret, SessionSize, SessionState,
+        Stamp, Tag, Tombstone,
     },
 };
 
 const NOW_MS: u64 = 1 << 41;
 
-const LIMITS: DecodeLimits = DecodeLimits {
-    max_session_bytes: 1024,
-    max_names: 16,
-    max_entries: 8192,
-    digest_shards: 8,
-};
+const LIMITS: DecodeLimits = DecodeLimits::new(
+    &Limits {
+        max_sessions: 1000,
+        max_session_bytes: 1024,
+        max_attributes: 2,
+    },
+    &Shape {
+        lock_shards: 2,
+        digests_per_lock: 4,
+        log_records: 0,
+    },
+);
 
 fn origin(byte: u8) -> Origin {
     Origin {
@@ -47,9 +53,9 @@ fn tag(raw: u64, byte: u8) -> Tag {
 
 /// A session that two nodes wrote.
 fn sample_state() -> SessionState {
-    let now = Now {
+    let at = |age_ms| Now {
         wall_ms: 1,
-        mono_ms: NOW_MS - 5_000,
+        mono_ms: NOW_MS - age_ms,
     };
     let meta = Arc::new(SessionMeta {
         context: "shop".into(),
@@ -57,18 +63,20 @@ fn sample_state() -> SessionState {
         expiry: Expiry::from_millis(Some(60_000), Some(600_000)),
     });
     let secret = SessionSecret::from_bytes([3; 16]).hash();
-    let mut state = SessionState::new(meta, secret, tag(100, 1), now);
+    let mut state = SessionState::new(meta, secret, tag(100, 1), at(6_000));
     state.set("cart", b"[1,2]".as_slice().into(), tag(101, 1));
     state.add("hits", 4, origin(1), stamp(102));
     state.add("hits", -1, origin(2), stamp(103));
     state.remove("gone", tag(104, 2));
-    state.cycle(SessionSecret::from_bytes([4; 16]).hash(), tag(105, 2), now);
+    let next = SessionSecret::from_bytes([4; 16]).hash();
+    state.cycle(next, tag(105, 2), at(5_500));
     state.set_expiry(Expiry::from_millis(None, Some(7)), tag(106, 1));
+    state.touch(at(5_000));
     state
 }
 
-fn encode(message: &Message) -> BytesMut {
-    let mut bytes = BytesMut::new();
+fn encode(message: &Message) -> Vec<u8> {
+    let mut bytes = Vec::new();
     message.encode(NOW_MS, &mut bytes);
     bytes
 }
@@ -164,16 +172,26 @@ fn ages_survive_a_receiver_with_another_uptime() {
     let Ok(Message::Supply { items }) = Message::decode(&encode(&message), later, &LIMITS) else {
         panic!("own bytes");
     };
-    let Item::PackedSession(state) = &items[0].1 else {
-        panic!("a state at rest");
+    let Item::Packed(state) = &items[0].1 else {
+        panic!("a packed session");
     };
-    assert_eq!(later - state.accessed_ms, 5_000);
-    assert_eq!(later - state.unpack().accessed_ms(), 5_000);
+    assert_eq!(later - state.head.accessed_ms, 5_000);
+    let state = state.unpack();
+    assert_eq!(later - state.accessed_ms(), 5_000);
+    assert_eq!(later - state.created_ms(), 6_000);
+    let deaths: Vec<_> = state
+        .secrets()
+        .states()
+        .iter()
+        .filter_map(|state| state.dead_at_ms)
+        .collect();
+    assert_eq!(deaths, [later - 5_500]);
 }
 
-/// What is received at rest is what was sent, whoever looks at it: who wakes it or who gets it next.
+/// What is received packed is what was sent, whoever looks at it: who unpacks it or who gets it
+/// next.
 #[test]
-fn state_at_rest_is_the_state() {
+fn packed_session_is_the_session() {
     let state = sample_state();
     let full = |item| Message::Supply {
         items: vec![(key(1), item)],
@@ -184,22 +202,24 @@ fn state_at_rest_is_the_state() {
     let Message::Supply { items } = &received else {
         panic!("{received:?}");
     };
-    let Item::PackedSession(at_rest) = &items[0].1 else {
+    let Item::Packed(packed) = &items[0].1 else {
         panic!("{items:?}");
     };
-    assert_eq!(at_rest.unpack(), state);
-    assert_eq!(&at_rest.vector, state.vector());
-    let extent = SessionSize {
+    assert_eq!(packed.unpack(), state);
+    let summary = packed.summary.as_ref().expect("of a peer");
+    assert_eq!(&summary.vector, state.vector());
+    assert_eq!(summary.access, state.access());
+    let size = SessionSize {
         names: state.remembered_names(),
         writers: state.vector().entries().len(),
         secrets: state.secrets().states().len(),
         weight: state.weight(),
     };
-    assert_eq!(at_rest.extent, extent);
-    assert_eq!(at_rest.expiry, state.expiry());
+    assert_eq!(summary.size, size);
+    assert_eq!(summary.expiry, state.expiry());
     let mut bytes = Vec::new();
-    write_resting(&state, &mut Writer(&mut bytes));
-    assert_eq!(*at_rest.bytes, bytes);
+    write_body(&state, &mut Writer(&mut bytes));
+    assert_eq!(*packed.body, bytes);
 }
 
 /// Nodes of two releases must agree on every byte. A changed message is a new variant.
@@ -220,7 +240,7 @@ fn bytes_of_every_message_are_what_they_always_were() {
 #[test]
 fn bytes_behind_a_message_are_malformed() {
     let mut bytes = encode(&Message::RoundDone);
-    bytes.extend_from_slice(&[0]);
+    bytes.push(0);
     assert!(Message::decode(&bytes, NOW_MS, &LIMITS).is_err());
 }
 
@@ -290,21 +310,79 @@ fn stamp_beyond_the_last_one_is_malformed() {
         Message::decode(&bytes, NOW_MS, &LIMITS).is_ok(),
         "the last one itself"
     );
-    // The varint of 2^63-1 is eight bytes 0xff and 0x7f; 0x80 0x01 makes it 2^63.
-    let text: Vec<u8> = bytes.to_vec();
-    let at = text
-        .windows(9)
-        .position(|window| window == [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f])
-        .expect("the stamp is there");
-    let mut beyond = text[..at].to_vec();
-    beyond.extend([0x80; 9]);
-    beyond.push(1);
-    beyond.extend(&text[at + 9..]);
+    // The vector has it first, as the stamps beyond the one before the oldest.
+    let number = |beyond| {
+        let mut bytes = Vec::new();
+        Writer(&mut bytes).u64(beyond);
+        bytes
+    };
+    let last = Stamp::MAX.get() - sample_state().oldest_stamp().before().get();
+    let (before, after) = split_around(&bytes, &number(last));
+    let beyond = [before, &number(last + 1), after].concat();
     assert!(Message::decode(&beyond, NOW_MS, &LIMITS).is_err());
 }
 
+/// What is before and behind the first place of `part`.
+fn split_around<'a>(bytes: &'a [u8], part: &[u8]) -> (&'a [u8], &'a [u8]) {
+    let mut windows = bytes.windows(part.len());
+    let at = windows
+        .position(|window| window == part)
+        .expect("it is there");
+    (&bytes[..at], &bytes[at + part.len()..])
+}
+
+/// Each is the sample state with one number changed that an honest node cannot say.
 #[test]
-fn counter_in_an_era_of_another_origin_survives() {
+fn packed_sessions_that_nobody_packs_are_malformed() {
+    let state = sample_state();
+    let mut body = Vec::new();
+    write_body(&state, &mut Writer(&mut body));
+    let decoded = |body: Vec<u8>, form: fn(Vec<(SessionKey, Item)>) -> Message| {
+        let packed = PackedSession {
+            head: PackedHead {
+                meta: Arc::clone(state.meta()),
+                created_ms: state.created_ms(),
+                accessed_ms: state.accessed_ms(),
+            },
+            body: body.into(),
+            summary: None,
+        };
+        let message = form(vec![(key(1), Item::Packed(Box::new(packed)))]);
+        Message::decode(&encode(&message), NOW_MS, &LIMITS)
+    };
+    // Creation was 6000 ms ago, the death 500 ms after that: 1000 in zigzag.
+    let (before_death, after_death) = split_around(&body, b"\xe8\x07");
+    let death = |later_ms: i64| {
+        let mut number = Vec::new();
+        Writer(&mut number).i64(later_ms);
+        [before_death, &number, after_death].concat()
+    };
+    let counted_from = |since| {
+        let mut body = Vec::new();
+        write_since(&state, stamp(since), &mut Writer(&mut body));
+        body
+    };
+    let forms: [fn(_) -> Message; 2] = [
+        |items| Message::Answer { items },
+        |items| Message::Supply { items },
+    ];
+    for form in forms {
+        decoded(body.clone(), form).expect("an honest one");
+        decoded(death(500), form).expect("the same");
+        decoded(death(-1), form).expect("before the creation, through another delay");
+        decoded(death(6_000), form).expect("just now");
+        decoded(death(6_000 + 60_001), form).expect_err("in the future");
+        decoded(death(i64::MAX), form).expect_err("in the future");
+        assert_eq!(counted_from(100), body);
+        decoded(counted_from(99), form).expect_err("not from the oldest");
+        decoded(counted_from(101), form).expect_err("not from the oldest");
+        decoded(body[..body.len() - 1].to_vec(), form).expect_err("cut");
+        decoded([&body[..], &[0]].concat(), form).expect_err("longer");
+    }
+}
+
+#[test]
+fn counter_with_the_reset_of_another_origin_survives() {
     let register = Register {
         tag: tag(50, 9),
         content: Content::Counter(Counter::new(vec![Count {

@@ -21,13 +21,13 @@ use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use serde_json::Value;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::task::AbortOnDropHandle;
-use tower_cluster_sessions::internals::hostile::{Heard, Part, Words};
 
 use crate::support::{
     hostile::{Mallory, let_in},
     processes::{Node, Signal, plans, start_all},
     stopwatch::Stopwatch,
     visitor::Visitor,
+    words::{Heard, Part, Words},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -175,7 +175,7 @@ async fn donor_without_end(listener: TcpListener, asked: Arc<AtomicU64>) {
                     asked.fetch_add(keys.len() as u64, Ordering::Relaxed);
                     Words::answer(keys.into_iter().map(Part::absent).collect())
                 }
-                Heard::Batch { to, .. } | Heard::Skip { to } => Words::ack(to),
+                Heard::Batch { to } | Heard::Skip { to } => Words::ack(to),
                 Heard::Heartbeat { root } => Words::heartbeat(root),
                 _ => continue,
             };

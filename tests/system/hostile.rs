@@ -9,12 +9,11 @@ mod support;
 
 use std::time::Duration;
 
-use tower_cluster_sessions::internals::hostile::{Claim, Heard, Part, Words};
-
 use crate::support::{
     hostile::{Mallory, let_in},
     load::Load,
     processes::{Node, plans, start_all, state_of},
+    words::{Claim, Heard, Part, Words},
 };
 
 /// Two honest nodes with visitors who alternate between them.
@@ -107,10 +106,7 @@ async fn stream(mallory: &mut Mallory, parts: impl IntoIterator<Item = Vec<Part>
 async fn settle(mallory: &mut Mallory) {
     let marker = key(u32::MAX);
     if mallory.say(&Words::want(&[marker])).await {
-        let told = |heard| match heard {
-            Heard::Sessions { keys } if keys.contains(&marker) => Some(()),
-            _ => None,
-        };
+        let told = |heard: Heard| heard.is_of(&marker).then_some(());
         // It may close the link instead, which is as good.
         let _ = mallory.until(told).await;
     }

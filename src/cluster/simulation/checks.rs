@@ -73,7 +73,7 @@ impl World {
                 })
             }),
             Item::Absent => true,
-            Item::Destroyed(_) | Item::Delta(_) | Item::PackedSession(_) => false,
+            Item::Destroyed(_) | Item::Delta(_) | Item::Packed(_) => false,
         };
         let missing = ends.any(|(_, _, own)| own.held.iter().any(lacks));
         drop(ends);

@@ -23,7 +23,7 @@ use self::{
     waits::SimWait,
 };
 use crate::{
-    config::Expiry,
+    config::{Expiry, Shape},
     replica::LinkOptions,
     session::{BootId, Mutant, Now, SessionKey, SessionMeta, SessionSecret, Tag},
     wire::Position,
@@ -329,6 +329,13 @@ struct Commit {
     destroyed: bool,
     upto: Option<Tag>,
 }
+
+/// Of every node. The log's length is the plan's.
+const SHAPE: Shape = Shape {
+    lock_shards: 2,
+    digests_per_lock: 4,
+    log_records: 0,
+};
 
 const OPTIONS: LinkOptions = LinkOptions {
     ack_timeout_ms: 1_000,

@@ -1,14 +1,13 @@
 //! What is under way, and the passing of time.
 
-use bytes::BytesMut;
-
 use super::{
-    OPTIONS, World, at,
+    OPTIONS, SHAPE, World, at,
     cable::{Cable, Packet},
     node::{SimNode, wake},
 };
 use crate::{
     cluster::{AckTracker, MemberLink as _},
+    config::Limits,
     replica::{LinkEvent, Observer, Replica},
     wire::{DecodeLimits, Message},
 };
@@ -96,10 +95,10 @@ impl World {
             let mut said = Vec::new();
             let filled = own.machine.update(acks, |link| {
                 while let Some(message) = link.poll(replica, now) {
-                    let mut bytes = BytesMut::new();
+                    let mut bytes = Vec::new();
                     message.encode(now.mono_ms, &mut bytes);
                     link.sent(&message, bytes.len());
-                    said.push(bytes.to_vec());
+                    said.push(bytes);
                 }
             });
             if let Some(((), released)) = filled {
@@ -160,12 +159,7 @@ impl World {
         };
         let now = at(self.mono_ms, self.nodes[node].skew_ms);
         own.handle.hear(now.mono_ms);
-        let limits = DecodeLimits {
-            max_session_bytes: 1 << 20,
-            max_names: 4096,
-            max_entries: 8192,
-            digest_shards: 8,
-        };
+        let limits = DecodeLimits::new(&Limits::default(), &SHAPE);
         let message = match Message::decode(bytes, now.mono_ms, &limits) {
             Ok(message) => message,
             Err(error) => return self.distrust(&error),

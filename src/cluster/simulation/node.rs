@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, rc::Rc, sync::Arc};
 
-use super::{HOUR_MS, World, cable::SimLink};
+use super::{HOUR_MS, SHAPE, World, cable::SimLink};
 use crate::{
     cluster::{
         AckTracker, Join, JoinLink, JoinStep, LinkId, MemberTable, OtherPeers, PendingFetches,
@@ -67,9 +67,8 @@ impl World {
         random[7] = self.boots;
         let boot = boot_id(&name(node), random);
         let shape = Shape {
-            lock_shards: 2,
-            digests_per_lock: 4,
             log_records: self.plan.log_records,
+            ..SHAPE
         };
         let limits = Limits {
             max_sessions: self.plan.max_sessions,

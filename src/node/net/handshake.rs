@@ -12,7 +12,6 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     time::timeout,
 };
-use tokio_util::codec::Decoder as _;
 
 use super::{
     tls::{Accepted, SecureError},
@@ -182,8 +181,8 @@ impl<I: Io> Talk<I> {
         }
     }
 
-    async fn say(&mut self, encode: impl FnOnce(&mut BytesMut)) -> Result<(), HandshakeError> {
-        let mut message = BytesMut::new();
+    async fn say(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), HandshakeError> {
+        let mut message = Vec::new();
         encode(&mut message);
         let mut out = BytesMut::new();
         self.codec
@@ -195,7 +194,7 @@ impl<I: Io> Talk<I> {
     }
 
     /// Says the last word and ends the stream, so that the word arrives.
-    async fn refuse(&mut self, encode: impl FnOnce(&mut BytesMut)) -> Result<(), HandshakeError> {
+    async fn refuse(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), HandshakeError> {
         self.say(encode).await?;
         self.io.shutdown().await?;
         Ok(())

@@ -9,7 +9,7 @@ use tokio::{
     task::yield_now,
     time::{sleep, timeout},
 };
-use tokio_util::{codec::Decoder as _, task::AbortOnDropHandle};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     ended::{Ended, Offence},
@@ -162,7 +162,7 @@ async fn write(
     mut codec: FrameCodec,
 ) -> Result<(), Ended> {
     let mut out = BytesMut::with_capacity(BATCH_BYTES);
-    let mut message = BytesMut::new();
+    let mut message = Vec::new();
     loop {
         let now = node.now();
         let filled = link.update(&node.peers.acks, |state| {
@@ -193,7 +193,7 @@ async fn write(
         yield_after(out.len()).await;
         if out.capacity() > KEEP_BYTES {
             out = BytesMut::with_capacity(BATCH_BYTES);
-            message = BytesMut::new();
+            message = Vec::new();
         }
         out.clear();
     }
@@ -236,7 +236,7 @@ fn fill(
     node: &Node,
     state: &mut Link,
     codec: &mut FrameCodec,
-    (bytes, out): (&mut BytesMut, &mut BytesMut),
+    (bytes, out): (&mut Vec<u8>, &mut BytesMut),
     now: Now,
 ) -> Result<bool, FrameError> {
     while out.len() < BATCH_BYTES {

@@ -7,17 +7,14 @@ use bytes::BytesMut;
 use super::*;
 use crate::{
     cluster::MemberLink as _,
-    config::ListenAddress,
+    config::{Limits, ListenAddress, Shape},
     node::net::{
         handshake,
         tls::Accepted,
         transport::{BoxIo, Transport as _},
     },
     session::BootId,
-    wire::{
-        FrameCodec, Hello, Message,
-        message::{DecodeLimits, Lineage},
-    },
+    wire::{DecodeLimits, FrameCodec, Hello, Message, message::Lineage},
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -233,12 +230,7 @@ impl FakePeer {
         let (io, _) = handshake::listen(ready(Ok(accepted)), &hello, |theirs| hello.judge(theirs))
             .await
             .expect("they meet");
-        let limits = DecodeLimits {
-            max_entries: 8192,
-            max_session_bytes: 1 << 20,
-            max_names: 1 << 10,
-            digest_shards: 4096,
-        };
+        let limits = DecodeLimits::new(&Limits::default(), &Shape::default());
         Met {
             io,
             codec: FrameCodec::established(Message::max_length(&limits)),
@@ -248,7 +240,7 @@ impl FakePeer {
 
 impl Met {
     async fn say(&mut self, message: &Message) {
-        let (mut bytes, mut out) = (BytesMut::new(), BytesMut::new());
+        let (mut bytes, mut out) = (Vec::new(), BytesMut::new());
         message.encode(0, &mut bytes);
         self.codec.encode_message(&bytes, &mut out).expect("short");
         self.io.write_all(&out).await.expect("it listens");

@@ -58,7 +58,7 @@ pub(super) fn states(
 fn weight(item: &Item) -> usize {
     let body = match item {
         Item::Full(state) => state.weight(),
-        Item::PackedSession(state) => state.extent.weight,
+        Item::Packed(state) => state.body.len(),
         Item::Delta(delta) => {
             let registers = delta.registers.iter();
             registers

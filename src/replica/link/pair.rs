@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
-
 use super::{Link, LinkOptions};
 use crate::{
     config::{Expiry, Limits, Shape},
@@ -151,7 +149,7 @@ fn name(number: usize) -> String {
 }
 
 fn length(message: &Message) -> usize {
-    let mut bytes = BytesMut::new();
+    let mut bytes = Vec::new();
     message.encode(NOW.mono_ms, &mut bytes);
     bytes.len()
 }

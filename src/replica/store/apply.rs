@@ -1,5 +1,7 @@
 //! What the store takes from peers.
 
+use std::sync::Arc;
+
 use super::{
     Store,
     expiry::{end_ms, is_stale},
@@ -15,7 +17,8 @@ use crate::replica::{
 use crate::{
     config::Limits,
     session::{
-        Content, Delta, Item, Now, PackedSession, Register, SessionKey, SessionState, Tombstone,
+        Content, Delta, Item, Now, PackedSession, PackedSummary, Register, SessionKey,
+        SessionState, Tombstone,
     },
 };
 
@@ -45,12 +48,14 @@ impl Store {
     ) -> Result<ApplyOutcome, OverLimit> {
         let mut shard = self.shard(key);
         let item = match item {
-            Item::PackedSession(state) => {
+            Item::Packed(mut state) => {
                 let is_new = shard.tombstone(key).is_none() && !shard.holds(key);
-                if is_new && !observer.is_watching() {
-                    return self.apply_packed(&mut shard, key, *state, now);
+                match state.summary.take() {
+                    Some(summary) if is_new && !observer.is_watching() => {
+                        return self.apply_packed(&mut shard, key, *state, &summary, now);
+                    }
+                    _ => Item::Full(Box::new(state.unpack())),
                 }
-                Item::Full(Box::new(state.unpack()))
             }
             other => other,
         };
@@ -61,7 +66,7 @@ impl Store {
             observer,
         };
         match item {
-            Item::PackedSession(_) | Item::Absent => Ok(ApplyOutcome::Done),
+            Item::Packed(_) | Item::Absent => Ok(ApplyOutcome::Done),
             Item::Destroyed(tombstone) => applying.tombstone(&mut shard, tombstone),
             Item::Delta(delta) => {
                 if let Some(entry) = shard.entry(key) {
@@ -93,15 +98,17 @@ impl Store {
         shard: &mut Shard,
         key: &SessionKey,
         mut state: PackedSession,
+        summary: &PackedSummary,
         now: Now,
     ) -> Result<ApplyOutcome, OverLimit> {
-        if now.mono_ms >= end_ms(state.expiry, state.created_ms, state.accessed_ms) {
+        let head = &mut state.head;
+        if now.mono_ms >= end_ms(summary.expiry, head.created_ms, head.accessed_ms) {
             return Ok(ApplyOutcome::Done);
         }
         self.check_quota(shard, key)?;
-        quota::check_whole(&self.limits, state.extent)?;
-        state.meta = self.shared_meta(state.meta);
-        shard.insert_packed(*key, &state, now);
+        quota::check_whole(&self.limits, summary.size)?;
+        head.meta = self.shared_meta(Arc::clone(&head.meta));
+        shard.insert_packed(*key, &state, summary, now);
         Ok(ApplyOutcome::Done)
     }
 
@@ -244,15 +251,12 @@ impl Applying<'_> {
 }
 
 /// Returns the names under which readers find something else `after` than `before`.
-fn differing_names(
-    before: &SessionState,
-    after: &SessionState,
-) -> impl Iterator<Item = std::sync::Arc<str>> {
+fn differing_names(before: &SessionState, after: &SessionState) -> impl Iterator<Item = Arc<str>> {
     let visible = |register: &Register| match &register.content {
         Content::Removed => None,
         content => Some(content.clone()),
     };
-    let differs = move |(name, register): &&(std::sync::Arc<str>, Register)| {
+    let differs = move |(name, register): &&(Arc<str>, Register)| {
         before.register(name).and_then(visible) != visible(register)
     };
     let differing = after.registers().iter().filter(differs);

@@ -1,105 +1,166 @@
-//! Sessions at rest: those that nobody has used for a moment, which are nearly all. Each is one
-//! short piece of memory, a third of what it takes while in use.
+//! Cold sessions: those that nobody has used for a moment, which are nearly all. Each is one short
+//! piece of memory, a third of what it takes while it is hot.
 
 use std::sync::Arc;
 
 use super::{expiry::stale_ms, hot::HotSession};
 use crate::{
-    session::{BootId, Origin, PackedSession, SessionMeta},
+    session::{BootId, Origin, PackedHead, PackedSession, SessionMeta},
     wire::{
         Position,
-        packed_session::{Reader, Writer, packed, read_resting, write_resting},
+        packed_session::{Reader, Writer, read_own, write_body},
     },
 };
 
 #[derive(Debug)]
 pub(in crate::replica) struct ColdSession {
     meta: Arc<SessionMeta>,
-    /// What `of` writes: what only this node knows of the session, and then its state.
+    /// A [`ColdHead`], and then the body as it travels.
     bytes: Box<[u8]>,
 }
 
+/// What stands before the body: what only this node knows of the session, and its instants.
+struct ColdHead {
+    /// From when on the session is no longer offered to peers.
+    stale_ms: u64,
+    /// Of this node's origin in the session.
+    epoch: u32,
+    position: Option<Position>,
+    /// The last use here, which peers need not have heard of.
+    used_ms: u64,
+    created_ms: u64,
+    accessed_ms: u64,
+}
+
 impl ColdSession {
-    /// `None` while a request uses the session, or peers are still to be told of it.
+    /// Packs a session. `None` while a request uses it, or peers are still to be told of it.
     pub(in crate::replica) fn of(live: &HotSession) -> Option<Self> {
         let own = live.state.vector().of(live.own);
         let is_told = !live.dirty && !live.touched && live.logged == own && live.written == own;
         if !is_told || live.pins > 0 || live.lost > own {
             return None;
         }
-        let mut bytes = Vec::with_capacity(USUAL_BYTES);
-        let to = &mut Writer(&mut bytes);
-        let used = live.used_ms.saturating_sub(live.state.accessed_ms());
-        let epoch = live.own.epoch.into();
-        let position = Position::number(live.position);
-        write_head([stale_ms(&live.state), epoch, position, used], to);
-        write_resting(&live.state, to);
-        Some(Self {
-            meta: Arc::clone(live.state.meta()),
-            bytes: bytes.as_slice().into(),
-        })
+        let head = ColdHead {
+            stale_ms: stale_ms(&live.state),
+            epoch: live.own.epoch,
+            position: live.position,
+            used_ms: live.used_ms,
+            created_ms: live.state.created_ms(),
+            accessed_ms: live.state.accessed_ms(),
+        };
+        let body = |to: &mut Writer<'_>| write_body(&live.state, to);
+        Some(Self::new(live.state.meta(), &head, body))
     }
 
-    /// A session that this node takes in as `own`, and has not written.
+    /// Keeps a session that this node takes in as `own`, and has not written.
     pub(in crate::replica) fn taken_in(state: &PackedSession, stale_ms: u64, own: Origin) -> Self {
+        let head = ColdHead {
+            stale_ms,
+            epoch: own.epoch,
+            position: None,
+            used_ms: state.head.accessed_ms,
+            created_ms: state.head.created_ms,
+            accessed_ms: state.head.accessed_ms,
+        };
+        Self::new(&state.head.meta, &head, |to| to.array(&state.body))
+    }
+
+    fn new(
+        meta: &Arc<SessionMeta>,
+        head: &ColdHead,
+        write_body: impl FnOnce(&mut Writer<'_>),
+    ) -> Self {
         let mut bytes = Vec::with_capacity(USUAL_BYTES);
-        write_head([stale_ms, own.epoch.into(), 0, 0], &mut Writer(&mut bytes));
-        bytes.extend_from_slice(&state.bytes);
+        let to = &mut Writer(&mut bytes);
+        head.write(to);
+        write_body(to);
         Self {
-            meta: Arc::clone(&state.meta),
+            meta: Arc::clone(meta),
             bytes: bytes.as_slice().into(),
         }
     }
 
-    /// All that peers may have of the session.
+    /// Returns all that peers may have of the session.
     pub(in crate::replica) fn packed(&self) -> PackedSession {
         let from = &mut Reader::new(&self.bytes);
-        read_head(from);
-        packed(from.remaining(), &self.meta).expect(OWN_BYTES)
+        let head = ColdHead::read(from);
+        PackedSession {
+            head: head.packed(&self.meta),
+            body: from.remaining().into(),
+            summary: None,
+        }
     }
 
     pub(in crate::replica) const fn meta(&self) -> &Arc<SessionMeta> {
         &self.meta
     }
 
-    /// From when on the session is no longer offered to peers.
+    /// Returns from when on the session is no longer offered to peers.
     pub(in crate::replica) fn stale_ms(&self) -> u64 {
         Reader::new(&self.bytes).u64().expect(OWN_BYTES)
     }
 
-    /// The session as it was. That some write of this node has been beaten is forgotten; so all are
-    /// taken for beaten, and records of them that still wait bring the full state.
+    /// Returns the session as it was. Which writes of this node have been beaten is forgotten. So
+    /// all are taken for beaten, and records of them that still wait bring the full state.
     pub(in crate::replica) fn to_hot(&self, boot: BootId) -> HotSession {
         let from = &mut Reader::new(&self.bytes);
-        let [_stale_ms, epoch, position, used] = read_head(from);
-        let state = read_resting(from, Arc::clone(&self.meta)).expect(OWN_BYTES);
-        let epoch = u32::try_from(epoch).expect(OWN_BYTES);
-        let own = Origin { boot, epoch };
+        let head = ColdHead::read(from);
+        let state = read_own(from, head.packed(&self.meta)).expect(OWN_BYTES);
+        let own = Origin {
+            boot,
+            epoch: head.epoch,
+        };
         let logged = state.vector().of(own);
         HotSession {
             own,
             logged,
             lost: logged,
             written: logged,
-            position: Position::new(position),
+            position: head.position,
             dirty: false,
             touched: false,
             pins: 0,
-            used_ms: state.accessed_ms().saturating_add(used),
+            used_ms: head.used_ms,
             changed_ms: LONG_AGO,
             state,
         }
     }
 }
 
-/// Stale from when on, own epoch, position, and how long after the last use that peers know of it
-/// was used here.
-fn write_head(numbers: [u64; 4], to: &mut Writer<'_>) {
-    numbers.into_iter().for_each(|number| to.u64(number));
-}
+impl ColdHead {
+    /// Instants that are close together are written as differences, which are short.
+    fn write(&self, to: &mut Writer<'_>) {
+        to.u64(self.stale_ms);
+        to.u64(self.epoch.into());
+        to.u64(Position::number(self.position));
+        to.u64(self.used_ms.saturating_sub(self.accessed_ms));
+        to.u64(self.created_ms);
+        to.i64(self.accessed_ms.wrapping_sub(self.created_ms).cast_signed());
+    }
 
-fn read_head(from: &mut Reader<'_>) -> [u64; 4] {
-    [(); 4].map(|()| from.u64().expect(OWN_BYTES))
+    fn read(from: &mut Reader<'_>) -> Self {
+        let mut number = || from.u64().expect(OWN_BYTES);
+        let (stale_ms, epoch, position) = (number(), number(), number());
+        let (used_later_ms, created_ms) = (number(), number());
+        let accessed_later_ms = from.i64().expect(OWN_BYTES);
+        let accessed_ms = created_ms.wrapping_add(accessed_later_ms.cast_unsigned());
+        Self {
+            stale_ms,
+            epoch: u32::try_from(epoch).expect(OWN_BYTES),
+            position: Position::new(position),
+            used_ms: accessed_ms.saturating_add(used_later_ms),
+            created_ms,
+            accessed_ms,
+        }
+    }
+
+    fn packed(&self, meta: &Arc<SessionMeta>) -> PackedHead {
+        PackedHead {
+            meta: Arc::clone(meta),
+            created_ms: self.created_ms,
+            accessed_ms: self.accessed_ms,
+        }
+    }
 }
 
 const LONG_AGO: u64 = 0;
@@ -165,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn session_wakes_as_what_it_was() {
+    fn cold_session_becomes_hot_as_what_it_was() {
         let live = live();
         let cold = ColdSession::of(&live).expect("nothing is under way");
         assert_eq!(cold.to_hot(live.own.boot), live);
@@ -173,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn session_that_is_used_or_has_something_to_tell_does_not_rest() {
+    fn session_that_is_used_or_has_something_to_tell_stays_hot() {
         let changes: [fn(&mut HotSession); 6] = [
             |live| live.pins = 1,
             |live| live.dirty = true,

@@ -69,7 +69,7 @@ impl Store {
         let packed = self.shard(key).packed(key, now);
         packed.map_or_else(
             || self.full(key, now),
-            |state| Item::PackedSession(Box::new(state)),
+            |state| Item::Packed(Box::new(state)),
         )
     }
 

@@ -11,8 +11,8 @@ use super::{
     sorted_map::SortedMap,
 };
 use crate::session::{
-    BootId, Mutant, Now, Origin, PackedSession, SessionKey, SessionMeta, SessionState, Stamp,
-    Tombstone, destroyed_version, session_version,
+    BootId, Mutant, Now, Origin, PackedHead, PackedSession, PackedSummary, SessionKey, SessionMeta,
+    SessionState, Stamp, Tombstone, destroyed_version, session_version,
 };
 
 /// Sessions and tombstones of one range of keys. Guarded by one lock.
@@ -158,21 +158,27 @@ impl Shard {
         self.insert_stored(counted, key, StoredSession::new(version, check_ms, held));
     }
 
-    /// Takes in a session that nobody here has asked for.
+    /// Takes in a session that nobody here has asked for. It stays packed.
     pub(in crate::replica) fn insert_packed(
         &mut self,
         key: SessionKey,
         state: &PackedSession,
+        summary: &PackedSummary,
         now: Now,
     ) {
         let own = self.next_origin();
-        if state.vector.of(own) != Stamp::ZERO {
+        if summary.vector.of(own) != Stamp::ZERO {
             // What this node is said to have written must not look as if its log had it.
             return self.insert(key, state.unpack(), now);
         }
-        let end_ms = end_ms(state.expiry, state.created_ms, state.accessed_ms);
+        let PackedHead {
+            created_ms,
+            accessed_ms,
+            ..
+        } = state.head;
+        let end_ms = end_ms(summary.expiry, created_ms, accessed_ms);
         let held = Residency::Cold(ColdSession::taken_in(state, end_ms, own));
-        let version = session_version(&key, &state.vector, state.access);
+        let version = session_version(&key, &summary.vector, summary.access);
         let counted = self.counts.add_session();
         self.insert_stored(counted, key, StoredSession::new(version, end_ms, held));
     }

@@ -9,20 +9,19 @@ use tokio::{
 };
 use tower_cluster_sessions::{
     ClusterConfig,
-    internals::{
-        hostile::{Heard, Words, boot_of},
-        secure::Door,
-        untrusted::Stream,
-    },
+    internals::{BytesMut, Door, FrameCodec},
 };
 
-use super::process::NodePlan;
+use super::{
+    process::NodePlan,
+    words::{Heard, Words, boot_of},
+};
 
 /// One link to a node, with hello done.
 pub(crate) struct Mallory {
     io: Box<dyn Io>,
-    frames: Stream,
-    unread: Vec<Vec<u8>>,
+    frames: FrameCodec,
+    unread: BytesMut,
     /// Of the node at the other end.
     pub(crate) boot: [u8; 8],
 }
@@ -100,23 +99,25 @@ impl Mallory {
     fn of(io: impl Io + 'static) -> Self {
         Self {
             io: Box::new(io),
-            frames: Stream::of_a_stranger(),
-            unread: Vec::new(),
+            frames: FrameCodec::before_hello(),
+            unread: BytesMut::new(),
             boot: [0; 8],
         }
     }
 
     fn established(self) -> Self {
         Self {
-            frames: Stream::of_a_peer(MAX_MESSAGE),
+            frames: FrameCodec::established(MAX_MESSAGE),
             ..self
         }
     }
 
     /// Whether it could be said: not once the node has closed the link.
     pub(crate) async fn say(&mut self, words: &Words) -> bool {
-        let frames = self.frames.encode(words.bytes());
-        self.send(&frames.expect("within the limits")).await
+        let mut frames = BytesMut::new();
+        let encoded = self.frames.encode_message(words.bytes(), &mut frames);
+        encoded.expect("within the limits");
+        self.send(&frames).await
     }
 
     /// Says the first word of the link.
@@ -133,7 +134,7 @@ impl Mallory {
     /// What the node says next, `None` once it has closed the link.
     pub(crate) async fn hear(&mut self) -> Option<Heard> {
         let message = self.next().await?;
-        Some(Heard::of(&message).expect("an honest node"))
+        Some(Heard::of(&message))
     }
 
     /// Waits for something that the node says, `None` if it closes the link before.
@@ -151,17 +152,16 @@ impl Mallory {
     }
 
     async fn next(&mut self) -> Option<Vec<u8>> {
-        let mut buffer = vec![0; 64 * 1024];
-        while self.unread.is_empty() {
-            let read = timeout(PATIENCE, self.io.read(&mut buffer)).await;
-            let bytes = match read.expect("a node says something now and then") {
-                Ok(0) | Err(_) => return None,
-                Ok(bytes) => bytes,
-            };
-            let fed = self.frames.feed(&buffer[..bytes], &mut self.unread);
-            fed.expect("an honest node");
+        loop {
+            let message = self.frames.decode(&mut self.unread);
+            if let Some(message) = message.expect("an honest node") {
+                return Some(message.to_vec());
+            }
+            let read = timeout(PATIENCE, self.io.read_buf(&mut self.unread)).await;
+            if let Ok(0) | Err(_) = read.expect("a node says something now and then") {
+                return None;
+            }
         }
-        Some(self.unread.remove(0))
     }
 }
 

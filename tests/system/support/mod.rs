@@ -24,3 +24,4 @@ pub(crate) mod stand_in;
 #[path = "../../support/stopwatch.rs"]
 pub(crate) mod stopwatch;
 pub(crate) mod visitor;
+pub(crate) mod words;

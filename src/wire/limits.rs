@@ -1,0 +1,31 @@
+//! How much a decoder accepts.
+
+use crate::config::{Limits, Shape};
+
+/// What a decoder accepts, from this node's own configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct DecodeLimits {
+    pub(crate) max_session_bytes: usize,
+    pub(crate) max_names: usize,
+    /// Sessions and tombstones at their hard limits.
+    pub(crate) max_entries: usize,
+    pub(crate) digest_shards: usize,
+}
+
+impl DecodeLimits {
+    /// Returns those of a node that is configured so. Names merge from several nodes, each within
+    /// its limits.
+    pub(crate) const fn new(limits: &Limits, shape: &Shape) -> Self {
+        Self {
+            max_session_bytes: limits.max_session_bytes,
+            max_names: limits.max_names().saturating_mul(Limits::HARD),
+            max_entries: limits.max_entries(),
+            digest_shards: shape.lock_shards.saturating_mul(shape.digests_per_lock),
+        }
+    }
+}
+
+/// Origins of one vector at most: one per boot and epoch that wrote.
+pub(crate) const MAX_ORIGINS: usize = 4096;
+/// Secrets of one session at most: the dead that are remembered, and one alive per node at once.
+pub(crate) const MAX_SECRETS: usize = 256;
