@@ -39,15 +39,15 @@ async fn main() {
         return;
     }
     if is_given("--list") {
-        return println!("a_stranger_costs_64_kibibytes_at_most: test");
+        return println!("an_unauthenticated_peer_costs_64_kibibytes_at_most: test");
     }
     println!("running 1 test");
-    a_stranger_costs_64_kibibytes_at_most().await;
-    println!("test a_stranger_costs_64_kibibytes_at_most ... ok");
+    an_unauthenticated_peer_costs_64_kibibytes_at_most().await;
+    println!("test an_unauthenticated_peer_costs_64_kibibytes_at_most ... ok");
     println!("\ntest result: ok. 1 passed; 0 failed");
 }
 
-async fn a_stranger_costs_64_kibibytes_at_most() {
+async fn an_unauthenticated_peer_costs_64_kibibytes_at_most() {
     let files = Files::new();
     let _profiler = dhat::Profiler::builder().testing().build();
     let secret = "0e9d3fbd27f2b1f9a0f1c4677d9a1e5b88c6c1a25ddf7a4c903bfe6f2240d7e3";

@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn turns_in_a_second_are_bounded_and_come_in_order() {
+    fn questions_in_a_second_are_bounded_and_come_in_order() {
         let mut turns = RateLimiter::new(PER_STEP);
         let first: Vec<_> = (0..PER_STEP).map(|_| turns.acquire(at(1000))).collect();
         assert!(first.iter().all(|wait| *wait == Some(Duration::ZERO)));

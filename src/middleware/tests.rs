@@ -60,7 +60,7 @@ async fn response_that_read_unacknowledged_changes_waits_for_them_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropped_request_is_shipped_to_peers() {
+async fn dropped_request_is_replicated_to_peers() {
     let [one, two] = pair().await;
     let cookie = start(&one).await;
     let mut response = send(&one, "/", Some(&cookie), async |session| {

@@ -132,7 +132,7 @@ fn session_that_grows_by_every_merge_stays_one_that_can_be_sent() {
 }
 
 #[test]
-fn session_at_rest_beyond_the_limits_is_not_taken() {
+fn packed_session_beyond_the_limits_is_not_applied() {
     let limits = DecodeLimits {
         max_names: 1000,
         ..decode_limits()
@@ -272,7 +272,7 @@ fn link(replica: &Replica) -> Link {
         notify_listeners_on_replication: false,
     };
     let mut link = Link::new(replica, BootId::from_bytes([9; 8]), options, NOW);
-    let past = Lineage {
+    let lineage = Lineage {
         holds: false,
         away: false,
         lineage_ms: 0,
@@ -280,7 +280,7 @@ fn link(replica: &Replica) -> Link {
     let live = Message::Resume {
         applied: None,
         head: None,
-        past,
+        lineage,
     };
     hear(&mut link, replica, live).expect("the first word");
     link

@@ -26,7 +26,7 @@ pub(super) struct Record {
 
 /// A bounded ring of records. Those who fall behind its beginning must repair.
 #[derive(Debug)]
-pub(super) struct Log {
+pub(crate) struct Log {
     /// Guards the order of records. Taken inside a store shard's lock, never the reverse.
     ring: Mutex<VecDeque<Record>>,
     /// How many records there have been.

@@ -91,7 +91,7 @@ fn session_lives_until_its_idle_limit_and_not_much_longer() {
 }
 
 #[test]
-fn session_that_nobody_uses_rests_and_is_found_again_as_it_was() {
+fn session_that_nobody_uses_gets_cold_and_is_found_again_as_it_was() {
     let replica = replica(1, Limits::default());
     create(&replica, 1, idle(10 * MINUTE)).expect("room");
     set(&replica, 1, "cart", b"[7]").expect("room");
@@ -132,7 +132,7 @@ fn session_that_nobody_uses_rests_and_is_found_again_as_it_was() {
 }
 
 #[test]
-fn sessions_of_a_transfer_are_at_rest_when_they_come() {
+fn sessions_of_a_transfer_are_cold_when_they_come() {
     let limits = Limits::default;
     let (donor, joiner) = (replica(1, limits()), replica(2, limits()));
     for number in 0..50 {

@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn public_id_leads_back_to_the_locator_but_holds_no_secret() {
+    fn public_id_leads_back_to_the_key_but_holds_no_secret() {
         let id = sample()
             .locator
             .public_id(Some(&"r".parse().expect("valid")));

@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_may_send_a_kibibyte() {
+    fn an_unauthenticated_peer_may_send_a_kibibyte() {
         let mut codec = FrameCodec::before_hello();
         let (fits, over) = (vec![1; BEFORE_HELLO], vec![1; BEFORE_HELLO + 1]);
         assert!(decode(&mut codec, &frame(0, &fits)).is_ok());
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_cannot_send_more_in_parts() {
+    fn an_unauthenticated_peer_cannot_send_more_in_parts() {
         let half = vec![1; 600];
         let parts = [frame(1, &half), frame(2, &half)].concat();
         let error = decode(&mut FrameCodec::before_hello(), &parts);

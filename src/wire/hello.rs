@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_hello_fits_a_strangers_frame() {
+    fn the_longest_hello_fits_a_frame_before_authentication() {
         let longest = Hello {
             min_version: u16::MAX,
             max_version: u16::MAX,
@@ -516,7 +516,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_are_told_apart() {
+    fn unauthenticated_peers_are_told_apart() {
         let ours = hello("n1", 1);
         assert_eq!(ours.judge(&hello("n2", 2)), Ok(1));
         assert_eq!(ours.judge(&ours), Err(Refusal::SameBoot));

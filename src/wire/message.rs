@@ -20,7 +20,7 @@ pub(crate) enum Message {
     Resume {
         applied: Option<Position>,
         head: Option<Position>,
-        past: Lineage,
+        lineage: Lineage,
     },
     /// The changes of log positions `(from, to]`.
     Batch {
@@ -103,14 +103,14 @@ impl Message {
             Self::Resume {
                 applied,
                 head,
-                past,
+                lineage,
             } => {
                 to.byte(RESUME);
                 to.u64(Position::number(*applied));
                 to.u64(Position::number(*head));
-                to.bool(past.holds);
-                to.bool(past.away);
-                to.u64(past.lineage_ms);
+                to.bool(lineage.holds);
+                to.bool(lineage.away);
+                to.u64(lineage.lineage_ms);
             }
             Self::Batch {
                 from,
@@ -217,7 +217,7 @@ impl Message {
             RESUME => Self::Resume {
                 applied: Position::new(from.u64()?),
                 head: Position::new(from.u64()?),
-                past: Lineage {
+                lineage: Lineage {
                     holds: from.bool()?,
                     away: from.bool()?,
                     lineage_ms: from.u64()?,

@@ -93,7 +93,7 @@ fn samples() -> Vec<Message> {
         Message::Resume {
             applied: Position::new(3),
             head: Position::new(300),
-            past: Lineage {
+            lineage: Lineage {
                 holds: true,
                 away: false,
                 lineage_ms: 1_000,

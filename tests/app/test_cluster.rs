@@ -65,7 +65,7 @@ async fn running_node_is_killed_by_its_restart() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn cut_nodes_are_at_rest_each_on_its_own_and_equal_when_healed() {
+async fn cut_nodes_converge_each_on_its_own_and_together_when_healed() {
     let cluster = TestCluster::start(2).await;
     let (cookie, _) = start(&layer_on(&cluster, 0), "a", 1).await;
     cluster.cut();

@@ -81,7 +81,7 @@ async fn filtered_writes_work_here_and_leave_with_the_next_commit() {
 }
 
 #[tokio::test]
-async fn creating_cycling_and_destroying_are_shipped_as_always() {
+async fn creating_cycling_and_destroying_are_replicated_as_always() {
     let layer = filtered().await;
     let before = layer.cluster().stats().log_head;
     let response = visit_at(&layer, "/static/x", (), async |session| {

@@ -34,7 +34,7 @@ async fn unknown_id_gets_a_new_one_on_first_write_and_is_never_adopted() {
 }
 
 #[tokio::test]
-async fn right_locator_with_wrong_secret_opens_nothing() {
+async fn right_key_with_wrong_secret_opens_nothing() {
     let layer = layer().await;
     let (cookie, _) = start(&layer, "a", 1).await;
     let last = if cookie.ends_with('A') { 'E' } else { 'A' };
@@ -263,7 +263,7 @@ async fn error_response_rolls_nothing_back() {
 }
 
 #[tokio::test]
-async fn dropped_request_ships_what_it_and_its_destructors_wrote() {
+async fn dropped_request_commits_what_it_and_its_destructors_wrote() {
     struct WritesOnDrop(Session);
 
     impl Drop for WritesOnDrop {
@@ -300,7 +300,7 @@ async fn dropped_request_ships_what_it_and_its_destructors_wrote() {
 }
 
 #[tokio::test]
-async fn panicking_request_ships_what_it_wrote_even_if_its_future_is_kept() {
+async fn panicking_request_commits_what_it_wrote_even_if_its_future_is_kept() {
     let layer = layer().await;
     let (cookie, _) = start(&layer, "a", 1).await;
     let kept = Arc::new(Mutex::new(None));

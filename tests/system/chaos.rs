@@ -51,7 +51,7 @@ async fn kill_of_any_of_three_nodes_under_load_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes a minute"]
-async fn pause_of_one_of_two_nodes_under_load_loses_nothing() {
+async fn stall_of_one_of_two_nodes_under_load_loses_nothing() {
     let _turn = turn().await;
     let mut storm = Storm::start(&["node1", "node2"]).await;
     for paused in [0, 1] {
@@ -62,7 +62,7 @@ async fn pause_of_one_of_two_nodes_under_load_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes a minute"]
-async fn pause_of_one_of_three_nodes_under_load_loses_nothing() {
+async fn stall_of_one_of_three_nodes_under_load_loses_nothing() {
     let _turn = turn().await;
     let mut storm = Storm::start(&["node1", "node2", "node3"]).await;
     storm.pause(1).await;

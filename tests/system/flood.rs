@@ -79,7 +79,7 @@ async fn joining_node_finds_its_visitors_sessions_while_made_up_ids_are_asked_fo
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn node_that_stood_still_finds_its_visitors_sessions_in_a_flood() {
+async fn node_that_stalled_finds_its_visitors_sessions_in_a_flood() {
     let nodes = start_all(plans(&["node1", "node2"])).await;
     let hosts: Vec<_> = nodes.iter().map(Node::http).collect();
     let mut visitors = visitors(&hosts).await;

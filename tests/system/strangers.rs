@@ -22,7 +22,7 @@ use crate::support::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn strangers_of_all_kinds_are_refused_and_disturb_nobody() {
+async fn unauthenticated_peers_of_all_kinds_are_refused_and_disturb_nobody() {
     let nodes = start_all(plans(&["node1", "node2"])).await;
     let load = Load::start(hosts(&nodes), 4, Duration::from_secs(5));
     load.until_answered(500).await;
@@ -61,7 +61,7 @@ async fn strangers_of_all_kinds_are_refused_and_disturb_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn strangers_at_the_door_keep_no_member_out() {
+async fn unauthenticated_peers_keep_no_member_out() {
     let mut nodes = start_all(plans(&["node1", "node2"])).await;
     let node2 = nodes.pop().expect("two were started");
     let node1 = nodes.pop().expect("two were started");

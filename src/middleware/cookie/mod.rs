@@ -32,23 +32,23 @@ pub enum SameSite {
 
 /// The rules of the cookie, as the layer's setters say.
 #[derive(Clone, Debug)]
-pub(in crate::middleware) struct CookieRules {
+pub(crate) struct CookieRules {
     /// `None`: the default name, which depends on the context.
-    pub(in crate::middleware) name: Option<String>,
-    pub(in crate::middleware) secure: bool,
-    pub(in crate::middleware) http_only: bool,
-    pub(in crate::middleware) same_site: SameSite,
-    pub(in crate::middleware) domain: Option<String>,
-    pub(in crate::middleware) path: String,
-    pub(in crate::middleware) persistence: Persistence,
-    pub(in crate::middleware) seal: SealRules,
+    pub(crate) name: Option<String>,
+    pub(crate) secure: bool,
+    pub(crate) http_only: bool,
+    pub(crate) same_site: SameSite,
+    pub(crate) domain: Option<String>,
+    pub(crate) path: String,
+    pub(crate) persistence: Persistence,
+    pub(crate) seal: SealRules,
     /// Whether to work over plain HTTP: without `Secure` and without a prefix that requires it.
-    pub(in crate::middleware) development: bool,
+    pub(crate) development: bool,
 }
 
 /// The life of the cookie in the browser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::middleware) enum Persistence {
+pub(crate) enum Persistence {
     Browser,
     /// With `Max-Age`, as long as the session lives.
     Session,
@@ -72,10 +72,7 @@ impl Default for CookieRules {
 
 impl CookieRules {
     /// Checks the rules, and returns the cookie of `context`; `None` is the app without one.
-    pub(in crate::middleware) fn check(
-        &self,
-        context: Option<&str>,
-    ) -> Result<SessionCookie, LayerError> {
+    pub(crate) fn check(&self, context: Option<&str>) -> Result<SessionCookie, LayerError> {
         if let Some(context) = context
             && !(is_token(context) && context.len() <= MAX_CONTEXT_LENGTH)
         {
@@ -153,7 +150,7 @@ impl CookieRules {
 
 /// A cookie whose rules are checked.
 #[derive(Clone, Debug)]
-pub(in crate::middleware) struct SessionCookie {
+pub(crate) struct SessionCookie {
     name: String,
     /// The name of the cookie that tells what the client has written. It has the prefix of the
     /// other, and the same attributes.
@@ -163,87 +160,69 @@ pub(in crate::middleware) struct SessionCookie {
 }
 
 impl SessionCookie {
-    pub(in crate::middleware) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    pub(in crate::middleware) fn token_name(&self) -> &str {
+    pub(crate) fn token_name(&self) -> &str {
         &self.token_name
     }
 
-    pub(in crate::middleware) fn is_persistent(&self) -> bool {
+    pub(crate) fn is_persistent(&self) -> bool {
         self.rules.persistence == Persistence::Session
     }
 
     /// Returns what `Max-Age` says when the session has this long to live; `None` for a cookie that
     /// ends with the browser.
-    pub(in crate::middleware) fn max_age(&self, remaining_ms: Option<u64>) -> Option<Duration> {
+    pub(crate) fn max_age(&self, remaining_ms: Option<u64>) -> Option<Duration> {
         self.is_persistent()
             .then(|| Duration::from_secs(remaining_ms.unwrap_or(u64::MAX).div_ceil(1000)))
     }
 
     /// Returns whether a `Cookie` field may hold our cookie. It is cheap, and says yes too often
     /// rather than no.
-    pub(in crate::middleware) fn may_be_in(&self, field: &HeaderValue) -> bool {
+    pub(crate) fn may_be_in(&self, field: &HeaderValue) -> bool {
         starts(field.as_bytes()).any(|rest| rest.starts_with(self.name.as_bytes()))
     }
 
     /// Returns the values that a `Cookie` field has for our name, in the client's order.
-    pub(in crate::middleware) fn values_in<'a>(
-        &'a self,
-        field: &'a HeaderValue,
-    ) -> impl Iterator<Item = &'a str> {
+    pub(crate) fn values_in<'a>(&'a self, field: &'a HeaderValue) -> impl Iterator<Item = &'a str> {
         values_of(&self.name, field)
     }
 
     /// Returns the values that a `Cookie` field has for the name that tells what the client has
     /// written.
-    pub(in crate::middleware) fn tokens_in<'a>(
-        &'a self,
-        field: &'a HeaderValue,
-    ) -> impl Iterator<Item = &'a str> {
+    pub(crate) fn tokens_in<'a>(&'a self, field: &'a HeaderValue) -> impl Iterator<Item = &'a str> {
         values_of(&self.token_name, field)
     }
 
     /// Returns the value that opens the session, for the client.
-    pub(in crate::middleware) fn seal(
-        &self,
-        cookie: &CookieValue,
-        route: Option<&Route>,
-    ) -> String {
+    pub(crate) fn seal(&self, cookie: &CookieValue, route: Option<&Route>) -> String {
         self.seal.seal(&self.name, cookie, route)
     }
 
     /// Returns what a value of our name opens, if this app's nodes may have written it.
-    pub(in crate::middleware) fn open(&self, value: &str) -> Option<OpenedCookie> {
+    pub(crate) fn open(&self, value: &str) -> Option<OpenedCookie> {
         self.seal.open(&self.name, value)
     }
 
     /// Returns the `Set-Cookie` field that gives the client `value`.
-    pub(in crate::middleware) fn set(
-        &self,
-        value: String,
-        max_age: Option<Duration>,
-    ) -> HeaderValue {
+    pub(crate) fn set(&self, value: String, max_age: Option<Duration>) -> HeaderValue {
         self.set_named(&self.name, value, max_age)
     }
 
     /// Returns the `Set-Cookie` field that tells the client what it has written.
-    pub(in crate::middleware) fn set_token(
-        &self,
-        value: String,
-        max_age: Option<Duration>,
-    ) -> HeaderValue {
+    pub(crate) fn set_token(&self, value: String, max_age: Option<Duration>) -> HeaderValue {
         self.set_named(&self.token_name, value, max_age)
     }
 
     /// Returns the `Set-Cookie` field that takes the session away.
-    pub(in crate::middleware) fn removal(&self) -> HeaderValue {
+    pub(crate) fn removal(&self) -> HeaderValue {
         self.removal_of(&self.name)
     }
 
     /// Returns the `Set-Cookie` field that takes away what the client has written.
-    pub(in crate::middleware) fn token_removal(&self) -> HeaderValue {
+    pub(crate) fn token_removal(&self) -> HeaderValue {
         self.removal_of(&self.token_name)
     }
 

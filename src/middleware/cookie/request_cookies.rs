@@ -11,14 +11,14 @@ use super::{SessionCookie, seal::OpenedCookie};
 /// HTTP/2 clients send one field per cookie, and another site on a sibling domain may have planted
 /// cookies of our name.
 #[derive(Default)]
-pub(in crate::middleware) struct RequestCookies {
+pub(crate) struct RequestCookies {
     // Apart, so that the usual single field needs no allocation.
     first: Option<HeaderValue>,
     more: Vec<HeaderValue>,
 }
 
 impl RequestCookies {
-    pub(in crate::middleware) fn find(cookie: &SessionCookie, headers: &HeaderMap) -> Self {
+    pub(crate) fn find(cookie: &SessionCookie, headers: &HeaderMap) -> Self {
         let mut fields = headers
             .get_all(COOKIE)
             .iter()
@@ -31,12 +31,12 @@ impl RequestCookies {
     }
 
     /// Returns whether the client sent no cookie of our name at all.
-    pub(in crate::middleware) fn is_empty(&self, cookie: &SessionCookie) -> bool {
+    pub(crate) fn is_empty(&self, cookie: &SessionCookie) -> bool {
         self.values(cookie).next().is_none()
     }
 
     /// Returns the first cookies of our name that this app's nodes may have written.
-    pub(in crate::middleware) fn candidates<'a>(
+    pub(crate) fn candidates<'a>(
         &'a self,
         cookie: &'a SessionCookie,
     ) -> impl Iterator<Item = OpenedCookie> {
@@ -46,17 +46,14 @@ impl RequestCookies {
     }
 
     /// Returns the first cookies of the name that tells what the client has written.
-    pub(in crate::middleware) fn tokens<'a>(
-        &'a self,
-        cookie: &'a SessionCookie,
-    ) -> impl Iterator<Item = &'a str> {
+    pub(crate) fn tokens<'a>(&'a self, cookie: &'a SessionCookie) -> impl Iterator<Item = &'a str> {
         // That name begins with ours, so its fields are among those that were kept.
         self.fields()
             .flat_map(|field| cookie.tokens_in(field))
             .take(MAX_CANDIDATES)
     }
 
-    pub(in crate::middleware) fn has_token(&self, cookie: &SessionCookie) -> bool {
+    pub(crate) fn has_token(&self, cookie: &SessionCookie) -> bool {
         self.tokens(cookie).next().is_some()
     }
 

@@ -22,7 +22,7 @@ impl RequestSession {
     /// that the response must wait for, if any.
     ///
     /// From now on no cookie can be sent, and each write is a commit of its own.
-    pub(in crate::middleware) fn commit_at_head(&self) -> Option<Position> {
+    pub(crate) fn commit_at_head(&self) -> Option<Position> {
         if self.has_sent_head() {
             return None;
         }
@@ -38,7 +38,7 @@ impl RequestSession {
 
     /// [Commits](Self::commit_at_head), and returns the wait for peers that the layer's options ask
     /// for.
-    pub(in crate::middleware) fn commit_and_wait(&self) -> Option<AckWait> {
+    pub(crate) fn commit_and_wait(&self) -> Option<AckWait> {
         let position = self.commit_at_head()?;
         Some(self.node().acknowledged(Some(position), self.config.ack))
     }
@@ -47,7 +47,7 @@ impl RequestSession {
     /// Returns the wait for peers that the layer's options ask for.
     ///
     /// The commit and the end of use are one step then.
-    pub(in crate::middleware) fn release_and_wait(&mut self) -> Option<AckWait> {
+    pub(crate) fn release_and_wait(&mut self) -> Option<AckWait> {
         let position = self.release()?;
         Some(self.node().acknowledged(Some(position), self.config.ack))
     }
@@ -67,20 +67,20 @@ impl RequestSession {
     }
 
     /// Commits what has been written so far. Returns the log position to wait for, if any.
-    pub(in crate::middleware) fn commit(&self) -> Option<Position> {
+    pub(crate) fn commit(&self) -> Option<Position> {
         let keys = self.state().keys();
         keys.map(|key| self.node().commit(&key)).max().flatten()
     }
 
     /// Returns the `Set-Cookie` fields that the client needs.
-    pub(in crate::middleware) fn set_cookies(&self) -> impl Iterator<Item = HeaderValue> {
+    pub(crate) fn set_cookies(&self) -> impl Iterator<Item = HeaderValue> {
         self.id_cookie().into_iter().chain(self.token_cookie())
     }
 
     /// Returns how long a cookie of the session shall last.
     ///
     /// `Some(None)` is until the browser closes; `None` means that the session is gone.
-    pub(in crate::middleware) fn max_age(&self, key: &SessionKey) -> Option<Option<Duration>> {
+    pub(crate) fn max_age(&self, key: &SessionKey) -> Option<Option<Duration>> {
         let now_ms = self.node().now().mono_ms;
         let remaining = |state: &SessionState| lifetime::remaining_ms(state, now_ms);
         let remaining_ms = self.node().read(key, remaining).ok()?;

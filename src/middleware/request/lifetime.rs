@@ -3,7 +3,7 @@
 use crate::session::SessionState;
 
 /// Returns how long the session lives if nobody uses it from now on; `None` without a limit.
-pub(in crate::middleware) fn remaining_ms(state: &SessionState, now_ms: u64) -> Option<u64> {
+pub(crate) fn remaining_ms(state: &SessionState, now_ms: u64) -> Option<u64> {
     let expiry = state.expiry();
     let of_age = expiry.absolute_ms().map(|limit| {
         let end = state.created_ms().saturating_add(limit);
@@ -20,7 +20,7 @@ pub(in crate::middleware) fn remaining_ms(state: &SessionState, now_ms: u64) -> 
 /// Nobody knows when the client got its cookie. So time since creation is cut into tenths of the
 /// idle limit, and the first use in each tenth renews the cookie. It is then never older than a
 /// tenth. A session that ends by its age first needs no later end.
-pub(in crate::middleware) fn needs_renewal(state: &SessionState, now_ms: u64) -> bool {
+pub(crate) fn needs_renewal(state: &SessionState, now_ms: u64) -> bool {
     let Some(idle) = state.expiry().idle_ms() else {
         return false;
     };

@@ -13,7 +13,7 @@ impl RequestSession {
     ///
     /// During a state transfer or after a stall of this process, peers are asked for it. Dropping
     /// the future leaves the request as it was.
-    pub(in crate::middleware) async fn load(&self) {
+    pub(crate) async fn load(&self) {
         let mut now = self.node().now();
         if self.may_have_to_wait(now) && matches!(self.state().phase, Phase::Unread) {
             // On the heap, because it is rare, and each request would have to carry its size.

@@ -26,27 +26,27 @@ use crate::{
     session::{REGISTER_OVERHEAD, SessionError, SessionKey, SessionMeta, SessionState},
 };
 
-pub(in crate::middleware) struct RequestSession {
-    pub(in crate::middleware) config: Arc<LayerConfig>,
-    pub(in crate::middleware) cookies: RequestCookies,
+pub(crate) struct RequestSession {
+    pub(crate) config: Arc<LayerConfig>,
+    pub(crate) cookies: RequestCookies,
     /// Deferred for a filtered request: its attribute writes wait for the session's next commit.
-    pub(in crate::middleware) replicate: Replicate,
+    pub(crate) replicate: Replicate,
     /// The time of loading in monotonic milliseconds, `u64::MAX` before. What the request writes
     /// may be based on what it read then.
-    pub(in crate::middleware) loaded_ms: AtomicU64,
+    pub(crate) loaded_ms: AtomicU64,
     /// Whether it is too late for a cookie. It is set under the lock of `state`, so that whoever
     /// holds that is done before the request commits. Whoever writes without the lock looks here
     /// afterwards, and commits by itself.
-    pub(in crate::middleware) head_sent: AtomicBool,
+    pub(crate) head_sent: AtomicBool,
     /// Whether this request has changed the session that is held, and replicates the change.
-    pub(in crate::middleware) changed: AtomicBool,
+    pub(crate) changed: AtomicBool,
     /// Guards which session the request works on, so that its handles create and destroy it once.
     /// Taken before the store's locks, never across an await.
-    pub(in crate::middleware) state: Mutex<RequestState>,
+    pub(crate) state: Mutex<RequestState>,
 }
 
 impl RequestSession {
-    pub(in crate::middleware) fn new(
+    pub(crate) fn new(
         config: Arc<LayerConfig>,
         cookies: RequestCookies,
         replicate: Replicate,
@@ -62,17 +62,17 @@ impl RequestSession {
         }
     }
 
-    pub(in crate::middleware) fn config(&self) -> &LayerConfig {
+    pub(crate) fn config(&self) -> &LayerConfig {
         &self.config
     }
 
     /// Returns the session that was alive when it was loaded or created.
-    pub(in crate::middleware) fn key(&self) -> Option<SessionKey> {
+    pub(crate) fn key(&self) -> Option<SessionKey> {
         self.state().key()
     }
 
     /// Reads the session; the output is `None` when there is none.
-    pub(in crate::middleware) fn read<R>(
+    pub(crate) fn read<R>(
         &self,
         read: impl FnOnce(&SessionState) -> R,
     ) -> Result<Option<R>, SessionError> {
@@ -84,7 +84,7 @@ impl RequestSession {
 
     /// Returns the session that [`RequestSession::write`] has to write to, `None` if it may create
     /// it.
-    pub(in crate::middleware) fn writable(&self) -> Result<Option<SessionKey>, SessionError> {
+    pub(crate) fn writable(&self) -> Result<Option<SessionKey>, SessionError> {
         match self.write_target(&self.state()) {
             WriteTarget::Superseded => Err(SessionError::Superseded),
             WriteTarget::TooLate => Err(SessionError::HeadersSent),
@@ -97,7 +97,7 @@ impl RequestSession {
     ///
     /// `weight` is what the change adds to the size of a new session: one that would not take it is
     /// not created at all.
-    pub(in crate::middleware) fn write<R>(
+    pub(crate) fn write<R>(
         &self,
         weight: usize,
         write: impl FnOnce(&mut SessionWriter<'_>) -> Result<R, SessionError>,
@@ -107,7 +107,7 @@ impl RequestSession {
     }
 
     /// Changes the session if there is one.
-    pub(in crate::middleware) fn change<R>(
+    pub(crate) fn change<R>(
         &self,
         write: impl FnOnce(&mut SessionWriter<'_>) -> Result<R, SessionError>,
     ) -> Result<Option<R>, SessionError> {
@@ -119,7 +119,7 @@ impl RequestSession {
         }
     }
 
-    pub(in crate::middleware) fn set_expiry(&self, expiry: Expiry) -> Result<(), SessionError> {
+    pub(crate) fn set_expiry(&self, expiry: Expiry) -> Result<(), SessionError> {
         if self.change(|writer| writer.set_expiry(expiry))?.is_none() {
             self.state().expiry = Some(expiry);
             return Ok(());
@@ -133,12 +133,12 @@ impl RequestSession {
     }
 
     /// Returns the limits of the session, or those it would be created with.
-    pub(in crate::middleware) fn expiry(&self) -> Result<Expiry, SessionError> {
+    pub(crate) fn expiry(&self) -> Result<Expiry, SessionError> {
         let held = self.read(SessionState::expiry)?;
         Ok(held.unwrap_or_else(|| self.state().expiry.unwrap_or(self.config.meta.expiry)))
     }
 
-    pub(in crate::middleware) fn cycle_id(&self) -> Result<(), SessionError> {
+    pub(crate) fn cycle_id(&self) -> Result<(), SessionError> {
         let mut state = self.state();
         let head_sent = self.has_sent_head();
         match &mut state.phase {
@@ -154,7 +154,7 @@ impl RequestSession {
 
     /// Destroys the session. It succeeds also when another request was first: the session is gone,
     /// as wanted.
-    pub(in crate::middleware) fn destroy(&self) -> Result<(), SessionError> {
+    pub(crate) fn destroy(&self) -> Result<(), SessionError> {
         let mut state = self.state();
         let key = match &state.phase {
             Phase::Superseded => return Err(SessionError::Superseded),
@@ -183,13 +183,13 @@ impl RequestSession {
         Ok(())
     }
 
-    pub(in crate::middleware) fn id(&self) -> Option<String> {
+    pub(crate) fn id(&self) -> Option<String> {
         let key = self.key()?;
         self.read(|state| state.public_id(&key)).ok().flatten()
     }
 
     /// Returns whether the client has yet to learn of the session.
-    pub(in crate::middleware) fn is_new(&self) -> bool {
+    pub(crate) fn is_new(&self) -> bool {
         match &self.state().phase {
             Phase::Unread | Phase::Absent => true,
             Phase::Superseded => false,
@@ -198,7 +198,7 @@ impl RequestSession {
     }
 
     /// Commits what is not committed and waits until all live peers hold it.
-    pub(in crate::middleware) async fn replicated(&self) -> usize {
+    pub(crate) async fn replicated(&self) -> usize {
         match self.commit() {
             None => 0,
             position => self.node().acknowledged(position, Ack::All).await,
@@ -245,7 +245,7 @@ impl RequestSession {
     }
 
     /// Changes the session with this key.
-    pub(in crate::middleware) fn write_to<R>(
+    pub(crate) fn write_to<R>(
         &self,
         key: &SessionKey,
         write: impl FnOnce(&mut SessionWriter<'_>) -> Result<R, SessionError>,
@@ -266,7 +266,7 @@ impl RequestSession {
         result
     }
 
-    pub(in crate::middleware) fn has_sent_head(&self) -> bool {
+    pub(crate) fn has_sent_head(&self) -> bool {
         self.head_sent.load(Ordering::Acquire)
     }
 
@@ -279,13 +279,13 @@ impl RequestSession {
         }
     }
 
-    pub(in crate::middleware) fn state(&self) -> MutexGuard<'_, RequestState> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, RequestState> {
         // The state is whole after each statement that may panic, so a poisoned lock is as good as
         // any.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(in crate::middleware) fn node(&self) -> &Arc<Node> {
+    pub(crate) fn node(&self) -> &Arc<Node> {
         self.config.node()
     }
 }

@@ -19,7 +19,7 @@ impl RequestSession {
     ///
     /// It comes before the session is opened, because the write may have created it or given it
     /// another secret.
-    pub(in crate::middleware) async fn await_writes(&self) {
+    pub(crate) async fn await_writes(&self) {
         if self.config.token_key.is_none() {
             return;
         }
@@ -38,7 +38,7 @@ impl RequestSession {
 
     /// Returns the `Set-Cookie` field that tells the client what it has written, or that there is
     /// nothing any more.
-    pub(in crate::middleware) fn token_cookie(&self) -> Option<HeaderValue> {
+    pub(crate) fn token_cookie(&self) -> Option<HeaderValue> {
         let token_key = self.config.token_key.as_ref()?;
         let state = self.state();
         match (state.cookie, &state.phase) {

@@ -7,20 +7,20 @@ use crate::{
 
 /// The part of a request that changes under a lock.
 #[derive(Default)]
-pub(in crate::middleware) struct RequestState {
-    pub(in crate::middleware) phase: Phase,
+pub(crate) struct RequestState {
+    pub(crate) phase: Phase,
     /// Whether the sessions are used no more.
-    pub(in crate::middleware) released: bool,
+    pub(crate) released: bool,
     /// The limits that `set_expiry` asked for before there was a session.
-    pub(in crate::middleware) expiry: Option<Expiry>,
-    pub(in crate::middleware) cookie: CookieAction,
+    pub(crate) expiry: Option<Expiry>,
+    pub(crate) cookie: CookieAction,
     /// Sessions this request destroyed, not yet released.
-    pub(in crate::middleware) destroyed: Vec<SessionKey>,
+    pub(crate) destroyed: Vec<SessionKey>,
 }
 
 /// The stage that the request has reached with its session.
 #[derive(Default)]
-pub(in crate::middleware) enum Phase {
+pub(crate) enum Phase {
     /// Nobody has asked for the session.
     #[default]
     Unread,
@@ -37,14 +37,14 @@ pub(in crate::middleware) enum Phase {
 
 /// The source of a session that is held.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(in crate::middleware) enum SessionSource {
+pub(crate) enum SessionSource {
     Cookie,
     Created,
 }
 
 /// The cookie that the response sets.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(in crate::middleware) enum CookieAction {
+pub(crate) enum CookieAction {
     #[default]
     Nothing,
     /// The id of the session that is held.
@@ -54,7 +54,7 @@ pub(in crate::middleware) enum CookieAction {
 
 impl RequestState {
     /// Returns the session that is held.
-    pub(in crate::middleware) fn key(&self) -> Option<SessionKey> {
+    pub(crate) fn key(&self) -> Option<SessionKey> {
         match &self.phase {
             Phase::Held { cookie, .. } => Some(cookie.locator),
             Phase::Unread | Phase::Absent | Phase::Superseded => None,
@@ -62,14 +62,14 @@ impl RequestState {
     }
 
     /// Returns all sessions that the request may have changed.
-    pub(in crate::middleware) fn keys(&self) -> impl Iterator<Item = SessionKey> + use<> {
+    pub(crate) fn keys(&self) -> impl Iterator<Item = SessionKey> + use<> {
         // Without allocation unless something was destroyed.
         self.destroyed.clone().into_iter().chain(self.key())
     }
 }
 
 /// The session that a write goes to.
-pub(in crate::middleware) enum WriteTarget {
+pub(crate) enum WriteTarget {
     Held(SessionKey),
     Absent,
     Superseded,

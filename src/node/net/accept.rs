@@ -24,7 +24,7 @@ use crate::node::{
 use crate::wire::Refusal;
 
 /// Takes connections until the node leaves or its handle is gone.
-pub(in crate::node) async fn accept(node: Arc<Node>, mut acceptor: Box<dyn Acceptor>) {
+pub(crate) async fn accept(node: Arc<Node>, mut acceptor: Box<dyn Acceptor>) {
     loop {
         let (io, remote) = tokio::select! {
             biased;

@@ -9,7 +9,7 @@ use std::{
 /// The connections on which hello is not completed, by address. Its lock is never held while another
 /// is taken.
 #[derive(Debug, Default)]
-pub(in crate::node) struct Admission(Mutex<PermitCounts>);
+pub(crate) struct Admission(Mutex<PermitCounts>);
 
 #[derive(Debug, Default)]
 struct PermitCounts {
@@ -20,7 +20,7 @@ struct PermitCounts {
 
 impl Admission {
     /// Notes that a member has been met at this address.
-    pub(in crate::node) fn know(&self, ip: IpAddr) {
+    pub(crate) fn know(&self, ip: IpAddr) {
         let address_group = address_group(ip);
         let mut taken = self.lock();
         taken.known.retain(|known| *known != address_group);
@@ -44,14 +44,14 @@ impl PermitCounts {
 
 /// The right to be connected without having completed hello, until it is dropped.
 #[derive(Debug)]
-pub(in crate::node) struct Permit {
+pub(crate) struct Permit {
     admission: Arc<Admission>,
     ip: IpAddr,
 }
 
 impl Permit {
     /// Takes a permit for a connection from an address, if one is free.
-    pub(in crate::node) fn try_acquire(admission: &Arc<Admission>, ip: IpAddr) -> Option<Self> {
+    pub(crate) fn try_acquire(admission: &Arc<Admission>, ip: IpAddr) -> Option<Self> {
         let ip = address_group(ip);
         let mut taken = admission.lock();
         let here = taken.by.get(&ip).copied().unwrap_or(0);
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn one_address_cannot_take_all_slots() {
+    fn one_address_cannot_take_all_permits() {
         let admission = Arc::default();
         let mut held: Vec<_> = (0..PER_ADDRESS)
             .map(|_| Permit::try_acquire(&admission, ip(1)).expect("free"))
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_cannot_keep_known_peers_out() {
+    fn unauthenticated_peers_cannot_keep_known_peers_out() {
         let admission: Arc<Admission> = Arc::default();
         let unknown: Vec<_> = (0..=u8::MAX)
             .filter_map(|last| Permit::try_acquire(&admission, ip(last)))

@@ -11,7 +11,7 @@ use crate::{cluster::millis, config::PeerAddress};
 /// The addresses of the names on the list when they were looked up last. The lock is held while they
 /// are looked up, so that many unauthenticated peers cause one look-up.
 #[derive(Debug, Default)]
-pub(in crate::node) struct Allowlist(Mutex<Resolved>);
+pub(crate) struct Allowlist(Mutex<Resolved>);
 
 #[derive(Debug, Default)]
 struct Resolved {

@@ -19,7 +19,7 @@ use crate::node::{
 use crate::{cluster::millis, config::PeerAddress, wire::Refusal};
 
 /// Keeps one peer linked until `stop`. A link that the peer dialled is as good as an own one.
-pub(in crate::node) async fn keep(node: Arc<Node>, peer: PeerAddress, stop: CancellationToken) {
+pub(crate) async fn keep(node: Arc<Node>, peer: PeerAddress, stop: CancellationToken) {
     tokio::select! {
         biased;
         () = stop.cancelled() => {}

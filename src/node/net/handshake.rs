@@ -21,18 +21,18 @@ use crate::wire::{Confirm, FrameCodec, FrameError, Greeting, Hello, Refusal};
 
 /// A stream on which hello is done.
 #[derive(Debug)]
-pub(in crate::node) struct Greeted<T> {
-    pub(in crate::node) theirs: Hello,
+pub(crate) struct Greeted<T> {
+    pub(crate) theirs: Hello,
     /// What the judge said.
-    pub(in crate::node) verdict: T,
-    pub(in crate::node) codec: FrameCodec,
+    pub(crate) verdict: T,
+    pub(crate) codec: FrameCodec,
     /// Bytes that came behind the hello.
-    pub(in crate::node) unread: BytesMut,
+    pub(crate) unread: BytesMut,
 }
 
 /// Hello did not come to an end. No link was made.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::node) enum HandshakeError {
+pub(crate) enum HandshakeError {
     #[error("{0}")]
     Io(#[source] io::Error),
     #[error("the connection was closed before hello was done; something else may listen there")]
@@ -66,7 +66,7 @@ impl From<io::Error> for HandshakeError {
 
 impl HandshakeError {
     /// Returns whether a node of the cluster that is in order may be at the other end.
-    pub(in crate::node) const fn is_of_a_node(&self) -> bool {
+    pub(crate) const fn is_of_a_node(&self) -> bool {
         match self {
             Self::Refused(refusal) | Self::RefusedByPeer(refusal) => !matches!(
                 refusal,
@@ -83,7 +83,7 @@ impl HandshakeError {
 /// # Cancel safety
 ///
 /// Dropping the future gives the handshake up.
-pub(in crate::node) async fn dial<I: Io, T>(
+pub(crate) async fn dial<I: Io, T>(
     stream: impl Future<Output = Result<I, SecureError>>,
     ours: &Hello,
     judge: impl FnOnce(&Hello) -> Result<T, Refusal>,
@@ -122,7 +122,7 @@ pub(in crate::node) async fn dial<I: Io, T>(
 /// # Cancel safety
 ///
 /// Dropping the future gives the handshake up.
-pub(in crate::node) async fn listen<I: Io, T>(
+pub(crate) async fn listen<I: Io, T>(
     stream: impl Future<Output = Result<Accepted<I>, SecureError>>,
     ours: &Hello,
     judge: impl FnOnce(&Hello) -> Result<T, Refusal>,
@@ -224,7 +224,7 @@ impl<I: Io> Talk<I> {
 }
 
 /// From the first byte, of encryption if there is any, to the last word of hello.
-pub(in crate::node) const DEADLINE: Duration = Duration::from_secs(2);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(2);
 const READ_AT_ONCE: usize = 2 * 1024;
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::{
 
 /// The reason why a link is over.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::node) enum Ended {
+pub(crate) enum Ended {
     #[error("the other side closed the connection")]
     Closed,
     #[error("the connection broke: {0}")]
@@ -27,7 +27,7 @@ pub(in crate::node) enum Ended {
 
 /// Something that a peer must not send.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::node) enum Offence {
+pub(crate) enum Offence {
     #[error(transparent)]
     Frame(#[from] FrameError),
     #[error(transparent)]

@@ -19,10 +19,10 @@ use crate::{
 
 /// A link in the table of members. Dropping it takes the link out.
 #[derive(Debug)]
-pub(in crate::node) struct Registered {
-    pub(in crate::node) node: Arc<Node>,
-    pub(in crate::node) link: Arc<PeerLink>,
-    pub(in crate::node) ended: Ended,
+pub(crate) struct Registered {
+    pub(crate) node: Arc<Node>,
+    pub(crate) link: Arc<PeerLink>,
+    pub(crate) ended: Ended,
 }
 
 impl Drop for Registered {
@@ -33,7 +33,7 @@ impl Drop for Registered {
 
 /// The side on which a handshake happened, and where.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::node) enum Established<'a> {
+pub(crate) enum Established<'a> {
     Dialled {
         peer: &'a PeerAddress,
         remote: SocketAddr,
@@ -45,7 +45,7 @@ pub(in crate::node) enum Established<'a> {
 
 impl Node {
     /// Judges another node's hello. Links that exist already do not matter here.
-    pub(in crate::node) fn judge(&self, theirs: &Hello) -> Result<(), Refusal> {
+    pub(crate) fn judge(&self, theirs: &Hello) -> Result<(), Refusal> {
         self.net.hello.judge(theirs)?;
         self.peers
             .table()
@@ -53,7 +53,7 @@ impl Node {
     }
 
     /// Makes the link of a completed handshake, unless the pair has one that stays.
-    pub(in crate::node) fn admit(
+    pub(crate) fn admit(
         self: &Arc<Self>,
         theirs: &Hello,
         origin: Established<'_>,
@@ -106,12 +106,7 @@ impl Node {
     }
 
     /// Notes what a link decided. Returns whether the peer said goodbye.
-    pub(in crate::node) fn handle_events(
-        &self,
-        link: &PeerLink,
-        events: Vec<LinkEvent>,
-        now: Now,
-    ) -> bool {
+    pub(crate) fn handle_events(&self, link: &PeerLink, events: Vec<LinkEvent>, now: Now) -> bool {
         let mut left = false;
         let mut moved = false;
         for event in events {
@@ -157,7 +152,7 @@ impl Node {
     }
 
     /// Takes a peer off the list and ends its link. Returns whether it was listed.
-    pub(in crate::node) fn forget_peer(&self, peer: &PeerAddress) -> bool {
+    pub(crate) fn forget_peer(&self, peer: &PeerAddress) -> bool {
         let removal = {
             let mut table = self.peers.table();
             let removal = table.remove(peer);

@@ -21,8 +21,8 @@ use crate::{
 
 /// One established link.
 #[derive(Debug)]
-pub(in crate::node) struct PeerLink {
-    pub(in crate::node) identity: LinkIdentity,
+pub(crate) struct PeerLink {
+    pub(crate) identity: LinkIdentity,
     /// Guards the link's decisions, and keeps the ack tracker in step with them.
     machine: Mutex<TrackedLink>,
     writer: Notify,
@@ -34,7 +34,7 @@ pub(in crate::node) struct PeerLink {
 }
 
 impl PeerLink {
-    pub(in crate::node) fn new(identity: LinkIdentity, link: Link, now: Now) -> Self {
+    pub(crate) fn new(identity: LinkIdentity, link: Link, now: Now) -> Self {
         Self {
             machine: Mutex::new(TrackedLink::new(identity.id, link, now)),
             identity,
@@ -49,7 +49,7 @@ impl PeerLink {
 
     /// Lets the link decide something, and tells the tracker what its acknowledgements mean then.
     /// Returns `None` once the link is closed.
-    pub(in crate::node) fn update<R>(
+    pub(crate) fn update<R>(
         &self,
         tracker: &AckTracker,
         decide: impl FnOnce(&mut Link) -> R,
@@ -61,19 +61,19 @@ impl PeerLink {
     }
 
     /// Looks at the link's decisions.
-    pub(in crate::node) fn inspect<R>(&self, look: impl FnOnce(&Link) -> R) -> R {
+    pub(crate) fn inspect<R>(&self, look: impl FnOnce(&Link) -> R) -> R {
         look(self.lock().link())
     }
 
     /// Ends the link: its tasks stop, and nobody waits for it.
-    pub(in crate::node) fn close(&self, tracker: &AckTracker) {
+    pub(crate) fn close(&self, tracker: &AckTracker) {
         let released = self.lock().close(tracker);
         released.wake();
         self.closed.cancel();
     }
 
     /// Ends the link in favour of another to the same peer.
-    pub(in crate::node) fn yield_to(&self, tracker: &AckTracker, to: LinkId) {
+    pub(crate) fn yield_to(&self, tracker: &AckTracker, to: LinkId) {
         self.gave_way.store(true, Ordering::Relaxed);
         let released = self.lock().yield_to(tracker, to);
         released.wake();
@@ -81,42 +81,42 @@ impl PeerLink {
     }
 
     /// Stops waiting for a link that has not opened within `limit`.
-    pub(in crate::node) fn expect_opening(&self, tracker: &AckTracker, limit: Duration, now: Now) {
+    pub(crate) fn expect_opening(&self, tracker: &AckTracker, limit: Duration, now: Now) {
         let released = self.lock().expect_opening(tracker, millis(limit), now);
         released.wake();
     }
 
     /// Returns whether another link took the place of this one.
-    pub(in crate::node) fn gave_way(&self) -> bool {
+    pub(crate) fn gave_way(&self) -> bool {
         self.gave_way.load(Ordering::Relaxed)
     }
 
     /// Waits until the link is over.
-    pub(in crate::node) async fn closed(&self) {
+    pub(crate) async fn closed(&self) {
         self.closed.cancelled().await;
     }
 
     /// Lets the writer look for something to send.
-    pub(in crate::node) fn wake_writer(&self) {
+    pub(crate) fn wake_writer(&self) {
         self.writer.notify_one();
     }
 
     /// Waits until there may be something to send.
-    pub(in crate::node) async fn has_something_to_send(&self) {
+    pub(crate) async fn has_something_to_send(&self) {
         self.writer.notified().await;
     }
 
     /// Returns whether more to send has come since this was asked, or waited for, last.
-    pub(in crate::node) fn has_more_to_send(&self) -> bool {
+    pub(crate) fn has_more_to_send(&self) -> bool {
         pin!(self.writer.notified()).enable()
     }
 
-    pub(in crate::node) fn note_received(&self, bytes: usize, now: Now) {
+    pub(crate) fn note_received(&self, bytes: usize, now: Now) {
         self.received.fetch_add(bytes as u64, Ordering::Relaxed);
         self.heard_ms.fetch_max(now.mono_ms, Ordering::Relaxed);
     }
 
-    pub(in crate::node) fn note_sent(&self, bytes: usize) {
+    pub(crate) fn note_sent(&self, bytes: usize) {
         self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 

@@ -29,7 +29,7 @@ use crate::{
 /// # Cancel safety
 ///
 /// Dropping the future closes the link.
-pub(in crate::node) async fn run(
+pub(crate) async fn run(
     mut registered: Registered,
     io: BoxIo,
     mut codec: FrameCodec,

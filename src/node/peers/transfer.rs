@@ -12,7 +12,7 @@ use crate::{
 
 impl Node {
     /// Moves the state transfer on. Cheap once it is over.
-    pub(in crate::node) fn advance_join(&self, now: Now) {
+    pub(crate) fn advance_join(&self, now: Now) {
         if !self.awaits_transfer() {
             return;
         }

@@ -112,24 +112,24 @@ impl Node {
     }
 
     /// Notes that a peer answered for a key, and what it had is merged.
-    pub(in crate::node) fn fetch_answered(&self, key: &SessionKey, question: u64, link: LinkId) {
+    pub(crate) fn fetch_answered(&self, key: &SessionKey, question: u64, link: LinkId) {
         self.requests.fetches.answered(key, question, link);
     }
 
     /// Notes that a link is closed, which answers no more.
-    pub(in crate::node) fn fetch_closed(&self, link: LinkId) {
+    pub(crate) fn fetch_closed(&self, link: LinkId) {
         self.requests.fetches.link_closed(link);
     }
 
     /// Asks a new link for what requests wait for.
-    pub(in crate::node) fn fetch_from(&self, link: &PeerLink) {
+    pub(crate) fn fetch_from(&self, link: &PeerLink) {
         for (key, question) in self.requests.fetches.link_made(link.identity.id) {
             self.ask(link, key, question);
         }
     }
 
     /// Ends the wait of those who wait for a peer that will not come.
-    pub(in crate::node) fn conclude_fetches(&self) {
+    pub(crate) fn conclude_fetches(&self) {
         if self.others() == OtherPeers::None {
             self.requests.fetches.no_others();
         }

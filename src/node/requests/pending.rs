@@ -16,7 +16,7 @@ use crate::{
 
 /// The sessions that requests wait for. Nobody is woken while it is locked.
 #[derive(Debug, Default)]
-pub(in crate::node) struct Fetches {
+pub(crate) struct Fetches {
     /// Short lookups only. No other lock is taken inside.
     pending: Mutex<PendingFetches<Arc<Notify>>>,
     /// Whether requests may wait for merges, so that links have to tell of them.
@@ -77,7 +77,7 @@ impl Fetches {
     }
 
     #[cfg(test)]
-    pub(in crate::node) fn has_asked(&self, key: &SessionKey) -> bool {
+    pub(crate) fn has_asked(&self, key: &SessionKey) -> bool {
         self.lock().has_asked(key)
     }
 

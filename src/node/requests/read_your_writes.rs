@@ -73,7 +73,7 @@ impl Node {
 
     /// Returns the sessions that a message brings something of, if anybody may wait for it: to be
     /// passed to [`Node::tell_merged`] once it is merged.
-    pub(in crate::node) fn keys_to_tell(&self, message: &Message) -> Vec<SessionKey> {
+    pub(crate) fn keys_to_tell(&self, message: &Message) -> Vec<SessionKey> {
         if self.requests.fetches.watches_merges() {
             message.keys().collect()
         } else {
@@ -82,7 +82,7 @@ impl Node {
     }
 
     /// Tells those who wait that something of these sessions is merged.
-    pub(in crate::node) fn tell_merged(&self, keys: &[SessionKey]) {
+    pub(crate) fn tell_merged(&self, keys: &[SessionKey]) {
         if !keys.is_empty() {
             self.requests.fetches.merged(keys);
         }

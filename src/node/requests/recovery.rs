@@ -59,14 +59,14 @@ impl Node {
 
     /// Notices a stall. Call it before anything that one may have caused, such as the end of a link:
     /// after a stall nobody knows which task runs first.
-    pub(in crate::node) fn notice_stall(&self, now: Now) {
+    pub(crate) fn notice_stall(&self, now: Now) {
         if self.requests.stalls.detector.is_late(now) {
             self.begin_recovery(now);
         }
     }
 
     /// Notices a stall, and whether an earlier one is made good. Call it on every tick, first.
-    pub(in crate::node) fn watch_stalls(&self, now: Now) {
+    pub(crate) fn watch_stalls(&self, now: Now) {
         let stalls = &self.requests.stalls;
         self.notice_stall(now);
         stalls.detector.tick(now);

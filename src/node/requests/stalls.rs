@@ -17,7 +17,7 @@ use crate::{
 
 /// The last stall of the process, if it is not made good yet.
 #[derive(Debug)]
-pub(in crate::node) struct Stalls {
+pub(crate) struct Stalls {
     pub(super) detector: StallDetector,
     /// Whether there is a recovery, for the path of every request.
     is_behind: AtomicBool,
@@ -51,7 +51,7 @@ impl Stalls {
     }
 
     /// Tells those who wait for links that some have changed.
-    pub(in crate::node) fn links_changed(&self) {
+    pub(crate) fn links_changed(&self) {
         if self.is_behind() {
             self.links_changed.notify_waiters();
         }

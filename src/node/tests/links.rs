@@ -131,7 +131,7 @@ async fn peer_that_never_acknowledges_delays_a_request_by_the_timeout_only() {
     peer.say(&Message::Resume {
         applied: None,
         head: None,
-        past: FRESH,
+        lineage: FRESH,
     })
     .await;
     let beats = tokio::spawn(async move {
@@ -177,7 +177,7 @@ async fn peer_that_falls_silent_is_down() {
     peer.say(&Message::Resume {
         applied: None,
         head: None,
-        past: FRESH,
+        lineage: FRESH,
     })
     .await;
     until(&mut events, |e| is_member(e, MemberEventKind::Up)).await;

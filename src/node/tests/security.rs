@@ -37,7 +37,7 @@ async fn nodes_with_a_secret_replicate_and_join() {
 }
 
 #[tokio::test]
-async fn strangers_are_counted_and_live_links_go_on() {
+async fn unauthenticated_peers_are_counted_and_live_links_go_on() {
     let network = MemoryNetwork::default();
     let one = start_knowing(&network, 1, &[2], &[SECRET]);
     let two = start_knowing(&network, 2, &[1], &[SECRET]);

@@ -4,7 +4,7 @@ use super::*;
 use crate::replica::SessionWriter;
 
 #[tokio::test(start_paused = true)]
-async fn paused_node_asks_its_peers_before_it_uses_a_session() {
+async fn stalled_node_asks_its_peers_before_it_uses_a_session() {
     let network = MemoryNetwork::default();
     let (one, two) = pair(&network).await;
     let key = create(one.node());
@@ -29,7 +29,7 @@ async fn paused_node_asks_its_peers_before_it_uses_a_session() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn paused_node_does_not_wait_for_a_peer_that_is_gone() {
+async fn stalled_node_does_not_wait_for_a_peer_that_is_gone() {
     let network = MemoryNetwork::default();
     let (one, two) = pair(&network).await;
     let key = create(two.node());
@@ -54,7 +54,7 @@ async fn paused_node_does_not_wait_for_a_peer_that_is_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn node_without_links_has_nobody_to_ask_after_a_pause() {
+async fn node_without_links_has_nobody_to_ask_after_a_stall() {
     let network = MemoryNetwork::default();
     let one = start(&network, "n1", 1, &[]);
     one.ready().await;
@@ -63,7 +63,7 @@ async fn node_without_links_has_nobody_to_ask_after_a_pause() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn write_of_a_request_from_before_a_pause_loses_to_what_was_written_meanwhile() {
+async fn write_of_a_request_from_before_a_stall_loses_to_what_was_written_meanwhile() {
     let network = MemoryNetwork::default();
     let (one, two) = pair(&network).await;
     let key = create(one.node());

@@ -6,11 +6,11 @@ use crate::replica::{key_hasher::SessionKeyHash, log::Record};
 
 /// The first record of a session in a batch.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::replica) struct First {
+pub(crate) struct First {
     /// Its place in the batch.
-    pub(in crate::replica) at: usize,
+    pub(crate) at: usize,
     /// It tells of use when any record of the session does.
-    pub(in crate::replica) record: Record,
+    pub(crate) record: Record,
 }
 
 /// Returns the first record of each session, in order.

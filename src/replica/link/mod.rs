@@ -125,7 +125,7 @@ impl Link {
             Message::Resume {
                 applied,
                 head,
-                past,
+                lineage,
             } => {
                 self.outbound.open(replica, applied, now)?;
                 self.inbound.open(head);
@@ -136,14 +136,14 @@ impl Link {
                 };
                 let theirs = Side {
                     boot: self.peer,
-                    lineage: past,
+                    lineage,
                 };
                 if ours.starts_empty_beside(theirs) {
                     let sessions = replica.store.clear();
                     events.push(LinkEvent::StartedEmpty { sessions });
                     self.round.begin_complete(0);
                 }
-                self.peers_lineage = Some(past);
+                self.peers_lineage = Some(lineage);
             }
             Message::Batch { from, to, items } => {
                 let mut batch = self.inbound.begin_batch(from, to)?;
@@ -328,7 +328,7 @@ impl Link {
             return Some(Message::Resume {
                 applied: self.inbound.applied().position,
                 head: replica.head(),
-                past: self.lineage,
+                lineage: self.lineage,
             });
         }
         if self.leaving == Goodbye::Said {

@@ -24,7 +24,7 @@ use crate::{
 
 /// The outcome of something a peer sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::replica) enum ApplyOutcome {
+pub(crate) enum ApplyOutcome {
     /// It is part of this replica now, or nothing new.
     Done,
     /// It builds on writes that are not here: ask for the full state.
@@ -39,7 +39,7 @@ impl Store {
     /// # Errors
     ///
     /// When the result would be beyond twice a limit. The store is then as it was.
-    pub(in crate::replica) fn apply(
+    pub(crate) fn apply(
         &self,
         key: &SessionKey,
         item: Item,

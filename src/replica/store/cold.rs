@@ -13,7 +13,7 @@ use crate::{
 };
 
 #[derive(Debug)]
-pub(in crate::replica) struct ColdSession {
+pub(crate) struct ColdSession {
     meta: Arc<SessionMeta>,
     /// A [`ColdHead`], and then the body as it travels.
     bytes: Box<[u8]>,
@@ -34,7 +34,7 @@ struct ColdHead {
 
 impl ColdSession {
     /// Packs a session. `None` while a request uses it, or peers are still to be told of it.
-    pub(in crate::replica) fn of(live: &HotSession) -> Option<Self> {
+    pub(crate) fn of(live: &HotSession) -> Option<Self> {
         let own = live.state.vector().of(live.own);
         let is_told = !live.dirty && !live.touched && live.logged == own && live.written == own;
         if !is_told || live.pins > 0 || live.lost > own {
@@ -53,7 +53,7 @@ impl ColdSession {
     }
 
     /// Keeps a session that this node takes in as `own`, and has not written.
-    pub(in crate::replica) fn taken_in(state: &PackedSession, stale_ms: u64, own: Origin) -> Self {
+    pub(crate) fn taken_in(state: &PackedSession, stale_ms: u64, own: Origin) -> Self {
         let head = ColdHead {
             stale_ms,
             epoch: own.epoch,
@@ -81,7 +81,7 @@ impl ColdSession {
     }
 
     /// Returns all that peers may have of the session.
-    pub(in crate::replica) fn packed(&self) -> PackedSession {
+    pub(crate) fn packed(&self) -> PackedSession {
         let from = &mut Reader::new(&self.bytes);
         let head = ColdHead::read(from);
         PackedSession {
@@ -91,18 +91,18 @@ impl ColdSession {
         }
     }
 
-    pub(in crate::replica) const fn meta(&self) -> &Arc<SessionMeta> {
+    pub(crate) const fn meta(&self) -> &Arc<SessionMeta> {
         &self.meta
     }
 
     /// Returns from when on the session is no longer offered to peers.
-    pub(in crate::replica) fn stale_ms(&self) -> u64 {
+    pub(crate) fn stale_ms(&self) -> u64 {
         Reader::new(&self.bytes).u64().expect(OWN_BYTES)
     }
 
     /// Returns the session as it was. Which writes of this node have been beaten is forgotten. So
     /// all are taken for beaten, and records of them that still wait bring the full state.
-    pub(in crate::replica) fn to_hot(&self, boot: BootId) -> HotSession {
+    pub(crate) fn to_hot(&self, boot: BootId) -> HotSession {
         let from = &mut Reader::new(&self.bytes);
         let head = ColdHead::read(from);
         let state = read_own(from, head.packed(&self.meta)).expect(OWN_BYTES);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// The numbers of sessions and tombstones in all shards. Only shards change them, where they insert
 /// and remove, so that none is forgotten.
 #[derive(Debug, Default)]
-pub(in crate::replica) struct Counts {
+pub(crate) struct Counts {
     sessions: AtomicUsize,
     tombstones: AtomicUsize,
 }
@@ -13,17 +13,17 @@ pub(in crate::replica) struct Counts {
 /// The proof that a session was counted, which a shard asks for with each one it takes in.
 #[derive(Debug)]
 #[must_use = "a session that is counted must be inserted"]
-pub(in crate::replica) struct Counted(());
+pub(crate) struct Counted(());
 
 impl Counts {
-    pub(in crate::replica) fn add_session(&self) -> Counted {
+    pub(crate) fn add_session(&self) -> Counted {
         self.sessions.fetch_add(1, Ordering::Relaxed);
         Counted(())
     }
 
     /// Counts one more session unless there are `most`, in one step, so that two creations cannot
     /// share the last place.
-    pub(in crate::replica) fn add_session_below(&self, most: usize) -> Option<Counted> {
+    pub(crate) fn add_session_below(&self, most: usize) -> Option<Counted> {
         let more = |held| (held < most).then_some(held + 1);
         let counted = self
             .sessions
@@ -43,11 +43,11 @@ impl Counts {
         self.tombstones.fetch_sub(number, Ordering::Relaxed);
     }
 
-    pub(in crate::replica) fn sessions(&self) -> usize {
+    pub(crate) fn sessions(&self) -> usize {
         self.sessions.load(Ordering::Relaxed)
     }
 
-    pub(in crate::replica) fn tombstones(&self) -> usize {
+    pub(crate) fn tombstones(&self) -> usize {
         self.tombstones.load(Ordering::Relaxed)
     }
 }

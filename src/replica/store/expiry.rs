@@ -17,7 +17,7 @@ struct Deadlines {
 
 /// The verdict on a session whose time to be looked at has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::replica) enum Verdict {
+pub(crate) enum Verdict {
     Drop,
     /// A request still uses it: tell the peers.
     Touch,
@@ -42,7 +42,7 @@ impl Deadlines {
 }
 
 impl HotSession {
-    pub(in crate::replica) const fn last_use_ms(&self) -> u64 {
+    pub(crate) const fn last_use_ms(&self) -> u64 {
         if self.used_ms > self.state.accessed_ms() {
             self.used_ms
         } else {
@@ -51,7 +51,7 @@ impl HotSession {
     }
 
     /// Returns whether a request may still find the session.
-    pub(in crate::replica) fn is_open(&self, now: Now) -> bool {
+    pub(crate) fn is_open(&self, now: Now) -> bool {
         let deadlines = self.deadlines();
         let is_fresh = || match self.state.expiry().idle_ms() {
             Some(idle) => now.mono_ms < deadlines.idle_ms.saturating_add(slack_ms(idle)),
@@ -61,11 +61,11 @@ impl HotSession {
     }
 
     /// Returns the instant to look at the session, `u64::MAX` for never.
-    pub(in crate::replica) fn next_check(&self) -> u64 {
+    pub(crate) fn next_check(&self) -> u64 {
         self.deadlines().first_ms()
     }
 
-    pub(in crate::replica) fn verdict(&self, now: Now) -> Verdict {
+    pub(crate) fn verdict(&self, now: Now) -> Verdict {
         let deadlines = self.deadlines();
         let is_in_use = self.pins > 0;
         let is_too_old = now.mono_ms >= deadlines.absolute_ms;
@@ -96,7 +96,7 @@ impl HotSession {
     }
 
     /// Records use here. Returns whether it is worth telling the peers.
-    pub(in crate::replica) fn use_at(&mut self, now: Now) -> bool {
+    pub(crate) fn use_at(&mut self, now: Now) -> bool {
         self.used_ms = self.used_ms.max(now.mono_ms);
         let Some(idle) = self.state.expiry().idle_ms() else {
             return false;
@@ -118,18 +118,18 @@ impl HotSession {
 
 /// Returns whether a copy is past its limit, from which on it is neither offered to peers nor taken
 /// from them as new.
-pub(in crate::replica) fn is_stale(state: &SessionState, now: Now) -> bool {
+pub(crate) fn is_stale(state: &SessionState, now: Now) -> bool {
     now.mono_ms >= stale_ms(state)
 }
 
 /// Returns the instant of that limit.
-pub(in crate::replica) fn stale_ms(state: &SessionState) -> u64 {
+pub(crate) fn stale_ms(state: &SessionState) -> u64 {
     end_ms(state.expiry(), state.created_ms(), state.accessed_ms())
 }
 
 /// Returns the instant at which a session reaches the first of its limits, if it is not used until
 /// then.
-pub(in crate::replica) fn end_ms(expiry: Expiry, created_ms: u64, accessed_ms: u64) -> u64 {
+pub(crate) fn end_ms(expiry: Expiry, created_ms: u64, accessed_ms: u64) -> u64 {
     Deadlines::new(expiry, created_ms, accessed_ms).first_ms()
 }
 

@@ -16,38 +16,38 @@ use crate::{
 
 /// A session in fields that are quick to change, and what only this node knows of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::replica) struct HotSession {
-    pub(in crate::replica) state: SessionState,
+pub(crate) struct HotSession {
+    pub(crate) state: SessionState,
     /// Who this node is when it writes this session.
-    pub(in crate::replica) own: Origin,
+    pub(crate) own: Origin,
     /// Our stamp in the session at the last record appended for it.
-    pub(in crate::replica) logged: Stamp,
+    pub(crate) logged: Stamp,
     /// The latest of our stamps that another origin has beaten, or that we forgot.
-    pub(in crate::replica) lost: Stamp,
+    pub(crate) lost: Stamp,
     /// Our last write in the session.
-    pub(in crate::replica) written: Stamp,
+    pub(crate) written: Stamp,
     /// The last record of a write, for those who wait.
-    pub(in crate::replica) position: Option<Position>,
+    pub(crate) position: Option<Position>,
     /// Writes since the last record that go out with the next commit.
-    pub(in crate::replica) dirty: bool,
+    pub(crate) dirty: bool,
     /// Use since the last record that peers should hear of.
-    pub(in crate::replica) touched: bool,
+    pub(crate) touched: bool,
     /// How many requests and handles use the session now.
-    pub(in crate::replica) pins: u32,
+    pub(crate) pins: u32,
     /// Monotonic milliseconds of the last use here, told to peers coalesced.
-    pub(in crate::replica) used_ms: u64,
+    pub(crate) used_ms: u64,
     /// Monotonic milliseconds of the last change here, by us or by a peer.
-    pub(in crate::replica) changed_ms: u64,
+    pub(crate) changed_ms: u64,
 }
 
 /// A tombstone, and what only this node knows of it.
 #[derive(Debug)]
-pub(in crate::replica) struct TombstoneEntry {
-    pub(in crate::replica) tombstone: Tombstone,
-    pub(in crate::replica) position: Option<Position>,
-    pub(in crate::replica) dirty: bool,
+pub(crate) struct TombstoneEntry {
+    pub(crate) tombstone: Tombstone,
+    pub(crate) position: Option<Position>,
+    pub(crate) dirty: bool,
     /// The bucket of the schedule in which it is looked at again.
-    pub(in crate::replica) due: u64,
+    pub(crate) due: u64,
 }
 
 /// The time at which a request's writes and use go out: with the request, or with the session's
@@ -60,7 +60,7 @@ pub(crate) enum Replicate {
 
 impl HotSession {
     /// Returns a session that this node takes in as `own` and has not written yet.
-    pub(in crate::replica) const fn new(state: SessionState, own: Origin, now_ms: u64) -> Self {
+    pub(crate) const fn new(state: SessionState, own: Origin, now_ms: u64) -> Self {
         Self {
             own,
             logged: Stamp::ZERO,
@@ -76,7 +76,7 @@ impl HotSession {
         }
     }
 
-    pub(in crate::replica) fn version(&self, key: &SessionKey) -> u64 {
+    pub(crate) fn version(&self, key: &SessionKey) -> u64 {
         let version = session_version(key, self.state.vector(), self.state.access());
         if Mutant::InstantInVersion.is_on() {
             return version ^ self.state.accessed_ms();
@@ -86,24 +86,19 @@ impl HotSession {
 
     /// Returns whether another origin has beaten one of our writes after `since`, so that a delta
     /// from there would claim what it does not hold.
-    pub(in crate::replica) fn claims_beaten_writes(&self, since: Stamp) -> bool {
+    pub(crate) fn claims_beaten_writes(&self, since: Stamp) -> bool {
         self.lost > since && !Mutant::ClaimBeatenWrites.is_on()
     }
 
     /// Drops one pin. Returns whether use worth telling was noted, which changes the session.
-    pub(in crate::replica) fn unpin(&mut self, replicate: Replicate, now: Now) -> bool {
+    pub(crate) fn unpin(&mut self, replicate: Replicate, now: Now) -> bool {
         self.pins = self.pins.saturating_sub(1);
         replicate == Replicate::Now && self.use_at(now)
     }
 
     /// Appends a record of what has not been committed, if anything. Returns the position whose
     /// acknowledgement covers every change made here, if there was any.
-    pub(in crate::replica) fn commit(
-        &mut self,
-        key: &SessionKey,
-        log: &Log,
-        now: Now,
-    ) -> Option<Position> {
+    pub(crate) fn commit(&mut self, key: &SessionKey, log: &Log, now: Now) -> Option<Position> {
         if self.dirty || self.touched {
             let position = log.append(Record {
                 key: *key,
@@ -123,18 +118,18 @@ impl HotSession {
 
     /// Returns whether nothing has happened to the session for so long that it had better be
     /// packed.
-    pub(in crate::replica) fn is_idle(&self, now: Now) -> bool {
+    pub(crate) fn is_idle(&self, now: Now) -> bool {
         let last_ms = self.last_use_ms().max(self.changed_ms);
         now.mono_ms.saturating_sub(last_ms) >= IDLE_MS
     }
 
-    pub(in crate::replica) fn change(&self, key: &SessionKey, kind: ChangeKind) -> Change {
+    pub(crate) fn change(&self, key: &SessionKey, kind: ChangeKind) -> Change {
         Change::of(key, self.state.meta(), kind)
     }
 }
 
 impl Change {
-    pub(in crate::replica) fn of(key: &SessionKey, meta: &SessionMeta, kind: ChangeKind) -> Self {
+    pub(crate) fn of(key: &SessionKey, meta: &SessionMeta, kind: ChangeKind) -> Self {
         Self {
             key: *key,
             context: Arc::clone(&meta.context),
@@ -146,7 +141,7 @@ impl Change {
 
 /// The time within which the delta of a change arrives, as a rule. Repair leaves the session out
 /// until it is over.
-pub(in crate::replica) const UNDER_WAY_MS: u64 = 1000;
+pub(crate) const UNDER_WAY_MS: u64 = 1000;
 /// The time for which a session stays hot after its last use. A cold session does not know when it
 /// changed, so it must not be less than that of a change under way.
-pub(in crate::replica) const IDLE_MS: u64 = UNDER_WAY_MS;
+pub(crate) const IDLE_MS: u64 = UNDER_WAY_MS;

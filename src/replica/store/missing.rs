@@ -15,7 +15,7 @@ pub(crate) enum Missing {
 
 impl Store {
     /// Returns what the copy lacks of the writes that a client knows of.
-    pub(in crate::replica) fn missing(&self, key: &SessionKey, token: &Token) -> Missing {
+    pub(crate) fn missing(&self, key: &SessionKey, token: &Token) -> Missing {
         let shard = self.shard(key);
         if shard.tombstone(key).is_some() {
             return Missing::Nothing;
@@ -36,7 +36,7 @@ impl Store {
     }
 
     /// Returns this node's last write of a session that has gone to its log.
-    pub(in crate::replica) fn last_logged(&self, key: &SessionKey) -> Option<Tag> {
+    pub(crate) fn last_logged(&self, key: &SessionKey) -> Option<Tag> {
         let shard = self.shard(key);
         let hot = shard.view(key)?;
         (hot.logged > Stamp::ZERO).then_some(Tag {

@@ -31,22 +31,22 @@ use crate::{
 /// Every session this node holds. Each method locks one shard for a moment; none hands a lock out.
 #[derive(Debug)]
 pub(super) struct Store {
-    pub(in crate::replica) limits: Limits,
+    pub(crate) limits: Limits,
     /// A shard's lock guards all it holds. A key's first bits choose the shard.
-    pub(in crate::replica) shards: Box<[Mutex<Shard>]>,
-    pub(in crate::replica) digests_per_shard: usize,
+    pub(crate) shards: Box<[Mutex<Shard>]>,
+    pub(crate) digests_per_shard: usize,
     /// Sessions and tombstones of one digest shard that are taken in at most.
     max_listed: usize,
     lock_shift: u32,
-    pub(in crate::replica) counts: Arc<Counts>,
+    pub(crate) counts: Arc<Counts>,
     /// Whether requests have asked for sessions, or created some, between the last two sweeps.
-    pub(in crate::replica) in_use: AtomicBool,
+    pub(crate) in_use: AtomicBool,
     /// Guards the immutable parts that sessions share, few as layers are few.
     metas: Mutex<SharedMetas>,
 }
 
 impl Store {
-    pub(in crate::replica) fn new(boot: BootId, limits: Limits, shape: &Shape) -> Self {
+    pub(crate) fn new(boot: BootId, limits: Limits, shape: &Shape) -> Self {
         let locks = shape.lock_shards.next_power_of_two();
         let digests = shape.digests_per_lock.next_power_of_two();
         let lock_shift = 32 - locks.ilog2();
@@ -67,10 +67,7 @@ impl Store {
     }
 
     /// Returns the keys of the sessions for which `pick` holds.
-    pub(in crate::replica) fn select(
-        &self,
-        mut pick: impl FnMut(&SessionState) -> bool,
-    ) -> Vec<SessionKey> {
+    pub(crate) fn select(&self, mut pick: impl FnMut(&SessionState) -> bool) -> Vec<SessionKey> {
         let mut keys = Vec::new();
         for shard in &self.shards {
             let shard = lock(shard);
@@ -80,57 +77,57 @@ impl Store {
         keys
     }
 
-    pub(in crate::replica) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.sessions() == 0 && self.tombstones() == 0
     }
 
     /// Drops everything without a trace. Returns how many sessions there were.
-    pub(in crate::replica) fn clear(&self) -> usize {
+    pub(crate) fn clear(&self) -> usize {
         let shards = self.shards.iter();
         shards.map(|shard| lock(shard).clear()).sum()
     }
 
     /// Returns how many sessions and tombstones of one digest shard are taken in at most.
-    pub(in crate::replica) const fn max_listed(&self) -> usize {
+    pub(crate) const fn max_listed(&self) -> usize {
         self.max_listed
     }
 
     /// Returns how many sessions are held.
-    pub(in crate::replica) fn sessions(&self) -> usize {
+    pub(crate) fn sessions(&self) -> usize {
         self.counts.sessions()
     }
 
     /// Returns whether the session is known to be destroyed.
     #[cfg(test)]
-    pub(in crate::replica) fn is_destroyed(&self, key: &SessionKey) -> bool {
+    pub(crate) fn is_destroyed(&self, key: &SessionKey) -> bool {
         self.shard(key).tombstone(key).is_some()
     }
 
     /// Returns whether requests asked for sessions, or created some, between the last two sweeps.
-    pub(in crate::replica) fn is_in_use(&self) -> bool {
+    pub(crate) fn is_in_use(&self) -> bool {
         self.in_use.load(Ordering::Relaxed)
     }
 
     /// Returns how many destroyed sessions are remembered.
-    pub(in crate::replica) fn tombstones(&self) -> usize {
+    pub(crate) fn tombstones(&self) -> usize {
         self.counts.tombstones()
     }
 
-    pub(in crate::replica) fn shard(&self, key: &SessionKey) -> MutexGuard<'_, Shard> {
+    pub(crate) fn shard(&self, key: &SessionKey) -> MutexGuard<'_, Shard> {
         let at = key.prefix().checked_shr(self.lock_shift).unwrap_or(0);
         lock(&self.shards[at as usize])
     }
 
     /// Returns the allocation that equal immutable parts share, so that a million sessions hold
     /// one.
-    pub(in crate::replica) fn shared_meta(&self, meta: Arc<SessionMeta>) -> Arc<SessionMeta> {
+    pub(crate) fn shared_meta(&self, meta: Arc<SessionMeta>) -> Arc<SessionMeta> {
         let mut metas = self.metas.lock().unwrap_or_else(PoisonError::into_inner);
         metas.shared(meta)
     }
 
     /// Returns how many sessions are hot.
     #[cfg(test)]
-    pub(in crate::replica) fn hot_count(&self) -> usize {
+    pub(crate) fn hot_count(&self) -> usize {
         self.shards
             .iter()
             .map(|shard| lock(shard).hot_count())
@@ -173,7 +170,7 @@ impl SharedMetas {
 
 /// Locks a shard. A panic inside the lock can only be a defect of this crate, and the state stays
 /// mergeable.
-pub(in crate::replica) fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+pub(crate) fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -8,7 +8,7 @@ use crate::{
 
 /// The form in which a change leaves for a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::replica) enum ChangeForm {
+pub(crate) enum ChangeForm {
     /// What this node has written since the last record, where that is all there is to tell.
     Delta,
     /// The session as it is, unless it is large.
@@ -17,18 +17,18 @@ pub(in crate::replica) enum ChangeForm {
 
 /// The difference of two nodes' listings of one digest shard, from the answerer's side.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(in crate::replica) struct Difference {
+pub(crate) struct Difference {
     /// What the lister lacks or has otherwise.
-    pub(in crate::replica) send: Vec<SessionKey>,
+    pub(crate) send: Vec<SessionKey>,
     /// What this node lacks or has otherwise.
-    pub(in crate::replica) want: Vec<SessionKey>,
+    pub(crate) want: Vec<SessionKey>,
 }
 
 impl Store {
     /// Returns what leaves for a session whose record has come up: everything written here since
     /// the record before it, by whatever request, or the full state when another origin has beaten
     /// a part of that.
-    pub(in crate::replica) fn outgoing(&self, record: &Record, form: ChangeForm) -> Item {
+    pub(crate) fn outgoing(&self, record: &Record, form: ChangeForm) -> Item {
         let Record {
             key, prev, touch, ..
         } = record;
@@ -53,7 +53,7 @@ impl Store {
     }
 
     /// Returns all there is of a session, for a peer that asks.
-    pub(in crate::replica) fn full(&self, key: &SessionKey, now: Now) -> Item {
+    pub(crate) fn full(&self, key: &SessionKey, now: Now) -> Item {
         let shard = self.shard(key);
         if let Some(held) = shard.tombstone(key) {
             return Item::Destroyed(held.tombstone);
@@ -65,7 +65,7 @@ impl Store {
     }
 
     /// Returns the same for a transfer: a cold session as it is, without unpacking it.
-    pub(in crate::replica) fn full_state(&self, key: &SessionKey, now: Now) -> Item {
+    pub(crate) fn full_state(&self, key: &SessionKey, now: Now) -> Item {
         let packed = self.shard(key).packed(key, now);
         packed.map_or_else(
             || self.full(key, now),
@@ -74,7 +74,7 @@ impl Store {
     }
 
     /// Returns the digests of all shards, in the order of their keys.
-    pub(in crate::replica) fn digests(&self) -> Vec<u64> {
+    pub(crate) fn digests(&self) -> Vec<u64> {
         let mut digests = Vec::with_capacity(self.shards.len() * self.digests_per_shard);
         for shard in &self.shards {
             digests.extend_from_slice(&lock(shard).digests);
@@ -84,12 +84,7 @@ impl Store {
 
     /// Returns keys and versions of one digest shard, without what is past its time and, unless
     /// `complete`, without changes whose deltas may be under way.
-    pub(in crate::replica) fn listing(
-        &self,
-        shard: u32,
-        complete: bool,
-        now: Now,
-    ) -> Vec<(SessionKey, u64)> {
+    pub(crate) fn listing(&self, shard: u32, complete: bool, now: Now) -> Vec<(SessionKey, u64)> {
         let mut entries = Vec::new();
         self.visit(shard, now, |listed| {
             if complete || is_stable(listed.changed_ms, now) {
@@ -100,7 +95,7 @@ impl Store {
     }
 
     /// Compares the sessions of one digest shard with a peer's listing of it.
-    pub(in crate::replica) fn difference(
+    pub(crate) fn difference(
         &self,
         shard: u32,
         complete: bool,

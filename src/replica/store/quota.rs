@@ -14,18 +14,18 @@ use crate::{
 /// The error of replicated state beyond the hard limits. Nothing was merged, and the store is as it
 /// was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::replica) struct OverLimit(pub(in crate::replica) &'static str);
+pub(crate) struct OverLimit(pub(crate) &'static str);
 
 /// The parts of a session that may grow.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::replica) struct Incoming<'a> {
-    pub(in crate::replica) registers: &'a [(Arc<str>, Register)],
-    pub(in crate::replica) origins: &'a [(Origin, Stamp)],
-    pub(in crate::replica) secrets: &'a SecretSet,
+pub(crate) struct Incoming<'a> {
+    pub(crate) registers: &'a [(Arc<str>, Register)],
+    pub(crate) origins: &'a [(Origin, Stamp)],
+    pub(crate) secrets: &'a SecretSet,
 }
 
 impl<'a> Incoming<'a> {
-    pub(in crate::replica) fn of(state: &'a SessionState) -> Self {
+    pub(crate) fn of(state: &'a SessionState) -> Self {
         Self {
             registers: state.registers(),
             origins: state.vector().entries(),
@@ -36,7 +36,7 @@ impl<'a> Incoming<'a> {
 
 /// Checks that a session stays within the hard limits with `incoming` merged into `held`. The sums
 /// are looked at first, since they are nearly always small enough.
-pub(in crate::replica) fn check(
+pub(crate) fn check(
     limits: &Limits,
     held: Option<&SessionState>,
     incoming: Incoming<'_>,
@@ -87,10 +87,7 @@ pub(in crate::replica) fn check(
 }
 
 /// Checks that a session that is new here is within the hard limits.
-pub(in crate::replica) fn check_whole(
-    limits: &Limits,
-    extent: SessionSize,
-) -> Result<(), OverLimit> {
+pub(crate) fn check_whole(limits: &Limits, extent: SessionSize) -> Result<(), OverLimit> {
     let SessionSize {
         names,
         writers,

@@ -10,15 +10,15 @@ use crate::session::{BootId, Now, SessionKey, Stamp};
 
 /// A session and what can be told of it without unpacking it.
 #[derive(Debug)]
-pub(in crate::replica) struct StoredSession {
+pub(crate) struct StoredSession {
     /// The bucket of the schedule in which the session is looked at again.
-    pub(in crate::replica) due: u64,
-    pub(in crate::replica) version: u64,
-    pub(in crate::replica) residency: Residency,
+    pub(crate) due: u64,
+    pub(crate) version: u64,
+    pub(crate) residency: Residency,
 }
 
 impl StoredSession {
-    pub(in crate::replica) const fn new(version: u64, check_ms: u64, residency: Residency) -> Self {
+    pub(crate) const fn new(version: u64, check_ms: u64, residency: Residency) -> Self {
         Self {
             due: bucket(check_ms),
             version,
@@ -29,29 +29,29 @@ impl StoredSession {
 
 /// A session in fields, or in one piece of bytes.
 #[derive(Debug)]
-pub(in crate::replica) enum Residency {
+pub(crate) enum Residency {
     Hot(Box<HotSession>),
     Cold(ColdSession),
 }
 
 /// A hot session, found once to be looked at and changed.
 #[derive(Debug)]
-pub(in crate::replica) struct HotEntry<'a> {
-    pub(in crate::replica) hot: &'a mut HotSession,
+pub(crate) struct HotEntry<'a> {
+    pub(crate) hot: &'a mut HotSession,
     /// Of the stored session.
-    pub(in crate::replica) due: &'a mut u64,
-    pub(in crate::replica) version: &'a mut u64,
+    pub(crate) due: &'a mut u64,
+    pub(crate) version: &'a mut u64,
     /// Of its digest shard.
-    pub(in crate::replica) digest: &'a mut u64,
-    pub(in crate::replica) next_due: &'a mut u64,
+    pub(crate) digest: &'a mut u64,
+    pub(crate) next_due: &'a mut u64,
     /// Of its shard.
-    pub(in crate::replica) drops: &'a mut u32,
+    pub(crate) drops: &'a mut u32,
 }
 
 /// The keys of all hot sessions, and of some that are cold again, each with the instant to look at
 /// it. The first is the earliest.
 #[derive(Debug, Default)]
-pub(in crate::replica) struct IdleQueue {
+pub(crate) struct IdleQueue {
     keys: VecDeque<(u64, SessionKey)>,
     /// Of the last sweep.
     now_ms: u64,
@@ -59,7 +59,7 @@ pub(in crate::replica) struct IdleQueue {
 
 impl Residency {
     /// Returns the session hot. `idle_queue` gets the key of one that was cold.
-    pub(in crate::replica) fn make_hot(
+    pub(crate) fn make_hot(
         &mut self,
         key: &SessionKey,
         boot: BootId,
@@ -76,7 +76,7 @@ impl Residency {
     }
 
     /// Returns the session without changing its residency.
-    pub(in crate::replica) fn view(&self, boot: BootId) -> Cow<'_, HotSession> {
+    pub(crate) fn view(&self, boot: BootId) -> Cow<'_, HotSession> {
         match self {
             Self::Hot(hot) => Cow::Borrowed(hot),
             Self::Cold(cold) => Cow::Owned(cold.to_hot(boot)),
@@ -92,7 +92,7 @@ impl HotEntry<'_> {
     /// for covered. A write under such an origin would reach peers as one they have. At half that
     /// time no copy can have forgotten it. What the former origin has not committed goes with the
     /// next full state, which `lost` brings about.
-    pub(in crate::replica) fn renew_origin(&mut self, now: Now) {
+    pub(crate) fn renew_origin(&mut self, now: Now) {
         let hot = &mut *self.hot;
         if hot.written == Stamp::ZERO {
             return;
@@ -109,7 +109,7 @@ impl HotEntry<'_> {
     }
 
     /// Brings version, digest and schedule up to date after a change.
-    pub(in crate::replica) fn reindex(self, key: &SessionKey, now: Now) {
+    pub(crate) fn reindex(self, key: &SessionKey, now: Now) {
         let hot = self.hot;
         hot.changed_ms = now.mono_ms;
         let version = hot.version(key);
@@ -122,15 +122,15 @@ impl HotEntry<'_> {
 
 impl IdleQueue {
     /// Begins the sweep of this instant.
-    pub(in crate::replica) const fn start(&mut self, now: Now) {
+    pub(crate) const fn start(&mut self, now: Now) {
         self.now_ms = now.mono_ms;
     }
 
-    pub(in crate::replica) fn push(&mut self, key: SessionKey) {
+    pub(crate) fn push(&mut self, key: SessionKey) {
         self.keys.push_back((self.now_ms + LOOK_AFTER_MS, key));
     }
 
-    pub(in crate::replica) fn pop_due(&mut self) -> Option<SessionKey> {
+    pub(crate) fn pop_due(&mut self) -> Option<SessionKey> {
         let (look_ms, key) = *self.keys.front()?;
         if self.now_ms < look_ms {
             return None;
@@ -139,7 +139,7 @@ impl IdleQueue {
         Some(key)
     }
 
-    pub(in crate::replica) fn shrink(&mut self) {
+    pub(crate) fn shrink(&mut self) {
         if self.keys.capacity() / 4 > self.keys.len() {
             self.keys.shrink_to_fit();
         }
@@ -150,7 +150,7 @@ impl IdleQueue {
 /// moment.
 const BUCKET_SHIFT: u32 = 8;
 
-pub(in crate::replica) const fn bucket(at_ms: u64) -> u64 {
+pub(crate) const fn bucket(at_ms: u64) -> u64 {
     if at_ms == u64::MAX {
         u64::MAX
     } else {

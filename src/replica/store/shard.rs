@@ -17,37 +17,37 @@ use crate::session::{
 
 /// Sessions and tombstones of one range of keys. Guarded by one lock.
 #[derive(Debug)]
-pub(in crate::replica) struct Shard {
+pub(crate) struct Shard {
     boot: BootId,
     /// Of all shards together.
     counts: Arc<Counts>,
     sessions: Box<[SortedMap<StoredSession>]>,
     tombstones: Box<[SortedMap<TombstoneEntry>]>,
     /// Per digest shard the xor of its sessions' versions.
-    pub(in crate::replica) digests: Box<[u64]>,
+    pub(crate) digests: Box<[u64]>,
     /// How many sessions and tombstones were dropped here: the epoch of what is taken in next.
     drops: u32,
     /// Per digest shard the first bucket in which something of it is due, or an earlier one.
     next_due: Box<[u64]>,
     idle_queue: IdleQueue,
     /// Whether a request has asked for a session here, or created one, since the last sweep.
-    pub(in crate::replica) in_use: bool,
+    pub(crate) in_use: bool,
     digest_shift: u32,
 }
 
 /// A session or tombstone, and when a listing has it.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::replica) struct Listed<'a> {
-    pub(in crate::replica) key: &'a SessionKey,
-    pub(in crate::replica) version: u64,
+pub(crate) struct Listed<'a> {
+    pub(crate) key: &'a SessionKey,
+    pub(crate) version: u64,
     /// The instant of the last change.
-    pub(in crate::replica) changed_ms: u64,
+    pub(crate) changed_ms: u64,
     /// From then on it is not offered to peers any more.
-    pub(in crate::replica) stale_ms: u64,
+    pub(crate) stale_ms: u64,
 }
 
 impl Shard {
-    pub(in crate::replica) fn new(
+    pub(crate) fn new(
         boot: BootId,
         counts: Arc<Counts>,
         digests: usize,
@@ -69,7 +69,7 @@ impl Shard {
     }
 
     /// Returns the origin of this node in a session that it takes in now.
-    pub(in crate::replica) fn next_origin(&self) -> Origin {
+    pub(crate) fn next_origin(&self) -> Origin {
         let epoch = if Mutant::KeepOrigin.is_on() {
             0
         } else {
@@ -79,26 +79,24 @@ impl Shard {
         Origin { boot, epoch }
     }
 
-    pub(in crate::replica) fn holds(&self, key: &SessionKey) -> bool {
+    pub(crate) fn holds(&self, key: &SessionKey) -> bool {
         self.sessions[self.digest_of(key)].contains(key)
     }
 
     /// Returns the session as it is, which stays cold when it is.
-    pub(in crate::replica) fn view(&self, key: &SessionKey) -> Option<Cow<'_, HotSession>> {
+    pub(crate) fn view(&self, key: &SessionKey) -> Option<Cow<'_, HotSession>> {
         let session = self.sessions[self.digest_of(key)].get(key)?;
         Some(session.residency.view(self.boot))
     }
 
     /// Returns all sessions as they are.
-    pub(in crate::replica) fn views(
-        &self,
-    ) -> impl Iterator<Item = (&SessionKey, Cow<'_, HotSession>)> {
+    pub(crate) fn views(&self) -> impl Iterator<Item = (&SessionKey, Cow<'_, HotSession>)> {
         let sessions = self.sessions.iter().flat_map(SortedMap::iter);
         sessions.map(|(key, session)| (key, session.residency.view(self.boot)))
     }
 
     /// Returns the session, hot from now on, to be changed.
-    pub(in crate::replica) fn entry(&mut self, key: &SessionKey) -> Option<HotEntry<'_>> {
+    pub(crate) fn entry(&mut self, key: &SessionKey) -> Option<HotEntry<'_>> {
         let digest = self.digest_of(key);
         let StoredSession {
             due,
@@ -116,35 +114,32 @@ impl Shard {
     }
 
     /// Returns the session, hot from now on.
-    pub(in crate::replica) fn hot(&mut self, key: &SessionKey) -> Option<&mut HotSession> {
+    pub(crate) fn hot(&mut self, key: &SessionKey) -> Option<&mut HotSession> {
         self.entry(key).map(|entry| entry.hot)
     }
 
     /// Returns how many sessions and tombstones would be listed beside `key`.
-    pub(in crate::replica) fn entries_beside(&self, key: &SessionKey) -> usize {
+    pub(crate) fn entries_beside(&self, key: &SessionKey) -> usize {
         let digest = self.digest_of(key);
         self.sessions[digest].len() + self.tombstones[digest].len()
     }
 
-    pub(in crate::replica) fn tombstone(&self, key: &SessionKey) -> Option<&TombstoneEntry> {
+    pub(crate) fn tombstone(&self, key: &SessionKey) -> Option<&TombstoneEntry> {
         self.tombstones[self.digest_of(key)].get(key)
     }
 
-    pub(in crate::replica) fn tombstone_mut(
-        &mut self,
-        key: &SessionKey,
-    ) -> Option<&mut TombstoneEntry> {
+    pub(crate) fn tombstone_mut(&mut self, key: &SessionKey) -> Option<&mut TombstoneEntry> {
         self.tombstones[self.digest_of(key)].get_mut(key)
     }
 
     /// Takes in a session that is about to be used.
-    pub(in crate::replica) fn insert(&mut self, key: SessionKey, state: SessionState, now: Now) {
+    pub(crate) fn insert(&mut self, key: SessionKey, state: SessionState, now: Now) {
         let counted = self.counts.add_session();
         self.insert_counted(counted, key, state, now);
     }
 
     /// [Takes in](Self::insert) a session that was counted before the shard was locked.
-    pub(in crate::replica) fn insert_counted(
+    pub(crate) fn insert_counted(
         &mut self,
         counted: Counted,
         key: SessionKey,
@@ -159,7 +154,7 @@ impl Shard {
     }
 
     /// Takes in a session that nobody here has asked for. It stays packed.
-    pub(in crate::replica) fn insert_packed(
+    pub(crate) fn insert_packed(
         &mut self,
         key: SessionKey,
         state: &PackedSession,
@@ -184,7 +179,7 @@ impl Shard {
     }
 
     /// Returns what peers may have of a session, if it is cold.
-    pub(in crate::replica) fn packed(&self, key: &SessionKey, now: Now) -> Option<PackedSession> {
+    pub(crate) fn packed(&self, key: &SessionKey, now: Now) -> Option<PackedSession> {
         match &self.sessions[self.digest_of(key)].get(key)?.residency {
             Residency::Cold(cold) if now.mono_ms < cold.stale_ms() => Some(cold.packed()),
             Residency::Cold(_) | Residency::Hot(_) => None,
@@ -193,7 +188,7 @@ impl Shard {
 
     /// Turns a session into a tombstone, or merges what is known of one. Returns the immutable part
     /// of the session that was there.
-    pub(in crate::replica) fn delete(
+    pub(crate) fn delete(
         &mut self,
         key: SessionKey,
         tombstone: Tombstone,
@@ -219,16 +214,13 @@ impl Shard {
     }
 
     /// Drops an expired session without a trace. Returns its immutable part.
-    pub(in crate::replica) fn drop_session(
-        &mut self,
-        key: &SessionKey,
-    ) -> Option<Arc<SessionMeta>> {
+    pub(crate) fn drop_session(&mut self, key: &SessionKey) -> Option<Arc<SessionMeta>> {
         let meta = self.remove_session(key)?;
         self.drops = self.drops.wrapping_add(1);
         Some(meta)
     }
 
-    pub(in crate::replica) fn drop_tombstone(&mut self, key: &SessionKey) {
+    pub(crate) fn drop_tombstone(&mut self, key: &SessionKey) {
         let digest = self.digest_of(key);
         if self.tombstones[digest].remove(key).is_some() {
             self.counts.remove_tombstones(1);
@@ -238,7 +230,7 @@ impl Shard {
     }
 
     /// Drops all. Returns how many sessions there were.
-    pub(in crate::replica) fn clear(&mut self) -> usize {
+    pub(crate) fn clear(&mut self) -> usize {
         let sessions = self.sessions.iter().map(SortedMap::len).sum();
         let tombstones = self.tombstones.iter().map(SortedMap::len).sum();
         self.counts.remove_sessions(sessions);
@@ -253,7 +245,7 @@ impl Shard {
     }
 
     /// Looks at a session or tombstone again then.
-    pub(in crate::replica) fn schedule(&mut self, key: &SessionKey, at_ms: u64) {
+    pub(crate) fn schedule(&mut self, key: &SessionKey, at_ms: u64) {
         let (digest, due) = (self.digest_of(key), bucket(at_ms));
         if let Some(session) = self.sessions[digest].get_mut(key) {
             session.due = due;
@@ -264,7 +256,7 @@ impl Shard {
     }
 
     /// Returns the keys whose time has come.
-    pub(in crate::replica) fn due(&mut self, now: Now) -> Vec<SessionKey> {
+    pub(crate) fn due(&mut self, now: Now) -> Vec<SessionKey> {
         let now_bucket = bucket(now.mono_ms);
         let mut keys = Vec::new();
         let maps = self.sessions.iter().zip(&self.tombstones);
@@ -288,7 +280,7 @@ impl Shard {
 
     /// Returns how many sessions are hot.
     #[cfg(test)]
-    pub(in crate::replica) fn hot_count(&self) -> usize {
+    pub(crate) fn hot_count(&self) -> usize {
         let sessions = self.sessions.iter().flat_map(SortedMap::iter);
         let is_hot =
             |(_, session): &(_, &StoredSession)| matches!(session.residency, Residency::Hot(_));
@@ -296,7 +288,7 @@ impl Shard {
     }
 
     /// Packs sessions that nobody has used for a moment.
-    pub(in crate::replica) fn cool_idle(&mut self, now: Now) {
+    pub(crate) fn cool_idle(&mut self, now: Now) {
         let mut idle_queue = std::mem::take(&mut self.idle_queue);
         idle_queue.start(now);
         while let Some(key) = idle_queue.pop_due() {
@@ -309,7 +301,7 @@ impl Shard {
     }
 
     /// Returns what is held of one digest shard, in the order of keys, sessions first.
-    pub(in crate::replica) fn list(&self, digest: usize) -> impl Iterator<Item = Listed<'_>> {
+    pub(crate) fn list(&self, digest: usize) -> impl Iterator<Item = Listed<'_>> {
         let sessions = self.sessions[digest].iter().map(|(key, session)| {
             let (changed_ms, stale_ms) = match &session.residency {
                 Residency::Hot(hot) => (hot.changed_ms, stale_ms(&hot.state)),
@@ -332,7 +324,7 @@ impl Shard {
     }
 
     /// Returns the digest of this shard that `key` belongs to.
-    pub(in crate::replica) fn digest_of(&self, key: &SessionKey) -> usize {
+    pub(crate) fn digest_of(&self, key: &SessionKey) -> usize {
         digest_number(key, self.digest_shift) & (self.digests.len() - 1)
     }
 

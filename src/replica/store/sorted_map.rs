@@ -7,14 +7,14 @@ use crate::session::SessionKey;
 
 /// A map that is a sorted array.
 #[derive(Debug)]
-pub(in crate::replica) struct SortedMap<T> {
+pub(crate) struct SortedMap<T> {
     entries: Vec<(SessionKey, T)>,
     /// Bits that all keys of this map share.
     shared_bits: u32,
 }
 
 impl<T> SortedMap<T> {
-    pub(in crate::replica) const fn new(shared_bits: u32) -> Self {
+    pub(crate) const fn new(shared_bits: u32) -> Self {
         Self {
             entries: Vec::new(),
             shared_bits,
@@ -22,7 +22,7 @@ impl<T> SortedMap<T> {
     }
 
     /// Inserts a key that is not here yet.
-    pub(in crate::replica) fn insert(&mut self, key: SessionKey, value: T) {
+    pub(crate) fn insert(&mut self, key: SessionKey, value: T) {
         let Err(at) = self.position(&key) else {
             return;
         };
@@ -32,7 +32,7 @@ impl<T> SortedMap<T> {
         self.entries.insert(at, (key, value));
     }
 
-    pub(in crate::replica) fn remove(&mut self, key: &SessionKey) -> Option<T> {
+    pub(crate) fn remove(&mut self, key: &SessionKey) -> Option<T> {
         let at = self.position(key).ok()?;
         let (_, value) = self.entries.remove(at);
         let length = self.entries.len();
@@ -42,29 +42,29 @@ impl<T> SortedMap<T> {
         Some(value)
     }
 
-    pub(in crate::replica) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.entries = Vec::new();
     }
 
-    pub(in crate::replica) fn get_mut(&mut self, key: &SessionKey) -> Option<&mut T> {
+    pub(crate) fn get_mut(&mut self, key: &SessionKey) -> Option<&mut T> {
         let at = self.position(key).ok()?;
         Some(&mut self.entries[at].1)
     }
 
-    pub(in crate::replica) fn get(&self, key: &SessionKey) -> Option<&T> {
+    pub(crate) fn get(&self, key: &SessionKey) -> Option<&T> {
         let at = self.position(key).ok()?;
         Some(&self.entries[at].1)
     }
 
-    pub(in crate::replica) fn contains(&self, key: &SessionKey) -> bool {
+    pub(crate) fn contains(&self, key: &SessionKey) -> bool {
         self.position(key).is_ok()
     }
 
-    pub(in crate::replica) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    pub(in crate::replica) fn iter(&self) -> impl Iterator<Item = (&SessionKey, &T)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&SessionKey, &T)> {
         self.entries.iter().map(|(key, value)| (key, value))
     }
 
@@ -144,7 +144,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn shelf_is_a_sorted_map(
+        fn interpolation_finds_what_a_sorted_map_finds(
             steps in prop::collection::vec((key(), any::<bool>()), 0..300),
             absent in key(),
         ) {

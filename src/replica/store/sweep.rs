@@ -13,7 +13,7 @@ use crate::session::{Now, SessionKey};
 impl Store {
     /// Drops what has expired, and tells the observer. Returns the sessions whose use is to be
     /// committed.
-    pub(in crate::replica) fn sweep(&self, now: Now, observer: &mut Observer) -> Vec<SessionKey> {
+    pub(crate) fn sweep(&self, now: Now, observer: &mut Observer) -> Vec<SessionKey> {
         let mut touched = Vec::new();
         let mut in_use = false;
         for shard in &self.shards {

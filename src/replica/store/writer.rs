@@ -26,7 +26,7 @@ pub(crate) struct SessionWriter<'a> {
 
 /// The urgency of what a writer did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::replica) enum Written {
+pub(crate) enum Written {
     Nothing,
     /// A change that may wait when the request is filtered.
     Deferrable,
@@ -35,7 +35,7 @@ pub(in crate::replica) enum Written {
 }
 
 impl<'a> SessionWriter<'a> {
-    pub(in crate::replica) const fn new(
+    pub(crate) const fn new(
         hot: &'a mut HotSession,
         key: &'a SessionKey,
         limits: &'a Limits,
@@ -52,7 +52,7 @@ impl<'a> SessionWriter<'a> {
         }
     }
 
-    pub(in crate::replica) fn finish(self) -> Written {
+    pub(crate) fn finish(self) -> Written {
         if self.written > Written::Nothing {
             let lost = self.hot.state.collect_garbage_alone(self.hot.own);
             self.hot.lost = self.hot.lost.max(lost);

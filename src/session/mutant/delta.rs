@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Lets a delta create a session of which it is only a part.
-pub(in crate::session) fn pass_for_whole(delta: &mut Delta) {
+pub(crate) fn pass_for_whole(delta: &mut Delta) {
     if !Mutant::CreatePartially.is_on() {
         return;
     }
@@ -26,7 +26,7 @@ pub(in crate::session) fn pass_for_whole(delta: &mut Delta) {
 }
 
 /// Merges the values of a delta that is refused.
-pub(in crate::session) fn merge_refused(state: &mut SessionState, delta: Delta, own: Origin) {
+pub(crate) fn merge_refused(state: &mut SessionState, delta: Delta, own: Origin) {
     if Mutant::MergeRefused.is_on() {
         for (name, register) in delta.registers {
             state.merge_register(name, register, own);

@@ -8,11 +8,7 @@ use crate::{session::SessionKey, simulated::stage::Life};
 impl History {
     /// Faults are over: from now on everything holds everywhere. `held` is what all nodes hold,
     /// `alive` who has lived.
-    pub(in crate::simulated) fn calm(
-        &mut self,
-        held: &BTreeMap<SessionKey, BTreeSet<u32>>,
-        alive: &[Life],
-    ) {
+    pub(crate) fn calm(&mut self, held: &BTreeMap<SessionKey, BTreeSet<u32>>, alive: &[Life]) {
         self.note(format!("calm, {} sessions", held.len()));
         let mut wrong = Vec::new();
         for (key, story) in &self.sessions {

@@ -12,35 +12,35 @@ mod sealer;
 
 #[cfg(any(feature = "signed", feature = "private"))]
 pub use self::keys::{CookieKey, CookieKeys};
-pub(in crate::middleware) use self::sealer::Sealer;
+pub(crate) use self::sealer::Sealer;
 use crate::middleware::layer_error::LayerError;
 use crate::session::{CookieValue, Route};
 
 /// The seals that the layer's setters ask for: one sealer for each kind.
 #[derive(Clone, Debug, Default)]
-pub(in crate::middleware) struct SealRules(Vec<Sealer>);
+pub(crate) struct SealRules(Vec<Sealer>);
 
 /// A seal that is checked. Without a sealer, values are sent as they are.
 #[derive(Clone, Debug)]
-pub(in crate::middleware) struct Seal(Option<Sealer>);
+pub(crate) struct Seal(Option<Sealer>);
 
 /// A cookie that this app's nodes may have written.
 #[derive(Debug)]
-pub(in crate::middleware) struct OpenedCookie {
-    pub(in crate::middleware) cookie: CookieValue,
+pub(crate) struct OpenedCookie {
+    pub(crate) cookie: CookieValue,
     /// Whether the key that sealed it is about to go, so that the client needs another cookie.
-    pub(in crate::middleware) is_outdated: bool,
+    pub(crate) is_outdated: bool,
 }
 
 impl SealRules {
     /// Adds a sealer, which takes the place of an earlier one of the same kind.
     #[cfg(any(feature = "signed", feature = "private"))]
-    pub(in crate::middleware) fn choose(&mut self, sealer: Sealer) {
+    pub(crate) fn choose(&mut self, sealer: Sealer) {
         self.0.retain(|other| !other.is_like(&sealer));
         self.0.push(sealer);
     }
 
-    pub(in crate::middleware) fn check(&self) -> Result<Seal, LayerError> {
+    pub(crate) fn check(&self) -> Result<Seal, LayerError> {
         match self.0.as_slice() {
             [_, _, ..] => Err(LayerError::SignedAndPrivate),
             [sealer] if !sealer.has_key() => Err(LayerError::NoCookieKey),
@@ -51,12 +51,7 @@ impl SealRules {
 
 impl Seal {
     /// Returns the value for the cookie of this name: sealed, and the route behind it.
-    pub(in crate::middleware) fn seal(
-        &self,
-        name: &str,
-        cookie: &CookieValue,
-        route: Option<&Route>,
-    ) -> String {
+    pub(crate) fn seal(&self, name: &str, cookie: &CookieValue, route: Option<&Route>) -> String {
         match &self.0 {
             None => cookie.format(route),
             Some(sealer) => Route::append(route, sealer.seal(name, cookie.format(None))),
@@ -64,7 +59,7 @@ impl Seal {
     }
 
     /// Opens a value. Returns `None` for what no key has sealed.
-    pub(in crate::middleware) fn open(&self, name: &str, value: &str) -> Option<OpenedCookie> {
+    pub(crate) fn open(&self, name: &str, value: &str) -> Option<OpenedCookie> {
         let Some(sealer) = &self.0 else {
             return Some(OpenedCookie {
                 cookie: CookieValue::parse(value)?,

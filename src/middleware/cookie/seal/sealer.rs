@@ -11,7 +11,7 @@ use crate::session::CookieValue;
 
 /// Keys and what to do with them.
 #[derive(Clone, Debug)]
-pub(in crate::middleware) struct Sealer {
+pub(crate) struct Sealer {
     kind: SealKind,
     keys: CookieKeys,
 }
@@ -26,28 +26,28 @@ enum SealKind {
 
 impl Sealer {
     #[cfg(feature = "signed")]
-    pub(in crate::middleware) const fn signed(keys: CookieKeys) -> Self {
+    pub(crate) const fn signed(keys: CookieKeys) -> Self {
         let kind = SealKind::Signed;
         Self { kind, keys }
     }
 
     #[cfg(feature = "private")]
-    pub(in crate::middleware) const fn private(keys: CookieKeys) -> Self {
+    pub(crate) const fn private(keys: CookieKeys) -> Self {
         let kind = SealKind::Private;
         Self { kind, keys }
     }
 
-    pub(in crate::middleware) fn is_like(&self, other: &Self) -> bool {
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
         self.kind == other.kind
     }
 
     /// Returns whether there is a key, to be asked before anything is sealed.
-    pub(in crate::middleware) fn has_key(&self) -> bool {
+    pub(crate) fn has_key(&self) -> bool {
         !self.keys.as_slice().is_empty()
     }
 
     /// Returns the first key's seal on a value of this name.
-    pub(in crate::middleware) fn seal(&self, name: &str, plain: String) -> String {
+    pub(crate) fn seal(&self, name: &str, plain: String) -> String {
         let key = self.keys.as_slice().first().expect("`has_key` was asked");
         let plain = Cookie::new(name.to_owned(), plain);
         let mut jar = CookieJar::new();
@@ -63,7 +63,7 @@ impl Sealer {
 
     /// Returns what was sealed, and by which key: 0 is the first. A private value is that of one
     /// name alone.
-    pub(in crate::middleware) fn open(&self, name: &str, sealed: &str) -> Option<(usize, String)> {
+    pub(crate) fn open(&self, name: &str, sealed: &str) -> Option<(usize, String)> {
         if sealed.len() != self.kind.sealed_length() {
             return None;
         }

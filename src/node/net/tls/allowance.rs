@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_a_stranger_sends_is_read_up_to_the_limit_and_not_beyond() {
+    async fn what_an_unauthenticated_peer_sends_is_read_up_to_the_limit_and_not_beyond() {
         let (mut far, near) = duplex(64);
         far.write_all(&[7; 20]).await.expect("room for it");
         let mut near = Allowance::new(Box::new(near), 16);

@@ -41,7 +41,7 @@ pub(crate) enum SecureError {
 
 impl SecureError {
     /// Returns whether an error of a stream is one of TLS.
-    pub(in crate::node) fn is_behind(error: &io::Error) -> bool {
+    pub(crate) fn is_behind(error: &io::Error) -> bool {
         let inner = error.get_ref();
         inner.is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
     }
@@ -59,7 +59,7 @@ impl SecureError {
     }
 
     /// Finds what is behind an error of a TLS stream.
-    pub(in crate::node) fn explain(error: io::Error) -> Self {
+    pub(crate) fn explain(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::UnexpectedEof {
             return Self::Closed;
         }

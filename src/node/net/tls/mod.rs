@@ -13,7 +13,7 @@ mod reload;
 mod unusable_file;
 
 #[cfg(test)]
-pub(in crate::node) mod tests;
+pub(crate) mod tests;
 
 use std::{
     fmt,
@@ -28,7 +28,7 @@ use rustls::{
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 pub(crate) use self::error::SecureError;
-pub(in crate::node) use self::reload::watch;
+pub(crate) use self::reload::watch;
 use self::{allowance::Allowance, certificates::Loaded, proof::Tls};
 use super::transport::BoxIo;
 use crate::{
@@ -74,7 +74,7 @@ impl LinkSecurity {
     }
 
     /// Returns whether a link proves who is at its other end.
-    pub(in crate::node) const fn authenticates(&self) -> bool {
+    pub(crate) const fn authenticates(&self) -> bool {
         !matches!(self.0, Protection::Plaintext)
     }
 

@@ -21,7 +21,7 @@ use crate::{
 
 /// Looks at the files of certificates every ten seconds, until the node leaves or its handle is
 /// gone. Returns at once if there are none.
-pub(in crate::node) async fn watch(node: Arc<Node>) {
+pub(crate) async fn watch(node: Arc<Node>) {
     if matches!(node.net.security.0, Protection::Certificates { .. }) {
         tokio::select! {
             biased;

@@ -17,10 +17,10 @@ use super::*;
 use crate::node::net::tls::{Protection, certificates::Expiration, read};
 
 /// A directory with the files of one node, gone when it is dropped.
-pub(in crate::node) struct Files(PathBuf);
+pub(crate) struct Files(PathBuf);
 
 impl Files {
-    pub(in crate::node) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let unique = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("tls-{}-{unique}", std::process::id()));
@@ -28,7 +28,7 @@ impl Files {
         Self(path)
     }
 
-    pub(in crate::node) fn put(&self, authority: &Authority, names: &[&str]) {
+    pub(crate) fn put(&self, authority: &Authority, names: &[&str]) {
         self.put_params(authority, &params(names));
     }
 
@@ -40,7 +40,7 @@ impl Files {
         fs::write(self.0.join("ca.pem"), authority.pem()).expect("writable");
     }
 
-    pub(in crate::node) fn break_certificate(&self) {
+    pub(crate) fn break_certificate(&self) {
         fs::write(self.0.join("cert.pem"), "half a fi").expect("writable");
     }
 
@@ -48,7 +48,7 @@ impl Files {
         self.protect(config("n"))
     }
 
-    pub(in crate::node) fn protect(&self, config: ClusterConfig) -> ClusterConfig {
+    pub(crate) fn protect(&self, config: ClusterConfig) -> ClusterConfig {
         let file = |name| self.0.join(name);
         config.tls(file("cert.pem"), file("key.pem"), file("ca.pem"))
     }
@@ -68,9 +68,9 @@ impl Drop for Files {
     }
 }
 
-pub(in crate::node) type Authority = CertifiedIssuer<'static, KeyPair>;
+pub(crate) type Authority = CertifiedIssuer<'static, KeyPair>;
 
-pub(in crate::node) fn authority() -> Authority {
+pub(crate) fn authority() -> Authority {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("valid")
@@ -143,7 +143,7 @@ async fn one_name_for_all_nodes_is_enough() {
 }
 
 #[tokio::test]
-async fn a_stranger_is_read_for_24_kibibytes_at_most_with_certificates() {
+async fn an_unauthenticated_peer_is_read_for_24_kibibytes_at_most_with_certificates() {
     let (_files, node) = node(&authority(), "node1.test");
     // Heads of records of 16 000 bytes, and of a handshake message of 60 000.
     let mut endless = vec![0x16, 3, 1, 0x3e, 0x80, 1, 0, 0xea, 0x60];

@@ -1,6 +1,6 @@
 //! Both ways to prove who one is, over streams in memory.
 
-pub(in crate::node) mod certificates;
+pub(crate) mod certificates;
 mod secrets;
 
 use std::io;

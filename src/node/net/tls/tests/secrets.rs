@@ -81,7 +81,7 @@ async fn without_encryption_there_is_no_link_to_a_node_with_a_secret() {
 }
 
 #[tokio::test]
-async fn a_stranger_is_read_for_four_kibibytes_at_most() {
+async fn an_unauthenticated_peer_is_read_for_four_kibibytes_at_most() {
     let node = of(&[OLD]);
     // The head of a record that holds a handshake message of 16 000 bytes, and its begin.
     let mut endless = vec![0x16, 3, 1, 0x3e, 0x80, 1, 0, 0x3e, 0x7c];
