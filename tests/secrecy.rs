@@ -88,8 +88,8 @@ async fn secrets_are_neither_on_the_wire_nor_in_logs_nor_in_debug_output() {
     let log = log().clone();
     println!("{} bytes on wires, {} logged", wire.len(), log.len());
     // What must be there is found, so what is not found is not there.
-    let marker = Needle::locator_of(&cookies[3]);
-    assert!(marker.is_in(&wire), "locators travel");
+    let marker = Needle::key_of(&cookies[3]);
+    assert!(marker.is_in(&wire), "keys travel");
     let text = String::from_utf8_lossy(&wire);
     assert!(text.contains(MARKER), "attributes travel");
     assert!(
@@ -103,8 +103,8 @@ async fn secrets_are_neither_on_the_wire_nor_in_logs_nor_in_debug_output() {
         assert!(!secret.is_in(&wire), "on the wire");
         assert!(!secret.is_in(&log), "in a log");
         assert!(!secret.is_in(shown.as_bytes()), "in {shown}");
-        let locator = Needle::locator_of(cookie);
-        assert!(!locator.is_in(&log), "a whole locator in a log");
+        let key = Needle::key_of(cookie);
+        assert!(!key.is_in(&log), "a whole key in a log");
     }
 }
 
@@ -167,10 +167,10 @@ fn secret_that_shows_is_found_in_every_form() {
             String::from_utf8_lossy(&shown)
         );
     }
-    assert!(!secret.is_in(&bytes[..16]), "that is the locator");
-    assert!(Needle::locator_of(&cookie).is_in(&bytes[..16]));
-    assert!(Needle::locator_of(&cookie).is_in(b"Locator(6465666768)"));
-    assert!(!Needle::locator_of(&cookie).is_in(b"Locator(64656667)"));
+    assert!(!secret.is_in(&bytes[..16]), "that is the key");
+    assert!(Needle::key_of(&cookie).is_in(&bytes[..16]));
+    assert!(Needle::key_of(&cookie).is_in(b"SessionKey(6465666768)"));
+    assert!(!Needle::key_of(&cookie).is_in(b"SessionKey(64656667)"));
 }
 
 /// Everything that was logged.

@@ -297,7 +297,7 @@ fn until_closed(replica: &Replica, mut next: impl FnMut(u32) -> Message) -> u32 
     u32::try_from((0..200).take_while(heard).count()).expect("few")
 }
 
-fn locator(at: u32) -> SessionKey {
+fn key_of(at: u32) -> SessionKey {
     let mut bytes = [7; 16];
     bytes[..4].copy_from_slice(&at.wrapping_mul(0x9E37_79B9).to_be_bytes());
     bytes[12..].copy_from_slice(&at.to_be_bytes());
@@ -317,24 +317,24 @@ fn one_destroyed_session_sent_for_ever_is_answered_once() {
         };
         hear(&mut link, &replica, batch).expect("in order");
     }
-    let mut buried = 0;
+    let mut deleted = 0;
     while let Some(message) = link.poll(&replica, NOW) {
-        buried += message.keys().count();
+        deleted += message.keys().count();
     }
-    assert_eq!(buried, 1);
+    assert_eq!(deleted, 1);
 }
 
 #[test]
 fn peer_that_does_not_read_that_sessions_are_destroyed_is_cut_off() {
     let replica = Replica::new(BootId::from_bytes([1; 8]), Limits::default(), &SHAPE, NOW);
-    let mut buried = Vec::new();
+    let mut deleted = Vec::new();
     for at in 0..300_000 {
-        take(&replica, locator(at), tombstone(Tombstone::MIN_KEEP_MS)).expect("room");
-        buried.push((locator(at), full(session(1, 1, 1, 1, 1))));
+        take(&replica, key_of(at), tombstone(Tombstone::MIN_KEEP_MS)).expect("room");
+        deleted.push((key_of(at), full(session(1, 1, 1, 1, 1))));
     }
     let mut link = link(&replica);
     let mut closed = None;
-    for (position, chunk) in (0..).zip(buried.chunks(1000)) {
+    for (position, chunk) in (0..).zip(deleted.chunks(1000)) {
         let heard = hear(&mut link, &replica, batch(position, chunk.to_vec()));
         closed = closed.or_else(|| heard.err());
     }
@@ -389,7 +389,7 @@ fn listings_beyond_those_of_an_honest_peer_end_the_link() {
         round: 1,
         shard,
         complete: true,
-        entries: (0..keys).map(|at| (locator(at), 1)).collect(),
+        entries: (0..keys).map(|at| (key_of(at), 1)).collect(),
     };
     let twice = until_closed(&replica, |_| listing(3, 1));
     assert_eq!(twice, 1, "a shard is listed once");
@@ -403,7 +403,7 @@ fn listings_beyond_those_of_an_honest_peer_end_the_link() {
 fn nothing_is_wanted_that_was_not_listed() {
     let replica = replica();
     for at in 0..3 {
-        take(&replica, locator(at), full(session(1, 1, 1, 1, 1))).expect("room");
+        take(&replica, key_of(at), full(session(1, 1, 1, 1, 1))).expect("room");
     }
     let mut link = link(&replica);
     link.begin_round();

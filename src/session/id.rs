@@ -126,7 +126,7 @@ impl fmt::Debug for SecretHash {
 /// a dot is ignored.
 #[derive(Clone, Debug)]
 pub(crate) struct CookieValue {
-    pub(crate) locator: SessionKey,
+    pub(crate) key: SessionKey,
     pub(crate) secret: SessionSecret,
 }
 
@@ -148,18 +148,18 @@ impl CookieValue {
         if URL_SAFE_NO_PAD.decode_slice(encoded, &mut bytes) != Ok(32) {
             return None;
         }
-        let (mut locator, mut secret) = ([0; 16], [0; 16]);
-        locator.copy_from_slice(&bytes[..16]);
+        let (mut key, mut secret) = ([0; 16], [0; 16]);
+        key.copy_from_slice(&bytes[..16]);
         secret.copy_from_slice(&bytes[16..]);
         Some(Self {
-            locator: SessionKey(locator),
+            key: SessionKey(key),
             secret: SessionSecret(secret),
         })
     }
 
     pub(crate) fn format(&self, route: Option<&Route>) -> String {
         let mut bytes = [0; 32];
-        bytes[..16].copy_from_slice(&self.locator.0);
+        bytes[..16].copy_from_slice(&self.key.0);
         bytes[16..].copy_from_slice(&self.secret.0);
         let mut value = String::with_capacity(Self::LENGTH + 1 + Route::MAX_LENGTH);
         URL_SAFE_NO_PAD.encode_string(bytes, &mut value);
@@ -233,7 +233,7 @@ mod tests {
 
     fn sample() -> CookieValue {
         CookieValue {
-            locator: SessionKey::from_bytes([0xA5; 16]),
+            key: SessionKey::from_bytes([0xA5; 16]),
             secret: SessionSecret::from_bytes([0x5A; 16]),
         }
     }
@@ -244,7 +244,7 @@ mod tests {
         for route in [None, Some(&route)] {
             let text = sample().format(route);
             let parsed = CookieValue::parse(&text).expect("own format");
-            assert_eq!(parsed.locator, sample().locator);
+            assert_eq!(parsed.key, sample().key);
             assert_eq!(parsed.secret.hash(), sample().secret.hash());
         }
         assert_eq!(sample().format(None).len(), CookieValue::LENGTH);
@@ -268,10 +268,8 @@ mod tests {
 
     #[test]
     fn public_id_leads_back_to_the_key_but_holds_no_secret() {
-        let id = sample()
-            .locator
-            .public_id(Some(&"r".parse().expect("valid")));
-        assert_eq!(SessionKey::from_public_id(&id), Some(sample().locator));
+        let id = sample().key.public_id(Some(&"r".parse().expect("valid")));
+        assert_eq!(SessionKey::from_public_id(&id), Some(sample().key));
         assert!(CookieValue::parse(&id).is_none());
     }
 

@@ -12,7 +12,7 @@ use axum::{
 
 use super::{
     history::View,
-    look::{has_write, is_buried, write_name, written},
+    look::{has_write, is_deleted, write_name, written},
     network,
     plan::LONG_LOG,
     stage::{Life, Stage, name},
@@ -105,10 +105,10 @@ async fn logout(
     let before = Before::of(&here);
     session.destroy()?;
     let reported = session.replicated().await;
-    let holders = here.stage.where_(|node| is_buried(node, &key));
+    let holders = here.stage.where_(|node| is_deleted(node, &key));
     before.check(&here, op(&headers), reported, &holders);
     let mut history = here.stage.history();
-    history.buried(here.life, op(&headers), key, &holders);
+    history.deleted(here.life, op(&headers), key, &holders);
     Ok(String::new())
 }
 
@@ -142,8 +142,8 @@ impl Here {
         let key = key(session).expect("a session that was just written to");
         let reported = session.replicated().await;
         let held = self.stage.where_(|node| has_write(node, &key, op));
-        let buried = self.stage.where_(|node| is_buried(node, &key));
-        before.check(self, op, reported, &(&held | &buried));
+        let deleted = self.stage.where_(|node| is_deleted(node, &key));
+        before.check(self, op, reported, &(&held | &deleted));
         self.stage.history().wrote(self.life, op, key, held);
         Ok(String::new())
     }

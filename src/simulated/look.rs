@@ -33,7 +33,7 @@ pub(super) fn has_write(node: &Node, key: &SessionKey, op: u32) -> bool {
 }
 
 /// Whether a node knows that a session was destroyed.
-pub(super) fn is_buried(node: &Node, key: &SessionKey) -> bool {
+pub(super) fn is_deleted(node: &Node, key: &SessionKey) -> bool {
     node.replica().is_destroyed(key)
 }
 

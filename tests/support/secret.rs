@@ -16,8 +16,8 @@ impl Needle {
         Self(forms)
     }
 
-    /// The locator, beyond the eight hex digits that logs may show.
-    pub(crate) fn locator_of(cookie: &str) -> Self {
+    /// The session key, beyond the eight hex digits that logs may show.
+    pub(crate) fn key_of(cookie: &str) -> Self {
         let (text, bytes) = parts(cookie);
         let mut forms = Self::forms(&bytes[..16]);
         forms.push(hex(&bytes[..5]).into_bytes());

@@ -103,7 +103,7 @@ impl RequestSession {
     fn announcement(&self, cookie: &CookieValue) -> Option<HeaderValue> {
         let now = self.node().now();
         let hash = cookie.secret.hash();
-        let described = self.node().read(&cookie.locator, |state| {
+        let described = self.node().read(&cookie.key, |state| {
             let alive = state.secrets().presented(&hash, now) == Access::Alive;
             alive.then(|| {
                 (

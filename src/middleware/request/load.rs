@@ -75,9 +75,7 @@ impl RequestSession {
 
     fn cookie_keys(&self) -> Vec<SessionKey> {
         let candidates = self.cookies.candidates(&self.config.cookie);
-        candidates
-            .map(|candidate| candidate.cookie.locator)
-            .collect()
+        candidates.map(|candidate| candidate.cookie.key).collect()
     }
 
     fn open(&self, cookie: &CookieValue, now: Now) -> Access {
@@ -91,7 +89,7 @@ impl RequestSession {
         if !self.config.cookie.is_persistent() {
             return CookieAction::Nothing;
         }
-        match self.node().read(&cookie.locator, |state| {
+        match self.node().read(&cookie.key, |state| {
             lifetime::needs_renewal(state, now.mono_ms)
         }) {
             Ok(true) => CookieAction::Id,

@@ -145,7 +145,7 @@ impl RequestSession {
             Phase::Superseded => return Err(SessionError::Superseded),
             _ if head_sent => return Err(SessionError::HeadersSent),
             Phase::Unread | Phase::Absent => return Ok(()),
-            Phase::Held { cookie, .. } => cookie.secret = self.node().cycle(&cookie.locator)?,
+            Phase::Held { cookie, .. } => cookie.secret = self.node().cycle(&cookie.key)?,
         }
         state.cookie = CookieAction::Id;
         self.changed.store(true, Ordering::Relaxed);
@@ -159,7 +159,7 @@ impl RequestSession {
         let key = match &state.phase {
             Phase::Superseded => return Err(SessionError::Superseded),
             Phase::Unread | Phase::Absent => None,
-            Phase::Held { cookie, .. } => Some(cookie.locator),
+            Phase::Held { cookie, .. } => Some(cookie.key),
         };
         if let Some(key) = key {
             match self.node().destroy(&key) {
@@ -224,7 +224,7 @@ impl RequestSession {
             });
         }
         let cookie = self.node().create(self.meta(state.expiry))?;
-        let key = cookie.locator;
+        let key = cookie.key;
         state.phase = Phase::Held {
             cookie,
             source: SessionSource::Created,
@@ -272,7 +272,7 @@ impl RequestSession {
 
     fn write_target(&self, state: &RequestState) -> WriteTarget {
         match &state.phase {
-            Phase::Held { cookie, .. } => WriteTarget::Held(cookie.locator),
+            Phase::Held { cookie, .. } => WriteTarget::Held(cookie.key),
             Phase::Superseded => WriteTarget::Superseded,
             Phase::Unread | Phase::Absent if self.has_sent_head() => WriteTarget::TooLate,
             Phase::Unread | Phase::Absent => WriteTarget::Absent,

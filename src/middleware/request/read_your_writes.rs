@@ -26,7 +26,7 @@ impl RequestSession {
         let behind: Vec<(SessionKey, Token)> = self
             .cookies
             .candidates(&self.config.cookie)
-            .map(|candidate| candidate.cookie.locator)
+            .map(|candidate| candidate.cookie.key)
             .filter_map(|key| Some((key, self.client_token(&key)?)))
             .filter(|(key, token)| self.node().missing(key, token) != Missing::Nothing)
             .collect();
@@ -47,7 +47,7 @@ impl RequestSession {
                 .has_token(&self.config.cookie)
                 .then(|| self.config.cookie.token_removal()),
             (_, Phase::Held { cookie, .. }) if self.changed.load(Ordering::Relaxed) => {
-                let key = &cookie.locator;
+                let key = &cookie.key;
                 let token = self.client_token(key).unwrap_or_default();
                 let mut token = self.node().without_lost_writes(key, token);
                 token.add(self.node().replica().last_logged(key)?);

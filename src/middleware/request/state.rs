@@ -56,7 +56,7 @@ impl RequestState {
     /// Returns the session that is held.
     pub(crate) fn key(&self) -> Option<SessionKey> {
         match &self.phase {
-            Phase::Held { cookie, .. } => Some(cookie.locator),
+            Phase::Held { cookie, .. } => Some(cookie.key),
             Phase::Unread | Phase::Absent | Phase::Superseded => None,
         }
     }

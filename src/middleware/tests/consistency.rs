@@ -323,7 +323,7 @@ fn now_ms(layer: &ClusterSessionLayer) -> u64 {
 /// The public id of the session that the jar opens.
 fn id_of(jar: &Jar) -> String {
     let cookie = crate::session::CookieValue::parse(&jar.0["__Host-id"]).expect("a cookie");
-    cookie.locator.public_id(None)
+    cookie.key.public_id(None)
 }
 
 /// Two linked nodes whose responses wait for nobody.

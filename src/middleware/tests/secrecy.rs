@@ -18,7 +18,7 @@ async fn secrets_do_not_show_in_debug_output_of_anything_inside() {
     assert_eq!(read(&two, &cookie, "a").await, Some(1));
     let value = cookie.split_once('=').expect("a name").1;
     let parsed = CookieValue::parse(value).expect("own format");
-    let key = parsed.locator;
+    let key = parsed.key;
     let node = one.cluster().node();
     let state = node.read(&key, Clone::clone).expect("it lives");
     let message = Message::Supply {
@@ -32,7 +32,7 @@ async fn secrets_do_not_show_in_debug_output_of_anything_inside() {
     // A node shows its whole store.
     let inside = format!("{node:?}");
     assert!(inside.contains(&format!("{key:?}")), "the session is there");
-    assert!(!Needle::locator_of(&cookie).is_in(inside.as_bytes()));
+    assert!(!Needle::key_of(&cookie).is_in(inside.as_bytes()));
     assert!(format!("{message:?}").contains("SecretHash"));
     for shown in [
         inside,

@@ -17,12 +17,11 @@ impl Node {
     pub(crate) fn open(
         &self,
         context: &str,
-        CookieValue { locator, secret }: &CookieValue,
+        CookieValue { key, secret }: &CookieValue,
         replicate: Replicate,
         now: Now,
     ) -> Access {
-        self.replica()
-            .open(context, locator, secret, replicate, now)
+        self.replica().open(context, key, secret, replicate, now)
     }
 
     /// Creates a session, in use until [`Node::release`], to be replicated by [`Node::commit`].
@@ -44,10 +43,7 @@ impl Node {
                 kind: ChangeKind::Created,
             });
         }
-        Ok(CookieValue {
-            locator: key,
-            secret,
-        })
+        Ok(CookieValue { key, secret })
     }
 
     pub(crate) fn read<R>(

@@ -76,7 +76,7 @@ async fn transfer_beside_requests_takes_as_long_as_its_pace_says_and_waits_for_n
     let node = Arc::clone(one.node());
     let requests = tokio::spawn(async move {
         let unknown = CookieValue {
-            locator: SessionKey::from_bytes([1; 16]),
+            key: SessionKey::from_bytes([1; 16]),
             secret: SessionSecret::from_bytes([1; 16]),
         };
         loop {

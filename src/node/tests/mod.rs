@@ -108,7 +108,7 @@ fn create_in(node: &Arc<Node>, context: &str, user: &serde_json::Value) -> Sessi
         route: None,
         expiry: Expiry::default(),
     });
-    let key = node.create(meta).expect("there is room").locator;
+    let key = node.create(meta).expect("there is room").key;
     set(node, &key, "user", user);
     node.release(&key, Replicate::Now);
     key

@@ -68,7 +68,7 @@ struct Story {
     /// Logouts that may have happened: what is written beside them may vanish.
     doomed: BTreeSet<u32>,
     /// Who held a tombstone when a logout was acknowledged.
-    buried: BTreeSet<Life>,
+    deleted: BTreeSet<Life>,
     /// Cycles under way, or which may have happened.
     cycling: BTreeSet<u32>,
 }
@@ -206,13 +206,13 @@ impl History {
     }
 
     /// Peers have acknowledged a logout, and these lives really know of it.
-    pub(super) fn buried(&mut self, life: Life, op: u32, key: SessionKey, held: &BTreeSet<Life>) {
+    pub(super) fn deleted(&mut self, life: Life, op: u32, key: SessionKey, held: &BTreeSet<Life>) {
         self.note(format!(
             "  {op} at {life:?} buries {key}, known to {held:?}"
         ));
         let story = self.sessions.entry(key).or_default();
         story.doomed.insert(op);
-        story.buried.extend(held);
+        story.deleted.extend(held);
     }
 
     pub(super) fn violated(&mut self, what: String) {
@@ -249,10 +249,7 @@ impl History {
     }
 
     fn learn(&mut self, op: u32, value: &str) {
-        let Some(CookieValue {
-            locator: session, ..
-        }) = CookieValue::parse(value)
-        else {
+        let Some(CookieValue { key: session, .. }) = CookieValue::parse(value) else {
             return self.violated(format!("{op} was told a malformed cookie"));
         };
         self.belongs(op, session);

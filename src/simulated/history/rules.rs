@@ -24,7 +24,7 @@ impl History {
                 }
                 continue;
             };
-            if lives_on(&story.buried) {
+            if lives_on(&story.deleted) {
                 wrong.push(format!("destroyed session {key} lives"));
             }
             let lost = story.writes.difference(present);
@@ -60,7 +60,7 @@ impl History {
             self.violated(format!("{life:?} lets a replaced cookie into {key}"));
         }
         let story = self.sessions.entry(key).or_default();
-        if story.buried.contains(&life) {
+        if story.deleted.contains(&life) {
             self.violated(format!("{life:?} shows {key}, which it knew destroyed"));
         }
         let story = &self.sessions[&key];
