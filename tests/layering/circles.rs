@@ -52,6 +52,13 @@ struct Use {
     exported_as: Option<String>,
 }
 
+/// One path of a use tree.
+struct Leaf {
+    path: Vec<String>,
+    /// The name after `as`.
+    alias: Option<String>,
+}
+
 impl Source {
     fn read(path: &str, text: &str) -> Self {
         let module = module_of(path);
@@ -71,7 +78,7 @@ impl Source {
             if is_use {
                 let is_export = is_visible(&tokens, at);
                 let (leaves, end) = leaves(&tokens, at + 1);
-                uses.extend(leaves.into_iter().filter_map(|(path, alias)| {
+                uses.extend(leaves.into_iter().filter_map(|Leaf { path, alias }| {
                     let name = alias.or_else(|| path.last().cloned());
                     Some(Use {
                         path: below_crate(&path, &module)?,
@@ -83,7 +90,7 @@ impl Source {
                 let (leaves, end) = leaves(&tokens, at);
                 let paths = leaves
                     .into_iter()
-                    .filter_map(|(path, _)| below_crate(&path, &module));
+                    .filter_map(|leaf| below_crate(&leaf.path, &module));
                 uses.extend(paths.map(|path| Use {
                     path,
                     exported_as: None,
@@ -166,7 +173,7 @@ fn way<'a>(
 }
 
 /// The paths of a use tree or of a path that begins at `at`, each with its alias, and where it ends.
-fn leaves(tokens: &[Token], at: usize) -> (Vec<(Vec<String>, Option<String>)>, usize) {
+fn leaves(tokens: &[Token], at: usize) -> (Vec<Leaf>, usize) {
     let mut at = at;
     let mut path = Vec::new();
     loop {
@@ -181,9 +188,9 @@ fn leaves(tokens: &[Token], at: usize) -> (Vec<(Vec<String>, Option<String>)>, u
                         continue;
                     }
                     let (below, end) = leaves(tokens, at);
-                    found.extend(below.into_iter().map(|(rest, alias)| {
-                        let whole = path.iter().cloned().chain(rest);
-                        (whole.collect(), alias)
+                    found.extend(below.into_iter().map(|leaf| Leaf {
+                        path: [&path[..], &leaf.path].concat(),
+                        ..leaf
                     }));
                     at = end;
                 }
@@ -198,9 +205,9 @@ fn leaves(tokens: &[Token], at: usize) -> (Vec<(Vec<String>, Option<String>)>, u
             }
             Some("as") => {
                 let alias = tokens.get(at + 1).map(|token| token.text.clone());
-                return (vec![(path, alias)], at + 2);
+                return (vec![Leaf { path, alias }], at + 2);
             }
-            _ => return (vec![(path, None)], at),
+            _ => return (vec![Leaf { path, alias: None }], at),
         }
     }
 }

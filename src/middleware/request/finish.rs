@@ -1,9 +1,6 @@
 //! The end of a request: its writes are committed, acknowledged, and told to the client.
 
-use std::{
-    sync::{Arc, PoisonError, atomic::Ordering},
-    time::Duration,
-};
+use std::sync::{Arc, PoisonError, atomic::Ordering};
 
 use http::HeaderValue;
 
@@ -13,7 +10,7 @@ use super::{
 };
 use crate::{
     cluster::AckWait,
-    session::{Access, CookieValue, SessionKey, SessionState},
+    session::{Access, CookieValue, SessionError, SessionKey, SessionState},
     wire::Position,
 };
 
@@ -28,9 +25,9 @@ impl RequestSession {
         }
         let state = self.state();
         // Set before committing: a parallel write either is in the commit or sees the flag.
-        let closed_before = self.head_sent.swap(true, Ordering::AcqRel);
+        let was_sent = self.head_sent.swap(true, Ordering::AcqRel);
         drop(state);
-        match closed_before {
+        match was_sent {
             true => None,
             false => self.commit(),
         }
@@ -77,14 +74,11 @@ impl RequestSession {
         self.id_cookie().into_iter().chain(self.token_cookie())
     }
 
-    /// Returns how long a cookie of the session shall last.
-    ///
-    /// `Some(None)` is until the browser closes; `None` means that the session is gone.
-    pub(crate) fn max_age(&self, key: &SessionKey) -> Option<Option<Duration>> {
+    /// Returns how long the session lives if nobody uses it from now on; `None` without a limit.
+    pub(crate) fn remaining_ms(&self, key: &SessionKey) -> Result<Option<u64>, SessionError> {
         let now_ms = self.node().now().mono_ms;
         let remaining = |state: &SessionState| lifetime::remaining_ms(state, now_ms);
-        let remaining_ms = self.node().read(key, remaining).ok()?;
-        Some(self.config.cookie.max_age(remaining_ms))
+        self.node().read(key, remaining)
     }
 
     fn id_cookie(&self) -> Option<HeaderValue> {

@@ -51,7 +51,7 @@ impl RequestSession {
                 let token = self.client_token(key).unwrap_or_default();
                 let mut token = self.node().without_lost_writes(key, token);
                 token.add(self.node().replica().last_logged(key)?);
-                let max_age = self.max_age(key)?;
+                let max_age = self.config.cookie.max_age(self.remaining_ms(key).ok()?);
                 let value = token_key.sign(key, &token);
                 Some(self.config.cookie.set_token(value, max_age))
             }
