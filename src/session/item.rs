@@ -105,7 +105,8 @@ impl Tombstone {
     /// The longest: that of the longest idle limit.
     pub(crate) const MAX_KEEP_MS: u64 = 2 * Expiry::MAX_MS;
 
-    /// Returns that of a session with these limits: kept for twice the idle limit, 24 hours at least.
+    /// Returns that of a session with these limits, kept for twice the idle limit and 24 hours at
+    /// least.
     pub(crate) fn new(expiry: Expiry, now_ms: u64) -> Self {
         let twice = expiry.idle_ms().map_or(0, |idle| idle.saturating_mul(2));
         Self {
@@ -126,8 +127,8 @@ impl Tombstone {
 }
 
 impl SessionState {
-    /// Returns `own`'s writes after `since`. Honest only if none of them has been overwritten by another
-    /// origin, which the caller keeps track of.
+    /// Returns `own`'s writes after `since`. Honest only if none of them has been overwritten by
+    /// another origin, which the caller keeps track of.
     pub(crate) fn delta(&self, own: Origin, since: Stamp, with_access: bool) -> Delta {
         let whole = since == Stamp::ZERO
             && self.vector.is_only(own)

@@ -169,8 +169,8 @@ impl HotSession {
     }
 }
 
-/// Milliseconds for which a session stays hot after its last use. Not below the second for which a change
-/// counts as under way.
+/// Milliseconds for which a session stays hot after its last use. Not below the second for which a
+/// change counts as under way.
 pub(in crate::replica) const IDLE_MS: u64 = 1000;
 const LONG_AGO: u64 = 0;
 const USUAL_BYTES: usize = 512;
