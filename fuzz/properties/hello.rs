@@ -1,8 +1,6 @@
 //! The first words of a stranger are short, harmless in a log, and mean the same to both sides.
 
-use tower_cluster_sessions::internals::{Confirm, Greeting, Hello, Refusal};
-
-use super::stream::Stream;
+use tower_cluster_sessions::internals::{BytesMut, Confirm, FrameCodec, Greeting, Hello, Refusal};
 
 pub(crate) fn check(bytes: &[u8]) {
     if let Ok(hello) = Hello::decode(bytes) {
@@ -26,8 +24,8 @@ pub(crate) fn check(bytes: &[u8]) {
         let again = encoded(bytes, |out| confirm.encode(out));
         assert_eq!(Confirm::decode(&again), Ok(confirm));
     }
-    let framed = Stream::of_a_stranger().encode(bytes);
-    assert_eq!(framed.is_some(), bytes.len() <= 1024);
+    let framed = FrameCodec::before_hello().encode_message(bytes, &mut BytesMut::new());
+    assert_eq!(framed.is_ok(), bytes.len() <= 1024);
 }
 
 /// What is said again is no longer than what came.

@@ -2,7 +2,5 @@
 
 #[path = "../properties/hello.rs"]
 mod hello;
-#[path = "../properties/stream.rs"]
-mod stream;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| hello::check(data));

@@ -254,7 +254,9 @@ mod tests {
 
         /// So that equal values are equal bytes.
         #[test]
-        fn numbers_are_read_in_their_shortest_form_alone(bytes in prop::collection::vec(any::<u8>(), 1..12)) {
+        fn numbers_are_read_in_their_shortest_form_alone(
+            bytes in prop::collection::vec(any::<u8>(), 1..12),
+        ) {
             let mut from = Reader::new(&bytes);
             if let Ok(value) = from.u64() {
                 let read = &bytes[..bytes.len() - from.remaining().len()];

@@ -2,8 +2,8 @@
 //!
 //! The dialler sends a [`Hello`], the listener answers with a [`Greeting`], the dialler ends with a
 //! [`Confirm`]. Each begins with [`MAGIC`]. This is the one part of the protocol that nodes of all
-//! versions must understand, so its values only ever grow at the end: bytes behind what this release
-//! knows are ignored.
+//! versions must understand, so its values only ever grow at the end: bytes behind what this
+//! release knows are ignored.
 
 #![cfg_attr(
     not(feature = "__internals"),
@@ -59,8 +59,8 @@ impl Hello {
         decode(bytes, Self::read)
     }
 
-    /// Judges, for the node that sends `self`, a peer that sends `theirs`, and returns the version to
-    /// speak. Both sides come to the same conclusion. Links that exist already are the caller's
+    /// Judges, for the node that sends `self`, a peer that sends `theirs`, and returns the version
+    /// to speak. Both sides come to the same conclusion. Links that exist already are the caller's
     /// business.
     ///
     /// # Errors

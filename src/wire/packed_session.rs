@@ -38,6 +38,8 @@ pub(crate) fn write_body(state: &SessionState, to: &mut Writer<'_>) {
     write_since(state, state.oldest_stamp().before(), to);
 }
 
+/// Appends it with stamps that count from `since`. Only from the one before the oldest a peer takes
+/// it.
 pub(super) fn write_since(state: &SessionState, since: Stamp, to: &mut Writer<'_>) {
     let context = TagContext {
         origins: state.vector().entries(),

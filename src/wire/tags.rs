@@ -9,7 +9,8 @@ use super::{
 };
 use crate::session::{BootId, Origin, Stamp, Tag};
 
-/// What the tags of one item refer to: the origins that it numbers and the stamp that it counts from.
+/// What the tags of one item refer to: the origins that it numbers, and the stamp that it counts
+/// from.
 pub(super) struct TagContext<'a> {
     pub(super) origins: &'a [(Origin, Stamp)],
     pub(super) since: Stamp,
