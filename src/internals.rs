@@ -82,7 +82,7 @@ impl FullStore {
             // Most sessions of a node have not been used for a while.
             if at % 10_000 == 0 || at == sessions {
                 let mono_ms = NOW.mono_ms + 10_000 + at;
-                replica.sweep(Now { mono_ms, ..NOW }, &mut Observer::none());
+                replica.sweep(Now { mono_ms, ..NOW }, &mut Observer::new(false));
             }
             if at < sessions {
                 create(&replica, &meta, key(at), Arc::from(&*value));
@@ -117,7 +117,7 @@ impl FullStore {
         at: u64,
         write: impl FnOnce(&mut SessionWriter<'_>) -> Result<(), SessionError>,
     ) -> bool {
-        let (key, observer) = (self.key(at), &mut Observer::none());
+        let (key, observer) = (self.key(at), &mut Observer::new(false));
         let written = self
             .replica
             .write(&key, Replicate::Now, observer, NOW, write);
@@ -172,7 +172,7 @@ pub fn json(bytes: usize) -> Arc<[u8]> {
 fn create(replica: &Replica, meta: &Arc<SessionMeta>, key: SessionKey, value: Arc<[u8]>) {
     let created = replica.create(Arc::clone(meta), key, secret(), NOW);
     created.expect("there is room for a session");
-    let observer = &mut Observer::none();
+    let observer = &mut Observer::new(false);
     let written = replica.write(&key, Replicate::Now, observer, NOW, |writer| {
         writer.set(ATTRIBUTE, value)?;
         writer.add(COUNTER, 1).map(drop)

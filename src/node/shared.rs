@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     cluster::AckWait,
-    config::{Ack, Limits, PeerAddress, Settings},
+    config::{Ack, PeerAddress, Settings},
     replica::{Change, Replica},
     session::{BootId, Now},
     wire::{DecodeLimits, Hello, PROTOCOL, Position},
@@ -138,13 +138,7 @@ impl Node {
     /// Returns what messages of peers are checked against. Names merge from several nodes, each
     /// within its limits.
     pub(super) fn decode_limits(&self) -> DecodeLimits {
-        let Settings { limits, shape, .. } = &self.settings;
-        DecodeLimits {
-            max_session_bytes: limits.max_session_bytes,
-            max_names: limits.max_names().saturating_mul(Limits::HARD),
-            max_entries: limits.max_entries(),
-            digest_shards: shape.lock_shards.saturating_mul(shape.digests_per_lock),
-        }
+        DecodeLimits::new(&self.settings.limits, &self.settings.shape)
     }
 }
 

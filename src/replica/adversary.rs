@@ -89,7 +89,9 @@ fn session(prefix: u8, names: u32, bytes: usize, writers: u32, secrets: u32) -> 
 }
 
 fn take(replica: &Replica, key: SessionKey, item: Item) -> Result<ApplyOutcome, OverLimit> {
-    replica.store.apply(&key, item, NOW, &mut Observer::none())
+    replica
+        .store
+        .apply(&key, item, NOW, &mut Observer::new(false))
 }
 
 fn full(state: SessionState) -> Item {

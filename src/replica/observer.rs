@@ -13,11 +13,6 @@ impl Observer {
         Self(is_wanted.then(Vec::new))
     }
 
-    /// Returns an observer that collects nothing.
-    pub(crate) const fn none() -> Self {
-        Self(None)
-    }
-
     /// Returns whether somebody wants changes.
     pub(crate) const fn is_watching(&self) -> bool {
         self.0.is_some()

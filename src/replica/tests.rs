@@ -42,7 +42,7 @@ fn write<R>(
     number: u8,
     write: impl FnOnce(&mut SessionWriter<'_>) -> Result<R, SessionError>,
 ) -> Result<R, SessionError> {
-    let observer = &mut Observer::none();
+    let observer = &mut Observer::new(false);
     replica.write(&key(number), Replicate::Now, observer, NOW, write)
 }
 
@@ -52,7 +52,7 @@ fn set(replica: &Replica, number: u8, name: &str, value: &[u8]) -> Result<(), Se
 
 /// Merges what a peer sent.
 fn apply(replica: &Replica, number: u8, item: Item, now: Now) -> Result<ApplyOutcome, OverLimit> {
-    let observer = &mut Observer::none();
+    let observer = &mut Observer::new(false);
     replica.store.apply(&key(number), item, now, observer)
 }
 

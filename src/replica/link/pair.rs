@@ -49,7 +49,7 @@ impl Pair {
 
     fn write(&self, write: impl FnOnce(&mut SessionWriter<'_>) -> Result<(), SessionError>) {
         let replica = &self.replicas[0];
-        let written = replica.write(&KEY, Replicate::Now, &mut Observer::none(), NOW, write);
+        let written = replica.write(&KEY, Replicate::Now, &mut Observer::new(false), NOW, write);
         written.expect("within the limits");
         self.replicas[0].commit(&KEY, NOW);
     }
@@ -59,7 +59,13 @@ impl Pair {
         write: impl FnOnce(&mut SessionWriter<'_>) -> Result<(), SessionError>,
     ) {
         let replica = &self.replicas[0];
-        let written = replica.write(&KEY, Replicate::Deferred, &mut Observer::none(), NOW, write);
+        let written = replica.write(
+            &KEY,
+            Replicate::Deferred,
+            &mut Observer::new(false),
+            NOW,
+            write,
+        );
         written.expect("within the limits");
     }
 

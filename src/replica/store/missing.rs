@@ -101,7 +101,7 @@ mod tests {
             &KEY,
             Item::Full(Box::new(state)),
             NOW,
-            &mut Observer::none(),
+            &mut Observer::new(false),
         );
         taken.expect("within the limits");
         let recent = foreign(NOW.wall_ms - DAY_MS / 2);
