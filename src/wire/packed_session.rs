@@ -28,8 +28,8 @@ use super::{
 use crate::{
     config::Expiry,
     session::{
-        CreatedMs, PackedHead, PackedSession, PackedSummary, REGISTER_OVERHEAD, SecretSet,
-        SessionParts, SessionSize, SessionState, Stamp, Tag, Vector,
+        CreatedMs, PackedHead, PackedSession, PackedSummary, SecretSet, SessionParts, SessionSize,
+        SessionState, Stamp, Tag, Vector, register_weight,
     },
 };
 
@@ -161,7 +161,7 @@ pub(super) fn walk(
         Foreign::No,
         |name, tag, value| {
             names += 1;
-            weight += name.len() + value.weight() + REGISTER_OVERHEAD;
+            weight += register_weight(name, value.weight());
             note(tag);
             value.counts().iter().for_each(|count| note(count.tag()));
         },
