@@ -244,6 +244,32 @@ fn bytes_behind_a_message_are_malformed() {
     assert!(Message::decode(&bytes, NOW_MS, &LIMITS).is_err());
 }
 
+/// Positions start at 1. Nothing was applied or skipped up to none, and no batch ends there.
+#[test]
+fn acknowledgement_skip_and_batch_up_to_no_position_are_malformed() {
+    let first = Position::following(0);
+    let messages = [
+        Message::Skip { to: first },
+        Message::Ack { to: first },
+        Message::Batch {
+            from: None,
+            to: first,
+            items: Vec::new(),
+        },
+    ];
+    for message in messages {
+        let mut bytes = encode(&message);
+        let decoded = Message::decode(&bytes, NOW_MS, &LIMITS).expect("position 1");
+        assert_eq!(decoded, message);
+        let number = bytes
+            .iter()
+            .rposition(|byte| *byte == 1)
+            .expect("position 1");
+        bytes[number] = 0;
+        Message::decode(&bytes, NOW_MS, &LIMITS).expect_err("no position");
+    }
+}
+
 /// What an honest node never sends: each is the sample state with one defect.
 #[test]
 fn dishonest_states_are_malformed() {
