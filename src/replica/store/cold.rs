@@ -34,22 +34,22 @@ struct ColdHead {
 
 impl ColdSession {
     /// Packs a session. `None` while a request uses it, or peers are still to be told of it.
-    pub(crate) fn of(live: &HotSession) -> Option<Self> {
-        let own = live.state.vector().of(live.own);
-        let is_told = !live.dirty && !live.touched && live.logged == own && live.written == own;
-        if !is_told || live.pins > 0 || live.lost > own {
+    pub(crate) fn of(hot: &HotSession) -> Option<Self> {
+        let own = hot.state.vector().of(hot.own);
+        let is_told = !hot.dirty && !hot.touched && hot.logged == own && hot.written == own;
+        if !is_told || hot.pins > 0 || hot.lost > own {
             return None;
         }
         let head = ColdHead {
-            stale_ms: stale_ms(&live.state),
-            epoch: live.own.epoch,
-            position: live.position,
-            used_ms: live.used_ms,
-            created_ms: live.state.created_ms(),
-            accessed_ms: live.state.accessed_ms(),
+            stale_ms: stale_ms(&hot.state),
+            epoch: hot.own.epoch,
+            position: hot.position,
+            used_ms: hot.used_ms,
+            created_ms: hot.state.created_ms(),
+            accessed_ms: hot.state.accessed_ms(),
         };
-        let body = |to: &mut Writer<'_>| write_body(&live.state, to);
-        Some(Self::new(live.state.meta(), &head, body))
+        let body = |to: &mut Writer<'_>| write_body(&hot.state, to);
+        Some(Self::new(hot.state.meta(), &head, body))
     }
 
     /// Keeps a session that this node takes in as `own`, and has not written.
@@ -190,7 +190,7 @@ mod tests {
         Tag { stamp, origin }
     }
 
-    fn live() -> HotSession {
+    fn hot() -> HotSession {
         let (own, other) = (origin(1, 3), origin(2, 0));
         let meta = Arc::new(SessionMeta {
             context: "shop".into(),
@@ -227,26 +227,26 @@ mod tests {
 
     #[test]
     fn cold_session_becomes_hot_as_what_it_was() {
-        let live = live();
-        let cold = ColdSession::of(&live).expect("nothing is under way");
-        assert_eq!(cold.to_hot(live.own.boot), live);
+        let hot = hot();
+        let cold = ColdSession::of(&hot).expect("nothing is under way");
+        assert_eq!(cold.to_hot(hot.own.boot), hot);
         assert_eq!(cold.stale_ms(), NOW.mono_ms + 5);
     }
 
     #[test]
     fn session_that_is_used_or_has_something_to_tell_stays_hot() {
         let changes: [fn(&mut HotSession); 6] = [
-            |live| live.pins = 1,
-            |live| live.dirty = true,
-            |live| live.touched = true,
-            |live| live.logged = Stamp::ZERO,
-            |live| live.written = Stamp::ZERO,
-            |live| live.lost = Stamp::MAX,
+            |hot| hot.pins = 1,
+            |hot| hot.dirty = true,
+            |hot| hot.touched = true,
+            |hot| hot.logged = Stamp::ZERO,
+            |hot| hot.written = Stamp::ZERO,
+            |hot| hot.lost = Stamp::MAX,
         ];
         for change in changes {
-            let mut live = live();
-            change(&mut live);
-            assert!(ColdSession::of(&live).is_none(), "{live:?}");
+            let mut hot = hot();
+            change(&mut hot);
+            assert!(ColdSession::of(&hot).is_none(), "{hot:?}");
         }
     }
 }
