@@ -81,7 +81,8 @@ impl Replica {
         self.store.last_logged(key)
     }
 
-    /// Returns the keys of the sessions for which `pick` holds.
+    /// Returns the keys of the sessions for which `pick` holds. No lock is held while it is called, so
+    /// a session may have changed when this returns.
     pub(crate) fn select(&self, pick: impl FnMut(&SessionState) -> bool) -> Vec<SessionKey> {
         self.store.select(pick)
     }

@@ -9,6 +9,7 @@ pub(super) mod missing;
 pub(super) mod offer;
 pub(super) mod quota;
 mod residency;
+mod scan;
 pub(super) mod shard;
 mod sorted_map;
 mod sweep;
@@ -25,7 +26,7 @@ use std::{
 use self::{counts::Counts, shard::Shard};
 use crate::{
     config::{Limits, Shape},
-    session::{BootId, SessionKey, SessionMeta, SessionState},
+    session::{BootId, SessionKey, SessionMeta},
 };
 
 /// Every session this node holds. Each method locks one shard for a moment; none hands a lock out.
@@ -64,17 +65,6 @@ impl Store {
             in_use: AtomicBool::new(false),
             metas: Mutex::default(),
         }
-    }
-
-    /// Returns the keys of the sessions for which `pick` holds.
-    pub(crate) fn select(&self, mut pick: impl FnMut(&SessionState) -> bool) -> Vec<SessionKey> {
-        let mut keys = Vec::new();
-        for shard in &self.shards {
-            let shard = lock(shard);
-            let picked = shard.views().filter(|(_, hot)| pick(&hot.state));
-            keys.extend(picked.map(|(key, _)| *key));
-        }
-        keys
     }
 
     pub(crate) fn is_empty(&self) -> bool {

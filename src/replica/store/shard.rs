@@ -89,10 +89,13 @@ impl Shard {
         Some(session.residency.view(self.boot))
     }
 
-    /// Returns all sessions as they are.
-    pub(crate) fn views(&self) -> impl Iterator<Item = (&SessionKey, Cow<'_, HotSession>)> {
-        let sessions = self.sessions.iter().flat_map(SortedMap::iter);
-        sessions.map(|(key, session)| (key, session.residency.view(self.boot)))
+    /// Returns the sessions of one digest shard whose keys are behind `after`, all without it.
+    pub(crate) fn sessions_after(
+        &self,
+        digest: usize,
+        after: Option<&SessionKey>,
+    ) -> impl Iterator<Item = (&SessionKey, &StoredSession)> {
+        self.sessions[digest].iter_after(after)
     }
 
     /// Returns the session, hot from now on, to be changed.

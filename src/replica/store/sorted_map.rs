@@ -68,6 +68,19 @@ impl<T> SortedMap<T> {
         self.entries.iter().map(|(key, value)| (key, value))
     }
 
+    /// Returns the entries whose keys are behind `after`, all without it.
+    pub(crate) fn iter_after(
+        &self,
+        after: Option<&SessionKey>,
+    ) -> impl Iterator<Item = (&SessionKey, &T)> {
+        let first = after.map_or(0, |after| match self.position(after) {
+            Ok(at) => at + 1,
+            Err(at) => at,
+        });
+        let entries = self.entries.get(first..).unwrap_or_default();
+        entries.iter().map(|(key, value)| (key, value))
+    }
+
     fn position(&self, key: &SessionKey) -> Result<usize, usize> {
         let length = self.entries.len();
         if length <= FEW {
@@ -122,7 +135,7 @@ const FEW: usize = 8;
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::{collections::BTreeMap, ops::Bound};
 
     use proptest::prelude::*;
 
@@ -165,6 +178,9 @@ mod tests {
                 prop_assert_eq!(sorted.get(key), Some(number));
             }
             prop_assert_eq!(sorted.contains(&absent), map.contains_key(&absent));
+            let behind = map.range((Bound::Excluded(absent), Bound::Unbounded));
+            prop_assert!(sorted.iter_after(Some(&absent)).eq(behind));
+            prop_assert!(sorted.iter_after(None).eq(map.iter()));
         }
     }
 }
