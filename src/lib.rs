@@ -93,6 +93,7 @@ mod config;
 #[cfg(feature = "__internals")]
 #[doc(hidden)]
 pub mod internals;
+mod log;
 mod middleware;
 mod node;
 mod replica;

@@ -181,6 +181,19 @@ fn runtime_outside_its_rank_is_found() {
 }
 
 #[test]
+fn log_line_that_could_end_its_task_is_found() {
+    for text in [
+        "use tracing::warn;",
+        "fn f() { tracing::warn!(\"no\") }",
+        "fn f() { ::tracing::warn!(\"no\") }",
+    ] {
+        assert_eq!(violations("node/leave.rs", text).len(), 1, "{text}");
+        assert!(violations("log.rs", text).is_empty(), "{text}");
+    }
+    assert!(violations("node/leave.rs", "use crate::log::warn;").is_empty());
+}
+
+#[test]
 fn clock_read_outside_the_clock_file_is_found() {
     for text in [
         "let now = Instant::now();",

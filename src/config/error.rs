@@ -9,7 +9,7 @@ use std::{error::Error, fmt, io, path::PathBuf, sync::Arc};
 /// [`setting`](Self::setting).
 ///
 /// Two errors are equal when setting, kind and text are.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ConfigError {
     setting: &'static str,
     kind: ConfigErrorKind,
@@ -81,6 +81,13 @@ impl fmt::Display for ConfigError {
     }
 }
 
+/// Shows the same text as `Display`, since a `main` that returns an error shows its `Debug`.
+impl fmt::Debug for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl Error for ConfigError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         let source = self.source.as_deref()?;
@@ -107,7 +114,7 @@ pub enum ConfigErrorKind {
 /// A node that could not start.
 ///
 /// An absent peer is no such error: it is dialled for ever. Nothing is left running.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
     /// The configuration cannot work.
@@ -136,6 +143,13 @@ pub enum StartError {
         "no tokio runtime is running here; start the cluster inside one, as in `#[tokio::main]`"
     )]
     NoRuntime,
+}
+
+/// Shows the same text as `Display`, since a `main` that returns an error shows its `Debug`.
+impl fmt::Debug for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 fn bind_advice(source: &io::Error) -> String {
@@ -176,6 +190,19 @@ mod tests {
             assert!(text.contains("10.0.0.1:41"), "{text}");
             assert!(words.iter().all(|word| text.contains(word)), "{text}");
             assert!(error.source().is_some());
+        }
+    }
+
+    #[test]
+    fn debug_of_an_error_is_the_text_that_names_the_fix() {
+        let config = ConfigError::missing("listen", "set `listen`");
+        assert_eq!(format!("{config:?}"), "set `listen`");
+        let bind = StartError::Bind {
+            address: "10.0.0.1:41".to_owned(),
+            source: io::ErrorKind::AddrInUse.into(),
+        };
+        for error in [StartError::from(config), bind, StartError::NoRuntime] {
+            assert_eq!(format!("{error:?}"), error.to_string());
         }
     }
 

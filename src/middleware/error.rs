@@ -14,9 +14,9 @@ impl IntoResponse for SessionError {
         let status = status(&self);
         if status == StatusCode::INTERNAL_SERVER_ERROR {
             let source = std::error::Error::source(&self);
-            tracing::error!(error = %self, source, "session operation failed");
+            crate::log::error!(error = %self, source, "session operation failed");
         } else {
-            tracing::debug!(error = %self, "session operation failed");
+            crate::log::debug!(error = %self, "session operation failed");
         }
         (status, status.canonical_reason().unwrap_or_default()).into_response()
     }

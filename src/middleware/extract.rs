@@ -21,7 +21,7 @@ pub struct MissingLayer;
 
 impl IntoResponse for MissingLayer {
     fn into_response(self) -> Response {
-        tracing::error!("{self}");
+        crate::log::error!("{self}");
         (StatusCode::INTERNAL_SERVER_ERROR, self.to_string()).into_response()
     }
 }

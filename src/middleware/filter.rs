@@ -16,7 +16,7 @@ impl Filter {
     pub(super) fn add(&mut self, pattern: &str) -> Result<(), FilterError> {
         let regex = compile(pattern)?;
         if pattern.contains(';') {
-            tracing::warn!(
+            crate::log::warn!(
                 filter = pattern,
                 "the filter has a `;`, which no path has as a separator: \
                  call with_filter once for each pattern"
@@ -38,7 +38,7 @@ impl Filter {
 /// The reason why a pattern is no filter.
 ///
 /// Its text shows the pattern with a mark under the position.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct FilterError {
     pattern: String,
     /// Bytes before the place; `None` when the pattern as a whole is at fault.
@@ -83,6 +83,13 @@ impl fmt::Display for FilterError {
             Some(hint) => write!(f, "\n{hint}"),
             None => Ok(()),
         }
+    }
+}
+
+/// Shows the same text as `Display`, since a `main` that returns an error shows its `Debug`.
+impl fmt::Debug for FilterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -200,6 +207,12 @@ mod tests {
 
     fn refusal(pattern: &str) -> FilterError {
         compile(pattern).expect_err("should be refused")
+    }
+
+    #[test]
+    fn debug_of_a_refusal_shows_where_the_pattern_goes_wrong() {
+        let refusal = refusal("/a(");
+        assert_eq!(format!("{refusal:?}"), refusal.to_string());
     }
 
     #[test]

@@ -187,7 +187,7 @@ impl ClusterSessionLayer {
     /// It logs a warning, because whoever listens on the line can then take over sessions.
     #[must_use]
     pub fn insecure_for_development(mut self) -> Self {
-        tracing::warn!("session cookies without `Secure`: for development only");
+        crate::log::warn!("session cookies without `Secure`: for development only");
         self.options().cookie.development = true;
         self
     }

@@ -1,7 +1,9 @@
 //! Errors of a layer's options.
 
+use std::fmt;
+
 /// The reason why a layer's options do not go together.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LayerError {
     /// The name holds a character that cookie names must not have, or none at all.
@@ -100,4 +102,11 @@ pub enum LayerError {
     /// A cluster serves 64 contexts at most.
     #[error("a cluster serves at most 64 contexts: share some of them")]
     TooManyContexts,
+}
+
+/// Shows the same text as `Display`, since a `main` that returns an error shows its `Debug`.
+impl fmt::Debug for LayerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }

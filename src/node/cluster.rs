@@ -4,13 +4,14 @@ use std::{
     collections::HashMap,
     fmt,
     net::SocketAddr,
+    panic::resume_unwind,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use crate::log::{info, warn};
 use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
-use tracing::{info, warn};
 
 use super::{
     Env, Events, LinkSecurity, Member, Node, Stats,
@@ -284,8 +285,12 @@ impl Cluster {
             node.wake_links();
             positions
         });
-        // It fails only when the runtime shuts down, which ends this future, too.
-        let positions = search.await.unwrap_or_default();
+        let positions = match search.await {
+            Ok(positions) => positions,
+            Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
+            // The runtime shuts down, which ends this future, too.
+            Err(_) => Vec::new(),
+        };
         let last = positions.iter().copied().max().flatten();
         self.0.node.acknowledged(last, Ack::All).await;
         Ok(positions.len())

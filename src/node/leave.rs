@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use crate::log::{info, warn};
 use tokio::time::timeout;
-use tracing::{info, warn};
 
 use super::Node;
 use crate::config::Ack;
@@ -38,6 +38,15 @@ impl Node {
     }
 
     async fn leave_cluster(self: Arc<Self>) {
+        // Whatever happens here, those who wait for the end learn of it.
+        let _leaving = Leaving(&self);
+        self.guarded("leave", self.flush_and_say_goodbye()).await;
+        self.net.stop();
+        self.net.stopped().await;
+        info!(node = %self.settings.node, "Cluster left");
+    }
+
+    async fn flush_and_say_goodbye(&self) {
         info!(node = %self.settings.node, "Cluster is about to be left");
         if self.settings.destroy_sessions_on_leave {
             self.destroy_all();
@@ -63,10 +72,6 @@ impl Node {
         if timeout(GOODBYE, closed).await.is_err() {
             warn!(node = %self.settings.node, "closing links that do not take the goodbye");
         }
-        self.net.stop();
-        self.net.stopped().await;
-        info!(node = %self.settings.node, "Cluster left");
-        self.availability.end_leaving();
     }
 
     fn destroy_all(&self) {
@@ -80,6 +85,16 @@ impl Node {
         }
         self.wake_links();
         info!(node = %self.settings.node, "destroyed [{count}] sessions");
+    }
+}
+
+/// Closes the network and tells that the node has left, when dropped.
+struct Leaving<'a>(&'a Node);
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.0.net.stop();
+        self.0.availability.end_leaving();
     }
 }
 

@@ -18,6 +18,7 @@ mod peers;
 mod requests;
 mod shared;
 mod stats;
+mod task;
 mod tick;
 
 #[cfg(test)]

@@ -14,6 +14,8 @@ pub(super) struct Monitor {
     /// Lines about nodes that do not fit.
     pub(super) misfit_log: LogThrottle,
     pub(super) over_limit_log: LogThrottle,
+    /// Lines about tasks that panicked.
+    pub(super) panic_log: LogThrottle,
 }
 
 /// What has happened since the start, by number.
@@ -24,6 +26,7 @@ pub(super) struct Counters {
     pub(super) over_limit: AtomicU64,
     pub(super) lookups: AtomicU64,
     pub(super) stale_reads: AtomicU64,
+    pub(super) task_panics: AtomicU64,
 }
 
 impl Monitor {
@@ -34,6 +37,7 @@ impl Monitor {
             refusal_log: LogThrottle::default(),
             misfit_log: LogThrottle::default(),
             over_limit_log: LogThrottle::default(),
+            panic_log: LogThrottle::default(),
         }
     }
 }

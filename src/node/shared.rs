@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use tracing::info;
+use crate::log::info;
 
 use super::{
     availability::Availability,

@@ -45,6 +45,9 @@ pub struct Stats {
     /// It stays 0 with [`Consistency::Eventual`](crate::Consistency::Eventual), which does not
     /// look.
     pub stale_reads: u64,
+    /// Panics in this crate's own tasks, each of which is a defect. The task was begun again, or its
+    /// link made anew.
+    pub task_panics: u64,
     /// The other members.
     pub members: Vec<Member>,
 }
@@ -107,6 +110,7 @@ impl Node {
             over_limit: counters.over_limit.load(Ordering::Relaxed),
             lookups: counters.lookups.load(Ordering::Relaxed),
             stale_reads: counters.stale_reads.load(Ordering::Relaxed),
+            task_panics: counters.task_panics.load(Ordering::Relaxed),
             members: self.member_list(),
         }
     }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::log::warn;
 use tokio::time::{MissedTickBehavior, interval};
-use tracing::warn;
 
 use super::{MemberEventKind, Node};
 use crate::{
@@ -18,7 +18,7 @@ pub(super) async fn tick(node: Arc<Node>) {
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
-        node.tick(node.now());
+        node.guarded("tick", async { node.tick(node.now()) }).await;
     }
 }
 

@@ -53,6 +53,14 @@ pub(crate) fn violations(path: &str, text: &str) -> Vec<Violation> {
             }
         }
     }
+    if path != LOG_IN && !is_test_file(path) {
+        for line in log_uses(&tokens) {
+            tell(
+                line,
+                format!("lines are logged by `crate::log`, which src/{LOG_IN} guards"),
+            );
+        }
+    }
     if path != CLOCK_IN && !path.starts_with(OWN_CLOCK_IN) {
         for line in clock_reads(&tokens) {
             tell(line, format!("clocks are read in src/{CLOCK_IN} alone"));
@@ -139,6 +147,18 @@ fn runtime_uses(tokens: &[Token]) -> Vec<usize> {
             _ => false,
         };
         if is_runtime && is_path_start(tokens, at) && !inline.is_test() {
+            found.push(token.line);
+        }
+    }
+    found
+}
+
+fn log_uses(tokens: &[Token]) -> Vec<usize> {
+    let mut inline = InlineModules::default();
+    let mut found = Vec::new();
+    for (at, token) in tokens.iter().enumerate() {
+        inline.follow(tokens, at);
+        if token.text == "tracing" && !inline.is_test() {
             found.push(token.line);
         }
     }
@@ -244,7 +264,8 @@ pub(crate) fn rank(folder: &str) -> Option<u8> {
 }
 
 /// Folders of `src` by rank. `lib.rs` is above all of them.
-const RANKS: [(&str, u8); 10] = [
+const RANKS: [(&str, u8); 11] = [
+    ("log", 0),
     ("session", 0),
     ("config", 0),
     ("wire", 1),
@@ -259,6 +280,9 @@ const RANKS: [(&str, u8); 10] = [
 
 /// Where the runtime may be used.
 const TOKIO_IN: [&str; 3] = ["node", "test_util", "internals"];
+
+/// The one file that uses `tracing`.
+const LOG_IN: &str = "log.rs";
 
 /// The one file that reads clocks; what simulates a network reads the network's.
 const CLOCK_IN: &str = "node/clock.rs";

@@ -29,7 +29,7 @@ mod visitor;
 use std::{
     env,
     error::Error,
-    io::{IsTerminal, stderr},
+    io::{IsTerminal, Write as _, stderr},
     process::ExitCode,
 };
 
@@ -71,7 +71,8 @@ enum Command {
 fn main() -> ExitCode {
     log_to_stderr();
     run(Cli::parse()).unwrap_or_else(|error| {
-        eprintln!("error: {}", with_causes(&*error));
+        // Where nobody reads it, the exit code still tells.
+        let _ = writeln!(stderr(), "error: {}", with_causes(&*error));
         ExitCode::FAILURE
     })
 }
@@ -83,6 +84,8 @@ fn log_to_stderr() {
     let info = || Targets::new().with_default(LevelFilter::INFO);
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(stderr)
+        // It would tell of a line that cannot be written with `eprintln!`, which panics then.
+        .log_internal_errors(false)
         .with_ansi(stderr().is_terminal());
     tracing_subscriber::registry()
         .with(lines)

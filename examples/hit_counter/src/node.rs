@@ -1,6 +1,11 @@
 //! One node: its flags, its start and its orderly end.
 
-use std::{io, num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{
+    io::{self, Write as _, stdout},
+    num::NonZeroUsize,
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::{Args, ValueEnum};
 use tokio::net::TcpListener;
@@ -102,10 +107,10 @@ pub(crate) async fn run(args: NodeArgs) -> Result<(), BoxError> {
 
     // Parents and scripts read this line, so that they need not guess when it is up, and where.
     let http = listener.local_addr()?;
-    match cluster.local_address() {
-        Some(links) => println!("{} serves http://{http} and links to {links}", args.name),
-        None => println!("{} serves http://{http}", args.name),
-    }
+    let links = cluster.local_address();
+    let links = links.map_or_else(String::new, |links| format!(" and links to {links}"));
+    // Nobody needs to read it.
+    let _ = writeln!(stdout(), "{} serves http://{http}{links}", args.name);
 
     serve(listener, &cluster, sessions, stop).await?;
     cluster.leave().await;

@@ -45,7 +45,8 @@ impl SecretFile {
 impl Drop for SecretFile {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_file(&self.0) {
-            eprintln!("{} stays: {error}", self.0.display());
+            // Where nobody reads it, there is nobody to tell.
+            let _ = writeln!(io::stderr(), "{} stays: {error}", self.0.display());
         }
     }
 }

@@ -6,8 +6,8 @@ use std::{
     time::Duration,
 };
 
+use crate::log::{debug, warn};
 use tokio::time::sleep;
-use tracing::{debug, warn};
 
 use super::{
     admission::Permit,
@@ -21,10 +21,21 @@ use crate::node::{
         link_task,
     },
 };
-use crate::wire::Refusal;
+use crate::{cluster::TICK, wire::Refusal};
 
 /// Takes connections until the node leaves or its handle is gone.
 pub(crate) async fn accept(node: Arc<Node>, mut acceptor: Box<dyn Acceptor>) {
+    while node
+        .guarded("accept", accept_all(&node, &mut *acceptor))
+        .await
+        .is_none()
+    {
+        // What panics each time must not keep a thread busy.
+        sleep(TICK).await;
+    }
+}
+
+async fn accept_all(node: &Arc<Node>, acceptor: &mut dyn Acceptor) {
     loop {
         let (io, remote) = tokio::select! {
             biased;
@@ -36,7 +47,7 @@ pub(crate) async fn accept(node: Arc<Node>, mut acceptor: Box<dyn Acceptor>) {
         }
         match Permit::try_acquire(&node.net.admission, remote.ip().to_canonical()) {
             Some(permit) => {
-                let task = receive(Arc::clone(&node), io, remote, permit);
+                let task = receive(Arc::clone(node), io, remote, permit);
                 node.net.tasks.spawn(task);
             }
             None => {
@@ -60,7 +71,8 @@ async fn receive(node: Arc<Node>, io: BoxIo, remote: SocketAddr, permit: Permit)
         match greet(&node, io, remote).await {
             Ok((registered, greeted, io)) => {
                 drop(permit);
-                link_task::run(registered, io, greeted.codec, greeted.unread).await;
+                let run = link_task::run(registered, io, greeted.codec, greeted.unread);
+                node.guarded("link", run).await;
             }
             Err(error) => {
                 node.log_refused(remote, &error);

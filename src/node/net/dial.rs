@@ -6,9 +6,9 @@ use std::{
     time::Duration,
 };
 
+use crate::log::{debug, info, warn};
 use tokio::time::{sleep, timeout};
-use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
-use tracing::{debug, error, info, warn};
+use tokio_util::sync::CancellationToken;
 
 use super::handshake::{self, HandshakeError};
 use crate::node::{
@@ -23,7 +23,17 @@ pub(crate) async fn keep(node: Arc<Node>, peer: PeerAddress, stop: CancellationT
     tokio::select! {
         biased;
         () = stop.cancelled() => {}
-        () = Dialling::new(node, peer).run() => {}
+        () = keep_dialling(&node, &peer) => {}
+    }
+}
+
+async fn keep_dialling(node: &Arc<Node>, peer: &PeerAddress) {
+    loop {
+        let dialling = Dialling::new(Arc::clone(node), peer.clone());
+        if node.guarded("dial", dialling.run()).await.is_some() {
+            return;
+        }
+        sleep(LONGEST).await;
     }
 }
 
@@ -121,14 +131,8 @@ impl Dialling {
             Ok((io, greeted)) => {
                 self.node.net.admission.know(remote.ip());
                 let since_ms = self.node.now().mono_ms;
-                // In a task of its own, so that no fault in handling a link ends the dialling.
                 let run = link_task::run(greeted.verdict, io, greeted.codec, greeted.unread);
-                if let Err(fault) = AbortOnDropHandle::new(tokio::spawn(run)).await {
-                    error!(
-                        node = %self.node.settings.node, address = %self.peer,
-                        "the link to [{}] failed: {fault}", self.peer
-                    );
-                }
+                self.node.guarded("link", run).await;
                 let life_ms = self.node.now().mono_ms.saturating_sub(since_ms);
                 Dialled::Linked(Duration::from_millis(life_ms))
             }

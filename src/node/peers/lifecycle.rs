@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use tracing::{debug, info, warn};
+use crate::log::{debug, info, warn};
 
 use super::{ended::Ended, link::PeerLink};
 use crate::node::{Event, MemberEventKind, Node};

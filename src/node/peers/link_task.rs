@@ -46,6 +46,10 @@ pub(crate) async fn run(
         sink,
         FrameCodec::established(max_message),
     );
+    let write = {
+        let node = Arc::clone(&node);
+        async move { node.guarded("write", write).await }
+    };
     let mut writer = AbortOnDropHandle::new(tokio::spawn(write));
     let read = read(&node, &link, source, codec, unread);
     tokio::pin!(read);
@@ -65,9 +69,10 @@ pub(crate) async fn run(
         ended = &mut read => ended,
         written = &mut writer => match written {
             // We said goodbye. Closing at once could throw it away on its way; the peer closes.
-            Ok(Ok(())) => timeout(GOODBYE, read).await.unwrap_or(Ended::Stopped),
-            Ok(Err(ended)) => ended,
-            Err(error) => Ended::Broken(io::Error::other(error)),
+            Ok(Some(Ok(()))) => timeout(GOODBYE, read).await.unwrap_or(Ended::Stopped),
+            Ok(Some(Err(ended))) => ended,
+            // It panicked, or the runtime shuts down.
+            Ok(None) | Err(_) => Ended::Stopped,
         },
     };
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tracing::{debug, info, warn};
+use crate::log::{debug, info, warn};
 
 use crate::node::{Event, Node};
 use crate::{

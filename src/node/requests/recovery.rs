@@ -1,7 +1,7 @@
 //! What requests do after the process was stopped, as `cluster::Recovery` decides it.
 
+use crate::log::warn;
 use tokio::time::timeout;
-use tracing::warn;
 
 use crate::node::Node;
 use crate::{

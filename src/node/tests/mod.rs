@@ -6,6 +6,7 @@ mod healing;
 mod joining;
 mod leaving;
 mod links;
+mod logging;
 mod members;
 mod security;
 mod stalls;

@@ -15,6 +15,7 @@ pub(crate) mod namespaces;
 #[path = "../../../examples/hit_counter/src/process.rs"]
 pub(crate) mod process;
 pub(crate) mod processes;
+pub(crate) mod quick_start;
 #[cfg(unix)]
 pub(crate) mod sealed;
 #[path = "../../../examples/hit_counter/src/secret.rs"]

@@ -6,7 +6,7 @@ use std::{
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{self, ExitStatus},
+    process::{self, ExitStatus, Stdio},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -44,17 +44,36 @@ impl Node {
         }
     }
 
+    /// Starts a node, which must come up, and which logs elsewhere.
+    pub(crate) async fn start_logging_to(plan: NodePlan, stderr: Stdio) -> Self {
+        let started = Self::launch(plan, hit_counter(), |log| {
+            log.file()?;
+            Ok(stderr)
+        });
+        match started.await {
+            Ok(node) => node,
+            Err(refusal) => panic!("{}", refusal.failure),
+        }
+    }
+
     /// Starts a node.
     pub(crate) async fn try_start(plan: NodePlan) -> Result<Self, Refusal> {
         Self::try_start_as(plan, hit_counter()).await
     }
 
     async fn try_start_as(plan: NodePlan, executable: &Path) -> Result<Self, Refusal> {
+        Self::launch(plan, executable, |log| log.file().map(Stdio::from)).await
+    }
+
+    async fn launch(
+        plan: NodePlan,
+        executable: &Path,
+        stderr: impl FnOnce(&Log) -> io::Result<Stdio>,
+    ) -> Result<Self, Refusal> {
         let log = Log::new(&plan.name);
+        let stderr = stderr(&log).expect("the directory for logs can be written");
         let mut command = plan.command(executable);
-        command
-            .env("RUST_LOG", "info")
-            .stderr(log.file().expect("the directory for logs can be written"));
+        command.env("RUST_LOG", "info").stderr(stderr);
         match NodeProcess::start(command).await {
             Ok(process) => Ok(Self { plan, process, log }),
             Err(failure) => Err(Refusal {

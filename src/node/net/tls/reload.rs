@@ -5,9 +5,9 @@ use std::{
     time::Duration,
 };
 
+use crate::log::{info, warn};
 use rustls::pki_types::UnixTime;
 use tokio::{task::spawn_blocking, time::sleep};
-use tracing::{info, warn};
 
 use super::{
     LinkSecurity, Loaded, Protection,
@@ -26,8 +26,14 @@ pub(crate) async fn watch(node: Arc<Node>) {
         tokio::select! {
             biased;
             () = node.net.shutdown.cancelled() => {}
-            () = keep(&node) => {}
+            () = keep_watching(&node) => {}
         }
+    }
+}
+
+async fn keep_watching(node: &Arc<Node>) {
+    while node.guarded("certificates", keep(node)).await.is_none() {
+        sleep(INTERVAL).await;
     }
 }
 
@@ -53,6 +59,7 @@ async fn keep(node: &Arc<Node>) {
                 "certificates have changed but cannot be used; the old ones stay in use: {error}"
             ),
             Ok(Ok(false) | Err(_)) => {}
+            Err(error) if error.is_panic() => node.note_panic("certificates"),
             // The runtime shuts down.
             Err(_) => return,
         }

@@ -150,7 +150,7 @@ impl Acceptor for TcpAcceptor {
                 if concerns_one_connection(&error) {
                     continue;
                 }
-                tracing::warn!(
+                crate::log::warn!(
                     address = %self.local,
                     %error,
                     "cannot accept peers; trying again in {} ms",
