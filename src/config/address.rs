@@ -91,6 +91,8 @@ impl fmt::Display for ListenAddress {
 /// The part of an address that is wrong.
 #[derive(Clone, Copy, Debug)]
 enum AddressProblem {
+    /// It is a URL, or a part of one.
+    Url,
     NoHost,
     /// There is no port, or what is there is no port.
     NoPort,
@@ -108,6 +110,10 @@ impl AddressProblem {
 
     const fn fix(self) -> &'static str {
         match self {
+            Self::Url => {
+                "write the host and the port alone, as in `host:4100`, without a scheme such as \
+                 `tcp://` and without a path"
+            }
             Self::NoHost => {
                 "the host is missing; `0.0.0.0:4100` or `[::]:4100` means all addresses"
             }
@@ -120,6 +126,10 @@ impl AddressProblem {
 }
 
 fn split(address: &str) -> Result<(String, u16), AddressProblem> {
+    let has_path = |(_, port): (&str, &str)| port.contains('/');
+    if address.contains("://") || address.rsplit_once(':').is_some_and(has_path) {
+        return Err(AddressProblem::Url);
+    }
     if let Some(rest) = address.strip_prefix('[') {
         let (host, port) = rest.split_once(']').ok_or(AddressProblem::Brackets)?;
         let port = port.strip_prefix(':').ok_or(AddressProblem::NoPort)?;

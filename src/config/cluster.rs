@@ -83,8 +83,8 @@ impl ClusterConfig {
 
     /// Returns the default configuration of a node called `node`.
     ///
-    /// The name is 1 to 64 printable ASCII characters without spaces, and different for each node
-    /// of a cluster. It is a label in logs; nothing else depends on it.
+    /// The name is 1 to 64 of the characters `A-Z`, `a-z`, `0-9` and `._-`, and different for each
+    /// node of a cluster. It is a label in logs; nothing else depends on it.
     ///
     /// Give the node at least [`listen`](Self::listen) or a [`peer`](Self::peer).
     #[must_use]
@@ -107,7 +107,7 @@ impl ClusterConfig {
         }
     }
 
-    /// Sets the name of the cluster: 1 to 64 printable ASCII characters without spaces.
+    /// Sets the name of the cluster: 1 to 64 of the characters `A-Z`, `a-z`, `0-9` and `._-`.
     ///
     /// Default: `sessions`. Nodes of differently named clusters refuse each other, so that a wrong
     /// address cannot mix staging with production. It is a guard against mistakes, not a secret.
@@ -187,8 +187,11 @@ impl ClusterConfig {
     /// Adds a secret that all nodes share: 32 random bytes as 64 hex digits or as base64.
     ///
     /// Default: none. `openssl rand -hex 32` makes one. Links are then TLS 1.3, and both ends prove
-    /// that they know the secret. Whoever knows it can read and change every session. It is wiped
-    /// from memory after use, and never shown.
+    /// that they know the secret. Whoever knows it can read and change every session. Its text is
+    /// wiped after use, and never shown.
+    ///
+    /// It must be random. A hash of a passphrase looks random, but is as easy to guess as the
+    /// passphrase: whoever reaches the port can check guesses without being noticed.
     ///
     /// Of several secrets, the first is presented and all are accepted. So a secret can be changed
     /// without stopping the cluster. Restart the nodes one by one with the new one added behind the
@@ -204,7 +207,8 @@ impl ClusterConfig {
 
     /// Adds the secrets in a file, one in each line, as [`secret`](Self::secret) does.
     ///
-    /// The file is read when the cluster starts. It may have 8 KiB.
+    /// The file is read when the cluster starts. It is a regular file and may have 8 KiB. If others
+    /// on this machine can read or change it, a warning says so.
     #[must_use]
     pub fn secret_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.secrets.push(SecretSource::File(path.into()));

@@ -9,6 +9,7 @@ mod expiry;
 mod key;
 mod limits;
 mod secret;
+mod secret_file;
 mod security;
 mod settings;
 mod tls_files;
@@ -24,6 +25,7 @@ pub(crate) use self::{
     address::{ListenAddress, PeerAddress},
     key::ClusterSecret,
     limits::{Limits, Shape},
+    secret_file::{open_regular, warn_if_too_open},
     security::{Certificates, Security},
     settings::{Settings, is_name},
     tls_files::TlsFiles,

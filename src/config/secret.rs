@@ -2,7 +2,6 @@
 
 use std::{
     env, fmt,
-    fs::File,
     io::{self, Read as _},
     path::PathBuf,
 };
@@ -16,6 +15,7 @@ use zeroize::Zeroizing;
 use super::{
     error::{ConfigError, ConfigErrorKind},
     key::{ClusterSecret, KeyProblem, KeyText},
+    secret_file::{open_regular, warn_if_too_open},
 };
 
 /// A place that holds a secret, or several, one behind the other with white space between them.
@@ -60,11 +60,14 @@ impl SecretSource {
             Self::File(path) => {
                 // Sized so that it does not grow, which would leave a copy behind.
                 let mut text = Zeroizing::new(String::with_capacity(2 * MAX_FILE));
-                let read = File::open(path)
+                let read = open_regular(path)
                     .and_then(|file| file.take(MAX_FILE as u64 + 1).read_to_string(&mut text));
                 match read {
                     Ok(length) if length > MAX_FILE => Err(SecretProblem::TooLong),
-                    Ok(_) => Ok(text),
+                    Ok(_) => {
+                        warn_if_too_open(path);
+                        Ok(text)
+                    }
                     Err(error) => Err(SecretProblem::Unreadable(error)),
                 }
             }

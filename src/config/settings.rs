@@ -77,8 +77,8 @@ impl ClusterConfig {
             return Err(ConfigError::invalid(
                 "node",
                 format!(
-                    "node name {node:?} must be 1 to 64 printable ASCII characters without \
-                     spaces; give it to `ClusterConfig::new` or set `node`"
+                    "node name {node:?} must be 1 to 64 of the characters A-Z, a-z, 0-9 and ._-; \
+                     give it to `ClusterConfig::new` or set `node`"
                 ),
             ));
         }
@@ -86,8 +86,8 @@ impl ClusterConfig {
             return Err(ConfigError::invalid(
                 "cluster",
                 format!(
-                    "cluster name {cluster:?} must be 1 to 64 printable ASCII characters without \
-                     spaces; set another with `cluster`"
+                    "cluster name {cluster:?} must be 1 to 64 of the characters A-Z, a-z, 0-9 and \
+                     ._-; set another with `cluster`"
                 ),
             ));
         }
@@ -186,9 +186,11 @@ impl Settings {
     }
 }
 
-/// Returns whether a node or cluster may be called so: short, and harmless in a log line.
+/// Returns whether a node or cluster may be called so: short, and harmless wherever it is shown, in
+/// a log line, a header, a page or a shell.
 pub(crate) fn is_name(text: &str) -> bool {
-    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+    let may_hold = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    (1..=64).contains(&text.len()) && text.bytes().all(may_hold)
 }
 
 fn distinct(addresses: &[String]) -> Result<Vec<PeerAddress>, ConfigError> {
@@ -329,9 +331,11 @@ mod tests {
     }
 
     #[test]
-    fn names_must_be_fit_for_a_log_line() {
+    fn names_are_harmless_wherever_they_are_shown() {
         let long = "x".repeat(65);
-        for name in ["", "node 1", "node\n1", "nöde", &long] {
+        for name in [
+            "", "node 1", "node\n1", "nöde", "<script>", "a&b", "a\"b", "$(id)", "a/b", &long,
+        ] {
             refused(
                 &ClusterConfig::new(name),
                 &["node name", "`ClusterConfig::new`"],
@@ -339,6 +343,8 @@ mod tests {
             refused(&node().cluster(name), &["cluster name", "`cluster`"]);
         }
         assert!(node().cluster("x".repeat(64)).settings().is_ok());
+        let shop = ClusterConfig::new("shop-1.eu_West").listen("127.0.0.1:4100");
+        assert!(shop.settings().is_ok());
     }
 
     #[test]
@@ -364,6 +370,19 @@ mod tests {
     #[test]
     fn each_address_error_names_its_setting() {
         refused(&node().listen("4100"), &["listen address \"4100\""]);
+        for url in [
+            "tcp://127.0.0.1:4100",
+            "http://[::1]:4100",
+            "127.0.0.1:4100/",
+        ] {
+            let error = refused(&node().listen(url), &["listen address", "without a scheme"]);
+            assert!(!error.to_string().contains("brackets"), "{error}");
+            refused(&node().peer(url), &["peer address", "without a scheme"]);
+            refused(
+                &node().advertise(url),
+                &["advertise address", "without a scheme"],
+            );
+        }
         refused(&node().peer("::1"), &["peer address", "`[::1]:4100`"]);
         refused(&node().advertise("x:0"), &["advertise address", "port 0"]);
     }

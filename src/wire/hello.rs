@@ -343,7 +343,7 @@ fn decode<'a, T>(
     read(&mut Reader::new(value)).map_err(|_| Refusal::NotAHello)
 }
 
-/// Reads a name. It goes into log lines, so it must be as harmless as the own ones.
+/// Reads a name. It is shown to people, so it must be as harmless as the own ones.
 fn read_name(from: &mut Reader<'_>) -> Result<String, Malformed> {
     let name = from.text()?;
     if is_name(name) {
@@ -491,6 +491,7 @@ mod tests {
         };
         bad(|hello| hello.node = "n\n1".to_owned());
         bad(|hello| hello.node = String::new());
+        bad(|hello| hello.node = "<script>".to_owned());
         bad(|hello| hello.cluster = "c".repeat(65));
         bad(|hello| hello.advertise = Some("\x1b[2J".to_owned()));
         bad(|hello| hello.min_version = 2);

@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::{env, fs, net::TcpListener, process, sync::Arc};
+use std::{env, fs, net::TcpListener, os::unix::fs::PermissionsExt as _, process, sync::Arc};
 
 use crate::support::{
     process::{NodePlan, StartFailure},
@@ -82,6 +82,35 @@ async fn weak_and_missing_secrets_are_named_and_not_shown() {
     fs::remove_file(&weak).expect("just written");
     let refusal = refused(plan).await;
     assert!(refusal.log.contains("cannot be read"), "{refusal:?}");
+}
+
+#[tokio::test]
+async fn secret_that_others_can_read_is_warned_of_and_taken() {
+    let secret = SecretFile::new().expect("files can be written for a while");
+    let path = secret.path().to_owned();
+    let mut plan = plan("node1");
+    plan.secret = Some(Arc::new(secret));
+    let node = Node::start(plan).await;
+    assert!(!node.log().contains("holds a secret"), "{}", node.log());
+    let plan = node.kill().await;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).expect("it is ours");
+    let node = Node::start(plan).await;
+    let path = path.display().to_string();
+    node.until_logged(&["WARN", &path, "mode 666", "`chmod 600`"])
+        .await;
+}
+
+#[tokio::test]
+async fn secret_in_a_named_pipe_is_refused_at_once() {
+    let pipe = env::temp_dir().join(format!("pipe-{}", process::id()));
+    let made = process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("there is `mkfifo`").success());
+    let mut plan = plan("node1");
+    plan.flags = vec!["--secret-file".to_owned(), pipe.display().to_string()];
+    let refusal = refused(plan.clone()).await;
+    fs::remove_file(&pipe).expect("just made");
+    assert!(refusal.log.contains(&plan.flags[1]), "{refusal:?}");
+    assert!(refusal.log.contains("not a regular file"), "{refusal:?}");
 }
 
 #[tokio::test]

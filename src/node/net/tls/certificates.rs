@@ -1,6 +1,6 @@
 //! Certificates, keys and authorities from files, checked before anybody depends on them.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{io::Read as _, path::Path, sync::Arc, time::Duration};
 
 use rustls::{
     Error, RootCertStore,
@@ -16,7 +16,7 @@ use super::{
     proof::{Proof, Tls, provider},
     unusable_file::{UnusableFile, has_expired},
 };
-use crate::config::{Certificates, StartError, TlsFiles};
+use crate::config::{Certificates, StartError, TlsFiles, open_regular, warn_if_too_open};
 
 /// The contents of the files when they were read last.
 pub(super) struct Loaded {
@@ -93,6 +93,7 @@ impl Loaded {
         loaded
             .verify(now)
             .map_err(|error| UnusableFile::rejected(error).at(cert))?;
+        warn_if_too_open(key);
         Ok(loaded)
     }
 
@@ -135,9 +136,13 @@ pub(super) struct PemFiles([Zeroizing<Vec<u8>>; 3]);
 
 impl PemFiles {
     pub(super) fn read(files: &TlsFiles) -> Result<Self, StartError> {
-        let read = |path: &Path| match std::fs::read(path) {
-            Ok(bytes) => Ok(Zeroizing::new(bytes)),
-            Err(error) => Err(UnusableFile::Unreadable(error).at(path)),
+        let read = |path: &Path| {
+            let mut bytes = Zeroizing::new(Vec::new());
+            let read = open_regular(path).and_then(|mut file| file.read_to_end(&mut bytes));
+            match read {
+                Ok(_) => Ok(bytes),
+                Err(error) => Err(UnusableFile::Unreadable(error).at(path)),
+            }
         };
         Ok(Self([
             read(&files.cert)?,

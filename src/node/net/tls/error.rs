@@ -8,7 +8,7 @@ use rustls::{AlertDescription, CertificateError, PeerIncompatible};
 pub(crate) enum SecureError {
     #[error("{0}")]
     Io(#[source] io::Error),
-    #[error("the connection was closed before it was encrypted; something else may listen there")]
+    #[error("the connection was closed before it was encrypted")]
     Closed,
     #[error(
         "what came is not TLS; make sure that the address is that of a node, and that both nodes \
@@ -33,6 +33,8 @@ pub(crate) enum SecureError {
     OtherName(#[source] rustls::Error),
     #[error("its certificate has expired; renew it")]
     Expired,
+    #[error("it does not name the protocol of this crate (ALPN), so it is no node")]
+    OtherProtocol,
     #[error("no certificate can be for the host `{0}`")]
     Host(String),
     #[error("{0}")]

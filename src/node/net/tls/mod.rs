@@ -21,6 +21,7 @@ use std::{
 };
 
 use rustls::{
+    CommonState,
     client::verify_server_name,
     pki_types::{ServerName, UnixTime},
     server::ParsedCertificate,
@@ -29,7 +30,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 pub(crate) use self::error::SecureError;
 pub(crate) use self::reload::watch;
-use self::{allowance::Allowance, certificates::Loaded, proof::Tls};
+use self::{
+    allowance::Allowance,
+    certificates::Loaded,
+    proof::{PROTOCOL, Tls},
+};
 use super::transport::BoxIo;
 use crate::{
     config::{Certificates, Security, Settings, StartError},
@@ -100,7 +105,9 @@ impl LinkSecurity {
             .connect(name, Allowance::new(io, bytes))
             .await
             .map_err(SecureError::explain)?;
-        stream.get_mut().0.lift();
+        let (io, connection) = stream.get_mut();
+        check_protocol(connection)?;
+        io.lift();
         Ok(Box::new(stream))
     }
 
@@ -138,6 +145,7 @@ impl LinkSecurity {
             }
         };
         let (io, connection) = stream.get_mut();
+        check_protocol(connection)?;
         let certificate = connection.peer_certificates().and_then(<[_]>::first);
         let is_named = match (names, certificate) {
             (None, _) => true,
@@ -164,6 +172,15 @@ impl LinkSecurity {
 pub(crate) struct Accepted<I> {
     pub(crate) io: I,
     pub(crate) refusal: Option<Refusal>,
+}
+
+/// Checks that both ends named the protocol that is spoken on links.
+fn check_protocol(connection: &CommonState) -> Result<(), SecureError> {
+    if connection.alpn_protocol() == Some(PROTOCOL) {
+        Ok(())
+    } else {
+        Err(SecureError::OtherProtocol)
+    }
 }
 
 /// Lets the other end read the alert: closing a socket that has bytes unread would take it back.

@@ -54,5 +54,6 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-/// So that no other protocol under the same certificates can be mistaken for this one (RFC 7301).
-const PROTOCOL: &[u8] = b"tower-cluster-sessions";
+/// So that no other protocol under the same keys can be mistaken for this one (RFC 7301). TLS itself
+/// takes an end that names none.
+pub(super) const PROTOCOL: &[u8] = b"tower-cluster-sessions";

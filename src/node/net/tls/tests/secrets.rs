@@ -1,6 +1,11 @@
 //! Secrets that nodes share.
 
+use std::sync::Arc;
+
+use rustls::{ClientConfig, ServerConfig};
+
 use super::*;
+use crate::node::net::tls::{Protection, Tls};
 
 fn of(secrets: &[&str]) -> LinkSecurity {
     let all = secrets.iter().copied();
@@ -24,6 +29,38 @@ async fn a_node_with_another_secret_is_refused_and_both_sides_say_so() {
     assert!(dialled.contains("does not know a secret"), "{dialled}");
     let accepted = accepted.err().expect("another secret").to_string();
     assert!(accepted.contains("same `secret`"), "{accepted}");
+}
+
+#[tokio::test]
+async fn end_that_does_not_name_the_protocol_is_refused_by_either_end() {
+    for (dialler, listener) in [
+        (nameless(of(&[OLD])), of(&[OLD])),
+        (of(&[OLD]), nameless(of(&[OLD]))),
+    ] {
+        let (dialled, accepted) = meet(&dialler, &listener, &[]).await;
+        for refused in [dialled, accepted] {
+            let is_named = matches!(
+                refused,
+                Err(HandshakeError::Secure(SecureError::OtherProtocol))
+            );
+            assert!(is_named, "{:?}", refused.err());
+        }
+    }
+}
+
+/// Takes the name of the protocol away from what a node says.
+fn nameless(security: LinkSecurity) -> LinkSecurity {
+    let LinkSecurity(Protection::SessionSecret(tls)) = security else {
+        unreachable!("made of a secret");
+    };
+    let mut client = ClientConfig::clone(tls.connector.config());
+    client.alpn_protocols.clear();
+    let mut server = ServerConfig::clone(tls.acceptor.config());
+    server.alpn_protocols.clear();
+    LinkSecurity(Protection::SessionSecret(Tls {
+        connector: Arc::new(client).into(),
+        acceptor: Arc::new(server).into(),
+    }))
 }
 
 /// As when a secret is presented first before all nodes have it.
