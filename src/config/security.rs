@@ -33,6 +33,15 @@ impl Security {
         }
     }
 
+    /// Returns the kind of protection, as the settings name it.
+    pub(crate) const fn kind(&self) -> &'static str {
+        match self {
+            Self::Plaintext { .. } => "plaintext",
+            Self::Secrets(_) => "secret",
+            Self::Certificates(_) => "tls",
+        }
+    }
+
     /// Returns whether links may leave this machine.
     pub(crate) const fn allows_anywhere(&self) -> bool {
         match self {

@@ -94,7 +94,11 @@ impl Cluster {
         Handle::try_current().map_err(|_| StartError::NoRuntime)?;
         let security = LinkSecurity::new(&settings, env.unix_time())?;
         settings.security.forget_secrets();
-        info!(node = %settings.node, cluster = %settings.cluster, "Cluster is about to start");
+        let (links, peers) = (settings.security.kind(), listed(&settings.peers));
+        info!(
+            node = %settings.node, cluster = %settings.cluster, version = VERSION, links, %peers,
+            "Cluster is about to start: version [{VERSION}], links by [{links}], peers [{peers}]"
+        );
         if let Security::Plaintext { anywhere: true } = settings.security {
             warn!(
                 node = %settings.node,
@@ -347,6 +351,12 @@ impl Drop for Running {
     }
 }
 
+/// Writes addresses as people list them.
+fn listed(peers: &[PeerAddress]) -> String {
+    let peers: Vec<String> = peers.iter().map(ToString::to_string).collect();
+    peers.join(", ")
+}
+
 /// Destroys a session that is there. Returns the position to wait for.
 fn destroy(node: &Node, key: &SessionKey) -> Result<Option<Position>, SessionError> {
     node.destroy(key)?;
@@ -359,3 +369,5 @@ fn holds(state: &SessionState, name: &str, wanted: &serde_json::Value) -> bool {
     };
     serde_json::from_slice::<serde_json::Value>(json).is_ok_and(|value| value == *wanted)
 }
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -14,6 +14,8 @@ pub(super) struct Monitor {
     /// Lines about nodes that do not fit.
     pub(super) misfit_log: LogThrottle,
     pub(super) over_limit_log: LogThrottle,
+    pub(super) full_log: LogThrottle,
+    pub(super) too_large_log: LogThrottle,
     /// Lines about tasks that panicked.
     pub(super) panic_log: LogThrottle,
 }
@@ -24,6 +26,8 @@ pub(super) struct Counters {
     pub(super) refused: AtomicU64,
     pub(super) violations: AtomicU64,
     pub(super) over_limit: AtomicU64,
+    pub(super) full: AtomicU64,
+    pub(super) too_large: AtomicU64,
     pub(super) lookups: AtomicU64,
     pub(super) stale_reads: AtomicU64,
     pub(super) task_panics: AtomicU64,
@@ -37,6 +41,8 @@ impl Monitor {
             refusal_log: LogThrottle::default(),
             misfit_log: LogThrottle::default(),
             over_limit_log: LogThrottle::default(),
+            full_log: LogThrottle::default(),
+            too_large_log: LogThrottle::default(),
             panic_log: LogThrottle::default(),
         }
     }

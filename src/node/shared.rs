@@ -105,9 +105,14 @@ impl Node {
     pub(crate) fn claim_cookie(&self, name: &str, used: CookieUse, context: &Arc<str>) -> Claim {
         let claim = self.requests.cookie_names.claim(name, used, context);
         if claim == Claim::New && used == CookieUse::Id {
+            let shown = if context.is_empty() {
+                "the default one"
+            } else {
+                &**context
+            };
             info!(
                 node = %self.settings.node, %context, cookie = name,
-                "Register context [{context}] with session cookie [{name}]"
+                "Register context [{shown}] with session cookie [{name}]"
             );
         }
         claim

@@ -26,6 +26,8 @@ pub struct Stats {
     pub ready: bool,
     /// Sessions held.
     pub sessions: usize,
+    /// Sessions that may be held, as [`max_sessions`](crate::ClusterConfig::max_sessions) says.
+    pub max_sessions: usize,
     /// Destroyed sessions that are remembered, so that they stay destroyed.
     pub tombstones: usize,
     /// Records of this node's log so far: commits, and use that peers were told of.
@@ -36,6 +38,12 @@ pub struct Stats {
     pub violations: u64,
     /// Messages with sessions beyond twice the limits of this node, which were not merged.
     pub over_limit: u64,
+    /// Sessions that were not created, because there was no room
+    /// ([`SessionError::Full`](crate::SessionError::Full)).
+    pub full: u64,
+    /// Writes that were refused, because the session would have been too large
+    /// ([`SessionError::TooLarge`](crate::SessionError::TooLarge)).
+    pub too_large: u64,
     /// Questions for single sessions that peers were asked, while the state transfer was under way
     /// or for what a client had written elsewhere.
     pub lookups: u64,
@@ -103,11 +111,14 @@ impl Node {
             boot: boot.chars().take(SHORT_BOOT).collect(),
             ready: self.availability.is_ready(),
             sessions: self.replica.sessions(),
+            max_sessions: self.settings.limits.max_sessions,
             tombstones: self.replica.tombstones(),
             log_head: Position::number(self.replica.head()),
             refused: counters.refused.load(Ordering::Relaxed),
             violations: counters.violations.load(Ordering::Relaxed),
             over_limit: counters.over_limit.load(Ordering::Relaxed),
+            full: counters.full.load(Ordering::Relaxed),
+            too_large: counters.too_large.load(Ordering::Relaxed),
             lookups: counters.lookups.load(Ordering::Relaxed),
             stale_reads: counters.stale_reads.load(Ordering::Relaxed),
             task_panics: counters.task_panics.load(Ordering::Relaxed),

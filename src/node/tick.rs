@@ -53,6 +53,10 @@ impl Node {
     fn note_down(&self, now: Now) {
         let down_after = self.settings.down_after;
         let down = self.peers.table().sweep(millis(down_after), now);
+        if !self.may_create() {
+            // Who leaves closes its links itself.
+            return;
+        }
         for MemberLabel { name, address } in down {
             warn!(
                 node = %self.settings.node, member = %name, %address,

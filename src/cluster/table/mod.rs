@@ -158,6 +158,7 @@ impl<L: MemberLink> MemberTable<L> {
             }
         }
         let at = self.place(&identity, dialled, advertised, remote)?;
+        self.take_name(&identity);
         let entry = &mut self.entries[at];
         replaced.extend(entry.drop_link());
         entry.name = Some(identity.name);
@@ -308,6 +309,24 @@ impl<L: MemberLink> MemberTable<L> {
         self.entries
             .push(MemberEntry::new(None, address, MemberStatus::Unreached));
         Ok(self.entries.len() - 1)
+    }
+
+    /// Takes a node's name from entries of its former selves: whoever answers there next says who it
+    /// is.
+    fn take_name(&mut self, link: &LinkIdentity) {
+        for entry in &mut self.entries {
+            if entry.name.as_ref() == Some(&link.name) && entry.boot != Some(link.boot) {
+                entry.name = None;
+                entry.boot = None;
+                entry.status = MemberStatus::Down;
+            }
+        }
+    }
+
+    /// Returns whether a node has answered at a configured address.
+    pub(crate) fn has_met(&self, peer: &PeerAddress) -> bool {
+        let entry = self.configured(peer).map(|at| &self.entries[at]);
+        entry.is_some_and(|entry| entry.boot.is_some())
     }
 
     /// Notes who answered at a configured address that was dialled.

@@ -213,3 +213,19 @@ fn peer_is_removed_with_its_link_once() {
     assert!(matches!(table.members.remove(&peer), Removal::NotListed));
     assert!(table.rows().is_empty());
 }
+
+#[test]
+fn node_that_is_replaced_at_another_address_is_one_member() {
+    let replaced = |replace: fn(&mut Table) -> Result<Admitted<TestLink>, Refusal>| {
+        let mut table = Table::new(&["node-b:1", "node-c:1"]);
+        table.dial("node-b:1", "b", 2).expect("new");
+        table.members.close(LinkId(1)).expect("it was up");
+        replace(&mut table).expect("its former self is gone");
+        let unknown = ("node-b:1".to_owned(), None);
+        assert_eq!(table.rows(), [unknown, row("node-c:1", "b")]);
+        table.dial("node-b:1", "d", 4).expect("another node");
+        assert_eq!(table.rows(), [row("node-b:1", "d"), row("node-c:1", "b")]);
+    };
+    replaced(|table| table.dial("node-c:1", "b", 3));
+    replaced(|table| table.accept(Some("node-c:1"), "b", 3));
+}

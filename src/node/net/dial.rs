@@ -42,7 +42,10 @@ struct Dialling {
     peer: PeerAddress,
     backoff: Backoff,
     since_ms: u64,
-    log: LogThrottle,
+    /// Lines about a peer that is not there.
+    absent_log: LogThrottle,
+    /// Lines about one that answers and does not fit.
+    misfit_log: LogThrottle,
 }
 
 /// The outcome of one dial.
@@ -73,7 +76,8 @@ impl Dialling {
             node,
             peer,
             backoff: Backoff::default(),
-            log: LogThrottle::default(),
+            absent_log: LogThrottle::slowing(SOON, SELDOM),
+            misfit_log: LogThrottle::slowing(SOON, SELDOM),
         }
     }
 
@@ -81,13 +85,20 @@ impl Dialling {
         while self.node.may_create() {
             let existing = self.node.peers.table().link_to(&self.peer);
             if let Some(link) = existing {
+                self.absent_log.reset();
+                self.misfit_log.reset();
                 link.closed().await;
                 // The link's own task needs a moment to take it off the table, and of two nodes
                 // that lost each other one may be quicker to dial.
                 sleep(self.jittered(SHORTEST)).await;
                 continue;
             }
-            let pause = match self.dial().await {
+            let dialled = self.dial().await;
+            if let Dialled::Linked(_) | Dialled::Superfluous = dialled {
+                self.absent_log.reset();
+                self.misfit_log.reset();
+            }
+            let pause = match dialled {
                 Dialled::Linked(life) if life >= STABLE => {
                     self.backoff = Backoff::default();
                     continue;
@@ -179,18 +190,30 @@ impl Dialling {
                 .refused
                 .fetch_add(1, Ordering::Relaxed);
         }
-        if !self.log.may_log(now) {
-            debug!(address = %self.peer, "no link to [{}]: {error}", self.peer);
-        } else if let DialError::Handshake(_) = error {
-            warn!(
-                node = %node.settings.node, address = %self.peer,
-                "no link to [{}], dialling on: {error}", self.peer
-            );
+        let (name, address) = (&node.settings.node, &self.peer);
+        // A node that starts or leaves closes without a word; what never was a node may be
+        // something else.
+        let is_silent = matches!(error, DialError::Handshake(error) if error.is_silence());
+        let is_absent = match error {
+            DialError::Handshake(_) => is_silent && node.peers.table().has_met(&self.peer),
+            DialError::Connect(_) | DialError::NoAnswer => true,
+        };
+        let log = if is_absent {
+            &self.absent_log
         } else {
-            info!(
-                node = %node.settings.node, address = %self.peer,
-                "no link to [{}], dialling on: {error}", self.peer
-            );
+            &self.misfit_log
+        };
+        if !log.may_log(now) {
+            debug!(%address, "no link to [{address}]: {error}");
+        } else if is_absent {
+            info!(node = %name, %address, "no link to [{address}], dialling on: {error}");
+        } else {
+            let hint = if is_silent {
+                "; something else may listen there"
+            } else {
+                ""
+            };
+            warn!(node = %name, %address, "no link to [{address}], dialling on: {error}{hint}");
         }
         node.advance_join(now);
     }
@@ -223,6 +246,9 @@ const SHORTEST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(2);
 /// A link that lived so long is dialled again at once when it breaks.
 const STABLE: Duration = Duration::from_secs(1);
+/// A line of a kind is followed by the next one after such a time, and later ever more seldom.
+const SOON: Duration = Duration::from_secs(10);
+const SELDOM: Duration = Duration::from_secs(600);
 /// How often an address that was this node's own is tried again.
 const REST: Duration = Duration::from_secs(60);
 /// Connecting tries each record of a name for one second; this bounds them all.

@@ -35,9 +35,9 @@ pub(crate) struct Greeted<T> {
 pub(crate) enum HandshakeError {
     #[error("{0}")]
     Io(#[source] io::Error),
-    #[error("the connection was closed before hello was done; something else may listen there")]
+    #[error("the connection was closed before hello was done")]
     Closed,
-    #[error("no hello within {} s; something else may be at that address", DEADLINE.as_secs())]
+    #[error("no hello within {} s", DEADLINE.as_secs())]
     TimedOut,
     #[error("{0}")]
     Secure(#[from] SecureError),
@@ -65,6 +65,14 @@ impl From<io::Error> for HandshakeError {
 }
 
 impl HandshakeError {
+    /// Returns whether the other end has said nothing, as something that is no node may do.
+    pub(crate) const fn is_silence(&self) -> bool {
+        matches!(
+            self,
+            Self::Closed | Self::TimedOut | Self::Secure(SecureError::Closed)
+        )
+    }
+
     /// Returns whether a node of the cluster that is in order may be at the other end.
     pub(crate) const fn is_of_a_node(&self) -> bool {
         match self {

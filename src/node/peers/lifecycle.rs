@@ -213,10 +213,13 @@ impl Node {
         if !self.may_create() || self.net.shutdown.is_cancelled() {
             return;
         }
-        warn!(
-            node = %self.settings.node, member = %name, %address,
-            "member suspect: [{name} at {address}], {ended}"
-        );
+        // One that was silent for so long counts as down at once, which is logged then.
+        if !matches!(ended, Ended::Silent) {
+            warn!(
+                node = %self.settings.node, member = %name, %address,
+                "member suspect: [{name} at {address}], {ended}"
+            );
+        }
         self.monitor
             .events
             .send_member(MemberEventKind::Suspect, name, address);

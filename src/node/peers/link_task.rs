@@ -114,6 +114,8 @@ async fn read(
                 now = node.now();
                 link.note_received(bytes, now);
             }
+            // TLS misses its own goodbye, which a process that is killed does not say.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ended::Closed,
             Err(error) => return Ended::Broken(error),
         }
     }

@@ -1,7 +1,8 @@
 //! What requests do to sessions: the store's operations with clock, randomness, log and events.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
+use crate::log::warn;
 use crate::node::Node;
 use crate::{
     replica::{Change, ChangeKind, Observer, Replica, Replicate, SessionWriter},
@@ -33,8 +34,9 @@ impl Node {
         let secret = SessionSecret::from_bytes(self.env.random());
         let context = Arc::clone(&meta.context);
         let route = meta.route.clone();
-        self.replica()
-            .create(meta, key, secret.hash(), self.now())?;
+        let now = self.now();
+        let created = self.replica().create(meta, key, secret.hash(), now);
+        created.inspect_err(|error| self.note_refused(error, now))?;
         if self.wants_session_events() {
             self.publish(Change {
                 key,
@@ -66,7 +68,8 @@ impl Node {
         let now = self.time_of_write(loaded_ms);
         let result = self
             .replica()
-            .write(key, replicate, &mut observer, now, write)?;
+            .write(key, replicate, &mut observer, now, write)
+            .inspect_err(|error| self.note_refused(error, now))?;
         for change in observer.into_changes() {
             self.publish(change);
         }
@@ -105,6 +108,20 @@ impl Node {
     /// request was filtered.
     pub(crate) fn release(&self, key: &SessionKey, replicate: Replicate) -> Option<Position> {
         self.commit_with(|replica, now| replica.release(key, replicate, now))
+    }
+
+    /// Counts and logs what a limit of this node has refused.
+    fn note_refused(&self, error: &SessionError, now: Now) {
+        let monitor = &self.monitor;
+        let (count, log) = match error {
+            SessionError::Full => (&monitor.counters.full, &monitor.full_log),
+            SessionError::TooLarge { .. } => (&monitor.counters.too_large, &monitor.too_large_log),
+            _ => return,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        if log.may_log(now) {
+            warn!(node = %self.settings.node, "refused: {error}");
+        }
     }
 
     fn commit_with(

@@ -207,6 +207,33 @@ async fn joiner_gets_everything_over_tcp_while_requests_go_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn transfer_tells_the_sessions_that_live_and_the_bytes_they_took() {
+    // Beyond as many changes a new peer gets them by the transfer, otherwise as changes.
+    for changes in [8, 5_000] {
+        let network = MemoryNetwork::default();
+        let one = start(&network, "n1", 1, &[2]);
+        let keys: Vec<_> = (0..8).map(|_| create(one.node())).collect();
+        for hits in 0..changes {
+            set(one.node(), &keys[0], "hits", &hits.into());
+        }
+        for key in &keys[4..] {
+            assert!(one.destroy(&key.public_id(None)).await);
+        }
+        let two = start(&network, "n2", 2, &[1]);
+        let mut events = two.events();
+        let finished = until(&mut events, |e| matches!(e, Event::TransferFinished { .. })).await;
+        let Event::TransferFinished {
+            sessions, bytes, ..
+        } = finished
+        else {
+            panic!("{finished:?}");
+        };
+        assert_eq!((sessions, two.session_count()), (4, 4), "{changes}");
+        assert!(bytes > 4 * 16, "{changes}: {bytes}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn request_before_the_first_link_is_up_finds_its_session_at_the_peer() {
     let network = MemoryNetwork::default();
     let one = start(&network, "n1", 1, &[2]);

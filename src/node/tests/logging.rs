@@ -3,22 +3,27 @@
 use std::{
     fmt, io,
     net::SocketAddr,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use futures_core::future::BoxFuture;
 use tracing::{
     Event as Line, Metadata, Subscriber,
     span::{Attributes, Id, Record},
+    subscriber::DefaultGuard,
 };
 
 use super::*;
 use crate::{
     config::{ListenAddress, PeerAddress, StartError},
     node::{
-        Env, TimeOfDay,
+        CookieUse, Env, TimeOfDay,
         net::transport::{Acceptor, BoxIo, Transport},
     },
+    session::SessionError,
 };
 
 /// A log that panics at each line, as `eprintln!` does on a pipe whose reader is gone.
@@ -182,3 +187,172 @@ impl fmt::Debug for TrappedAcceptor {
         f.write_str("TrappedAcceptor")
     }
 }
+
+/// What is logged on this thread.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    /// Keeps the lines from now on.
+    fn kept() -> (Self, DefaultGuard) {
+        let lines = Self::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        (lines, tracing::subscriber::set_default(subscriber))
+    }
+
+    /// Returns the lines that hold all of `words`.
+    fn with(&self, words: &[&str]) -> Vec<String> {
+        let bytes = self.0.lock().expect("nobody panics with it").clone();
+        let text = String::from_utf8(bytes).expect("lines are text");
+        let has_all = |line: &&str| words.iter().all(|word| line.contains(word));
+        text.lines().filter(has_all).map(str::to_owned).collect()
+    }
+}
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut kept = self.0.lock().expect("nobody panics with it");
+        kept.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn start_line_tells_version_protection_and_peers() {
+    let (lines, _guard) = Lines::kept();
+    let network = MemoryNetwork::default();
+    let _one = start_with(&network, 1, &config("n1", 1, &[2, 3]).secret(SECRET));
+    let _two = start(&network, "n2", 2, &[]);
+    let version = format!("version [{}]", env!("CARGO_PKG_VERSION"));
+    let told = lines.with(&["INFO", "about to start", &version, "links by [secret]"]);
+    assert!(
+        told[0].contains("peers [127.0.0.1:2, 127.0.0.1:3]"),
+        "{told:?}"
+    );
+    assert_eq!(
+        lines
+            .with(&["about to start", "[plaintext]", "peers []"])
+            .len(),
+        1
+    );
+    assert_eq!(lines.with(&[SECRET]).len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn absent_peer_is_logged_ever_more_seldom_and_soon_again_after_a_link() {
+    let (lines, _guard) = Lines::kept();
+    let network = MemoryNetwork::default();
+    let one = start(&network, "n1", 1, &[2]);
+    let absent = || {
+        lines
+            .with(&["INFO", "no link to [127.0.0.1:2], dialling on"])
+            .len()
+    };
+    tokio::time::sleep(Duration::from_secs(30 * 60)).await;
+    let before = absent();
+    // At once, after 10, 30, 70, 150, 310 and 630 s, and then every ten minutes.
+    assert!((8..=9).contains(&before), "{before}");
+    let two = start(&network, "n2", 2, &[]);
+    until_seen(&one, "n2", MemberState::Up).await;
+    two.node().kill();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(absent() - before, 3, "at once, after 10 and 30 s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn peer_that_left_is_not_taken_for_something_else() {
+    let (lines, _guard) = Lines::kept();
+    let network = MemoryNetwork::default();
+    let (one, two) = pair(&network).await;
+    two.leave().await;
+    until_seen(&one, "n2", MemberState::Left).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(lines.with(&["WARN"]), [""; 0]);
+    assert_eq!(lines.with(&["something else"]), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn end_of_an_encrypted_link_is_told_in_plain_words() {
+    let (lines, _guard) = Lines::kept();
+    let network = MemoryNetwork::default();
+    let one = start_with(&network, 1, &config("n1", 1, &[2]).secret(SECRET));
+    let two = start_with(&network, 2, &config("n2", 2, &[1]).secret(SECRET));
+    until_seen(&one, "n2", MemberState::Up).await;
+    two.node().kill();
+    until_seen(&one, "n2", MemberState::Down).await;
+    let told = lines.with(&["WARN", "member suspect", "node=n1"]);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].contains("the other side closed the connection"),
+        "{told:?}"
+    );
+    assert_eq!(lines.with(&["http"]), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn member_that_was_silent_is_told_of_once() {
+    let (lines, _guard) = Lines::kept();
+    let network = MemoryNetwork::default();
+    let (one, _two) = pair(&network).await;
+    network.hold();
+    until_seen(&one, "n2", MemberState::Down).await;
+    let told = lines.with(&["WARN", "node=n1"]);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("member disappeared"), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn default_context_has_a_name_in_the_log() {
+    let (lines, _guard) = Lines::kept();
+    let one = Cluster::start_now(ClusterConfig::standalone()).expect("nothing to bind");
+    let context: Arc<str> = "".into();
+    one.node().claim_cookie("id", CookieUse::Id, &context);
+    assert_eq!(lines.with(&["context []"]), [""; 0]);
+    let told = lines.with(&["Register context [the default one] with session cookie [id]"]);
+    assert_eq!(told.len(), 1, "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn full_node_says_so_once_in_ten_seconds_and_counts() {
+    let (lines, _guard) = Lines::kept();
+    let config = ClusterConfig::standalone()
+        .max_sessions(1)
+        .max_session_bytes(100);
+    let one = Cluster::start_now(config).expect("nothing to bind");
+    let key = create(one.node());
+    let meta = Arc::new(SessionMeta {
+        context: "".into(),
+        route: None,
+        expiry: Expiry::default(),
+    });
+    let refuse_both = || {
+        let full = one.node().create(Arc::clone(&meta));
+        assert!(matches!(full, Err(SessionError::Full)));
+        let large = one.node().write(&key, Replicate::Now, u64::MAX, |writer| {
+            writer.set("a", vec![b'1'; 200].into())
+        });
+        assert!(matches!(large, Err(SessionError::TooLarge { .. })));
+    };
+    for expected in 1..=2 {
+        for _ in 0..100 {
+            refuse_both();
+        }
+        for words in ["`max_sessions`", "bytes"] {
+            let told = lines.with(&["WARN", "refused", words]);
+            assert_eq!(told.len(), expected, "{words}: {told:?}");
+        }
+        tokio::time::sleep(Duration::from_secs(11)).await;
+    }
+    let stats = one.stats();
+    assert_eq!((stats.sessions, stats.max_sessions), (1, 1));
+    assert_eq!((stats.full, stats.too_large), (200, 200));
+}
+
+const SECRET: &str = "0e9d3fbd27f2b1f9a0f1c4677d9a1e5b88c6c1a25ddf7a4c903bfe6f2240d7e3";

@@ -58,6 +58,8 @@ pub(crate) struct Link {
     notify_listeners_on_replication: bool,
     /// What happened while messages were polled, until the next tick.
     events: Vec<LinkEvent>,
+    /// Bytes of current changes since the last complete round.
+    batch_bytes: u64,
 }
 
 /// The state of this node's goodbye.
@@ -94,6 +96,7 @@ impl Link {
             urgent_in_a_row: 0,
             notify_listeners_on_replication: options.notify_listeners_on_replication,
             events: Vec::new(),
+            batch_bytes: 0,
         }
     }
 
@@ -146,6 +149,7 @@ impl Link {
                 self.peers_lineage = Some(lineage);
             }
             Message::Batch { from, to, items } => {
+                self.batch_bytes += bytes as u64;
                 let mut batch = self.inbound.begin_batch(from, to)?;
                 for (key, item) in items {
                     batch.record(key, merging.apply(key, item));
@@ -205,7 +209,7 @@ impl Link {
                 wants,
             } => {
                 self.round.wanted(round, shard, wants)?;
-                self.round.record_merged(items.len(), bytes);
+                self.round.record_merged(living(&items), bytes);
                 self.merge_states(items, bytes, &mut merging)?;
                 if last {
                     self.round.shard_done(shard);
@@ -226,7 +230,7 @@ impl Link {
             self.inbound.round_done(done.skips);
             events.push(LinkEvent::RoundCompleted {
                 sessions: done.sessions,
-                bytes: done.bytes,
+                bytes: done.bytes + std::mem::take(&mut self.batch_bytes),
             });
         }
         if self.inbound.moved() {
@@ -483,6 +487,12 @@ impl Merging<'_> {
             }
         }
     }
+}
+
+/// Counts the items that are sessions: a transfer brings what is left of destroyed ones, too.
+fn living(items: &[(SessionKey, Item)]) -> usize {
+    let is_living = |item: &Item| !matches!(item, Item::Destroyed(_) | Item::Absent);
+    items.iter().filter(|(_, item)| is_living(item)).count()
 }
 
 /// So many urgent messages may leave before states that wait.
