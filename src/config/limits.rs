@@ -1,5 +1,7 @@
 //! The limits of what a node holds, and the division of its memory.
 
+use crate::session::{MAX_REMOVED_BYTES, register_weight};
+
 /// The limits that are checked where a session is created or written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
@@ -10,9 +12,13 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// Returns how many names a session remembers, removed ones included.
+    /// Returns how many names a peer may tell of one session: attributes at the hard limit, and
+    /// removed ones. Two copies may just have been joined.
     pub(crate) const fn max_names(&self) -> usize {
-        self.max_attributes.saturating_mul(4)
+        let removed = MAX_REMOVED_BYTES / register_weight("", 0);
+        self.max_attributes
+            .saturating_add(removed)
+            .saturating_mul(Self::HARD)
     }
 
     pub(crate) const fn max_tombstones(&self) -> usize {

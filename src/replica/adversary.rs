@@ -6,7 +6,7 @@ use std::{hash::BuildHasher as _, sync::Arc};
 use crate::replica::{
     Link, LinkEvent, LinkOptions, Observer, Replica, Violation,
     key_hasher::SessionKeyHash,
-    store::{apply::ApplyOutcome, quota::OverLimit, shard::Shard},
+    store::{apply::ApplyOutcome, offer::LeavesOut, quota::OverLimit, shard::Shard},
 };
 use crate::{
     config::{Expiry, Limits, Shape},
@@ -117,7 +117,7 @@ fn can_be_sent(replica: &Replica) -> bool {
 #[test]
 fn session_that_grows_by_every_merge_stays_one_that_can_be_sent() {
     let parts: [fn(u8) -> SessionState; 4] = [
-        |prefix| session(prefix, 100, 1, 1, 1),
+        |prefix| session(prefix, 30, 1, 1, 1),
         |prefix| session(prefix, 10, 100_000, 1, 1),
         |prefix| session(prefix, 1, 1, 1500, 1),
         |prefix| session(prefix, 1, 1, 1, 100),
@@ -127,8 +127,8 @@ fn session_that_grows_by_every_merge_stays_one_that_can_be_sent() {
         take(&replica, KEY, full(part(1))).expect("the first fits");
         let held = replica.full(&KEY, NOW);
         assert_eq!(take(&replica, KEY, full(part(1))), Ok(ApplyOutcome::Done));
-        let refused = (2..=20).filter(|at| take(&replica, KEY, full(part(*at))).is_err());
-        assert!(refused.count() >= 17, "{held:?}");
+        let over = (2..=20).filter(|at| take(&replica, KEY, full(part(*at))).is_err());
+        assert!(over.count() >= 17, "{held:?}");
         assert!(can_be_sent(&replica));
     }
 }
@@ -140,7 +140,7 @@ fn packed_session_beyond_the_limits_is_not_applied() {
         ..decode_limits()
     };
     let parts = [
-        (session(1, 129, 1, 1, 1), "attribute names of a session"),
+        (session(1, 129, 1, 1, 1), "attributes of a session"),
         (session(1, 30, 100_000, 1, 1), "bytes of a session"),
         (session(1, 1, 1, 2049, 1), "writers of a session"),
         (session(1, 1, 1, 1, 129), "secrets of a session"),
@@ -205,7 +205,7 @@ fn ids_that_are_all_alike_are_taken_as_long_as_they_can_be_listed() {
         let key = SessionKey::from_bytes(bytes);
         taken += usize::from(take(&replica, key, tombstone(Tombstone::MIN_KEEP_MS)).is_ok());
     }
-    let entries = replica.store.listing(0, true, NOW);
+    let entries = replica.store.listing(0, LeavesOut::Nothing, NOW);
     assert_eq!(entries.len(), taken);
     assert!(taken < 70_000, "{taken}");
     let mut bytes = Vec::new();

@@ -2,13 +2,13 @@
 
 use super::{
     Change, Observer, Replica, Replicate, SessionWriter,
-    store::{apply::ApplyOutcome, quota::OverLimit},
+    store::{apply::ApplyOutcome, offer::LeavesOut, quota::OverLimit},
 };
 use crate::{
     config::{Expiry, Limits, Shape},
     session::{
         Access, Item, Now, SessionError, SessionKey, SessionState, Stamp, Tag, Tombstone,
-        fixtures::{self, NOW, after, meta, origin, secret},
+        fixtures::{self, NOW, after, meta, next_tag, origin, secret},
     },
     wire::{DecodeLimits, Message, Position},
 };
@@ -302,31 +302,88 @@ fn write_over_a_limit_changes_nothing() {
 }
 
 #[test]
-fn names_used_and_removed_are_bounded_too() {
+fn names_used_once_and_removed_never_fill_a_session() {
     let limits = Limits {
         max_attributes: 2,
+        max_session_bytes: 200,
         ..Limits::default()
     };
     let replica = replica(1, limits);
     create(&replica, 1, Expiry::default()).expect("room");
-    let remove = |name: &str| {
-        let removed = write(&replica, 1, |writer| writer.remove(name));
-        assert!(removed.expect("there"));
-    };
-    for number in 0..8 {
+    for number in 0..1024 {
         let name = format!("name{number}");
-        set(&replica, 1, &name, b"1").expect("within the bound");
-        remove(&name);
+        set(&replica, 1, &name, b"1").expect("removed names take no room");
+        let removed = write(&replica, 1, |writer| writer.remove(&name));
+        assert!(removed.expect("there"));
     }
-    let error = set(&replica, 1, "one more", b"1").expect_err("too many names");
+    let remembered = replica.read(&key(1), |state| state.registers().len());
+    assert!(remembered.expect("there") <= 3);
+}
+
+/// Copies that were joined may be over the limits.
+#[test]
+fn write_that_does_not_make_a_session_larger_is_always_allowed() {
+    let limits = Limits {
+        max_session_bytes: 400,
+        ..Limits::default()
+    };
+    let replica = replica(1, limits);
+    create(&replica, 1, Expiry::default()).expect("room");
+    set(&replica, 1, "here", &[b'1'; 200]).expect("within the limits");
+    write(&replica, 1, |writer| writer.add("hits", 1)).expect("within the limits");
+    let mut other = replica.read(&key(1), SessionState::clone).expect("there");
+    let tag = |state: &SessionState| next_tag(state, origin(2), NOW);
+    other.set("there", [b'1'; 200].as_slice().into(), tag(&other));
+    apply(&replica, 1, Item::Full(Box::new(other)), NOW).expect("within twice the limits");
+    let error = set(&replica, 1, "new", b"1").expect_err("it would grow");
     assert!(matches!(
         error,
-        SessionError::TooLarge {
-            what: "attribute names",
-            ..
-        }
+        SessionError::TooLarge { what: "bytes", .. }
     ));
-    set(&replica, 1, "name3", b"2").expect("a name that is remembered");
+    set(&replica, 1, "here", &[b'2'; 200]).expect("as large as before");
+    set(&replica, 1, "here", &[b'2'; 150]).expect("smaller");
+    let hits = write(&replica, 1, |writer| writer.add("hits", 1));
+    assert_eq!(hits.expect("one more share"), 2);
+}
+
+/// Each side of a cut fills the session within its limit.
+#[test]
+fn copies_that_are_too_large_together_lose_the_same_attributes_on_all_nodes() {
+    let limits = || Limits {
+        max_session_bytes: 400,
+        ..Limits::default()
+    };
+    let replicas = [1, 2, 3].map(|number| replica(number, limits()));
+    create(&replicas[0], 1, Expiry::default()).expect("room");
+    let first = replicas[0].full(&key(1), NOW);
+    for (at, replica) in replicas.iter().enumerate() {
+        apply(replica, 1, first.clone(), NOW).expect("small");
+        let later = after(at as u64);
+        let written = replica.write(
+            &key(1),
+            Replicate::Now,
+            &mut Observer::new(false),
+            later,
+            |writer| writer.set(&format!("part{at}"), [b'1'; 300].as_slice().into()),
+        );
+        written.expect("within the limit");
+    }
+    let mut over = 0;
+    for (from, to) in [(0, 1), (1, 2), (2, 0), (2, 1), (0, 1), (1, 2)] {
+        let item = replicas[from].full(&key(1), NOW);
+        over += usize::from(apply(&replicas[to], 1, item, NOW).is_err());
+    }
+    assert!(over > 0, "it is told");
+    let held = replicas.each_ref().map(|replica| {
+        let names = |state: &SessionState| state.names().cloned().collect::<Vec<_>>();
+        replica.read(&key(1), names).expect("there")
+    });
+    for names in held {
+        assert_eq!(names, ["part1".into(), "part2".into()], "the newest");
+    }
+    let digests = replicas.each_ref().map(Replica::digests);
+    assert_eq!(digests[0], digests[1]);
+    assert_eq!(digests[0], digests[2]);
 }
 
 #[test]
@@ -384,7 +441,7 @@ fn expired_copy_is_neither_offered_nor_taken() {
     assert_eq!(first.store.full(&key(1), late), Item::Absent);
     let all = |now| {
         (0..16)
-            .flat_map(move |shard| first.store.listing(shard, true, now))
+            .flat_map(move |shard| first.store.listing(shard, LeavesOut::Nothing, now))
             .count()
     };
     assert_eq!(all(late), 0);
@@ -424,7 +481,7 @@ fn every_digest_shard_is_listed_on_its_own() {
     }
     let mut listed = Vec::new();
     for shard in 0..16 {
-        let entries = replica.store.listing(shard, true, NOW);
+        let entries = replica.store.listing(shard, LeavesOut::Nothing, NOW);
         assert!(!entries.is_empty(), "shard {shard}");
         listed.extend(entries.into_iter().map(|(key, _)| key));
     }

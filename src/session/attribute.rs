@@ -19,8 +19,7 @@ pub(crate) enum Content {
     /// The JSON bytes as they were written. Opaque: never parsed to replicate.
     Json(Arc<[u8]>),
     Counter(Counter),
-    /// Remembered as long as a tombstone, so that an older write met later does not bring the
-    /// attribute back.
+    /// Remembered so that an older write met later does not bring the attribute back.
     Removed,
 }
 
@@ -150,6 +149,11 @@ impl Counter {
         Self { base: 0, counts }
     }
 
+    /// Returns whether `origin` has a share already.
+    pub(crate) fn is_counted_by(&self, origin: Origin) -> bool {
+        self.position(origin).is_ok()
+    }
+
     fn total(&self) -> i64 {
         let counts = self.counts.iter().map(|count| i128::from(count.sum));
         let sum = i128::from(self.base) + counts.sum::<i128>();
@@ -243,6 +247,17 @@ impl Register {
         }
     }
 
+    /// Returns the tag of the latest write that shows.
+    pub(super) fn latest_tag(&self) -> Tag {
+        match &self.content {
+            Content::Counter(counter) => {
+                let tags = counter.counts.iter().map(Count::tag);
+                tags.fold(self.tag, Tag::max)
+            }
+            Content::Json(_) | Content::Removed => self.tag,
+        }
+    }
+
     /// Returns the oldest stamp of the writes that show.
     pub(super) fn oldest_stamp(&self) -> Stamp {
         let register = if self.tag == Tag::BOTTOM {
@@ -279,6 +294,25 @@ impl Register {
             tag: self.tag,
             content,
         })
+    }
+
+    /// Drops what another copy has `seen` and does not have: it was removed there, and the removal
+    /// forgotten. Returns whether anything is left, which is what the removal had not seen.
+    ///
+    /// An origin that went on counting without having seen the removal counts from its beginning.
+    pub(super) fn drop_forgotten(&mut self, seen: impl Fn(Tag) -> bool) -> bool {
+        match &mut self.content {
+            Content::Counter(counter) => {
+                let base_is_seen = self.tag == Tag::BOTTOM || seen(self.tag);
+                let before = counter.counts.len();
+                counter.counts.retain(|count| !seen(count.tag()));
+                if counter.counts.len() < before && base_is_seen {
+                    counter.base = 0;
+                }
+                !counter.counts.is_empty() || !base_is_seen
+            }
+            Content::Json(_) | Content::Removed => !seen(self.tag),
+        }
     }
 
     /// Returns whether `origin` alone has written what shows.

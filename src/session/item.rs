@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc};
 
 use super::{
-    CreatedMs, Origin, Register, SecretSet, SessionKey, SessionMeta, SessionState, Stamp, Tag,
-    Tombstone, Vector,
+    AttributesHash, CreatedMs, Origin, Register, SecretSet, SessionKey, SessionMeta, SessionState,
+    Stamp, Tag, Tombstone, Vector,
 };
 use crate::config::Expiry;
 
@@ -62,6 +62,7 @@ pub(crate) struct PackedHead {
 pub(crate) struct PackedSummary {
     pub(crate) access: Stamp,
     pub(crate) vector: Vector,
+    pub(crate) attributes: AttributesHash,
     pub(crate) expiry: Expiry,
     pub(crate) size: SessionSize,
 }
@@ -69,12 +70,49 @@ pub(crate) struct PackedSummary {
 /// The size of a session, for its limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SessionSize {
-    /// Names, removed ones included.
-    pub(crate) names: usize,
+    /// Attributes and counters that are there.
+    pub(crate) attributes: usize,
+    /// Bytes of removed names, weighed as attributes.
+    pub(crate) removed: usize,
     pub(crate) writers: usize,
     pub(crate) secrets: usize,
     /// Bytes of names and values.
     pub(crate) weight: usize,
+}
+
+impl SessionSize {
+    pub(crate) fn of_state(state: &SessionState) -> Self {
+        let writers = state.vector().entries().len();
+        Self::new(state.registers(), writers, state.secrets())
+    }
+
+    pub(crate) fn of_delta(delta: &Delta) -> Self {
+        Self::new(&delta.registers, 1, &delta.secrets)
+    }
+
+    fn new(registers: &[(Arc<str>, Register)], writers: usize, secrets: &SecretSet) -> Self {
+        let mut size = Self {
+            attributes: 0,
+            removed: 0,
+            writers,
+            secrets: secrets.states().len(),
+            weight: 0,
+        };
+        for (name, register) in registers {
+            size.add(register.is_present(), register.weight_as(name));
+        }
+        size
+    }
+
+    /// Counts an attribute, or a removed one, of this weight.
+    pub(crate) const fn add(&mut self, is_present: bool, weight: usize) {
+        if is_present {
+            self.attributes += 1;
+            self.weight += weight;
+        } else {
+            self.removed += weight;
+        }
+    }
 }
 
 impl fmt::Debug for PackedSession {

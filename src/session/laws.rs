@@ -38,7 +38,7 @@ fn history() -> impl Strategy<Value = Vec<(usize, Op)>> {
     prop::collection::vec((0..3_usize, op()), 0..40)
 }
 
-const REGISTERS: [&str; 3] = ["a", "b", "c"];
+const REGISTERS: [&str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
 const COUNTERS: [&str; 2] = ["m", "n"];
 
 fn at(step: usize) -> Now {
@@ -82,6 +82,7 @@ fn copies(history: &[(usize, Op)]) -> [SessionState; 3] {
             Op::Touch => copy.touch(now),
             Op::Meet(_) => {}
         }
+        copy.collect_garbage_alone(own);
     }
     copies
 }
@@ -260,17 +261,69 @@ fn write_days_later(session: &mut SessionState, days: u64) {
     session.collect_garbage_alone(origin(0));
 }
 
+/// Removes so many other names that the removals before are forgotten.
+fn remove_many(session: &mut SessionState, own: Origin) {
+    for number in 0..4 {
+        let name = format!("{number}");
+        for _ in 0..2 {
+            let tag = next_tag(session, own, at(20));
+            session.set(&name, b"1".as_slice().into(), tag);
+        }
+        session.remove(&name, next_tag(session, own, at(20)));
+    }
+    session.collect_garbage_alone(own);
+}
+
+fn has(session: &SessionState, name: &str) -> bool {
+    session.register(name).is_some_and(Register::is_present)
+}
+
 #[test]
 fn forgotten_removal_is_not_undone_by_a_copy_that_never_heard_of_it() {
     let [mut session, mut stale, _] = copies(&[(0, Op::Set(0, 1)), (1, Op::Meet(0))]);
     let tag = next_tag(&session, origin(0), at(5));
     session.remove("a", tag);
-    write_days_later(&mut session, 2);
-    assert_eq!(session.remembered_names(), 1, "the removal is forgotten");
+    remove_many(&mut session, origin(0));
+    assert_eq!(session.register("a"), None, "the removal is forgotten");
     session.merge(stale.clone(), origin(0));
-    assert_eq!(session.names().count(), 1, "not back here");
+    assert!(!has(&session, "a"), "not back here");
     stale.merge(session, origin(1));
-    assert_eq!(stale.names().count(), 1, "gone there");
+    assert!(!has(&stale, "a"), "gone there");
+}
+
+#[test]
+fn removals_do_not_count_like_values_and_the_newest_are_remembered() {
+    let [mut session, ..] = copies(&[]);
+    for number in 0..1024 {
+        let name = format!("{number:04}");
+        let tag = next_tag(&session, origin(0), at(number));
+        session.set(&name, b"1".as_slice().into(), tag);
+        session.remove(&name, next_tag(&session, origin(0), at(number)));
+        session.collect_garbage_alone(origin(0));
+        assert_eq!(session.weight(), 0);
+        assert!(session.registers().len() <= 3);
+        assert!(session.register(&name).is_some(), "the newest");
+    }
+}
+
+#[test]
+fn removal_is_remembered_whatever_a_clock_says() {
+    let [mut session, mut other, _] = copies(&[(0, Op::Set(0, 1))]);
+    let tag = |copy: &SessionState, step, writer| next_tag(copy, origin(writer), at(step));
+    other.set("a", b"2".as_slice().into(), tag(&session, 5, 1));
+    session.remove("a", tag(&session, 9, 0));
+    let mut late = session.clone();
+    write_days_later(&mut late, 2);
+    let delta = late.delta(origin(0), session.vector.of(origin(0)), false);
+    // Here the clock jumps first, there the older write comes first.
+    let mut here = session.clone();
+    here.apply(delta.clone(), origin(0)).expect("complete");
+    here.merge(other.clone(), origin(0));
+    let mut there = session;
+    there.merge(other, origin(3));
+    there.apply(delta, origin(3)).expect("complete");
+    assert_eq!(shared(&here), shared(&there));
+    assert!(!has(&here, "a"), "the removal is later");
 }
 
 #[test]
@@ -293,18 +346,77 @@ fn secret_whose_death_is_forgotten_does_not_open_the_session_again() {
     assert_eq!(presented, Access::Unknown, "gone there");
 }
 
+/// Whether a removal is still remembered when an older write comes depends on the order. Then the
+/// versions differ, and the copies become equal when they meet.
 #[test]
-fn removal_that_is_forgotten_no_longer_beats_a_write_it_has_not_seen() {
+fn copies_that_forgot_in_another_order_tell_each_other_apart_and_become_equal() {
     let [mut session, mut other, _] = copies(&[(0, Op::Set(0, 1)), (1, Op::Meet(0))]);
     let tag = |copy: &SessionState, step, writer| next_tag(copy, origin(writer), at(step));
     other.set("a", b"2".as_slice().into(), tag(&other, 5, 1));
     session.remove("a", tag(&session, 9, 0));
-    let mut soon = session.clone();
-    soon.merge(other.clone(), origin(0));
-    assert_eq!(soon.names().count(), 0, "the removal is later");
-    write_days_later(&mut session, 2);
+    let mut here = session.clone();
+    remove_many(&mut here, origin(0));
+    let mut there = session;
+    there.merge(other.clone(), origin(3));
+    here.merge(other, origin(0));
+    assert!(has(&here, "a"), "who removed it, nobody knows");
+    let full = here.clone();
+    there.merge(full, origin(3));
+    assert_eq!(here.vector, there.vector);
+    let key = fixtures::key(1);
+    assert_ne!(here.version(&key), there.version(&key));
+    let before = here.clone();
+    here.merge(there.clone(), origin(0));
+    there.merge(before, origin(3));
+    assert_eq!(shared(&here), shared(&there));
+    assert!(!has(&here, "a"), "somebody knows");
+}
+
+#[test]
+fn increments_that_a_forgotten_removal_had_seen_stay_gone() {
+    let [mut session, mut other, _] = copies(&[(0, Op::Add(0, 5)), (1, Op::Meet(0))]);
+    let tag = next_tag(&other, origin(1), at(5));
+    other.add("m", 1, tag.origin, tag.stamp);
+    session.remove("m", next_tag(&session, origin(0), at(9)));
+    remove_many(&mut session, origin(0));
     session.merge(other, origin(0));
-    assert_eq!(session.names().count(), 2, "who removed it, nobody knows");
+    assert_eq!(
+        session.count("m"),
+        Ok(1),
+        "5 was seen by the removal, 1 was not"
+    );
+}
+
+proptest! {
+    /// Many names are removed, so that copies forget. Whatever the order, copies that have told
+    /// each other all they hold are equal, and equal versions mean equal sessions.
+    #[test]
+    fn copies_become_equal_whatever_they_have_forgotten(
+        history in prop::collection::vec((0..3_usize, many_names_op()), 0..80),
+    ) {
+        let mut copies = copies(&history);
+        for _ in 0..3 {
+            for (one, other) in [(0, 1), (1, 2), (2, 0), (1, 0), (2, 1), (0, 2)] {
+                let full = copies[other].clone();
+                copies[one].merge(full, origin(one));
+            }
+        }
+        let [one, two, three] = &copies;
+        prop_assert_eq!(shared(one), shared(two));
+        prop_assert_eq!(shared(one), shared(three));
+        let key = fixtures::key(1);
+        prop_assert_eq!(one.version(&key), two.version(&key));
+    }
+}
+
+fn many_names_op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        (0..12_usize).prop_map(|name| Op::Set(name, 1)),
+        (0..12_usize).prop_map(Op::Remove),
+        (0..12_usize).prop_map(Op::Remove),
+        (0..2_usize, any::<i8>()).prop_map(|(name, by)| Op::Add(name, by)),
+        (0..3_usize).prop_map(Op::Meet),
+    ]
 }
 
 #[test]

@@ -2,31 +2,21 @@
 
 use std::sync::Arc;
 
-use super::{
-    Content, Delta, Mutant, Origin, Register, SecretSet, SessionState, Stamp, Tag, Vector, mutant,
-};
+use super::{Delta, Mutant, Origin, Register, SecretSet, SessionState, Stamp, Tag, Vector, mutant};
 use crate::config::Expiry;
-
-/// The effect of a merge on a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct MergeOutcome {
-    /// Whether vector or last access advanced.
-    pub(crate) changed: bool,
-    /// The latest of our own stamps that another origin's write has beaten here, zero when none
-    /// was. A delta that claims it would claim a write it does not hold.
-    pub(crate) lost: Stamp,
-}
 
 impl SessionState {
     /// Merges another copy.
     ///
-    /// Both copies first forget what the joined vector allows. What one of them lacks although its
+    /// Both copies first forget what the joined vector allows: were each cleaned by its own vector,
+    /// copies with equal vectors could differ in whom they name. What one of them lacks although its
     /// vector covers it was removed there, and the removal forgotten; so it goes from the other
-    /// one, too. Were each cleaned by its own vector, copies with equal vectors could differ in
-    /// what they remember, and whether a removed name came back would depend on who met whom first.
-    pub(crate) fn merge(&mut self, mut incoming: Self, own: Origin) -> MergeOutcome {
-        let before = self.vector.clone();
-        let mut joined = before.clone();
+    /// one, too.
+    ///
+    /// Returns the latest of `own`'s stamps that another origin's write has beaten here, zero when
+    /// none was. A delta that claims it would claim a write it does not hold.
+    pub(crate) fn merge(&mut self, mut incoming: Self, own: Origin) -> Stamp {
+        let mut joined = self.vector.clone();
         joined.join(&incoming.vector);
         let gc_horizon = joined.gc_horizon(self.meta.gc_grace_ms());
         let watermark = gc_horizon.watermark;
@@ -38,8 +28,8 @@ impl SessionState {
         let (registers, beaten) = join_registers(
             std::mem::take(&mut self.registers),
             std::mem::take(&mut incoming.registers),
-            |register| covered(register, seen_there),
-            |register| covered(register, seen_here),
+            |register| register.drop_forgotten(seen_there),
+            |register| register.drop_forgotten(seen_here),
             own,
         );
         self.registers = registers;
@@ -49,17 +39,15 @@ impl SessionState {
         theirs.drop_forgotten(ours, seen_here, own);
         lost = lost.max(self.merge_secrets_and_expiry(&incoming.secrets, incoming.expiry, own));
         self.created_ms = self.created_ms.min(incoming.created_ms);
-        let accessed = self.merge_access(incoming.access, incoming.accessed_ms);
+        self.merge_access(incoming.access, incoming.accessed_ms);
         self.vector.join(&incoming.vector);
-        MergeOutcome {
-            changed: accessed || self.vector != before,
-            lost,
-        }
+        // Two copies together may remember more than one may.
+        lost.max(self.forget_removals(own))
     }
 
-    /// Applies one origin's writes, all or nothing. Returns `None` when this copy lacks writes the
-    /// delta builds on, and needs the full state.
-    pub(crate) fn apply(&mut self, delta: Delta, own: Origin) -> Option<MergeOutcome> {
+    /// Applies one origin's writes, all or nothing. Returns what [`merge`](Self::merge) does, `None`
+    /// when this copy lacks writes the delta builds on, and needs the full state.
+    pub(crate) fn apply(&mut self, delta: Delta, own: Origin) -> Option<Stamp> {
         let held = self.vector.of(delta.origin);
         // The counts of a counter mean nothing without the reset that they follow.
         let knows_resets = delta.registers.iter().all(|(_, register)| {
@@ -79,13 +67,10 @@ impl SessionState {
             }
             lost = lost.max(self.merge_secrets_and_expiry(&delta.secrets, delta.expiry, own));
         }
-        let accessed = delta
-            .access
-            .is_some_and(|(access, at_ms)| self.merge_access(access, at_ms));
-        Some(MergeOutcome {
-            changed: accessed || held < delta.upto,
-            lost,
-        })
+        if let Some((access, at_ms)) = delta.access {
+            self.merge_access(access, at_ms);
+        }
+        Some(lost.max(self.forget_removals(own)))
     }
 
     /// Returns the session that `delta` is the whole of, `None` when it is only a part.
@@ -107,15 +92,13 @@ impl SessionState {
         })
     }
 
-    /// Merges the last access. Returns whether it advanced; only then the instant, which is
-    /// reckoned from an age and differs on every node, is set.
-    fn merge_access(&mut self, access: Stamp, accessed_ms: u64) -> bool {
-        let advanced = access > self.access;
-        if advanced {
+    /// Merges the last access. Only when it advances the instant is set, which is reckoned from an
+    /// age and differs on every node.
+    fn merge_access(&mut self, access: Stamp, accessed_ms: u64) {
+        if access > self.access {
             self.access = access;
             self.accessed_ms = self.accessed_ms.max(accessed_ms);
         }
-        advanced
     }
 
     pub(super) fn merge_register(
@@ -156,34 +139,46 @@ impl SessionState {
     }
 }
 
-/// Joins the registers of two copies, both sorted by name, in one pass. A register that only one of
-/// them has stays unless the other one has had it and forgotten it. Returns the latest of `own`'s
-/// stamps that no longer shows, too.
+/// Joins the registers of two copies, both sorted by name, in one pass. Of a register that only one
+/// of them has, `keep_ours` and `keep_theirs` leave what the other one has not seen, if anything.
+/// Returns the latest of `own`'s stamps that no longer shows, too.
 fn join_registers(
     held: Vec<(Arc<str>, Register)>,
     incoming: Vec<(Arc<str>, Register)>,
-    is_ours_forgotten: impl Fn(&Register) -> bool,
-    is_theirs_forgotten: impl Fn(&Register) -> bool,
+    keep_ours: impl Fn(&mut Register) -> bool,
+    keep_theirs: impl Fn(&mut Register) -> bool,
     own: Origin,
 ) -> (Vec<(Arc<str>, Register)>, Stamp) {
     let mut joined = Vec::with_capacity(held.len().max(incoming.len()));
     let mut lost = Stamp::ZERO;
     let mut incoming = incoming.into_iter().peekable();
     for (name, mut register) in held {
-        while let Some(theirs) = incoming.next_if(|(other, _)| *other < name) {
-            if !is_theirs_forgotten(&theirs.1) {
+        while let Some(mut theirs) = incoming.next_if(|(other, _)| *other < name) {
+            if keep_theirs(&mut theirs.1) {
                 joined.push(theirs);
             }
         }
         if let Some((_, theirs)) = incoming.next_if(|(other, _)| *other == name) {
             lost = lost.max(merge_registers(&mut register, theirs, own));
-        } else if is_ours_forgotten(&register) {
-            lost = lost.max(register.stamp_of(own));
-            continue;
+        } else {
+            let before = register.stamp_of(own);
+            let stays = keep_ours(&mut register);
+            let after = if stays {
+                register.stamp_of(own)
+            } else {
+                Stamp::ZERO
+            };
+            lost = lost.max(beaten(before, after));
+            if !stays {
+                continue;
+            }
         }
         joined.push((name, register));
     }
-    joined.extend(incoming.filter(|(_, theirs)| !is_theirs_forgotten(theirs)));
+    joined.extend(
+        incoming
+            .filter_map(|(name, mut theirs)| keep_theirs(&mut theirs).then_some((name, theirs))),
+    );
     (joined, lost)
 }
 
@@ -192,16 +187,6 @@ fn merge_registers(held: &mut Register, incoming: Register, own: Origin) -> Stam
     let before = held.stamp_of(own);
     held.merge(incoming);
     beaten(before, held.stamp_of(own))
-}
-
-/// Returns whether every write in the register is among those `seen`.
-fn covered(register: &Register, seen: impl Fn(Tag) -> bool) -> bool {
-    let is_tag_covered = register.tag == Tag::BOTTOM || seen(register.tag);
-    is_tag_covered
-        && match &register.content {
-            Content::Counter(counter) => counter.counts.iter().all(|count| seen(count.tag())),
-            Content::Json(_) | Content::Removed => true,
-        }
 }
 
 fn beaten(before: Stamp, after: Stamp) -> Stamp {

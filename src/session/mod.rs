@@ -32,8 +32,10 @@ pub(crate) use self::{
     mutant::Mutant,
     secrets::{Access, SecretSet, SecretState},
     stamp::{BootId, GcHorizon, KEPT_ORIGINS, Now, Origin, Stamp, Tag, Vector},
-    state::{CreatedMs, MAX_CONTEXT_LENGTH, SessionMeta, SessionParts, SessionState},
+    state::{
+        CreatedMs, MAX_CONTEXT_LENGTH, MAX_REMOVED_BYTES, SessionMeta, SessionParts, SessionState,
+    },
     token::{Token, TokenKey},
     tombstone::Tombstone,
-    version::{destroyed_version, session_version},
+    version::{AttributesHash, destroyed_version, session_version},
 };

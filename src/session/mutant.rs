@@ -52,11 +52,15 @@ pub(crate) enum Mutant {
     AcceptEarlierAnswer,
     /// Of two crossing dials each node keeps its own.
     KeepOwnDial,
+    /// The version says nothing of attributes.
+    VersionOfVectorOnly,
+    /// Every background round leaves out what has just changed.
+    NeverThorough,
 }
 
 #[cfg(test)]
 impl Mutant {
-    pub(crate) const ALL: [Self; 23] = [
+    pub(crate) const ALL: [Self; 25] = [
         Self::CoalesceLate,
         Self::IgnoreSince,
         Self::NeverRepair,
@@ -80,6 +84,8 @@ impl Mutant {
         Self::ForgetReplaced,
         Self::AcceptEarlierAnswer,
         Self::KeepOwnDial,
+        Self::VersionOfVectorOnly,
+        Self::NeverThorough,
     ];
 
     pub(crate) fn is_on(self) -> bool {

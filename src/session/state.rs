@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Content, Counter, GcHorizon, KEPT_ORIGINS, Now, Origin, Register, Route, SecretHash, SecretSet,
-    SessionKey, Stamp, Tag, Tombstone, Vector, WrongKind,
+    SessionKey, Stamp, Tag, Tombstone, Vector, WrongKind, register_weight,
 };
 use crate::config::Expiry;
 
@@ -25,6 +25,14 @@ impl SessionMeta {
         Tombstone::new(self.expiry, 0).keep_ms
     }
 }
+
+/// Bytes of removed attributes that a session remembers at most, weighed as attributes are. Tests
+/// want few.
+pub(crate) const MAX_REMOVED_BYTES: usize = if cfg!(test) {
+    3 * register_weight("a", 0)
+} else {
+    16 * 1024
+};
 
 /// Bytes of a context's name at most.
 pub(crate) const MAX_CONTEXT_LENGTH: usize = 64;
@@ -172,15 +180,14 @@ impl SessionState {
             .map(|(name, _)| name)
     }
 
-    /// Returns the number of names, removed ones that are still remembered included.
-    pub(crate) fn remembered_names(&self) -> usize {
-        self.registers.len()
-    }
-
     /// Returns what the session counts against its size limit.
     pub(crate) fn weight(&self) -> usize {
-        self.registers
-            .iter()
+        self.weight_of(Register::is_present)
+    }
+
+    fn weight_of(&self, counts: impl Fn(&Register) -> bool) -> usize {
+        let counted = self.registers.iter().filter(|entry| counts(&entry.1));
+        counted
             .map(|(name, register)| register.weight_as(name))
             .sum()
     }
@@ -265,10 +272,10 @@ impl SessionState {
         self.vector.watermark(self.meta.gc_grace_ms())
     }
 
-    /// Forgets what is remembered only to ward off older writes, once it is older than a tombstone
-    /// would be: origins that are gone, whose counts are added up, removed names, and dead secrets.
-    /// The horizon comes from the vector, so that nodes with equal vectors forget alike. Returns
-    /// the latest of `own`'s stamps that no longer shows.
+    /// Forgets what is remembered only to ward off older writes: origins that are gone, whose counts
+    /// are added up, and dead secrets, once they are older than a tombstone would be, and the oldest
+    /// removals beyond [`MAX_REMOVED_BYTES`]. The horizon comes from the vector, so that nodes with
+    /// equal vectors forget alike. Returns the latest of `own`'s stamps that no longer shows.
     pub(crate) fn collect_garbage(&mut self, gc_horizon: GcHorizon, own: Origin) -> Stamp {
         let GcHorizon { watermark, before } = gc_horizon;
         if self.vector.prune(watermark) {
@@ -281,13 +288,70 @@ impl SessionState {
                 }
             }
         }
-        let mut lost = self.secrets.forget(before, own);
-        self.registers.retain(|(_, register)| {
-            let forgotten = register.content == Content::Removed && register.tag.stamp < before;
-            if forgotten {
+        let lost = self.secrets.forget(before, own);
+        lost.max(self.forget_removals(own))
+    }
+
+    /// Forgets the oldest removals beyond [`MAX_REMOVED_BYTES`].
+    ///
+    /// Not those of a certain age: a clock that is days ahead would let a node forget what others
+    /// still need. Two copies with equal vectors may remember other removals all the same, and so
+    /// differ when an older write comes late. Their versions differ then, too, and merging removes
+    /// what either of them has seen and does not have.
+    pub(super) fn forget_removals(&mut self, own: Origin) -> Stamp {
+        let is_removal = |register: &Register| !register.is_present();
+        self.keep_newest(is_removal, MAX_REMOVED_BYTES, usize::MAX, own)
+    }
+
+    /// Drops the attributes and counters that were written longest ago, until the others weigh no
+    /// more than `max_bytes` and are no more than `max_attributes`. Returns the latest of `own`'s
+    /// stamps that no longer shows, `None` when nothing was dropped.
+    pub(crate) fn trim(
+        &mut self,
+        max_bytes: usize,
+        max_attributes: usize,
+        own: Origin,
+    ) -> Option<Stamp> {
+        let before = self.registers.len();
+        let lost = self.keep_newest(Register::is_present, max_bytes, max_attributes, own);
+        (self.registers.len() < before).then_some(lost)
+    }
+
+    /// Drops the oldest of the registers that are `limited`, until the others weigh no more than
+    /// `max_bytes` and are no more than `max_count`. What stays is the same in whatever order
+    /// copies are joined. Returns the latest of `own`'s stamps that no longer shows.
+    fn keep_newest(
+        &mut self,
+        limited: impl Fn(&Register) -> bool,
+        max_bytes: usize,
+        max_count: usize,
+        own: Origin,
+    ) -> Stamp {
+        let entries = || self.registers.iter().filter(|entry| limited(&entry.1));
+        if self.weight_of(&limited) <= max_bytes && entries().count() <= max_count {
+            return Stamp::ZERO;
+        }
+        // Honest writes have tags of their own. The names order those that have not.
+        let age = |(name, register): &(Arc<str>, Register)| (register.latest_tag(), name.clone());
+        let mut newest_first: Vec<_> = entries()
+            .map(|entry| (age(entry), entry.1.weight_as(&entry.0)))
+            .collect();
+        newest_first.sort_unstable_by(|one, other| other.cmp(one));
+        let mut bytes = 0;
+        let fitting = newest_first.iter().take(max_count).take_while(|entry| {
+            bytes += entry.1;
+            bytes <= max_bytes
+        });
+        let oldest_kept = fitting.last().map(|entry| &entry.0);
+        let mut lost = Stamp::ZERO;
+        self.registers.retain(|entry| {
+            let register = &entry.1;
+            let is_kept = |oldest: &(Tag, Arc<str>)| age(entry) >= *oldest;
+            let stays = !limited(register) || oldest_kept.is_some_and(is_kept);
+            if !stays {
                 lost = lost.max(register.stamp_of(own));
             }
-            !forgotten
+            stays
         });
         lost
     }

@@ -1,24 +1,93 @@
 //! The 64-bit version of a session: equal versions mean equal sessions, up to accidents.
 
+use std::sync::Arc;
+
 use twox_hash::XxHash3_64;
 
-use super::{SessionKey, Stamp, Vector};
+use super::{
+    Content, Counter, Mutant, Origin, Register, SessionKey, SessionState, Stamp, Tag, Vector,
+};
 
-/// Returns the version of a session: XXH3 over key, last access and vector, each entry seeded with
-/// the hash before it. This runs at every write, and XXH3 is quick at short inputs. It finds
-/// accidents, not forgers.
-pub(crate) fn session_version(key: &SessionKey, vector: &Vector, access: Stamp) -> u64 {
-    let mut head = [0; 24];
+/// Returns the version of a session: XXH3 over key, last access, vector and attributes, each entry
+/// seeded with the hash before it. This runs at every write, and XXH3 is quick at short inputs. It
+/// finds accidents, not forgers.
+///
+/// Attributes are in it, although equal vectors nearly always mean equal attributes: what is
+/// forgotten of removals and old writers depends on the order in which a copy met others.
+pub(crate) fn session_version(
+    key: &SessionKey,
+    vector: &Vector,
+    access: Stamp,
+    attributes: AttributesHash,
+) -> u64 {
+    let mut head = [0; 32];
     head[..16].copy_from_slice(key.bytes());
-    head[16..].copy_from_slice(&access.get().to_le_bytes());
+    head[16..24].copy_from_slice(&access.get().to_le_bytes());
+    if !Mutant::VersionOfVectorOnly.is_on() {
+        head[24..].copy_from_slice(&attributes.0.to_le_bytes());
+    }
     let head = XxHash3_64::oneshot(&head);
     vector.entries().iter().fold(head, |hash, (origin, stamp)| {
-        let mut entry = [0; 20];
-        entry[..8].copy_from_slice(&origin.boot.bytes());
-        entry[8..12].copy_from_slice(&origin.epoch.to_le_bytes());
-        entry[12..].copy_from_slice(&stamp.get().to_le_bytes());
-        XxHash3_64::oneshot_with_seed(hash, &entry)
+        let tag = Tag {
+            stamp: *stamp,
+            origin: *origin,
+        };
+        XxHash3_64::oneshot_with_seed(hash, &tag_bytes(tag))
     })
+}
+
+/// A hash of the attributes and counters that a copy has, removed ones included, and of the writes
+/// that made them what they are. Add them in the order of their names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct AttributesHash(u64);
+
+impl AttributesHash {
+    pub(crate) fn of(registers: &[(Arc<str>, Register)]) -> Self {
+        registers
+            .iter()
+            .fold(Self::default(), |hash, (name, register)| {
+                let tag = register.tag;
+                match &register.content {
+                    Content::Json(_) => hash.with_value(name, tag),
+                    Content::Counter(counter) => hash.with_counter(name, tag, counter),
+                    Content::Removed => hash.with_removal(name, tag),
+                }
+            })
+    }
+
+    pub(crate) fn with_value(self, name: &str, tag: Tag) -> Self {
+        self.with(name.as_bytes()).with(&tag_bytes(tag))
+    }
+
+    pub(crate) fn with_removal(self, name: &str, tag: Tag) -> Self {
+        self.with_value(name, tag).with(b"removed")
+    }
+
+    pub(crate) fn with_counter(self, name: &str, tag: Tag, counter: &Counter) -> Self {
+        let base = self.with_value(name, tag).with(&counter.base.to_le_bytes());
+        let counts = counter.counts.iter();
+        counts.fold(base, |hash, count| hash.with(&tag_bytes(count.tag())))
+    }
+
+    fn with(self, bytes: &[u8]) -> Self {
+        Self(XxHash3_64::oneshot_with_seed(self.0, bytes))
+    }
+}
+
+impl SessionState {
+    pub(crate) fn version(&self, key: &SessionKey) -> u64 {
+        let attributes = AttributesHash::of(&self.registers);
+        session_version(key, &self.vector, self.access, attributes)
+    }
+}
+
+fn tag_bytes(Tag { stamp, origin }: Tag) -> [u8; 20] {
+    let Origin { boot, epoch } = origin;
+    let mut bytes = [0; 20];
+    bytes[..8].copy_from_slice(&boot.bytes());
+    bytes[8..12].copy_from_slice(&epoch.to_le_bytes());
+    bytes[12..].copy_from_slice(&stamp.get().to_le_bytes());
+    bytes
 }
 
 /// Returns the version of a destroyed session, the same on every node. It is not that of a session
@@ -30,7 +99,7 @@ pub(crate) fn destroyed_version(key: &SessionKey) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::{BootId, Origin};
+    use crate::session::{BootId, Count};
 
     /// Nodes of different releases must agree on these bytes.
     #[test]
@@ -44,8 +113,25 @@ mod tests {
         vector.raise(origin, Stamp::new(10 << 16).expect("small"));
         let access = Stamp::new(11 << 16).expect("small");
         assert_eq!(
-            session_version(&key, &vector, access),
-            0xc615_8dd2_d1c2_f4f0
+            session_version(&key, &vector, access, AttributesHash::default()),
+            0x4dd6_695b_eceb_f4fb
+        );
+        let tag = |stamp| Tag {
+            stamp: Stamp::new(stamp).expect("small"),
+            origin,
+        };
+        let count = Count {
+            origin,
+            stamp: tag(3).stamp,
+            sum: 5,
+        };
+        let attributes = AttributesHash::default()
+            .with_value("a", tag(1))
+            .with_counter("b", Tag::BOTTOM, &Counter::new(vec![count]))
+            .with_removal("c", tag(2));
+        assert_eq!(
+            session_version(&key, &vector, access, attributes),
+            0x8068_3904_bac1_f357
         );
         assert_eq!(destroyed_version(&key), 0xfe8a_7fec_7d80_ca73);
     }

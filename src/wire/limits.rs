@@ -13,12 +13,11 @@ pub(crate) struct DecodeLimits {
 }
 
 impl DecodeLimits {
-    /// Returns those of a node that is configured so. Names merge from several nodes, each within
-    /// its limits.
+    /// Returns those of a node that is configured so.
     pub(crate) const fn new(limits: &Limits, shape: &Shape) -> Self {
         Self {
             max_session_bytes: limits.max_session_bytes,
-            max_names: limits.max_names().saturating_mul(Limits::HARD),
+            max_names: limits.max_names(),
             max_entries: limits.max_entries(),
             digest_shards: shape.lock_shards.saturating_mul(shape.digests_per_lock),
         }

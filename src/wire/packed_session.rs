@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 pub(crate) use super::bytes::{Reader, Writer};
 use super::{
-    attributes::{Foreign, each_register, read_registers, write_registers},
+    attributes::{Foreign, Value, each_register, read_registers, write_registers},
     error::Malformed,
     limits::{DecodeLimits, MAX_ORIGINS, MAX_SECRETS},
     metadata::{
@@ -28,8 +28,8 @@ use super::{
 use crate::{
     config::Expiry,
     session::{
-        CreatedMs, PackedHead, PackedSession, PackedSummary, SecretSet, SessionParts, SessionSize,
-        SessionState, Stamp, Tag, Vector, register_weight,
+        AttributesHash, CreatedMs, PackedHead, PackedSession, PackedSummary, SecretSet,
+        SessionParts, SessionSize, SessionState, Stamp, Tag, Vector, register_weight,
     },
 };
 
@@ -152,7 +152,14 @@ pub(super) fn walk(
             oldest = oldest.min(tag.stamp);
         }
     };
-    let (mut names, mut weight) = (0, 0);
+    let mut hash = AttributesHash::default();
+    let mut size = SessionSize {
+        attributes: 0,
+        removed: 0,
+        writers: base.vector.entries().len(),
+        secrets: 0,
+        weight: 0,
+    };
     let max_names = checks.max_names;
     each_register(
         from,
@@ -160,13 +167,19 @@ pub(super) fn walk(
         max_names,
         Foreign::No,
         |name, tag, value| {
-            names += 1;
-            weight += register_weight(name, value.weight());
             note(tag);
             value.counts().iter().for_each(|count| note(count.tag()));
+            let is_present = !matches!(value, Value::Removed);
+            size.add(is_present, register_weight(name, value.weight()));
+            hash = match value {
+                Value::Json(_) => hash.with_value(name, tag),
+                Value::Counter(counter) => hash.with_counter(name, tag, &counter),
+                Value::Removed => hash.with_removal(name, tag),
+            };
         },
     )?;
     let (secrets, expiry) = read_end(from, &context, head, checks)?;
+    size.secrets = secrets.states().len();
     secrets.states().iter().for_each(|state| note(state.tag));
     if let Some((tag, _)) = expiry {
         note(tag);
@@ -175,12 +188,8 @@ pub(super) fn walk(
     Ok(PackedSummary {
         access: base.access,
         expiry: expiry.map_or(head.meta.expiry, |(_, expiry)| expiry),
-        size: SessionSize {
-            names,
-            writers: base.vector.entries().len(),
-            secrets: secrets.states().len(),
-            weight,
-        },
+        size,
+        attributes: hash,
         vector: base.vector,
     })
 }

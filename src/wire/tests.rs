@@ -12,9 +12,9 @@ use super::{
 use crate::{
     config::{Expiry, Limits, Shape},
     session::{
-        BootId, Content, Count, Counter, Delta, Item, Now, Origin, PackedHead, PackedSession,
-        Register, SecretSet, SessionKey, SessionMeta, SessionSecret, SessionSize, SessionState,
-        Stamp, Tag, Tombstone,
+        AttributesHash, BootId, Content, Count, Counter, Delta, Item, Now, Origin, PackedHead,
+        PackedSession, Register, SecretSet, SessionKey, SessionMeta, SessionSecret, SessionSize,
+        SessionState, Stamp, Tag, Tombstone,
     },
 };
 
@@ -209,13 +209,8 @@ fn packed_session_is_the_session() {
     let summary = packed.summary.as_ref().expect("of a peer");
     assert_eq!(&summary.vector, state.vector());
     assert_eq!(summary.access, state.access());
-    let size = SessionSize {
-        names: state.remembered_names(),
-        writers: state.vector().entries().len(),
-        secrets: state.secrets().states().len(),
-        weight: state.weight(),
-    };
-    assert_eq!(summary.size, size);
+    assert_eq!(summary.attributes, AttributesHash::of(state.registers()));
+    assert_eq!(summary.size, SessionSize::of_state(&state));
     assert_eq!(summary.expiry, state.expiry());
     let mut bytes = Vec::new();
     write_body(&state, &mut Writer(&mut bytes));

@@ -2,11 +2,10 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use super::{Known, SimNode, World, cable::ends_of};
+use super::{Known, Plan, SimNode, World, cable::ends_of};
 use crate::cluster::MemberLink as _;
 use crate::session::{
     Content, Count, Item, KEPT_ORIGINS, Register, SessionKey, SessionState, Stamp, Tag, Vector,
-    session_version,
 };
 
 impl World {
@@ -19,11 +18,11 @@ impl World {
             node.checked.resize(self.sessions.len(), None);
             for (known, checked) in self.sessions.iter().zip(&mut node.checked) {
                 let lie = node.replica.read(&known.key, |state| {
-                    let version = session_version(&known.key, state.vector(), state.access());
+                    let version = state.version(&known.key);
                     if checked.replace(version) == Some(version) {
                         return None;
                     }
-                    lie_of(state, known)
+                    lie_of(state, known, self.plan)
                 });
                 let lie = lie.ok().flatten();
                 broken = broken.or(lie);
@@ -167,8 +166,7 @@ impl World {
                     .iter()
                     .all(|(_, register)| match &register.content {
                         Content::Counter(counter) => counter.counts.iter().all(named),
-                        Content::Removed => register.tag.stamp >= recent,
-                        Content::Json(_) => true,
+                        Content::Json(_) | Content::Removed => true,
                     })
         };
         let bounded = self.nodes.iter().all(|node| {
@@ -201,9 +199,11 @@ fn shown(node: &SimNode, known: &Known) -> Option<Shown> {
 }
 
 /// Returns what the copy claims and does not hold, or holds and does not claim.
-fn lie_of(state: &SessionState, known: &Known) -> Option<String> {
+fn lie_of(state: &SessionState, known: &Known, plan: Plan) -> Option<String> {
     let vector = state.vector();
-    for (name, tag) in known.writes.iter().filter(|(_, tag)| vector.covers(*tag)) {
+    let claimed = known.writes.iter().filter(|(_, tag)| vector.covers(*tag));
+    // A write that a forgotten removal has beaten need not be here.
+    for (name, tag) in claimed.filter(|_| !plan.forgets_removals()) {
         let held = state
             .register(name)
             .map_or(Tag::BOTTOM, |register| register.tag);

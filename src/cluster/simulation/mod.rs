@@ -25,7 +25,7 @@ use self::{
 use crate::{
     config::{Expiry, Shape},
     replica::LinkOptions,
-    session::{BootId, Mutant, Now, SessionKey, SessionMeta, SessionSecret, Tag},
+    session::{BootId, Mutant, Now, SessionKey, SessionMeta, SessionSecret, SessionState, Tag},
     wire::Position,
 };
 
@@ -83,6 +83,12 @@ fn histories_with_a_full_store_keep_every_promise() {
     run_seeds("full store", 0, plan);
 }
 
+/// So many names are removed that removals are forgotten, each node's at its own time.
+#[test]
+fn histories_of_many_removed_names_end_alike() {
+    run_seeds("many names", 0, MANY_NAMES);
+}
+
 /// Days pass between bursts of work, nodes come and go: whoever wrote long ago is forgotten.
 #[test]
 fn histories_over_many_days_forget_origins_alike() {
@@ -123,6 +129,21 @@ fn session_destroyed_in_one_group_comes_back_from_another_after_a_day_apart() {
     assert_eq!(world.held(), [1; 4]);
 }
 
+/// However often a session is written, nodes that its writer does not reach have it ten seconds
+/// later, if there is a way over other nodes.
+#[test]
+fn session_that_is_written_all_the_time_reaches_a_node_beyond_a_cut() {
+    for interval_ms in [50, 400, 900, 2500] {
+        assert_eq!(hot_beyond_a_cut(interval_ms), None, "{interval_ms}");
+    }
+}
+
+/// Nodes that meet an older write before and after they have forgotten a removal end alike.
+#[test]
+fn removal_that_one_node_has_forgotten_is_not_undone() {
+    assert_eq!(removal_forgotten_on_one_node(), None);
+}
+
 /// Nodes restart by turns for a day, and each gets the tombstone from the other.
 #[test]
 fn tombstone_handed_from_node_to_node_keeps_its_age() {
@@ -143,10 +164,19 @@ fn every_known_wrong_variant_is_noticed() {
 
 /// Looks for the first broken promise. Returns it, and after how many histories it came.
 fn hunt() -> Option<(u64, String)> {
-    if let Some(broken) = long_cut().or_else(restarts_by_turns) {
+    let scenes = long_cut().or_else(restarts_by_turns);
+    let scenes = scenes.or_else(removal_forgotten_on_one_node);
+    if let Some(broken) = scenes.or_else(|| hot_beyond_a_cut(400)) {
         return Some((0, broken));
     }
-    let plans = [THREE_NODES, SHORT_LOG, HOT_SESSIONS, SHORT_LIVES, MANY_DAYS];
+    let plans = [
+        THREE_NODES,
+        SHORT_LOG,
+        HOT_SESSIONS,
+        SHORT_LIVES,
+        MANY_DAYS,
+        MANY_NAMES,
+    ];
     (0..MUTANT_HISTORIES).find_map(|seed| {
         let plan = plans[seed as usize % plans.len()];
         let broken = World::new(seed, plan).run()?;
@@ -189,6 +219,59 @@ fn long_cut() -> Option<String> {
         format!("after the meeting: {after:?}")
     });
     world.check_equal();
+    world.broken
+}
+
+/// Node 1 writes what node 0 removes a little later. Node 2 hears of both while it remembers the
+/// removal, node 0 hears of the write when it has removed so much that it does not.
+fn removal_forgotten_on_one_node() -> Option<String> {
+    let mut world = World::new(1, MANY_NAMES);
+    for node in &mut world.nodes {
+        node.skew_ms = 0;
+    }
+    world.create(0);
+    world.change(0, "a", true);
+    world.heal();
+    world.cut_off(1);
+    world.change(1, "a", true);
+    world.mono_ms += 10;
+    world.change(0, "a", false);
+    world.heal_what_is_connected();
+    world.cut_off(0);
+    world.connect((1, 2));
+    world.heal_what_is_connected();
+    for name in ["b", "c", "d", "e"] {
+        world.change(0, name, true);
+        world.change(0, name, false);
+    }
+    world.heal();
+    world.check_equal();
+    world.broken
+}
+
+/// Nodes 0 and 1 have no link, node 2 reaches both. Every ten seconds node 1 must have got what
+/// node 0 had written before.
+fn hot_beyond_a_cut(interval_ms: u64) -> Option<String> {
+    let mut world = World::new(1, THREE_NODES);
+    world.heal();
+    world.cut((0, 1));
+    world.create(0);
+    for _ in 0..3 {
+        let before = world.own_write(0);
+        for _ in 0..10_000 / interval_ms {
+            world.change(0, "a", true);
+            for _ in 0..interval_ms.div_ceil(50) {
+                world.advance(50);
+                world.deliver_some();
+            }
+        }
+        let has = |state: &SessionState| before.is_none_or(|tag| state.covers(tag));
+        let key = world.sessions[0].key;
+        let held = world.nodes[1].replica.read(&key, has);
+        world.check(matches!(held, Ok(true)), || {
+            format!("node 1 holds {held:?}")
+        });
+    }
     world.broken
 }
 
@@ -235,6 +318,8 @@ struct Plan {
     max_sessions: usize,
     log_records: usize,
     idle_ms: u64,
+    /// Attribute names in use. Of more than three any may be removed.
+    names: usize,
     steps: usize,
     /// How often all is quiet for 30 hours and then goes on.
     nights: usize,
@@ -246,6 +331,7 @@ const THREE_NODES: Plan = Plan {
     max_sessions: 1000,
     log_records: 64,
     idle_ms: HOUR_MS / 2,
+    names: 3,
     steps: 150,
     nights: 0,
 };
@@ -257,6 +343,13 @@ const SHORT_LOG: Plan = Plan {
 
 const HOT_SESSIONS: Plan = Plan {
     sessions: 2,
+    ..THREE_NODES
+};
+
+const MANY_NAMES: Plan = Plan {
+    names: 9,
+    sessions: 2,
+    steps: 300,
     ..THREE_NODES
 };
 
@@ -284,6 +377,11 @@ impl Plan {
     /// Returns whether idle sessions end within a history.
     const fn ends_sessions(&self) -> bool {
         self.idle_ms < 60_000 || self.nights > 0
+    }
+
+    /// Returns whether more removals may be remembered than a session has room for.
+    const fn forgets_removals(&self) -> bool {
+        self.names > 3
     }
 }
 

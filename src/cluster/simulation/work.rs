@@ -8,7 +8,8 @@ use crate::{
     session::{Access, Content, Item, Register, SessionError, SessionKey, SessionSecret, Tag},
 };
 
-const NAMES: [&str; 3] = ["a", "b", "c"];
+/// Three of them in most plans.
+const NAMES: [&str; 9] = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
 const COUNTERS: [&str; 2] = ["m", "n"];
 
 impl World {
@@ -19,6 +20,7 @@ impl World {
             8..30 => self.write(node),
             30..40 => self.add(node),
             40..44 => self.remove(node),
+            44..48 if self.plan.forgets_removals() => self.remove(node),
             44..46 => self.cycle(node),
             46..48 => self.destroy(node),
             48..51 => self.touch(node),
@@ -105,7 +107,7 @@ impl World {
         let Some(session) = self.any_session() else {
             return;
         };
-        let name = NAMES[self.random.below(NAMES.len())];
+        let name = NAMES[self.random.below(self.plan.names)];
         let value: Arc<[u8]> = self.random.next().to_string().into_bytes().into();
         let replicate = match self.random.below(4) {
             0 => Replicate::Deferred,
@@ -141,7 +143,10 @@ impl World {
         let Some(session) = self.any_session() else {
             return;
         };
-        let name = [NAMES[0], COUNTERS[0]][self.random.below(2)];
+        let name = match self.plan.forgets_removals() {
+            true => NAMES[self.random.below(self.plan.names)],
+            false => [NAMES[0], COUNTERS[0]][self.random.below(2)],
+        };
         let written = self.write_to(node, session, Replicate::Now, |writer| {
             let there = writer.remove(name)?;
             Ok(writer.tag(name).filter(|_| there))
@@ -150,6 +155,21 @@ impl World {
             self.sessions[session].writes.push((name, tag));
             self.maybe_commit(node, session);
         }
+    }
+
+    /// Writes or removes an attribute of the first session, and tells the peers.
+    pub(super) fn change(&self, node: usize, name: &str, is_there: bool) {
+        self.write_to(node, 0, Replicate::Now, |writer| match is_there {
+            true => writer.set(name, b"1".as_slice().into()),
+            false => writer.remove(name).map(|_| ()),
+        });
+        let now = self.now(node);
+        self.nodes[node].replica.commit(&self.sessions[0].key, now);
+    }
+
+    /// Returns the last write of a node in the first session.
+    pub(super) fn own_write(&self, node: usize) -> Option<Tag> {
+        own_stamp(&self.nodes[node].replica, &self.sessions[0].key)
     }
 
     fn cycle(&mut self, node: usize) {

@@ -8,7 +8,10 @@ use super::{
     round::{LISTED_KEYS, LISTINGS},
 };
 use crate::{
-    replica::{Replica, store::offer::ChangeForm},
+    replica::{
+        Replica,
+        store::offer::{ChangeForm, LeavesOut},
+    },
     session::{Now, SessionKey},
     wire::Message,
 };
@@ -64,7 +67,8 @@ impl Answers {
             entries,
         } = listing;
         self.check_listing(shard, entries.len(), replica.store.max_listed())?;
-        let difference = replica.store.difference(shard, complete, entries, now);
+        let leaves_out = LeavesOut::of_round(round, complete);
+        let difference = replica.store.difference(shard, leaves_out, entries, now);
         self.pending.push_back(PendingAnswer {
             round,
             shard,

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::{Violation, chunk::states};
 use crate::{
-    replica::Replica,
+    replica::{Replica, store::offer::LeavesOut},
     session::{Mutant, Now, SessionKey},
     wire::Message,
 };
@@ -229,7 +229,8 @@ impl Round {
             return None;
         }
         let shard = self.todo.pop_front()?;
-        let entries = replica.store.listing(shard, self.complete, now);
+        let leaves_out = LeavesOut::of_round(self.number, self.complete);
+        let entries = replica.store.listing(shard, leaves_out, now);
         self.listed.insert(shard, entries.len());
         Some(Message::Listing {
             round: self.number,
@@ -292,6 +293,24 @@ impl Round {
     }
 }
 
+impl LeavesOut {
+    /// Returns what both sides of a round leave out, by its number.
+    ///
+    /// A change that is under way differs although nothing is wrong. A session that changes all the
+    /// time would never be told to a peer to which its writer has no link. So every eighth round of
+    /// a link leaves nothing out.
+    pub(super) fn of_round(number: u32, complete: bool) -> Self {
+        let is_thorough = number.is_multiple_of(THOROUGH) && !Mutant::NeverThorough.is_on();
+        if complete || is_thorough {
+            Self::Nothing
+        } else {
+            Self::UnderWay
+        }
+    }
+}
+
+/// Of so many background rounds one leaves nothing out.
+const THOROUGH: u32 = 8;
 /// Listings under way at once.
 pub(super) const LISTINGS: usize = 64;
 /// Keys of listings under way, beyond which no further shard is listed.

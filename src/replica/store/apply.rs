@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     Store,
     expiry::{end_ms, is_stale},
-    quota::{self, Incoming, OverLimit},
+    quota::{self, OverLimit},
     residency::HotEntry,
     shard::Shard,
 };
@@ -17,7 +17,7 @@ use crate::replica::{
 use crate::{
     config::Limits,
     session::{
-        Content, Delta, Item, Now, PackedSession, PackedSummary, Register, SessionKey,
+        Content, Delta, Item, Now, PackedSession, PackedSummary, Register, SessionKey, SessionSize,
         SessionState, Tombstone,
     },
 };
@@ -38,7 +38,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// When the result would be beyond twice a limit. The store is then as it was.
+    /// When a limit is exceeded twofold. What arrived so is not merged; of what became so when
+    /// copies were joined, the attributes written longest ago are dropped.
     pub(crate) fn apply(
         &self,
         key: &SessionKey,
@@ -180,7 +181,7 @@ impl Applying<'_> {
             return Ok(ApplyOutcome::Done);
         }
         store.check_quota(shard, key)?;
-        quota::check(&store.limits, None, Incoming::of(&state))?;
+        quota::check_whole(&store.limits, SessionSize::of_state(&state))?;
         state.set_meta(store.shared_meta(state.meta().clone()));
         self.observer.tell(|| {
             // A session seldom comes without attributes, and listeners must not miss the first
@@ -195,13 +196,10 @@ impl Applying<'_> {
 
     fn delta(self, entry: HotEntry<'_>, delta: Delta) -> Result<ApplyOutcome, OverLimit> {
         let hot = &mut *entry.hot;
+        let limits = &self.store.limits;
+        let size = SessionSize::of_delta(&delta);
         let written = [(delta.origin, delta.upto)];
-        let incoming = Incoming {
-            registers: &delta.registers,
-            origins: &written,
-            secrets: &delta.secrets,
-        };
-        quota::check(&self.store.limits, Some(&hot.state), incoming)?;
+        quota::check(limits, &hot.state, size, &written, &delta.secrets)?;
         let changes = self.observer.is_watching().then(|| {
             delta
                 .registers
@@ -212,15 +210,15 @@ impl Applying<'_> {
                 .map(|kind| hot.change(self.key, kind))
                 .collect::<Vec<_>>()
         });
-        let Some(merged) = hot.state.apply(delta, hot.own) else {
+        let Some(lost) = hot.state.apply(delta, hot.own) else {
             return Ok(ApplyOutcome::Refused);
         };
-        hot.lost = hot.lost.max(merged.lost);
-        if merged.changed {
-            entry.reindex(self.key, self.now);
+        hot.lost = hot.lost.max(lost);
+        let trimmed = quota::trim(limits, hot);
+        if entry.reindex(self.key, self.now) {
             self.observer.tell(|| changes.into_iter().flatten());
         }
-        Ok(ApplyOutcome::Done)
+        trimmed.map(|()| ApplyOutcome::Done)
     }
 
     fn full_state(
@@ -229,10 +227,13 @@ impl Applying<'_> {
         state: SessionState,
     ) -> Result<ApplyOutcome, OverLimit> {
         let hot = &mut *entry.hot;
-        quota::check(&self.store.limits, Some(&hot.state), Incoming::of(&state))?;
+        let limits = &self.store.limits;
+        let size = SessionSize::of_state(&state);
+        let origins = state.vector().entries();
+        quota::check(limits, &hot.state, size, origins, state.secrets())?;
         let before = self.observer.is_watching().then(|| hot.state.clone());
-        let merged = hot.state.merge(state, hot.own);
-        hot.lost = hot.lost.max(merged.lost);
+        hot.lost = hot.lost.max(hot.state.merge(state, hot.own));
+        let trimmed = quota::trim(limits, hot);
         if let Some(before) = before {
             self.observer.tell(|| {
                 let is_id_changed = before.secrets() != hot.state.secrets();
@@ -243,10 +244,8 @@ impl Applying<'_> {
                     .collect::<Vec<_>>()
             });
         }
-        if merged.changed {
-            entry.reindex(self.key, self.now);
-        }
-        Ok(ApplyOutcome::Done)
+        entry.reindex(self.key, self.now);
+        trimmed.map(|()| ApplyOutcome::Done)
     }
 }
 

@@ -7,10 +7,7 @@ use crate::replica::{
     log::{Log, Record},
 };
 use crate::{
-    session::{
-        Mutant, Now, Origin, SessionKey, SessionMeta, SessionState, Stamp, Tombstone,
-        session_version,
-    },
+    session::{Mutant, Now, Origin, SessionKey, SessionMeta, SessionState, Stamp, Tombstone},
     wire::Position,
 };
 
@@ -77,7 +74,7 @@ impl HotSession {
     }
 
     pub(crate) fn version(&self, key: &SessionKey) -> u64 {
-        let version = session_version(key, self.state.vector(), self.state.access());
+        let version = self.state.version(key);
         if Mutant::InstantInVersion.is_on() {
             return version ^ self.state.accessed_ms();
         }
@@ -139,8 +136,8 @@ impl Change {
     }
 }
 
-/// The time within which the delta of a change arrives, as a rule. Repair leaves the session out
-/// until it is over.
+/// The time within which the delta of a change arrives, as a rule. Most rounds of repair leave the
+/// session out until it is over.
 pub(crate) const UNDER_WAY_MS: u64 = 1000;
 /// The time for which a session stays hot after its last use. A cold session does not know when it
 /// changed, so it must not be less than that of a change under way.

@@ -15,6 +15,14 @@ pub(crate) enum ChangeForm {
     Full,
 }
 
+/// What a comparison leaves out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LeavesOut {
+    Nothing,
+    /// Changes whose deltas may be under way.
+    UnderWay,
+}
+
 /// The difference of two nodes' listings of one digest shard, from the answerer's side.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Difference {
@@ -82,12 +90,16 @@ impl Store {
         digests
     }
 
-    /// Returns keys and versions of one digest shard, without what is past its time and, unless
-    /// `complete`, without changes whose deltas may be under way.
-    pub(crate) fn listing(&self, shard: u32, complete: bool, now: Now) -> Vec<(SessionKey, u64)> {
+    /// Returns keys and versions of one digest shard, without what is past its time.
+    pub(crate) fn listing(
+        &self,
+        shard: u32,
+        leaves_out: LeavesOut,
+        now: Now,
+    ) -> Vec<(SessionKey, u64)> {
         let mut entries = Vec::new();
         self.visit(shard, now, |listed| {
-            if complete || is_stable(listed.changed_ms, now) {
+            if leaves_out.includes(listed.changed_ms, now) {
                 entries.push((*listed.key, listed.version));
             }
         });
@@ -98,7 +110,7 @@ impl Store {
     pub(crate) fn difference(
         &self,
         shard: u32,
-        complete: bool,
+        leaves_out: LeavesOut,
         mut theirs: Vec<(SessionKey, u64)>,
         now: Now,
     ) -> Difference {
@@ -111,7 +123,7 @@ impl Store {
                 met[at] = true;
             }
             let is_same = at.is_some_and(|at| theirs[at].1 == ours.version);
-            if is_same || !(complete || is_stable(ours.changed_ms, now)) {
+            if is_same || !leaves_out.includes(ours.changed_ms, now) {
                 return;
             }
             difference.send.push(*ours.key);
@@ -138,9 +150,13 @@ impl Store {
     }
 }
 
-/// Returns whether a change is so old that its delta must have arrived.
-const fn is_stable(changed_ms: u64, now: Now) -> bool {
-    now.mono_ms.saturating_sub(changed_ms) >= UNDER_WAY_MS
+impl LeavesOut {
+    const fn includes(self, changed_ms: u64, now: Now) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::UnderWay => now.mono_ms.saturating_sub(changed_ms) >= UNDER_WAY_MS,
+        }
+    }
 }
 
 /// Bytes of a session that may go whole with each of its changes.

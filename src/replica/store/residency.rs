@@ -108,15 +108,19 @@ impl HotEntry<'_> {
         }
     }
 
-    /// Brings version, digest and schedule up to date after a change.
-    pub(crate) fn reindex(self, key: &SessionKey, now: Now) {
+    /// Brings version, digest and schedule up to date. Returns whether anything has changed.
+    pub(crate) fn reindex(self, key: &SessionKey, now: Now) -> bool {
         let hot = self.hot;
-        hot.changed_ms = now.mono_ms;
         let version = hot.version(key);
+        if version == *self.version {
+            return false;
+        }
+        hot.changed_ms = now.mono_ms;
         *self.digest ^= *self.version ^ version;
         *self.version = version;
         *self.due = (*self.due).min(bucket(hot.next_check()));
         *self.next_due = (*self.next_due).min(*self.due);
+        true
     }
 }
 

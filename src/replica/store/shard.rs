@@ -176,7 +176,7 @@ impl Shard {
         } = state.head;
         let end_ms = end_ms(summary.expiry, created_ms, accessed_ms);
         let held = Residency::Cold(ColdSession::taken_in(state, end_ms, own));
-        let version = session_version(&key, &summary.vector, summary.access);
+        let version = session_version(&key, &summary.vector, summary.access, summary.attributes);
         let counted = self.counts.add_session();
         self.insert_stored(counted, key, StoredSession::new(version, end_ms, held));
     }

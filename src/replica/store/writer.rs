@@ -7,7 +7,7 @@ use crate::replica::{change::ChangeKind, observer::Observer};
 use crate::{
     config::{Expiry, Limits},
     session::{
-        Count, Now, Register, SecretHash, SessionError, SessionKey, SessionState, Tag,
+        Content, Count, Now, Register, SecretHash, SessionError, SessionKey, SessionState, Tag,
         register_weight,
     },
 };
@@ -79,7 +79,8 @@ impl<'a> SessionWriter<'a> {
         if let Some(Err(kind)) = register.map(Register::json) {
             return Err(kind.error(name));
         }
-        self.check_quota(name, register, value.len())?;
+        let max_bytes = self.limits.max_session_bytes;
+        self.check_quota(name, register, value.len(), max_bytes)?;
         let tag = self.next_tag()?;
         self.hot.state.set(name, value, tag);
         self.attribute_changed(name);
@@ -104,8 +105,17 @@ impl<'a> SessionWriter<'a> {
         if let Some(Err(kind)) = register.map(Register::count) {
             return Err(kind.error(name));
         }
+        let share = match register.map(|register| &register.content) {
+            Some(Content::Counter(counter)) if counter.is_counted_by(self.hot.own) => 0,
+            _ => size_of::<Count>(),
+        };
         let held = register.map_or(0, Register::weight);
-        self.check_quota(name, register, held + size_of::<Count>())?;
+        // Nodes that begin to count in a session over its limit must not fail. Each adds one share.
+        let max_bytes = match register.is_some_and(Register::is_present) {
+            true => self.limits.max_session_bytes.saturating_mul(Limits::HARD),
+            false => self.limits.max_session_bytes,
+        };
+        self.check_quota(name, register, held + share, max_bytes)?;
         let tag = self.next_tag()?;
         let state = &mut self.hot.state;
         state.add(name, by, tag.origin, tag.stamp);
@@ -151,25 +161,29 @@ impl<'a> SessionWriter<'a> {
         self.observer.tell(|| [self.hot.change(self.key, kind())]);
     }
 
-    /// Checks whether `name`, which has this register, may weigh `weight`.
+    /// Checks whether `name`, which has this register, may get a value of so many bytes. What does
+    /// not make the session larger may always be written: copies that were joined may be over the
+    /// limit.
     fn check_quota(
         &self,
         name: &str,
         register: Option<&Register>,
-        weight: usize,
+        value: usize,
+        max_bytes: usize,
     ) -> Result<(), SessionError> {
         let state = &self.hot.state;
-        if !register.is_some_and(Register::is_present) {
+        let held = register.filter(|register| register.is_present());
+        if held.is_none() {
             let attributes = state.names().count() + 1;
             within("attributes", attributes, self.limits.max_attributes)?;
         }
-        if register.is_none() {
-            let names = state.remembered_names() + 1;
-            within("attribute names", names, self.limits.max_names())?;
+        let before = held.map_or(0, |register| register.weight_as(name));
+        let after = register_weight(name, value);
+        if after <= before {
+            return Ok(());
         }
-        let before = register.map_or(0, |register| register_weight(name, register.weight()));
-        let after = state.weight() - before + register_weight(name, weight);
-        within("bytes", after, self.limits.max_session_bytes)
+        let would_be = state.weight() - before + after;
+        within("bytes", would_be, max_bytes)
     }
 }
 
