@@ -11,6 +11,8 @@ mod support;
 
 use std::{net::SocketAddr, time::Duration};
 
+use http::Method;
+
 use crate::support::{
     browser::Browser,
     namespaces::Namespaces,
@@ -45,7 +47,8 @@ async fn nodes_agree_after_the_cable_between_them_was_pulled() {
     // Each thief holds a copy of the cookie, and uses it where the logout is not known.
     let mut thieves = logged_out.browsers();
     for thief in &mut thieves {
-        thief.get(one, "/logout").await.expect("it runs");
+        let logout = thief.send(Method::POST, one, "/logout");
+        logout.await.expect("it runs");
     }
     logged_out.hit(two, 3).await;
 

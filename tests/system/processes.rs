@@ -5,7 +5,7 @@ mod support;
 
 use std::{net::SocketAddr, process::Stdio};
 
-use http::{StatusCode, header::SET_COOKIE};
+use http::{Method, StatusCode, header::SET_COOKIE};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -150,10 +150,8 @@ async fn logout_on_one_node_is_logout_on_all() {
     browser.get(nodes[0].http(), "/hit").await.expect("it runs");
     let mut thief = browser.clone();
 
-    browser
-        .get(nodes[1].http(), "/logout")
-        .await
-        .expect("it runs");
+    let logout = browser.send(Method::POST, nodes[1].http(), "/logout");
+    logout.await.expect("it runs");
     for node in &nodes {
         let page = thief.get(node.http(), "/peek").await.expect("it runs");
         assert_eq!(page.hits(), Some(0), "{page:?}");
@@ -209,15 +207,13 @@ async fn pages_are_as_promised() {
     let mut browser = Browser::new();
     let mut page = async |path| browser.get(node.http(), path).await.expect("it runs");
 
-    for path in [
-        "/plain",
-        "/static/style.css",
-        "/peek",
-        "/cluster.json",
-        "/logout",
-    ] {
+    for path in ["/plain", "/static/style.css", "/peek", "/cluster.json"] {
         let page = page(path).await;
         assert_eq!(page.status, StatusCode::OK, "{path}");
+        assert_eq!(page.headers["x-content-type-options"], "nosniff", "{path}");
+        let policy = page.headers["content-security-policy"].to_str();
+        let policy = policy.expect("it is text");
+        assert!(policy.contains("default-src 'none'"), "{path}: {policy}");
         assert_eq!(
             page.headers.get(SET_COOKIE),
             None,
@@ -246,10 +242,53 @@ async fn pages_are_as_promised() {
         "a refused write changes nothing"
     );
 
-    let logout = page("/logout").await;
+    assert_eq!(
+        page("/logout").await.status,
+        StatusCode::METHOD_NOT_ALLOWED,
+        "a link must not log anybody out"
+    );
+    assert_eq!(page("/peek").await.text, text);
+    let logout = browser.send(Method::POST, node.http(), "/logout").await;
+    let logout = logout.expect("it runs");
     assert!(logout.headers.contains_key(SET_COOKIE), "{logout:?}");
+    assert!(logout.text.contains("You are logged out."), "{logout:?}");
+    assert!(logout.text.contains("<a href=\"/\">"), "{logout:?}");
+    let mut page = async |path| browser.get(node.http(), path).await.expect("it runs");
     assert_eq!(page("/peek").await.hits(), Some(0));
-    assert_ne!(page("/hit").await.session_id(), Some(&*id));
+    let html = page("/").await.text;
+    assert!(html.contains("You have hit this page 1 time."), "{html}");
+    assert!(!html.contains(&id), "{html}");
+}
+
+#[tokio::test]
+async fn page_shows_that_a_node_is_down() {
+    let mut nodes = start_all(plans(&["node1", "node2"])).await;
+    let down = nodes.pop().expect("two");
+    let up = nodes.pop().expect("two");
+    let row = |class, state| format!("<td>node2</td><td class=\"{class}\">{state}</td>");
+    let mut browser = Browser::new();
+    let html = browser.get(up.http(), "/").await.expect("it runs").text;
+    assert!(html.contains(&row("good", "up")), "{html}");
+    down.kill().await;
+    up.until("without its peer", |status| {
+        status["members"][0]["state"] == "down"
+    })
+    .await;
+    let html = browser.get(up.http(), "/").await.expect("it runs").text;
+    assert!(html.contains(&row("gone", "down")), "{html}");
+}
+
+#[tokio::test]
+async fn node_that_is_told_to_stop_says_so_and_serves_until_the_balancer_has_seen_it() {
+    let mut plan = plan("node1");
+    plan.flags = ["--drain", "3600"].map(str::to_owned).to_vec();
+    let node = Node::start(plan).await;
+    node.until_ready().await;
+    node.signal(Signal::Terminate);
+    node.until("draining", |status| status["ready"] == false)
+        .await;
+    Visitor::new().hit(node.http()).await;
+    node.kill().await;
 }
 
 #[tokio::test]

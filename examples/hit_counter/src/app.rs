@@ -5,23 +5,26 @@ use axum::{
     extract::{Query, State},
     http::{
         HeaderValue, StatusCode,
-        header::{CACHE_CONTROL, CONTENT_TYPE},
+        header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
     },
     middleware::map_response_with_state,
     response::{Html, IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use serde::Deserialize;
 use tower_cluster_sessions::{Cluster, ClusterSessionLayer, Session, SessionError};
 use tower_http::trace::TraceLayer;
 
-use crate::page::{NO_SESSION, Page};
+use crate::page::{LoggedOut, NO_SESSION, Page};
 
 /// Requests for files change no session that a peer must know of at once.
 pub(crate) const DEFAULT_FILTER: &str = r".*\.(gif|js|jpg|png|html?|css|txt)";
 
 /// It is a part of the program, which so runs where its sources are not.
 const STYLE: &str = include_str!("../static/style.css");
+/// Browsers load the style sheet and the empty icon, send the form, and nothing else.
+const POLICY: &str = "default-src 'none'; style-src 'self'; img-src data:; form-action 'self'; \
+                      base-uri 'none'; frame-ancestors 'none'";
 const HITS: &str = "hits";
 const PADDING: &str = "padding";
 
@@ -32,13 +35,14 @@ pub(crate) fn app(cluster: Cluster, sessions: ClusterSessionLayer) -> Router {
         .route("/hit", get(hit))
         .route("/peek", get(peek))
         .route("/plain", get(plain))
-        .route("/logout", get(logout))
+        // No GET: a link or an image on a page of others must not log anybody out.
+        .route("/logout", post(logout))
         .route("/cluster.json", get(cluster_json))
         .route("/static/style.css", get(style))
         .layer(sessions)
         // Behind the layer, so that probes have no part in sessions.
         .route("/ready", get(ready))
-        .layer(map_response_with_state(cluster.clone(), served_by))
+        .layer(map_response_with_state(cluster.clone(), add_headers))
         .layer(TraceLayer::new_for_http())
         .with_state(cluster)
 }
@@ -95,11 +99,11 @@ async fn plain() -> &'static str {
     "This text needs no session.\n"
 }
 
-async fn logout(session: Option<Session>) -> Result<&'static str, SessionError> {
+async fn logout(session: Option<Session>) -> Result<Html<String>, SessionError> {
     if let Some(session) = session {
         session.destroy()?;
     }
-    Ok("You are logged out.\n")
+    Ok(Html(LoggedOut.to_string()))
 }
 
 async fn cluster_json(State(cluster): State<Cluster>) -> impl IntoResponse {
@@ -126,11 +130,14 @@ fn sentences(hits: u64, id: &str) -> String {
     format!("You have hit this page {hits} times.\nSession ID: {id}\n")
 }
 
-async fn served_by(State(cluster): State<Cluster>, mut response: Response) -> Response {
-    // The name is free text; one that no header can carry is left out.
+/// Tells which node has answered, and what browsers must not do with any answer.
+async fn add_headers(State(cluster): State<Cluster>, mut response: Response) -> Response {
+    let headers = response.headers_mut();
     if let Ok(name) = HeaderValue::from_bytes(cluster.node_name().as_bytes()) {
-        response.headers_mut().insert("x-served-by", name);
+        headers.insert("x-served-by", name);
     }
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     response
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 use bytes::Bytes;
 use cookie::Cookie;
 use http::{
-    HeaderMap, Request, StatusCode, Uri,
+    HeaderMap, Method, Request, StatusCode, Uri,
     header::{COOKIE, SET_COOKIE},
 };
 use http_body_util::{BodyExt, Empty};
@@ -35,14 +35,29 @@ impl Browser {
 
     /// Gets one page, and keeps the cookies that come with it.
     pub(crate) async fn get(&mut self, host: SocketAddr, path: &str) -> Result<Page, BrowseError> {
-        tokio::time::timeout(PATIENCE, self.exchange(host, path))
+        self.send(Method::GET, host, path).await
+    }
+
+    /// Sends a request without a body, and keeps the cookies that come with the answer.
+    pub(crate) async fn send(
+        &mut self,
+        method: Method,
+        host: SocketAddr,
+        path: &str,
+    ) -> Result<Page, BrowseError> {
+        tokio::time::timeout(PATIENCE, self.exchange(method, host, path))
             .await
             .map_err(|_| BrowseError::Timeout)?
     }
 
-    async fn exchange(&mut self, host: SocketAddr, path: &str) -> Result<Page, BrowseError> {
+    async fn exchange(
+        &mut self,
+        method: Method,
+        host: SocketAddr,
+        path: &str,
+    ) -> Result<Page, BrowseError> {
         let uri: Uri = format!("http://{host}{path}").parse()?;
-        let mut request = Request::get(uri);
+        let mut request = Request::builder().method(method).uri(uri);
         if !self.cookies.is_empty() {
             let pairs: Vec<_> = self
                 .cookies

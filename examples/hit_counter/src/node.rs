@@ -68,6 +68,9 @@ pub(crate) struct NodeArgs {
     /// Threads that serve requests [default: one for each core]
     #[arg(long)]
     pub(crate) workers: Option<NonZeroUsize>,
+    /// Seconds to serve on after the signal to stop, not ready, so that the balancer sees it first
+    #[arg(long, value_name = "SECONDS", default_value_t = 3)]
+    drain: u64,
     /// Paths of files, whose requests are not use of the session
     #[arg(long, value_name = "REGEX", default_value = DEFAULT_FILTER)]
     filter: String,
@@ -112,7 +115,8 @@ pub(crate) async fn run(args: NodeArgs) -> Result<(), BoxError> {
     // Nobody needs to read it.
     let _ = writeln!(stdout(), "{} serves http://{http}{links}", args.name);
 
-    serve(listener, &cluster, sessions, stop).await?;
+    let drain = Duration::from_secs(args.drain);
+    serve(listener, &cluster, sessions, (stop, drain)).await?;
     cluster.leave().await;
     Ok(())
 }
@@ -122,7 +126,7 @@ async fn serve(
     listener: TcpListener,
     cluster: &Cluster,
     sessions: ClusterSessionLayer,
-    stop: impl Future<Output = ()>,
+    (stop, drain): (impl Future<Output = ()>, Duration),
 ) -> Result<(), BoxError> {
     let stopped = CancellationToken::new();
     let server = axum::serve(listener, app(cluster.clone(), sessions))
@@ -130,8 +134,9 @@ async fn serve(
         .into_future();
     let stopping = async {
         stop.await;
-        // First the readiness probe turns false, so that a balancer that asks sends no more.
+        // First the readiness probe turns false, and the balancer has the time to see it.
         cluster.drain();
+        tokio::time::sleep(drain).await;
         stopped.cancel();
         tokio::time::sleep(GRACE).await;
     };

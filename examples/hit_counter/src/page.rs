@@ -1,4 +1,4 @@
-//! The page a browser shows.
+//! The pages a browser shows.
 
 use std::fmt::{Display, Formatter, Result, Write};
 
@@ -7,7 +7,7 @@ use tower_cluster_sessions::{Member, MemberState};
 /// What stands in the place of the id of a session that does not exist.
 pub(crate) const NO_SESSION: &str = "none";
 
-/// Everything that varies on the page.
+/// Everything that varies on the page that counts.
 #[derive(Debug)]
 pub(crate) struct Page<'a> {
     pub(crate) hits: u64,
@@ -24,56 +24,67 @@ impl Display for Page<'_> {
             node,
             peers,
         } = self;
+        let times = if *hits == 1 { "time" } else { "times" };
         let session_id = Escaped(session_id);
         let node = Escaped(node);
         write!(
             out,
-            r#"<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Session tracking</title>
-<link rel="stylesheet" href="/static/style.css">
-<link rel="icon" href="data:,">
-</head>
-<body>
-<main>
-<h1>Session tracking</h1>
-<p class="hits">You have hit this page {hits} times.</p>
+            r#"{HEAD}<p class="hits">You have hit this page {hits} {times}.</p>
 <p class="id">Your Session ID is {session_id}</p>
 <table>
 <thead><tr><th>Node</th><th>State</th></tr></thead>
 <tbody>
-<tr class="here"><td>{node}</td><td>served this page</td></tr>
+<tr class="here"><td>{node}</td><td class="good">served this page</td></tr>
 "#
         )?;
         for peer in *peers {
             let name = Escaped(peer.name.as_deref().unwrap_or(&peer.address));
-            let state = words_for(peer.state);
-            writeln!(out, "<tr><td>{name}</td><td>{state}</td></tr>")?;
+            let (class, state) = shown(peer.state);
+            writeln!(
+                out,
+                r#"<tr><td>{name}</td><td class="{class}">{state}</td></tr>"#
+            )?;
         }
-        out.write_str(
+        write!(
+            out,
             r#"</tbody>
 </table>
-<nav><a href="/">Hit again</a> <a href="/logout">Log out</a> <a href="/cluster.json">Cluster</a></nav>
-</main>
-</body>
-</html>
-"#,
+<nav>
+<a href="/">Hit again</a>
+<form method="post" action="/logout"><button>Log out</button></form>
+</nav>
+{TAIL}"#
         )
     }
 }
 
-const fn words_for(state: MemberState) -> &'static str {
+/// The page after a logout. It does not lead on by itself: that would begin the next session.
+#[derive(Debug)]
+pub(crate) struct LoggedOut;
+
+impl Display for LoggedOut {
+    fn fmt(&self, out: &mut Formatter<'_>) -> Result {
+        write!(
+            out,
+            r#"{HEAD}<p class="hits">You are logged out.</p>
+<nav>
+<a href="/">Begin a new session</a>
+</nav>
+{TAIL}"#
+        )
+    }
+}
+
+/// How a state looks, and what it is called.
+const fn shown(state: MemberState) -> (&'static str, &'static str) {
     match state {
-        MemberState::Up => "up",
-        MemberState::Lagging => "lagging behind",
-        MemberState::Syncing => "fetching sessions",
-        MemberState::Suspect => "just lost",
-        MemberState::Down => "down",
-        MemberState::Left => "left",
-        _ => "unknown",
+        MemberState::Up => ("good", "up"),
+        MemberState::Lagging => ("slow", "lagging behind"),
+        MemberState::Syncing => ("slow", "fetching sessions"),
+        MemberState::Suspect => ("gone", "just lost"),
+        MemberState::Down => ("gone", "down"),
+        MemberState::Left => ("gone", "left"),
+        _ => ("gone", "unknown"),
     }
 }
 
@@ -92,3 +103,21 @@ impl Display for Escaped<'_> {
         })
     }
 }
+
+const HEAD: &str = r#"<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Session tracking</title>
+<link rel="stylesheet" href="/static/style.css">
+<link rel="icon" href="data:,">
+</head>
+<body>
+<main>
+<h1>Session tracking</h1>
+"#;
+const TAIL: &str = "</main>
+</body>
+</html>
+";

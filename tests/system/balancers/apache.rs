@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, process::Command, slice};
 
 use crate::support::{
-    balanced::{Comeback, die_by_turns, start_two, stick_while_the_node_lives},
+    balanced::{
+        Comeback, die_by_turns, keep_operators_pages_from_visitors, start_two,
+        stick_while_the_node_lives,
+    },
     balancer::{Balancer, program, run_dir},
     process::free_addr,
     sealed::{SEALS, start_two_alone, stick_by_sealed_cookies},
@@ -32,6 +35,14 @@ async fn route_makes_apache_stick_while_the_node_lives() {
     let nodes = start_two().await;
     let apache = apache("sticky", [nodes[0].http(), nodes[1].http()], &["STICKY"]).await;
     stick_while_the_node_lives(apache.http(), nodes).await;
+}
+
+#[tokio::test]
+#[ignore = "needs apache2"]
+async fn apache_keeps_operators_pages_from_visitors() {
+    let nodes = start_two().await;
+    let apache = apache("denied", [nodes[0].http(), nodes[1].http()], &[]).await;
+    keep_operators_pages_from_visitors(apache.http(), &nodes).await;
 }
 
 #[tokio::test]

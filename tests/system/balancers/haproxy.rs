@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, process::Command, slice};
 
 use crate::support::{
-    balanced::{Comeback, die_by_turns, start_two, stick_while_the_node_lives},
+    balanced::{
+        Comeback, die_by_turns, keep_operators_pages_from_visitors, start_two,
+        stick_while_the_node_lives,
+    },
     balancer::{Balancer, program, run_dir},
     process::free_addr,
     sealed::{SEALS, start_two_alone, stick_by_sealed_cookies},
@@ -24,6 +27,14 @@ async fn route_makes_haproxy_stick_while_the_node_lives() {
     let nodes = start_two().await;
     let haproxy = haproxy("sticky", [nodes[0].http(), nodes[1].http()], &["STICKY"]).await;
     stick_while_the_node_lives(haproxy.http(), nodes).await;
+}
+
+#[tokio::test]
+#[ignore = "needs haproxy"]
+async fn haproxy_keeps_operators_pages_from_visitors() {
+    let nodes = start_two().await;
+    let haproxy = haproxy("denied", [nodes[0].http(), nodes[1].http()], &[]).await;
+    keep_operators_pages_from_visitors(haproxy.http(), &nodes).await;
 }
 
 #[tokio::test]

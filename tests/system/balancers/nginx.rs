@@ -3,7 +3,10 @@
 use std::{fs, net::SocketAddr, path::Path, process::Command, slice};
 
 use crate::support::{
-    balanced::{Comeback, die_by_turns, start_two, stick_while_the_node_lives},
+    balanced::{
+        Comeback, die_by_turns, keep_operators_pages_from_visitors, start_two,
+        stick_while_the_node_lives,
+    },
     balancer::{Balancer, program, run_dir},
     process::free_addr,
     sealed::{SEALS, start_two_alone, stick_by_sealed_cookies},
@@ -24,6 +27,17 @@ async fn route_makes_nginx_stick_while_the_node_lives() {
     let nodes = start_two().await;
     let nginx = nginx("sticky", "sticky.conf", [nodes[0].http(), nodes[1].http()]).await;
     stick_while_the_node_lives(nginx.http(), nodes).await;
+}
+
+#[tokio::test]
+#[ignore = "needs nginx"]
+async fn nginx_keeps_operators_pages_from_visitors() {
+    let nodes = start_two().await;
+    let addresses = [nodes[0].http(), nodes[1].http()];
+    for (test, config) in [("denied", "turns.conf"), ("denied-sticky", "sticky.conf")] {
+        let nginx = nginx(test, config, addresses).await;
+        keep_operators_pages_from_visitors(nginx.http(), &nodes).await;
+    }
 }
 
 #[tokio::test]

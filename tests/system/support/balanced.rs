@@ -2,8 +2,10 @@
 
 use std::{collections::BTreeSet, net::SocketAddr};
 
+use http::StatusCode;
+
 use super::{
-    browser::Page,
+    browser::{Browser, Page},
     process::NodePlan,
     processes::{Node, PAUSE, TRIES, plans, start_all},
     visitor::Visitor,
@@ -83,6 +85,24 @@ pub(crate) async fn stick_while_the_node_lives(http: SocketAddr, mut nodes: Vec<
         let home = visitor.id().rsplit('.').next().expect("there is a part");
         let home = home.to_owned();
         until_served_by(&home, visitor, http).await;
+    }
+}
+
+/// A visitor sees neither who is in the cluster nor how it is, however the path is written.
+pub(crate) async fn keep_operators_pages_from_visitors(http: SocketAddr, nodes: &[Node]) {
+    let mut browser = Browser::new();
+    for path in ["/cluster.json", "/ready"] {
+        for node in nodes {
+            let page = browser.get(node.http(), path).await.expect("it runs");
+            assert_eq!(page.status, StatusCode::OK, "{path} is for operators");
+        }
+        let (first, rest) = path[1..].split_at(1);
+        let escaped = format!("/%{:x}{rest}", first.as_bytes()[0]);
+        for path in [path, &format!("{path}?x"), &escaped, &format!("/.{path}")] {
+            let page = browser.get(http, path).await.expect("it serves");
+            assert_ne!(page.status, StatusCode::OK, "{path}: {page:?}");
+            assert!(!page.text.contains("sessions"), "{path}: {page:?}");
+        }
     }
 }
 

@@ -235,7 +235,10 @@ pub(crate) fn plans(names: &[&str]) -> Vec<NodePlan> {
 
 /// A plan for a node without peers, on free ports.
 pub(crate) fn plan(name: &str) -> NodePlan {
-    NodePlan::new(name).expect("there are free ports")
+    let mut plan = NodePlan::new(name).expect("there are free ports");
+    // No balancer asks whether it is ready.
+    plan.flags = ["--drain", "0"].map(str::to_owned).to_vec();
+    plan
 }
 
 /// Starts nodes, and waits until all are ready and linked.
