@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use crate::log::warn;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::{
+    task::yield_now,
+    time::{MissedTickBehavior, interval},
+};
 
 use super::{MemberEventKind, Node};
 use crate::{
     cluster::{MemberLabel, MemberLink as _, TICK, millis},
-    replica::Observer,
+    replica::{Observer, Sweep},
     session::Now,
 };
 
@@ -16,23 +19,46 @@ use crate::{
 pub(super) async fn tick(node: Arc<Node>) {
     let mut interval = interval(TICK);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut sweep = Sweep::default();
     loop {
-        interval.tick().await;
-        node.guarded("tick", async { node.tick(node.now()) }).await;
+        // Between two steps of a long sweep whatever else is ready has its turn, the next tick, too.
+        let is_tick = tokio::select! {
+            biased;
+            _ = interval.tick() => true,
+            () = yield_now(), if sweep.is_under_way() => false,
+        };
+        let work = async {
+            let now = node.now();
+            if is_tick {
+                node.tick(now);
+            }
+            node.sweep_some(&mut sweep, now);
+            sweep
+        };
+        // A step that panics ends the sweep.
+        sweep = node.guarded("tick", work).await.unwrap_or_default();
     }
 }
 
 impl Node {
     fn tick(&self, now: Now) {
         self.watch_stalls(now);
-        let mut observer = Observer::new(self.wants_session_events());
-        self.replica.sweep(now, &mut observer);
-        for change in observer.into_changes() {
-            self.publish(change);
-        }
+        self.replica.note_tick();
         self.tick_links(now);
         self.note_down(now);
         self.advance_join(now);
+    }
+
+    fn sweep_some(&self, sweep: &mut Sweep, now: Now) {
+        let mut observer = Observer::new(self.wants_session_events());
+        let head = self.replica.head();
+        self.replica.sweep_some(sweep, now, &mut observer);
+        if self.replica.head() != head {
+            self.wake_links();
+        }
+        for change in observer.into_changes() {
+            self.publish(change);
+        }
     }
 
     fn tick_links(&self, now: Now) {

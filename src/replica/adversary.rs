@@ -6,7 +6,7 @@ use std::{hash::BuildHasher as _, sync::Arc};
 use crate::replica::{
     Link, LinkEvent, LinkOptions, Observer, Replica, Violation,
     key_hasher::SessionKeyHash,
-    store::{apply::ApplyOutcome, offer::LeavesOut, quota::OverLimit, shard::Shard},
+    store::{apply::ApplyOutcome, offer::LeavesOut, place::Place, quota::OverLimit, shard::Shard},
 };
 use crate::{
     config::{Expiry, Limits, Shape},
@@ -246,7 +246,10 @@ fn keys_to_be_looked_at_do_not_pile_up() {
         shard.schedule(&KEY, NOW.mono_ms + far - at * 1000);
     }
     let last = NOW.mono_ms + far - 999 * 1000;
-    let due = |shard: &mut Shard, mono_ms| shard.due(Now { mono_ms, ..NOW });
+    let due = |shard: &mut Shard, mono_ms| {
+        let now = Now { mono_ms, ..NOW };
+        shard.due_from(&mut Place::default(), now).keys
+    };
     assert_eq!(due(&mut shard, last - 1000), []);
     assert_eq!(due(&mut shard, NOW.mono_ms + far), [KEY], "once");
 }

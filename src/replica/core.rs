@@ -12,7 +12,7 @@ use super::{
     lineage::LineageTracker,
     log::Log,
     observer::Observer,
-    store::{Store, missing::Missing},
+    store::{Store, missing::Missing, sweep::Sweep},
 };
 #[cfg(test)]
 use crate::session::Item;
@@ -63,11 +63,28 @@ impl Replica {
         self.log.head()
     }
 
-    /// Drops what has expired, of which the observer hears, and tells peers of what is still in
-    /// use. Call it every 100 ms.
-    pub(crate) fn sweep(&self, now: Now, observer: &mut Observer) {
-        for key in self.store.sweep(now, observer) {
+    /// Notes that a tick has passed.
+    pub(crate) fn note_tick(&self) {
+        self.store.note_tick();
+    }
+
+    /// Takes the next step of a sweep, which takes a fraction of a millisecond: drops what has
+    /// expired, of which the observer hears, and tells peers of what is still in use. Begin one every
+    /// 100 ms, unless the last one is still under way.
+    pub(crate) fn sweep_some(&self, sweep: &mut Sweep, now: Now, observer: &mut Observer) {
+        for key in self.store.sweep_some(sweep, now, observer) {
             self.commit(&key, now);
+        }
+    }
+
+    /// Lets a tick pass, and sweeps all that is due.
+    #[cfg(any(test, feature = "__internals"))]
+    pub(crate) fn sweep(&self, now: Now, observer: &mut Observer) {
+        self.note_tick();
+        let mut sweep = Sweep::default();
+        self.sweep_some(&mut sweep, now, observer);
+        while sweep.is_under_way() {
+            self.sweep_some(&mut sweep, now, observer);
         }
     }
 
@@ -97,7 +114,7 @@ impl Replica {
         self.store.tombstones()
     }
 
-    /// Returns whether requests asked for sessions, or created some, between the last two sweeps.
+    /// Returns whether requests asked for sessions, or created some, between the last two ticks.
     pub(crate) fn is_in_use(&self) -> bool {
         self.store.is_in_use()
     }

@@ -27,5 +27,5 @@ pub(crate) use self::{
     core::Replica,
     link::{Link, LinkAcks, LinkEvent, LinkOptions, Violation},
     observer::Observer,
-    store::{hot::Replicate, missing::Missing, writer::SessionWriter},
+    store::{hot::Replicate, missing::Missing, sweep::Sweep, writer::SessionWriter},
 };

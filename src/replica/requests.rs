@@ -33,8 +33,8 @@ impl Replica {
         now: Now,
     ) -> Access {
         let hash = secret.hash();
+        self.store.note_use();
         let mut shard = self.store.shard(key);
-        shard.in_use = true;
         let Some(entry) = shard.entry(key) else {
             return Access::Unknown;
         };
@@ -104,8 +104,8 @@ impl Replica {
             .add_session_below(self.store.limits.max_sessions);
         let counted = counted.ok_or(SessionError::Full)?;
         let meta = self.store.shared_meta(meta);
+        self.store.note_use();
         let mut shard = self.store.shard(&key);
-        shard.in_use = true;
         let origin = shard.next_origin();
         let state = SessionState::new(meta, secret, Tag { stamp, origin }, now);
         shard.insert_counted(counted, key, state, now);

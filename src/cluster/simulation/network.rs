@@ -8,7 +8,7 @@ use super::{
 use crate::{
     cluster::{AckTracker, MemberLink as _},
     config::Limits,
-    replica::{LinkEvent, Observer, Replica},
+    replica::{LinkEvent, Replica},
     wire::{DecodeLimits, Message},
 };
 
@@ -20,9 +20,7 @@ impl World {
             self.cables.retain(|_, cable| !cable.is_over());
             for node in 0..self.nodes.len() {
                 let now = self.now(node);
-                self.nodes[node]
-                    .replica
-                    .sweep(now, &mut Observer::new(true));
+                self.nodes[node].sweep_some(now);
                 self.nodes[node].table.sweep(DOWN_AFTER_MS, now);
             }
             for number in self.numbers() {

@@ -9,7 +9,8 @@ use crate::{
         Readiness, boot_id,
     },
     config::{Limits, PeerAddress, Shape},
-    replica::{Link, Replica},
+    replica::{Link, Observer, Replica, Sweep},
+    session::Now,
 };
 
 /// What a node is made of, sockets and clocks apart.
@@ -21,6 +22,8 @@ pub(super) struct SimNode {
     pub(super) acks: Arc<AckTracker>,
     pub(super) fetches: PendingFetches<News>,
     pub(super) skew_ms: u64,
+    /// The sweep under way.
+    sweep: Sweep,
     /// Versions at the last check, by session.
     pub(super) checked: Vec<Option<u64>>,
 }
@@ -49,6 +52,13 @@ pub(super) fn wake(news: impl IntoIterator<Item = News>) {
 impl SimNode {
     pub(super) fn link_closed(&mut self, link: LinkId) {
         wake(self.fetches.link_closed(link));
+    }
+
+    /// Lets a tick pass, and takes the next step of the sweep.
+    pub(super) fn sweep_some(&mut self, now: Now) {
+        self.replica.note_tick();
+        let observer = &mut Observer::new(true);
+        self.replica.sweep_some(&mut self.sweep, now, observer);
     }
 
     pub(super) fn others(&self) -> OtherPeers {
@@ -87,6 +97,7 @@ impl World {
             acks: Arc::default(),
             fetches: PendingFetches::default(),
             skew_ms,
+            sweep: Sweep::default(),
             checked: Vec::new(),
         }
     }

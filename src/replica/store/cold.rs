@@ -95,6 +95,11 @@ impl ColdSession {
         &self.meta
     }
 
+    /// Returns how many bytes it takes.
+    pub(crate) const fn length(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Returns from when on the session is no longer offered to peers.
     pub(crate) fn stale_ms(&self) -> u64 {
         Reader::new(&self.bytes).u64().expect(OWN_BYTES)

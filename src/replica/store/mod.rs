@@ -7,12 +7,13 @@ mod expiry;
 pub(super) mod hot;
 pub(super) mod missing;
 pub(super) mod offer;
+pub(super) mod place;
 pub(super) mod quota;
 mod residency;
 mod scan;
 pub(super) mod shard;
 mod sorted_map;
-mod sweep;
+pub(super) mod sweep;
 pub(super) mod writer;
 
 use std::{
@@ -23,7 +24,7 @@ use std::{
     },
 };
 
-use self::{counts::Counts, shard::Shard};
+use self::{counts::Counts, residency::StoredSession, shard::Shard, sorted_map::SortedMap};
 use crate::{
     config::{Limits, Shape},
     session::{BootId, SessionKey, SessionMeta},
@@ -40,8 +41,12 @@ pub(super) struct Store {
     max_listed: usize,
     lock_shift: u32,
     pub(crate) counts: Arc<Counts>,
-    /// Whether requests have asked for sessions, or created some, between the last two sweeps.
-    pub(crate) in_use: AtomicBool,
+    /// Whether requests have asked for sessions, or created some, since the last tick.
+    used: AtomicBool,
+    /// The same for the time between the last two ticks.
+    in_use: AtomicBool,
+    /// Guards what was cleared and is still to be freed.
+    discarded: Mutex<Vec<SortedMap<StoredSession>>>,
     /// Guards the immutable parts that sessions share, few as layers are few.
     metas: Mutex<SharedMetas>,
 }
@@ -62,19 +67,15 @@ impl Store {
             digests_per_shard: digests,
             lock_shift,
             counts,
+            used: AtomicBool::new(false),
             in_use: AtomicBool::new(false),
+            discarded: Mutex::default(),
             metas: Mutex::default(),
         }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.sessions() == 0 && self.tombstones() == 0
-    }
-
-    /// Drops everything without a trace. Returns how many sessions there were.
-    pub(crate) fn clear(&self) -> usize {
-        let shards = self.shards.iter();
-        shards.map(|shard| lock(shard).clear()).sum()
     }
 
     /// Returns how many sessions and tombstones of one digest shard are taken in at most.
@@ -93,7 +94,7 @@ impl Store {
         self.shard(key).tombstone(key).is_some()
     }
 
-    /// Returns whether requests asked for sessions, or created some, between the last two sweeps.
+    /// Returns whether requests asked for sessions, or created some, between the last two ticks.
     pub(crate) fn is_in_use(&self) -> bool {
         self.in_use.load(Ordering::Relaxed)
     }

@@ -7,6 +7,7 @@ use super::{
     counts::{Counted, Counts},
     expiry::{end_ms, stale_ms},
     hot::{HotSession, TombstoneEntry},
+    place::{Part, Place},
     residency::{HotEntry, IdleQueue, Residency, StoredSession, bucket},
     sorted_map::SortedMap,
 };
@@ -30,8 +31,6 @@ pub(crate) struct Shard {
     /// Per digest shard the first bucket in which something of it is due, or an earlier one.
     next_due: Box<[u64]>,
     idle_queue: IdleQueue,
-    /// Whether a request has asked for a session here, or created one, since the last sweep.
-    pub(crate) in_use: bool,
     digest_shift: u32,
 }
 
@@ -63,7 +62,6 @@ impl Shard {
             drops: 0,
             next_due: vec![u64::MAX; digests].into(),
             idle_queue: IdleQueue::default(),
-            in_use: false,
             digest_shift,
         }
     }
@@ -232,14 +230,16 @@ impl Shard {
         }
     }
 
-    /// Drops all. Returns how many sessions there were.
-    pub(crate) fn clear(&mut self) -> usize {
-        let sessions = self.sessions.iter().map(SortedMap::len).sum();
+    /// Drops all. Returns the sessions there were, to be freed where no lock is held.
+    pub(crate) fn clear(&mut self) -> Vec<SortedMap<StoredSession>> {
+        let sessions: Vec<_> = self.sessions.iter_mut().map(SortedMap::take).collect();
         let tombstones = self.tombstones.iter().map(SortedMap::len).sum();
-        self.counts.remove_sessions(sessions);
+        self.counts
+            .remove_sessions(sessions.iter().map(SortedMap::len).sum());
         self.counts.remove_tombstones(tombstones);
-        self.sessions.iter_mut().for_each(SortedMap::clear);
-        self.tombstones.iter_mut().for_each(SortedMap::clear);
+        for tombstones in &mut self.tombstones {
+            drop(tombstones.take());
+        }
         self.digests.fill(0);
         self.next_due.fill(u64::MAX);
         self.idle_queue = IdleQueue::default();
@@ -258,27 +258,43 @@ impl Shard {
         self.next_due[digest] = self.next_due[digest].min(due);
     }
 
-    /// Returns the keys whose time has come.
-    pub(crate) fn due(&mut self, now: Now) -> Vec<SessionKey> {
+    /// Returns some keys whose time has come, from `place` on, which it moves.
+    pub(crate) fn due_from(&mut self, place: &mut Place, now: Now) -> Due {
         let now_bucket = bucket(now.mono_ms);
-        let mut keys = Vec::new();
-        let maps = self.sessions.iter().zip(&self.tombstones);
-        for (next_due, (sessions, tombstones)) in self.next_due.iter_mut().zip(maps) {
-            if *next_due > now_bucket {
-                continue;
-            }
-            *next_due = u64::MAX;
-            let sessions = sessions.iter().map(|(key, session)| (key, session.due));
-            let tombstones = tombstones.iter().map(|(key, held)| (key, held.due));
-            for (key, due) in sessions.chain(tombstones) {
-                if due <= now_bucket {
-                    keys.push(*key);
-                } else {
-                    *next_due = (*next_due).min(due);
+        let mut due = Due::default();
+        while place.digest < self.next_due.len() && !due.is_enough() {
+            let digest = place.digest;
+            let next_due = &mut self.next_due[digest];
+            if place.starts_digest() {
+                if *next_due > now_bucket {
+                    place.digest += 1;
+                    continue;
                 }
+                // What is looked at from here on, and what comes meanwhile, brings it down again.
+                *next_due = u64::MAX;
             }
+            let after = place.after.as_ref();
+            place.go_on(match place.part {
+                Part::Sessions => {
+                    let sessions = self.sessions[digest].iter_after(after);
+                    due.look(
+                        sessions.map(|(key, session)| (key, session.due)),
+                        now_bucket,
+                        next_due,
+                    )
+                }
+                Part::Tombstones => {
+                    let tombstones = self.tombstones[digest].iter_after(after);
+                    due.look(
+                        tombstones.map(|(key, held)| (key, held.due)),
+                        now_bucket,
+                        next_due,
+                    )
+                }
+            });
         }
-        keys
+        due.is_last = place.digest == self.next_due.len();
+        due
     }
 
     /// Returns how many sessions are hot.
@@ -290,17 +306,26 @@ impl Shard {
         sessions.filter(is_hot).count()
     }
 
-    /// Packs sessions that nobody has used for a moment.
-    pub(crate) fn cool_idle(&mut self, now: Now) {
+    /// Packs some sessions that nobody has used for a moment.
+    pub(crate) fn cool_idle(&mut self, now: Now) -> Cooled {
+        let mut cooled = Cooled::default();
+        let mut bytes = 0;
         let mut idle_queue = std::mem::take(&mut self.idle_queue);
         idle_queue.start(now);
-        while let Some(key) = idle_queue.pop_due() {
-            if !self.cool(&key, now) {
-                idle_queue.push(key);
+        while cooled.sessions < MAX_DUE && bytes < MAX_COOLED_BYTES {
+            let Some(key) = idle_queue.pop_due() else {
+                cooled.is_last = true;
+                break;
+            };
+            cooled.sessions += 1;
+            match self.cool(&key, now) {
+                Some(packed) => bytes += packed,
+                None => idle_queue.push(key),
             }
         }
         idle_queue.shrink();
         self.idle_queue = idle_queue;
+        cooled
     }
 
     /// Returns what is held of one digest shard, in the order of keys, sessions first.
@@ -349,23 +374,67 @@ impl Shard {
         }))
     }
 
-    /// Packs a session if it is idle. Returns whether it is not hot any more.
-    fn cool(&mut self, key: &SessionKey, now: Now) -> bool {
+    /// Packs a session if it is idle. Returns how many bytes that took, `None` if it stays hot.
+    fn cool(&mut self, key: &SessionKey, now: Now) -> Option<usize> {
         let digest = self.digest_of(key);
         let Some(session) = self.sessions[digest].get_mut(key) else {
-            return true;
+            return Some(0);
         };
         let Residency::Hot(hot) = &session.residency else {
-            return true;
+            return Some(0);
         };
         if !hot.is_idle(now) {
-            return false;
+            return None;
         }
-        let Some(cold) = ColdSession::of(hot) else {
-            return false;
-        };
+        let cold = ColdSession::of(hot)?;
+        let bytes = cold.length();
         session.residency = Residency::Cold(cold);
-        true
+        Some(bytes)
+    }
+}
+
+/// Entries whose time has come.
+#[derive(Debug, Default)]
+pub(crate) struct Due {
+    pub(crate) keys: Vec<SessionKey>,
+    /// How many entries were looked at to find them.
+    pub(crate) looked: usize,
+    /// Whether there are no more in the shard.
+    pub(crate) is_last: bool,
+}
+
+/// Sessions that were looked at to be packed.
+#[derive(Debug, Default)]
+pub(crate) struct Cooled {
+    pub(crate) sessions: usize,
+    /// Whether no more of them are idle.
+    pub(crate) is_last: bool,
+}
+
+impl Due {
+    /// Looks at entries until these are enough. Returns the last one, `None` if there are no more.
+    fn look<'a>(
+        &mut self,
+        entries: impl Iterator<Item = (&'a SessionKey, u64)>,
+        now_bucket: u64,
+        next_due: &mut u64,
+    ) -> Option<SessionKey> {
+        for (key, due) in entries {
+            self.looked += 1;
+            if due <= now_bucket {
+                self.keys.push(*key);
+            } else {
+                *next_due = (*next_due).min(due);
+            }
+            if self.is_enough() {
+                return Some(*key);
+            }
+        }
+        None
+    }
+
+    fn is_enough(&self) -> bool {
+        self.keys.len() >= MAX_DUE || self.looked >= MAX_LOOKED
     }
 }
 
@@ -373,3 +442,10 @@ impl Shard {
 fn digest_number(key: &SessionKey, shift: u32) -> usize {
     key.prefix().checked_shr(shift).unwrap_or(0) as usize
 }
+
+/// Entries that are dealt with while the shard is locked: dropped, or packed. Tests want many turns.
+pub(crate) const MAX_DUE: usize = if cfg!(test) { 2 } else { 16 };
+/// Entries that are looked at while it is locked.
+const MAX_LOOKED: usize = if cfg!(test) { 8 } else { 1024 };
+/// Bytes of packed sessions after which no further one is packed.
+const MAX_COOLED_BYTES: usize = 256 * 1024;

@@ -42,8 +42,12 @@ impl<T> SortedMap<T> {
         Some(value)
     }
 
-    pub(crate) fn clear(&mut self) {
-        self.entries = Vec::new();
+    /// Returns all entries, and has none from now on.
+    pub(crate) fn take(&mut self) -> Self {
+        Self {
+            entries: std::mem::take(&mut self.entries),
+            shared_bits: self.shared_bits,
+        }
     }
 
     pub(crate) fn get_mut(&mut self, key: &SessionKey) -> Option<&mut T> {
