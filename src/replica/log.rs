@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    session::{SessionKey, Stamp},
+    session::{Mutant, SessionKey, Stamp},
     wire::Position,
 };
 
@@ -87,12 +87,18 @@ impl Log {
         Position::new(self.appended() - (ring.len() - older) as u64)
     }
 
-    /// Returns when the record behind `position` was appended, `None` when there is none or it is
-    /// gone.
+    /// Returns when the record behind `position` was appended, `None` when there is none. Of one that
+    /// left the ring it is not known any more: it was no later than the oldest one in it.
     pub(super) fn time_after(&self, position: Option<Position>) -> Option<u64> {
         let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
-        let skip = skip(&ring, self.appended(), position)?;
-        ring.get(skip).map(|record| record.at_ms)
+        let appended = self.appended();
+        let record = match skip(&ring, appended, position) {
+            Some(skip) => ring.get(skip),
+            None if Mutant::ForgetOverrun.is_on() => None,
+            None if Position::number(position) < appended => ring.front(),
+            None => None,
+        };
+        record.map(|record| record.at_ms)
     }
 
     /// Returns how many records there have been.
@@ -151,6 +157,16 @@ mod tests {
             ),
             (Some(7), None)
         );
+    }
+
+    #[test]
+    fn record_that_left_the_log_is_as_old_as_the_oldest_in_it() {
+        let log = Log::new(2);
+        for at_ms in 1..=5 {
+            log.append(Record { at_ms, ..record(1) });
+        }
+        let times = [0, 2, 3, 4, 5, 6].map(|number| log.time_after(Position::new(number)));
+        assert_eq!(times, [Some(4), Some(4), Some(4), Some(5), None, None]);
     }
 
     #[test]

@@ -50,6 +50,8 @@ pub(crate) enum Mutant {
     ForgetReplaced,
     /// The answer to a question from before a request began is enough for it.
     AcceptEarlierAnswer,
+    /// Nothing waits for the acknowledgement of a change that has left the log.
+    ForgetOverrun,
     /// Of two crossing dials each node keeps its own.
     KeepOwnDial,
     /// The version says nothing of attributes.
@@ -60,7 +62,7 @@ pub(crate) enum Mutant {
 
 #[cfg(test)]
 impl Mutant {
-    pub(crate) const ALL: [Self; 25] = [
+    pub(crate) const ALL: [Self; 26] = [
         Self::CoalesceLate,
         Self::IgnoreSince,
         Self::NeverRepair,
@@ -83,6 +85,7 @@ impl Mutant {
         Self::ReuseBoot,
         Self::ForgetReplaced,
         Self::AcceptEarlierAnswer,
+        Self::ForgetOverrun,
         Self::KeepOwnDial,
         Self::VersionOfVectorOnly,
         Self::NeverThorough,

@@ -306,6 +306,16 @@ impl World {
         }
     }
 
+    /// Loses what a node says from now on, and tells nobody.
+    pub(super) fn swallow_from(&mut self, node: usize) {
+        for cable in self.cables.values_mut() {
+            cable.swallowed = cable.nodes.iter().position(|own| *own == node);
+            if let Some(end) = cable.swallowed {
+                cable.queues[end].clear();
+            }
+        }
+    }
+
     /// Kills a node. It forgets all and starts anew.
     pub(super) fn crash(&mut self, node: usize, how: Crash) {
         for number in self.numbers() {

@@ -5,6 +5,7 @@
 //!
 //! `SIMULATION_HISTORIES=N` runs N histories of each plan instead of a few. A failure prints its
 //! plan and seed, and `SIMULATION_SEED=S` with the same test runs that history alone.
+//! `SIMULATION_MUTANT=M` looks at one of the known wrong variants.
 
 mod cable;
 mod checks;
@@ -150,10 +151,22 @@ fn tombstone_handed_from_node_to_node_keeps_its_age() {
     assert_eq!(restarts_by_turns(), None);
 }
 
+/// A log of three records holds less than a node changes in `ack_timeout`.
+#[test]
+fn nobody_waits_for_a_stuck_peer_however_short_the_log() {
+    assert_eq!(stuck_peer(), None);
+}
+
 /// The checker is checked: with any rule broken it finds a broken promise.
 #[test]
 fn every_known_wrong_variant_is_noticed() {
-    for mutant in Mutant::ALL {
+    let asked = std::env::var("SIMULATION_MUTANT").ok();
+    let is_asked = |mutant: &Mutant| {
+        asked
+            .as_ref()
+            .is_none_or(|name| *name == format!("{mutant:?}"))
+    };
+    for mutant in Mutant::ALL.into_iter().filter(is_asked) {
         let noticed = mutant.with(hunt);
         let Some((histories, promise)) = noticed else {
             panic!("{mutant:?} was not noticed");
@@ -166,6 +179,7 @@ fn every_known_wrong_variant_is_noticed() {
 fn hunt() -> Option<(u64, String)> {
     let scenes = long_cut().or_else(restarts_by_turns);
     let scenes = scenes.or_else(removal_forgotten_on_one_node);
+    let scenes = scenes.or_else(stuck_peer);
     if let Some(broken) = scenes.or_else(|| hot_beyond_a_cut(400)) {
         return Some((0, broken));
     }
@@ -294,6 +308,30 @@ fn restarts_by_turns() -> Option<String> {
     }
     let remembered = world.nodes[0].replica.tombstones();
     world.check(remembered == 0, || "a tombstone lives for ever".to_owned());
+    world.broken
+}
+
+fn stuck_peer() -> Option<String> {
+    let plan = Plan {
+        nodes: 2,
+        ..SHORT_LOG
+    };
+    let mut world = World::new(1, plan);
+    world.create(0);
+    world.heal();
+    world.swallow_from(1);
+    for _ in 0..OPTIONS.ack_timeout_ms / 100 + 2 {
+        world.add(0);
+        world.advance(100);
+        // It is heard, and acknowledges nothing.
+        for end in world.cables.values().flat_map(|cable| &cable.ends) {
+            end.iter().for_each(|end| end.handle.hear(world.mono_ms));
+        }
+    }
+    let wait_on = world.waits.len();
+    world.check(wait_on == 0, || {
+        format!("{wait_on} requests wait for a stuck peer")
+    });
     world.broken
 }
 

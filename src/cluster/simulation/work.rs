@@ -123,7 +123,7 @@ impl World {
         }
     }
 
-    fn add(&mut self, node: usize) {
+    pub(super) fn add(&mut self, node: usize) {
         let Some(session) = self.any_session() else {
             return;
         };

@@ -33,6 +33,8 @@ pub(super) struct Outbound {
     lagging: bool,
     /// Skips whose repair the peer has not reported yet.
     rounds_owed: u32,
+    /// What was acknowledged when somebody began to wait for more, and since when.
+    waiting: Option<(Option<Position>, u64)>,
     /// Our head at the last tick, to tell a peer that keeps up from one that does not.
     head_before: Option<Position>,
     started_ms: u64,
@@ -53,6 +55,7 @@ impl Outbound {
             acked: None,
             lagging: false,
             rounds_owed: 0,
+            waiting: None,
             head_before: None,
             started_ms: now.mono_ms,
             ack_timeout_ms,
@@ -149,14 +152,23 @@ impl Outbound {
             }
             return;
         }
-        let waiting_since = replica
-            .log
-            .time_after(self.acked)
-            .map(|at_ms| at_ms.max(self.started_ms));
+        let waiting_since = self.waiting_since(replica);
         if waiting_since.is_some_and(|at_ms| now.mono_ms >= at_ms + self.ack_timeout_ms) {
             self.lagging = true;
             events.extend([LinkEvent::Lagging, LinkEvent::Acks]);
         }
+    }
+
+    /// Returns since when the peer owes an acknowledgement, `None` when it owes none. A record that
+    /// leaves the log while the peer owes it is not taken for a younger one.
+    fn waiting_since(&mut self, replica: &Replica) -> Option<u64> {
+        let at_ms = replica.log.time_after(self.acked);
+        self.waiting = at_ms.map(|at_ms| match self.waiting {
+            Some((acked, since_ms)) if acked == self.acked => (acked, since_ms.min(at_ms)),
+            _ => (self.acked, at_ms),
+        });
+        let (_, since_ms) = self.waiting?;
+        Some(since_ms.max(self.started_ms))
     }
 
     pub(super) fn poll(
