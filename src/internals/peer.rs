@@ -49,8 +49,10 @@ impl Peer {
             ack_timeout_ms: 1_000,
             notify_listeners_on_replication: is_listening,
         };
+        let mut link = Link::new(&replica, peer, options, NOW);
+        link.set_ready(true);
         Self {
-            link: Link::new(&replica, peer, options, NOW),
+            link,
             replica,
             limits,
             now: NOW,

@@ -52,6 +52,8 @@ pub(crate) enum Mutant {
     AcceptEarlierAnswer,
     /// Nothing waits for the acknowledgement of a change that has left the log.
     ForgetOverrun,
+    /// What a peer's log skips is left to the join, also when that is over.
+    LeaveSkipsToJoin,
     /// Of two crossing dials each node keeps its own.
     KeepOwnDial,
     /// The version says nothing of attributes.
@@ -62,7 +64,7 @@ pub(crate) enum Mutant {
 
 #[cfg(test)]
 impl Mutant {
-    pub(crate) const ALL: [Self; 26] = [
+    pub(crate) const ALL: [Self; 27] = [
         Self::CoalesceLate,
         Self::IgnoreSince,
         Self::NeverRepair,
@@ -86,6 +88,7 @@ impl Mutant {
         Self::ForgetReplaced,
         Self::AcceptEarlierAnswer,
         Self::ForgetOverrun,
+        Self::LeaveSkipsToJoin,
         Self::KeepOwnDial,
         Self::VersionOfVectorOnly,
         Self::NeverThorough,

@@ -87,9 +87,11 @@ impl Node {
             link: Arc::clone(&link),
             ended: Ended::Stopped,
         };
-        // The link was made before it could be found: what happened in between is told now.
-        let ready = !self.awaits_transfer();
-        link.update(&self.peers.acks, |machine| machine.set_ready(ready));
+        // The link was made before it could be found: what happened in between is told now. The end
+        // of the join may be told meanwhile, so it is looked for under the link's lock.
+        link.update(&self.peers.acks, |machine| {
+            machine.set_ready(!self.awaits_transfer());
+        });
         if admitted.is_news {
             let (name, address) = (Arc::clone(&link.identity.name), admitted.address);
             info!(

@@ -20,6 +20,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     digests_asked: bool,
+    /// Whether the peer has ever asked for them.
+    have_been_asked: bool,
     /// In the order of the listings.
     pending: VecDeque<PendingAnswer>,
 }
@@ -47,6 +49,12 @@ struct PendingAnswer {
 impl Answers {
     pub(super) const fn asked_for_digests(&mut self) {
         self.digests_asked = true;
+        self.have_been_asked = true;
+    }
+
+    /// Returns whether the peer has begun a round since the link was made.
+    pub(super) const fn have_been_asked(&self) -> bool {
+        self.have_been_asked
     }
 
     /// Compares a listing with what is here, to answer it in parts.

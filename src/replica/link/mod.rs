@@ -27,7 +27,7 @@ use super::{
     store::{apply::ApplyOutcome, offer::ChangeForm, quota::OverLimit},
 };
 use crate::{
-    session::{BootId, Item, Now, SessionKey},
+    session::{BootId, Item, Mutant, Now, SessionKey},
     wire::{Message, Position, message::Lineage},
 };
 
@@ -158,7 +158,9 @@ impl Link {
             }
             Message::Skip { to } => {
                 self.inbound.skip(to)?;
-                self.round.begin_complete(1);
+                if !self.ready || !Mutant::LeaveSkipsToJoin.is_on() {
+                    self.round.begin_complete(1);
+                }
             }
             Message::Ack { to } => {
                 if self.outbound.acknowledge(to)? {
@@ -177,7 +179,10 @@ impl Link {
             Message::Heartbeat { root, ready } => {
                 self.peer_ready = ready;
                 let is_equal = root == replica.root(now);
-                self.round.compare_root(is_equal);
+                // A peer that joins asks for all itself, of its donor first.
+                if is_equal || ready || self.answers.have_been_asked() {
+                    self.round.compare_root(is_equal);
+                }
                 if is_equal {
                     self.record_contact(replica, now);
                 }
@@ -385,6 +390,7 @@ impl Link {
     /// Starts a complete round: everything the peer has and this node lacks comes here, and the
     /// reverse.
     pub(crate) fn begin_round(&mut self) {
+        self.round.go_ahead();
         self.round.begin_complete(0);
     }
 
@@ -423,9 +429,13 @@ impl Link {
         self.peer_ready
     }
 
-    /// Sets whether heartbeats tell that this node is ready.
+    /// Sets whether this node is ready, which heartbeats tell. Until it is, rounds wait for
+    /// [`Link::begin_round`].
     pub(crate) const fn set_ready(&mut self, ready: bool) {
         self.ready = ready;
+        if ready {
+            self.round.go_ahead();
+        }
     }
 
     pub(crate) const fn is_lagging(&self) -> bool {

@@ -19,6 +19,9 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Round {
     background: Background,
+    /// Whether this node joins and has yet to ask for a round on this link. Until then none begins:
+    /// it would have all brought here that the donor brings.
+    waits_for_join: bool,
     stage: Stage,
     number: u32,
     /// Whether the round leaves nothing out.
@@ -103,6 +106,7 @@ impl Round {
                 mismatches: 0,
                 differed: HashSet::new(),
             },
+            waits_for_join: true,
             stage: Stage::Idle,
             number: 0,
             complete: false,
@@ -126,8 +130,13 @@ impl Round {
         self.begin_due();
     }
 
+    /// Lets rounds begin: the join of this node asks for one on this link, or is over.
+    pub(super) const fn go_ahead(&mut self) {
+        self.waits_for_join = false;
+    }
+
     pub(super) fn compare_root(&mut self, is_equal: bool) {
-        let is_due = self.background.compare_root(is_equal);
+        let is_due = self.background.compare_root(is_equal) && !self.waits_for_join;
         if is_due && self.is_over() && !Mutant::NeverRepair.is_on() {
             self.complete = false;
             self.stage = Stage::Ask;
@@ -221,7 +230,7 @@ impl Round {
 
     /// Returns the next question or listing.
     pub(super) fn poll(&mut self, replica: &Replica, now: Now) -> Option<Message> {
-        if self.stage == Stage::Ask {
+        if self.stage == Stage::Ask && !self.waits_for_join {
             self.stage = Stage::Compare;
             return Some(Message::AskDigests);
         }
@@ -265,6 +274,10 @@ impl Round {
         if Mutant::NeverRepair.is_on() {
             self.has_completed = true;
             return;
+        }
+        let is_unasked = self.stage == Stage::Ask && self.complete;
+        if is_unasked && let Some(skips) = self.complete_due.take() {
+            self.totals.skips = self.totals.skips.saturating_add(skips);
         }
         if self.is_over()
             && let Some(skips) = self.complete_due.take()
