@@ -84,7 +84,7 @@ fn session(prefix: u8, names: u32, bytes: usize, writers: u32, secrets: u32) -> 
         accessed_ms: NOW.mono_ms,
         registers: (0..names).map(|at| (name(at), register(at))).collect(),
         secrets: SecretSet::from_sorted(ids).expect("sorted"),
-        expiry: None,
+        life: None,
     })
 }
 
@@ -180,7 +180,7 @@ fn session_that_grows_by_every_delta_stays_one_that_can_be_sent() {
             access: None,
             registers: whole.registers,
             secrets: whole.secrets,
-            expiry: None,
+            life: None,
         }))
     };
     let taken = (2..=20).filter(|at| take(&replica, KEY, delta(*at)).is_ok());
@@ -368,7 +368,7 @@ fn empty_batches_behind_an_unanswered_question_take_no_room() {
         access: None,
         registers: Vec::new(),
         secrets: SecretSet::default(),
-        expiry: None,
+        life: None,
     };
     let first = batch(0, vec![(KEY, Item::Delta(Box::new(unknown)))]);
     hear(&mut link, &replica, first).expect("in order");

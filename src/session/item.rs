@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc};
 
 use super::{
-    AttributesHash, CreatedMs, Origin, Register, SecretSet, SessionKey, SessionMeta, SessionState,
-    Stamp, Tag, Tombstone, Vector,
+    AttributesHash, CreatedMs, Life, Origin, Register, SecretSet, SessionKey, SessionMeta,
+    SessionState, Stamp, Tag, Tombstone, Vector,
 };
 use crate::config::Expiry;
 
@@ -36,7 +36,7 @@ pub(crate) struct Delta {
     /// Sorted by name.
     pub(crate) registers: Vec<(Arc<str>, Register)>,
     pub(crate) secrets: SecretSet,
-    pub(crate) expiry: Option<(Tag, Expiry)>,
+    pub(crate) life: Option<(Tag, Life)>,
 }
 
 /// A session in the bytes in which it is kept as long as nobody uses it.
@@ -150,8 +150,8 @@ impl SessionState {
                 })
                 .collect(),
             secrets: self.secrets.written_by(own, since),
-            expiry: self
-                .expiry
+            life: self
+                .life
                 .filter(|(tag, _)| tag.origin == own && tag.stamp > since),
         }
     }

@@ -17,6 +17,7 @@ enum Op {
     Add(usize, i8),
     Cycle(u8),
     Expiry(u16),
+    Persistent(bool),
     Touch,
     /// Merge another copy.
     Meet(usize),
@@ -29,6 +30,7 @@ fn op() -> impl Strategy<Value = Op> {
         (0..2_usize, any::<i8>()).prop_map(|(name, by)| Op::Add(name, by)),
         any::<u8>().prop_map(Op::Cycle),
         any::<u16>().prop_map(Op::Expiry),
+        any::<bool>().prop_map(Op::Persistent),
         Just(Op::Touch),
         (0..3_usize).prop_map(Op::Meet),
     ]
@@ -79,6 +81,7 @@ fn copies(history: &[(usize, Op)]) -> [SessionState; 3] {
             Op::Expiry(ms) => {
                 copy.set_expiry(Expiry::from_millis(Some(u64::from(*ms)), None), tag);
             }
+            Op::Persistent(persistent) => copy.set_persistent(*persistent, tag),
             Op::Touch => copy.touch(now),
             Op::Meet(_) => {}
         }

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Delta, Mutant, Origin, Register, SecretSet, SessionState, Stamp, Tag, Vector, mutant};
-use crate::config::Expiry;
+use super::{
+    Delta, Life, Mutant, Origin, Register, SecretSet, SessionState, Stamp, Tag, Vector, mutant,
+};
 
 impl SessionState {
     /// Merges another copy.
@@ -37,7 +38,7 @@ impl SessionState {
         let (ours, theirs) = (&mut self.secrets, &mut incoming.secrets);
         lost = lost.max(ours.drop_forgotten(theirs, seen_there, own));
         theirs.drop_forgotten(ours, seen_here, own);
-        lost = lost.max(self.merge_secrets_and_expiry(&incoming.secrets, incoming.expiry, own));
+        lost = lost.max(self.merge_secrets_and_life(&incoming.secrets, incoming.life, own));
         self.created_ms = self.created_ms.min(incoming.created_ms);
         self.merge_access(incoming.access, incoming.accessed_ms);
         self.vector.join(&incoming.vector);
@@ -65,7 +66,7 @@ impl SessionState {
             for (name, register) in delta.registers {
                 lost = lost.max(self.merge_register(name, register, own));
             }
-            lost = lost.max(self.merge_secrets_and_expiry(&delta.secrets, delta.expiry, own));
+            lost = lost.max(self.merge_secrets_and_life(&delta.secrets, delta.life, own));
         }
         if let Some((access, at_ms)) = delta.access {
             self.merge_access(access, at_ms);
@@ -88,7 +89,7 @@ impl SessionState {
             accessed_ms,
             registers: delta.registers,
             secrets: delta.secrets,
-            expiry: delta.expiry,
+            life: delta.life,
         })
     }
 
@@ -117,18 +118,18 @@ impl SessionState {
         }
     }
 
-    fn merge_secrets_and_expiry(
+    fn merge_secrets_and_life(
         &mut self,
         secrets: &SecretSet,
-        expiry: Option<(Tag, Expiry)>,
+        life: Option<(Tag, Life)>,
         own: Origin,
     ) -> Stamp {
         let mut lost = self.secrets.merge(secrets, own);
-        if let Some(incoming) = expiry {
-            match self.expiry {
+        if let Some(incoming) = life {
+            match self.life {
                 Some(held) if held.0 >= incoming.0 => {}
                 held => {
-                    self.expiry = Some(incoming);
+                    self.life = Some(incoming);
                     if let Some((tag, _)) = held.filter(|held| held.0.origin == own) {
                         lost = lost.max(tag.stamp);
                     }

@@ -33,7 +33,8 @@ pub(crate) use self::{
     secrets::{Access, SecretSet, SecretState},
     stamp::{BootId, GcHorizon, KEPT_ORIGINS, Now, Origin, Stamp, Tag, Vector},
     state::{
-        CreatedMs, MAX_CONTEXT_LENGTH, MAX_REMOVED_BYTES, SessionMeta, SessionParts, SessionState,
+        CreatedMs, Life, MAX_CONTEXT_LENGTH, MAX_REMOVED_BYTES, SessionMeta, SessionParts,
+        SessionState,
     },
     token::{Token, TokenKey},
     tombstone::Tombstone,

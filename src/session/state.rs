@@ -51,7 +51,7 @@ pub(crate) struct SessionState {
     /// Sorted by name.
     pub(super) registers: Vec<(Arc<str>, Register)>,
     pub(super) secrets: SecretSet,
-    pub(super) expiry: Option<(Tag, Expiry)>,
+    pub(super) life: Option<(Tag, Life)>,
 }
 
 /// The parts of a session that arrives.
@@ -65,7 +65,16 @@ pub(crate) struct SessionParts {
     /// Sorted by name.
     pub(crate) registers: Vec<(Arc<str>, Register)>,
     pub(crate) secrets: SecretSet,
-    pub(crate) expiry: Option<(Tag, Expiry)>,
+    pub(crate) life: Option<(Tag, Life)>,
+}
+
+/// What the session's own setters have said of its life. It is one register, so that what belongs
+/// together wins together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Life {
+    pub(crate) expiry: Expiry,
+    /// Whether the client's cookie outlives its browser; `None` as the layer says.
+    pub(crate) persistent: Option<bool>,
 }
 
 /// The local instant of creation, in monotonic milliseconds.
@@ -84,7 +93,7 @@ impl SessionState {
             accessed_ms: now.mono_ms,
             registers: Vec::new(),
             secrets: SecretSet::new(secret, tag),
-            expiry: None,
+            life: None,
         }
     }
 
@@ -97,7 +106,7 @@ impl SessionState {
             accessed_ms: parts.accessed_ms,
             registers: parts.registers,
             secrets: parts.secrets,
-            expiry: parts.expiry,
+            life: parts.life,
         }
     }
 
@@ -111,7 +120,7 @@ impl SessionState {
             accessed_ms: self.accessed_ms,
             registers: self.registers,
             secrets: self.secrets,
-            expiry: self.expiry,
+            life: self.life,
         }
     }
 
@@ -124,8 +133,8 @@ impl SessionState {
         &self.registers
     }
 
-    pub(crate) const fn expiry_register(&self) -> Option<(Tag, Expiry)> {
-        self.expiry
+    pub(crate) const fn life(&self) -> Option<(Tag, Life)> {
+        self.life
     }
 
     pub(crate) const fn meta(&self) -> &Arc<SessionMeta> {
@@ -153,7 +162,24 @@ impl SessionState {
     }
 
     pub(crate) fn expiry(&self) -> Expiry {
-        self.expiry.map_or(self.meta.expiry, |(_, expiry)| expiry)
+        self.life.map_or(self.meta.expiry, |(_, life)| life.expiry)
+    }
+
+    /// Returns whether the client's cookie outlives its browser; `None` as the layer says.
+    pub(crate) fn persistent(&self) -> Option<bool> {
+        self.life.and_then(|(_, life)| life.persistent)
+    }
+
+    /// Returns whether the session has reached its limit of age, from which on nobody uses it.
+    pub(crate) fn is_too_old(&self, now: Now) -> bool {
+        self.end_of_age_ms()
+            .is_some_and(|end_ms| now.mono_ms >= end_ms)
+    }
+
+    /// Returns the instant at which the session is too old, if there is one.
+    pub(crate) fn end_of_age_ms(&self) -> Option<u64> {
+        let limit = self.expiry().absolute_ms()?;
+        Some(self.created_ms.saturating_add(limit))
     }
 
     pub(crate) fn public_id(&self, key: &SessionKey) -> String {
@@ -227,7 +253,18 @@ impl SessionState {
     }
 
     pub(crate) fn set_expiry(&mut self, expiry: Expiry, tag: Tag) {
-        self.expiry = Some((tag, expiry));
+        let persistent = self.persistent();
+        self.set_life(Life { expiry, persistent }, tag);
+    }
+
+    pub(crate) fn set_persistent(&mut self, persistent: bool, tag: Tag) {
+        let expiry = self.expiry();
+        let persistent = Some(persistent);
+        self.set_life(Life { expiry, persistent }, tag);
+    }
+
+    fn set_life(&mut self, life: Life, tag: Tag) {
+        self.life = Some((tag, life));
         self.vector.raise(tag.origin, tag.stamp);
     }
 
@@ -253,8 +290,8 @@ impl SessionState {
             .iter()
             .map(|(_, register)| register.oldest_stamp());
         let secrets = self.secrets.states().iter().map(|state| state.tag.stamp);
-        let expiry = self.expiry.map(|(tag, _)| tag.stamp);
-        let all = entries.chain(registers).chain(secrets).chain(expiry);
+        let life = self.life.map(|(tag, _)| tag.stamp);
+        let all = entries.chain(registers).chain(secrets).chain(life);
         all.fold(self.access, Stamp::min)
     }
 

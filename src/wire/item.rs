@@ -10,9 +10,7 @@ use super::{
     bytes::{Reader, UNKNOWN, Writer},
     error::Malformed,
     limits::{DecodeLimits, MAX_SECRETS},
-    metadata::{
-        Deaths, read_expiry, read_meta, read_secrets, write_expiry, write_meta, write_secrets,
-    },
+    metadata::{Deaths, read_life, read_meta, read_secrets, write_life, write_meta, write_secrets},
     packed_session::{Checks, read_state, walk, write_body},
     tags::{Author, TagContext, read_origin, read_stamp, write_origin, write_stamp},
 };
@@ -138,7 +136,7 @@ impl<'a> Items<'a> {
             access,
             registers,
             secrets: read_secrets(from, &context, deaths, MAX_SECRETS)?,
-            expiry: read_expiry(from, &context)?,
+            life: read_life(from, &context)?,
         })
     }
 
@@ -228,7 +226,7 @@ fn write_delta(delta: &Delta, now_ms: u64, to: &mut Writer<'_>) {
     });
     write_registers(&delta.registers, &context, to);
     write_secrets(&delta.secrets, &context, Deaths::Ages { now_ms }, to);
-    write_expiry(delta.expiry, &context, to);
+    write_life(delta.life, &context, to);
 }
 
 const DELTA: u8 = 0;

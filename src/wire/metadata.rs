@@ -4,14 +4,15 @@
 use std::sync::Arc;
 
 use super::{
-    bytes::{Reader, Writer},
+    bytes::{Reader, UNKNOWN, Writer},
     error::Malformed,
     tags::{TagContext, read_origin, read_stamp, write_origin, write_stamp},
 };
 use crate::{
     config::Expiry,
     session::{
-        MAX_CONTEXT_LENGTH, SecretHash, SecretSet, SecretState, SessionMeta, Stamp, Tag, Vector,
+        Life, MAX_CONTEXT_LENGTH, SecretHash, SecretSet, SecretState, SessionMeta, Stamp, Tag,
+        Vector,
     },
 };
 
@@ -134,22 +135,40 @@ pub(super) fn read_secrets(
     SecretSet::from_sorted(states).ok_or(Malformed("secrets out of order"))
 }
 
-pub(super) fn write_expiry(
-    register: Option<(Tag, Expiry)>,
+/// Writes one byte, which says whether there is a register and what it says of the cookie, and then
+/// the register.
+pub(super) fn write_life(
+    register: Option<(Tag, Life)>,
     context: &TagContext<'_>,
     to: &mut Writer<'_>,
 ) {
-    to.option(register, |to, (tag, expiry)| {
-        context.write_tag(tag, to);
-        write_limits(expiry, to);
+    let Some((tag, life)) = register else {
+        to.byte(NO_LIFE);
+        return;
+    };
+    to.byte(match life.persistent {
+        None => LIMITS_ONLY,
+        Some(false) => BROWSER_COOKIE,
+        Some(true) => PERSISTENT_COOKIE,
     });
+    context.write_tag(tag, to);
+    write_limits(life.expiry, to);
 }
 
-pub(super) fn read_expiry(
+pub(super) fn read_life(
     from: &mut Reader<'_>,
     context: &TagContext<'_>,
-) -> Result<Option<(Tag, Expiry)>, Malformed> {
-    from.option(|from| Ok((context.read_tag(from)?, read_limits(from)?)))
+) -> Result<Option<(Tag, Life)>, Malformed> {
+    let persistent = match from.byte()? {
+        NO_LIFE => return Ok(None),
+        LIMITS_ONLY => None,
+        BROWSER_COOKIE => Some(false),
+        PERSISTENT_COOKIE => Some(true),
+        _ => return Err(UNKNOWN),
+    };
+    let tag = context.read_tag(from)?;
+    let expiry = read_limits(from)?;
+    Ok(Some((tag, Life { expiry, persistent })))
 }
 
 fn write_limits(expiry: Expiry, to: &mut Writer<'_>) {
@@ -167,6 +186,10 @@ fn read_limits(from: &mut Reader<'_>) -> Result<Expiry, Malformed> {
     Ok(Expiry::from_millis(idle_ms, absolute_ms))
 }
 
+const NO_LIFE: u8 = 0;
+const LIMITS_ONLY: u8 = 1;
+const BROWSER_COOKIE: u8 = 2;
+const PERSISTENT_COOKIE: u8 = 3;
 /// The fewest bytes of an entry of a vector: a boot id, an epoch and a stamp.
 const ENTRY: usize = 8 + 1 + 1;
 /// The fewest bytes of a secret: its hash, its tag, and that it is alive.

@@ -21,16 +21,13 @@ use super::{
     error::Malformed,
     limits::{DecodeLimits, MAX_ORIGINS, MAX_SECRETS},
     metadata::{
-        Deaths, read_expiry, read_secrets, read_vector, write_expiry, write_secrets, write_vector,
+        Deaths, read_life, read_secrets, read_vector, write_life, write_secrets, write_vector,
     },
     tags::{Author, TagContext, read_stamp, write_stamp},
 };
-use crate::{
-    config::Expiry,
-    session::{
-        AttributesHash, CreatedMs, PackedHead, PackedSession, PackedSummary, SecretSet,
-        SessionParts, SessionSize, SessionState, Stamp, Tag, Vector, register_weight,
-    },
+use crate::session::{
+    AttributesHash, CreatedMs, Life, PackedHead, PackedSession, PackedSummary, SecretSet,
+    SessionParts, SessionSize, SessionState, Stamp, Tag, Vector, register_weight,
 };
 
 /// Appends all of a session but its head.
@@ -55,7 +52,7 @@ pub(super) fn write_since(state: &SessionState, since: Stamp, to: &mut Writer<'_
     write_vector(state.vector(), since, to);
     write_registers(state.registers(), &context, to);
     write_secrets(state.secrets(), &context, deaths, to);
-    write_expiry(state.expiry_register(), &context, to);
+    write_life(state.life(), &context, to);
 }
 
 /// Reads a body that [`write_body`] wrote, or that a [`PackedSession`] holds.
@@ -115,7 +112,7 @@ pub(super) fn read_state(
     let base = Base::read(from, checks)?;
     let context = base.context(&head, checks);
     let registers = read_registers(from, &context, checks.max_names, Foreign::No, named)?;
-    let (secrets, expiry) = read_end(from, &context, &head, checks)?;
+    let (secrets, life) = read_end(from, &context, &head, checks)?;
     let Base {
         since,
         access,
@@ -128,7 +125,7 @@ pub(super) fn read_state(
         accessed_ms: head.accessed_ms,
         registers,
         secrets,
-        expiry,
+        life,
         vector,
     });
     if checks.author == Author::Peer {
@@ -178,16 +175,16 @@ pub(super) fn walk(
             };
         },
     )?;
-    let (secrets, expiry) = read_end(from, &context, head, checks)?;
+    let (secrets, life) = read_end(from, &context, head, checks)?;
     size.secrets = secrets.states().len();
     secrets.states().iter().for_each(|state| note(state.tag));
-    if let Some((tag, _)) = expiry {
+    if let Some((tag, _)) = life {
         note(tag);
     }
     check_since(base.since, oldest)?;
     Ok(PackedSummary {
         access: base.access,
-        expiry: expiry.map_or(head.meta.expiry, |(_, expiry)| expiry),
+        expiry: life.map_or(head.meta.expiry, |(_, life)| life.expiry),
         size,
         attributes: hash,
         vector: base.vector,
@@ -233,7 +230,7 @@ fn read_end(
     context: &TagContext<'_>,
     head: &PackedHead,
     checks: &Checks,
-) -> Result<(SecretSet, Option<(Tag, Expiry)>), Malformed> {
+) -> Result<(SecretSet, Option<(Tag, Life)>), Malformed> {
     let deaths = Deaths::SinceCreation {
         created_ms: head.created_ms,
     };
@@ -242,7 +239,7 @@ fn read_end(
     if dead.any(|at_ms| at_ms > checks.latest_ms) {
         return Err(Malformed("a secret that dies in the future"));
     }
-    Ok((secrets, read_expiry(from, context)?))
+    Ok((secrets, read_life(from, context)?))
 }
 
 /// Equal sessions are equal bytes only if all writers count from the same stamp.

@@ -152,7 +152,29 @@ fn samples() -> Vec<Message> {
         Message::Credit { bytes: 130 },
         Message::RoundDone,
         Message::Leave,
+        Message::Batch {
+            from: Position::new(8),
+            to: Position::following(9),
+            items: vec![
+                (key(7), Item::Full(Box::new(persistent(true)))),
+                (
+                    key(8),
+                    Item::Delta(Box::new(persistent(false).delta(
+                        origin(1),
+                        stamp(106),
+                        false,
+                    ))),
+                ),
+            ],
+        },
     ]
+}
+
+/// The sample whose cookie is said to outlive the browser, or not to.
+fn persistent(persistent: bool) -> SessionState {
+    let mut state = sample_state();
+    state.set_persistent(persistent, tag(107, 1));
+    state
 }
 
 #[test]

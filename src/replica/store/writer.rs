@@ -131,6 +131,13 @@ impl<'a> SessionWriter<'a> {
         Ok(())
     }
 
+    pub(crate) fn set_persistent(&mut self, persistent: bool) -> Result<(), SessionError> {
+        let tag = self.next_tag()?;
+        self.hot.state.set_persistent(persistent, tag);
+        self.record(Written::Deferrable);
+        Ok(())
+    }
+
     /// Makes `secret` the only one that opens the session.
     pub(crate) fn cycle(&mut self, secret: SecretHash) -> Result<(), SessionError> {
         let tag = self.next_tag()?;
