@@ -8,7 +8,7 @@ mod support;
 
 use std::{
     io::{self, Write},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, Once, PoisonError},
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -26,11 +26,7 @@ use crate::{
 /// A life of sessions on two nodes, with everything that can be seen of it from outside.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn secrets_are_neither_on_the_wire_nor_in_logs_nor_in_debug_output() {
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
-        .with_ansi(false)
-        .with_writer(|| Log);
-    subscriber.init();
+    record_log();
     let wires = Wires::new().await;
     wires.record();
     let one = wires.start_one(|config| config).await;
@@ -106,6 +102,53 @@ async fn secrets_are_neither_on_the_wire_nor_in_logs_nor_in_debug_output() {
         let key = Needle::key_of(cookie);
         assert!(!key.is_in(&log), "a whole key in a log");
     }
+}
+
+/// A rolling deploy changes the type of an attribute, and a handler gives the errors to the log.
+#[cfg(feature = "axum")]
+#[tokio::test]
+async fn values_are_in_no_log() {
+    use axum::response::IntoResponse as _;
+    record_log();
+    let layer = support::http::layer().await;
+    let response = visit(&layer, (), async |session| {
+        session.insert(MARKER, VALUE).expect("text");
+        let by_value = std::collections::HashMap::from([(VALUE, Some(f64::NAN))]);
+        [
+            session.get::<u64>(MARKER).map(drop),
+            session.take::<Vec<u8>>(MARKER).map(drop),
+            session.update(MARKER, |_: Option<u64>| 1).map(drop),
+            session.increment(MARKER, 1).map(drop),
+            session.insert("bad", (VALUE, f64::NAN)),
+            session.insert("bad", by_value),
+            session.insert("bad", std::collections::HashMap::from([((VALUE, 1), 2)])),
+            layer
+                .cluster()
+                .destroy_where("", "bad", &(VALUE, f64::NAN))
+                .await
+                .map(drop),
+        ]
+    })
+    .await;
+    let mut shown = String::new();
+    for result in response.into_body() {
+        let error = result.expect_err("none of it works");
+        shown += &format!("{error} {error:?} {error:#?}");
+        let mut source = std::error::Error::source(&error);
+        while let Some(cause) = source {
+            shown += &format!("{cause} {cause:?}");
+            source = cause.source();
+        }
+        let response = error.into_response();
+        let body = axum::body::to_bytes(response.into_body(), 1000).await;
+        shown += &String::from_utf8_lossy(&body.expect("a short body"));
+    }
+    let log = String::from_utf8_lossy(&log()).into_owned();
+    assert!(
+        log.contains("session operation failed") && log.contains(MARKER),
+        "{log}"
+    );
+    assert!(!log.contains(VALUE) && !shown.contains(VALUE), "{shown}");
 }
 
 /// `Debug` of whatever of the public types holds an id.
@@ -188,10 +231,23 @@ impl Write for Log {
     }
 }
 
+/// Has everything logged, once for all tests.
+fn record_log() {
+    static RECORDS: Once = Once::new();
+    RECORDS.call_once(|| {
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
+            .with_ansi(false)
+            .with_writer(|| Log);
+        subscriber.init();
+    });
+}
+
 fn log() -> MutexGuard<'static, Vec<u8>> {
     LOGGED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 static LOGGED: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 const MARKER: &str = "marker-of-an-attribute";
+const VALUE: &str = "alice@example.org";
 const ADDED: &str = "Replication member added";

@@ -3,19 +3,24 @@
 use std::sync::Arc;
 
 use serde::{Serialize, de::DeserializeOwned};
-use smallvec::SmallVec;
 
 use super::session::Session;
 use crate::{
     replica::SessionWriter,
-    session::{MAX_NAME_LENGTH, SessionError, SessionKey, SessionState, Tag, WrongKind},
+    session::{
+        MAX_NAME_LENGTH, SessionError, SessionKey, SessionState, Tag, WrongKind, decode_json,
+        encode_json,
+    },
 };
 
 /// # Attributes
 ///
-/// Values are stored as the JSON that serde makes of them. Names are 1 to 255 bytes long; any other
-/// is a [`SessionError::InvalidName`]. Attributes merge one by one: requests that write different
-/// ones never lose each other's writes, on whatever nodes they run.
+/// Values are stored as the JSON that serde makes of them. What would not come back equal is refused
+/// when it is written, with a [`SessionError::Encode`]: floats that are infinite or not a number,
+/// `Some` of what JSON has as `null` (`Some(None)`, `Some(())`), and what is nested deeper than 127
+/// levels. Names are 1 to 255 bytes long; any other is a [`SessionError::InvalidName`]. Attributes
+/// merge one by one: requests that write different ones never lose each other's writes, on whatever
+/// nodes they run.
 impl Session {
     /// Returns the attribute's value, if there is one.
     ///
@@ -31,7 +36,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Encode`] when serde fails, [`SessionError::TooLarge`] when the session would
+    /// [`SessionError::Encode`] when it would not come back, [`SessionError::TooLarge`] when the session would
     /// pass a limit, [`SessionError::Full`] and [`SessionError::Leaving`] when it cannot be
     /// created, [`SessionError::WrongKind`] for a counter. And the [errors](Self#errors) of all
     /// methods.
@@ -68,6 +73,15 @@ impl Session {
     /// # Errors
     ///
     /// Those of [`get`](Self::get) and [`insert`](Self::insert).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Session, SessionError};
+    /// # fn hit(session: &Session) -> Result<u64, SessionError> {
+    /// session.update("hits", |hits: Option<u64>| hits.unwrap_or(0) + 1)
+    /// # }
+    /// ```
     pub fn update<T: Serialize + DeserializeOwned>(
         &self,
         name: &str,
@@ -83,7 +97,7 @@ impl Session {
                 None => Ok(ReadAttribute::default()),
             };
             let found = found.map_err(|kind| kind.error(name))?;
-            let value = update(decode(name, &found)?);
+            let value = update(decode(name, &found)?)?;
             if self.replace(held, name, &found, &encode(name, &value)?)? {
                 return Ok(value);
             }
@@ -260,26 +274,12 @@ fn decode<T: DeserializeOwned>(
     name: &str,
     found: &ReadAttribute,
 ) -> Result<Option<T>, SessionError> {
-    let Some(bytes) = &found.bytes else {
-        return Ok(None);
-    };
-    serde_json::from_slice(bytes)
-        .map(Some)
-        .map_err(|source| SessionError::Decode {
-            name: name.into(),
-            source,
-        })
+    let bytes = found.bytes.as_deref();
+    bytes.map(|bytes| decode_json(name, bytes)).transpose()
 }
 
 fn encode<T: Serialize>(name: &str, value: &T) -> Result<Arc<[u8]>, SessionError> {
-    let mut bytes = SmallVec::<[u8; USUAL_BYTES]>::new();
-    match serde_json::to_writer(&mut bytes, value) {
-        Ok(()) => Ok(Arc::from(bytes.as_slice())),
-        Err(source) => Err(SessionError::Encode {
-            name: name.into(),
-            source,
-        }),
-    }
+    encode_json(name, value).map(|bytes| Arc::from(bytes.as_slice()))
 }
 
 fn check_name(name: &str) -> Result<(), SessionError> {
@@ -288,6 +288,3 @@ fn check_name(name: &str) -> Result<(), SessionError> {
     }
     Err(SessionError::InvalidName { name: name.into() })
 }
-
-/// The bytes that most values fit in, which are then written without a buffer from the heap.
-const USUAL_BYTES: usize = 256;

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     cluster::{Readiness, boot_id},
     config::{Ack, ClusterConfig, ConfigError, PeerAddress, Security, StartError},
-    session::{SessionError, SessionKey, SessionState},
+    session::{SessionError, SessionKey, SessionState, decode_json, encode_json},
     wire::Position,
 };
 
@@ -262,7 +262,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Encode`] if `value` cannot be turned into JSON; nothing is destroyed then.
+    /// [`SessionError::Encode`] if no attribute can have that `value`; nothing is destroyed then.
     ///
     /// # Cancel safety
     ///
@@ -273,10 +273,7 @@ impl Cluster {
         name: &str,
         value: &impl Serialize,
     ) -> Result<usize, SessionError> {
-        let wanted = serde_json::to_value(value).map_err(|source| SessionError::Encode {
-            name: name.into(),
-            source,
-        })?;
+        let wanted = decode_json(name, &encode_json(name, value)?)?;
         let node = Arc::clone(&self.0.node);
         let (context, name): (Box<str>, Box<str>) = (context.into(), name.into());
         let search = tokio::task::spawn_blocking(move || {

@@ -49,14 +49,22 @@ pub enum SessionError {
     #[error("the response head was sent: create sessions and change ids before streaming")]
     HeadersSent,
     /// The stored value is of another type, as in a rolling deploy. It is left as it was.
-    #[error("attribute {name:?} could not be decoded")]
+    ///
+    /// The error shows nothing of the value.
+    #[error(
+        "attribute {name:?} could not be decoded as `{expected}`: its JSON is of another type, at \
+         line {line} column {column}"
+    )]
     #[non_exhaustive]
     Decode {
         /// The attribute's name.
         name: Box<str>,
-        /// The error of serde_json.
-        #[source]
-        source: serde_json::Error,
+        /// The type that was asked for, as [`type_name`](std::any::type_name) has it.
+        expected: &'static str,
+        /// The line in the stored JSON, from 1 on.
+        line: usize,
+        /// The column in the stored JSON, from 1 on.
+        column: usize,
     },
     /// The value could not be turned into JSON.
     #[error("attribute {name:?} could not be encoded")]
@@ -64,9 +72,8 @@ pub enum SessionError {
     Encode {
         /// The attribute's name.
         name: Box<str>,
-        /// The error of serde_json.
-        #[source]
-        source: serde_json::Error,
+        /// What JSON cannot hold of it.
+        why: &'static str,
     },
     /// One name was used as a counter and as an attribute.
     #[error("{name:?} is {}: use one name in one way", if *.is_counter { "a counter" } else { "an attribute" })]

@@ -10,6 +10,7 @@ mod error;
 pub(crate) mod fixtures;
 mod id;
 mod item;
+mod json;
 #[cfg(test)]
 mod laws;
 mod merge;
@@ -29,6 +30,7 @@ pub(crate) use self::{
     },
     id::{CookieValue, InvalidRoute, Route, SecretHash, SessionKey, SessionSecret},
     item::{Delta, Item, PackedHead, PackedSession, PackedSummary, SessionSize},
+    json::{decode_json, encode_json},
     mutant::Mutant,
     secrets::{Access, SecretSet, SecretState},
     stamp::{BootId, GcHorizon, KEPT_ORIGINS, Now, Origin, Stamp, Tag, Vector},
