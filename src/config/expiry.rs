@@ -2,10 +2,15 @@
 
 use std::time::Duration;
 
+use serde::Deserialize;
+
 /// The limits of a session's life: how long it may be idle, how old it may become, or both.
 ///
 /// The default is 30 minutes idle, Tomcat's `session-timeout`, and no limit of age. Limits are kept
-/// in whole milliseconds, and are a hundred years at most.
+/// in whole milliseconds, rounded up, and are a hundred years at most. A limit of zero is an error
+/// where it is used; [`never`](Self::never) is without limits.
+///
+/// It can be read with `serde`: `idle_ms`, `absolute_ms` or both, or else `never`.
 ///
 /// ```
 /// use std::time::Duration;
@@ -16,8 +21,13 @@ use std::time::Duration;
 /// assert_eq!(both.idle_limit(), Some(hour));
 /// assert_eq!(both.absolute_limit(), Some(12 * hour));
 /// assert_eq!(Expiry::default(), Expiry::idle(hour / 2));
+///
+/// let from_file: Expiry = serde_json::from_str(r#"{ "idle_ms": 3600000 }"#)?;
+/// assert_eq!(from_file, Expiry::idle(hour));
+/// # Ok::<(), serde_json::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(try_from = "Written")]
 pub struct Expiry {
     idle_ms: Option<u64>,
     absolute_ms: Option<u64>,
@@ -45,6 +55,19 @@ impl Expiry {
         Self {
             idle_ms: None,
             absolute_ms: Some(millis(limit)),
+        }
+    }
+
+    /// Returns an expiry without limits: such a session ends when it is destroyed, and with the
+    /// last node.
+    ///
+    /// A client that throws its cookie away leaves its session behind for good. So prefer a long
+    /// limit where you can.
+    #[must_use]
+    pub const fn never() -> Self {
+        Self {
+            idle_ms: None,
+            absolute_ms: None,
         }
     }
 
@@ -84,6 +107,11 @@ impl Expiry {
         }
     }
 
+    /// Returns whether a session would end as soon as it begins.
+    pub(crate) const fn has_zero_limit(&self) -> bool {
+        matches!(self.idle_ms, Some(0)) || matches!(self.absolute_ms, Some(0))
+    }
+
     pub(crate) const fn idle_ms(&self) -> Option<u64> {
         self.idle_ms
     }
@@ -99,12 +127,89 @@ impl Default for Expiry {
     }
 }
 
-/// Returns whole milliseconds, at most [`Expiry::MAX_MS`].
+/// The error of a limit that is zero.
+pub(crate) const ZERO_LIMIT: &str =
+    "a limit of zero ends a session at once: use `Expiry::never()` for one without limits";
+
+/// An expiry as it is written in a file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    idle_ms: Option<u64>,
+    absolute_ms: Option<u64>,
+    #[serde(default)]
+    never: bool,
+}
+
+impl TryFrom<Written> for Expiry {
+    type Error = &'static str;
+
+    fn try_from(written: Written) -> Result<Self, &'static str> {
+        let limit = |ms: Option<u64>| ms.map(|ms| millis(Duration::from_millis(ms)));
+        let expiry = Self::from_millis(limit(written.idle_ms), limit(written.absolute_ms));
+        if (expiry == Self::never()) != written.never {
+            return Err("an expiry has `idle_ms`, `absolute_ms` or both, or else `never`");
+        }
+        if expiry.has_zero_limit() {
+            return Err(
+                "a limit of zero ends a session at once: use `never` for one without limits",
+            );
+        }
+        Ok(expiry)
+    }
+}
+
+/// Returns whole milliseconds, at most [`Expiry::MAX_MS`]. They are rounded up, so that only zero
+/// is zero.
 const fn millis(limit: Duration) -> u64 {
-    let ms = limit.as_millis();
+    let ms = limit.as_nanos().div_ceil(1_000_000);
     if ms > Expiry::MAX_MS as u128 {
         Expiry::MAX_MS
     } else {
         ms as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_zero_is_zero_and_nothing_is_longer_than_a_century() {
+        let tiny = Duration::from_nanos(1);
+        assert_eq!(Expiry::idle(tiny), Expiry::from_millis(Some(1), None));
+        assert!(!Expiry::idle(tiny).or_absolute(tiny).has_zero_limit());
+        assert!(Expiry::idle(Duration::ZERO).has_zero_limit());
+        assert!(
+            Expiry::idle(tiny)
+                .or_absolute(Duration::ZERO)
+                .has_zero_limit()
+        );
+        assert!(!Expiry::never().has_zero_limit());
+        let longest = Expiry::from_millis(None, Some(Expiry::MAX_MS));
+        assert_eq!(Expiry::absolute(Duration::MAX), longest);
+    }
+
+    #[test]
+    fn what_a_file_says_is_checked() {
+        let read = serde_json::from_str::<Expiry>;
+        for (json, expected) in [
+            (r#"{"idle_ms": 5}"#, Expiry::from_millis(Some(5), None)),
+            (r#"{"absolute_ms": 7}"#, Expiry::from_millis(None, Some(7))),
+            (r#"{"never": true}"#, Expiry::never()),
+        ] {
+            assert_eq!(read(json).expect(json), expected);
+        }
+        for (json, word) in [
+            ("{}", "or else `never`"),
+            (r#"{"never": false}"#, "or else `never`"),
+            (r#"{"never": true, "idle_ms": 5}"#, "or else `never`"),
+            (r#"{"idle_ms": 0}"#, "use `never`"),
+            (r#"{"idle_ms": 5, "absolute_ms": 0}"#, "use `never`"),
+            (r#"{"idle": 5}"#, "idle_ms"),
+        ] {
+            let error = read(json).expect_err(json).to_string();
+            assert!(error.contains(word), "{error}");
+        }
     }
 }

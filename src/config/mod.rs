@@ -23,6 +23,7 @@ pub use self::{
 };
 pub(crate) use self::{
     address::{ListenAddress, PeerAddress},
+    expiry::ZERO_LIMIT,
     key::ClusterSecret,
     limits::{Limits, Shape},
     secret_file::{open_regular, warn_if_too_open},

@@ -30,6 +30,7 @@ const fn status(error: &SessionError) -> StatusCode {
         | SessionError::Decode { .. }
         | SessionError::Encode { .. }
         | SessionError::WrongKind { .. }
+        | SessionError::ZeroLimit
         | SessionError::Exhausted
         | SessionError::InvalidName { .. } => StatusCode::INTERNAL_SERVER_ERROR,
     }

@@ -23,7 +23,7 @@ use crate::{
 
 impl Replica {
     /// Looks up what a request presents. A session that it opens is pinned, and its use is recorded
-    /// unless that is `Deferred`.
+    /// unless that is `Deferred`. Before that, which hides when it was last used, `look` sees it.
     pub(crate) fn open(
         &self,
         context: &str,
@@ -31,6 +31,7 @@ impl Replica {
         secret: &SessionSecret,
         replicate: Replicate,
         now: Now,
+        look: impl FnOnce(&SessionState),
     ) -> Access {
         let hash = secret.hash();
         self.store.note_use();
@@ -44,6 +45,7 @@ impl Replica {
         }
         let access = hot.state.secrets().presented(&hash, now);
         if access == Access::Alive {
+            look(&hot.state);
             hot.pins = hot.pins.saturating_add(1);
             if replicate == Replicate::Now && hot.use_at(now) {
                 entry.reindex(key, now);
@@ -137,7 +139,7 @@ impl Replica {
     ///
     /// # Errors
     ///
-    /// When the session is no longer there, and those of `write`. What was written before one of
+    /// When the session is no longer there, or too old, and those of `write`. What was written before one of
     /// these stays written.
     pub(crate) fn write<R>(
         &self,
@@ -149,6 +151,9 @@ impl Replica {
     ) -> Result<R, SessionError> {
         let mut shard = self.store.shard(key);
         let mut entry = shard.entry(key).ok_or(SessionError::Destroyed)?;
+        if entry.hot.state.is_too_old(now) {
+            return Err(SessionError::Destroyed);
+        }
         entry.renew_origin(now);
         let limits = &self.store.limits;
         let mut writer = SessionWriter::new(entry.hot, key, limits, observer, now);

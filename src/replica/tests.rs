@@ -65,7 +65,7 @@ fn sweep(replica: &Replica, now: Now) -> Vec<Change> {
 
 /// Returns whether a request finds the session, which it releases at once.
 fn finds(replica: &Replica, number: u8, now: Now) -> bool {
-    let opened = replica.open("", &key(number), &secret(9), Replicate::Now, now);
+    let opened = replica.open("", &key(number), &secret(9), Replicate::Now, now, |_| ());
     if opened == Access::Alive {
         replica.unpin(&key(number), Replicate::Now, now);
     }
@@ -192,7 +192,7 @@ fn absolute_limit_ends_a_session_that_is_in_steady_use() {
 fn session_that_a_request_still_uses_is_not_expired() {
     let replica = replica(1, Limits::default());
     create(&replica, 1, idle(MINUTE)).expect("room");
-    let opened = replica.open("", &key(1), &secret(9), Replicate::Now, NOW);
+    let opened = replica.open("", &key(1), &secret(9), Replicate::Now, NOW, |_| ());
     assert_eq!(opened, Access::Alive);
     let mut told = replica.head();
     for minute in 1..10 {

@@ -1,12 +1,15 @@
 //! Errors of operations on a session.
 
+use crate::config::ZERO_LIMIT;
+
 /// The reason why a session could not be read or changed.
 ///
 /// The session is as it was before the call.
 ///
 /// In an axum handler `?` turns it into a response: 503 for [`Full`](Self::Full) and
 /// [`Leaving`](Self::Leaving), 413 for [`TooLarge`](Self::TooLarge), 409 for
-/// [`Destroyed`](Self::Destroyed) and [`Superseded`](Self::Superseded), else 500.
+/// [`Destroyed`](Self::Destroyed) and [`Superseded`](Self::Superseded), else 500. The body of a 409
+/// asks to load the page again, the others are the status in words.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SessionError {
@@ -32,14 +35,22 @@ pub enum SessionError {
         /// The limit, from the cluster's configuration.
         limit: usize,
     },
-    /// Another request or node destroyed the session after this request loaded it.
-    #[error("the session was destroyed by another request")]
+    /// Another request or node destroyed the session after this request loaded it, or it has
+    /// reached its limit of age since.
+    ///
+    /// Answer with a page that says so and has a link to go on; the client's next request has no
+    /// session.
+    #[error("the session was destroyed by another request, or has reached its limit of age")]
     Destroyed,
     /// The request came with an id that [`cycle_id`](crate::Session::cycle_id) replaced less than a
     /// minute ago.
     ///
     /// Reads are empty and writes fail, so that a request that was late neither sees nor starts
-    /// another session.
+    /// another session. A login or logout is not held up: `cycle_id` and
+    /// [`destroy`](crate::Session::destroy) let go of the id.
+    ///
+    /// Answer with a page that asks to load it again: the browser has the new cookie by then, unless
+    /// that response was lost.
     #[error("the session id was replaced by another request")]
     Superseded,
     /// The response head has left, so no cookie can be set any more.
@@ -66,8 +77,10 @@ pub enum SessionError {
         /// The column in the stored JSON, from 1 on.
         column: usize,
     },
-    /// The value could not be turned into JSON.
-    #[error("attribute {name:?} could not be encoded")]
+    /// The value cannot be written as JSON from which it would come back equal.
+    ///
+    /// The error shows nothing of the value.
+    #[error("attribute {name:?} could not be encoded: {why}")]
     #[non_exhaustive]
     Encode {
         /// The attribute's name.
@@ -84,6 +97,9 @@ pub enum SessionError {
         /// Whether the session holds a counter under this name.
         is_counter: bool,
     },
+    /// A limit of the expiry is zero.
+    #[error("{}", ZERO_LIMIT)]
+    ZeroLimit,
     /// The session's stamps are used up, which takes a clock that runs wild. Destroy the session.
     #[error("the session has used up its stamps: a clock in the cluster is far in the future")]
     Exhausted,

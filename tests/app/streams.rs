@@ -34,6 +34,17 @@ async fn socket(session: Session, upgrade: WebSocketUpgrade) -> Response {
     })
 }
 
+/// Talks until the session ends, and says so.
+async fn until_logout(session: Session, upgrade: WebSocketUpgrade) -> Response {
+    upgrade.on_upgrade(async move |mut socket: WebSocket| {
+        let ended = tokio::select! {
+            () = session.ended() => "logged out",
+            _ = socket.recv() => "the client spoke",
+        };
+        let _ = socket.send(Message::text(ended)).await;
+    })
+}
+
 /// Three events, each of which is stored as `told` when it is sent, and says what came of it.
 async fn events(session: Session) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     Sse::new(stream::iter(1..=3).map(move |told: u64| {
@@ -48,6 +59,7 @@ async fn events(session: Session) -> Sse<impl Stream<Item = Result<Event, Infall
 async fn app(cluster: &TestCluster) -> Server {
     let app = Router::new()
         .route("/socket", get(socket))
+        .route("/until-logout", get(until_logout))
         .route("/events", get(events))
         .layer(layer_on(cluster, 0));
     Server::start(app).await
@@ -88,6 +100,19 @@ async fn websocket_of_a_session_destroyed_on_another_node_is_told_so() {
     visit(&layer, &cookie, async |session| session.destroy().unwrap()).await;
     client.say("1").await;
     assert_eq!(client.hear().await.as_deref(), Some("Destroyed"));
+}
+
+#[tokio::test]
+async fn websocket_learns_of_a_logout_on_another_node() {
+    let cluster = TestCluster::start(2).await;
+    let server = app(&cluster).await;
+    let (cookie, _) = start(&layer_on(&cluster, 0), "a", 1).await;
+    let mut client = Socket::open(server.address, "/until-logout", &cookie).await;
+    let layer = layer_on(&cluster, 1);
+    visit(&layer, &cookie, async |session| session.destroy().unwrap()).await;
+    assert_eq!(client.hear().await.as_deref(), Some("logged out"));
+    let mut stranger = Socket::open(server.address, "/until-logout", "").await;
+    assert_eq!(stranger.hear().await.as_deref(), Some("logged out"));
 }
 
 #[tokio::test]

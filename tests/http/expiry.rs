@@ -2,9 +2,11 @@
 
 use std::{convert::Infallible, time::Duration};
 
+use futures_util::FutureExt as _;
 use http::{Request, Response};
+use tokio::time::timeout;
 use tower::{Layer as _, ServiceExt as _, service_fn};
-use tower_cluster_sessions::{ClusterSessionLayer, Expiry};
+use tower_cluster_sessions::{ClusterSessionLayer, Expiry, Session, SessionError};
 
 use crate::http_support::*;
 
@@ -114,6 +116,81 @@ async fn absolute_limit_is_creation_age_whatever_the_use() {
         pass(40 * SECOND).await;
         assert_eq!(value(&layer, &cookie, "a").await, expected);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn handle_ends_with_the_sessions_age_also_in_use() {
+    let layer = layer().await.with_expiry(Expiry::absolute(4 * SECOND));
+    let response = visit(&layer, (), async |session| {
+        session.insert("a", 1).unwrap();
+        session
+    })
+    .await;
+    let session = response.into_body();
+    pass(4 * SECOND - Duration::from_millis(1)).await;
+    assert_eq!(session.get::<u64>("a").unwrap(), Some(1));
+    session.insert("a", 2).unwrap();
+    // At the limit itself, before a sweep, and long after.
+    for wait in [Duration::from_millis(1), 2 * SECOND, minutes(5)] {
+        pass(wait).await;
+        let results = [
+            session.get::<u64>("a").map(drop),
+            session.insert("a", 3),
+            session.increment("b", 1).map(drop),
+            session.remove("a").map(drop),
+            session.keys().map(drop),
+            session.set_expiry(Expiry::never()),
+        ];
+        for result in results {
+            assert!(matches!(result, Err(SessionError::Destroyed)), "{result:?}");
+        }
+        assert_eq!(session.id(), None);
+        session.ended().now_or_never().expect("it has ended");
+    }
+    assert_eq!(layer.cluster().session_count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_the_end_learns_of_age_and_of_logout_but_not_of_idleness() {
+    let layer = layer().await;
+    let held = async |expiry| {
+        let response = visit(&layer, (), async |session| {
+            session.set_expiry(expiry).unwrap();
+            session.insert("a", 1).unwrap();
+            session
+        })
+        .await;
+        (cookie(&response).unwrap(), response.into_body())
+    };
+    let ends_within = async |time: Duration, session: &Session| {
+        let ended = timeout(time, session.ended()).await;
+        ended.is_ok()
+    };
+
+    let (_, aged) = held(Expiry::absolute(100 * SECOND)).await;
+    assert!(!ends_within(99 * SECOND, &aged).await);
+    assert!(ends_within(2 * SECOND, &aged).await);
+
+    let (cookie, logged_out) = held(Expiry::idle(minutes(1))).await;
+    assert!(!ends_within(minutes(5), &logged_out).await);
+    let logout = async {
+        pass(10 * SECOND).await;
+        visit(&layer, &cookie, async |session| session.destroy().unwrap()).await;
+    };
+    let (ended, ()) = tokio::join!(ends_within(12 * SECOND, &logged_out), logout);
+    assert!(ended);
+
+    let none = visit(&layer, (), async |session| session).await.into_body();
+    none.ended().now_or_never().expect("there is none");
+}
+
+#[tokio::test(start_paused = true)]
+async fn session_without_limits_lives_on() {
+    let layer = layer().await.with_expiry(Expiry::never());
+    let (cookie, _) = start(&layer, "a", 1).await;
+    tokio::time::advance(minutes(10 * 366 * 24 * 60)).await;
+    pass(minutes(1)).await;
+    assert_eq!(value(&layer, &cookie, "a").await, Some(1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -212,7 +212,8 @@ impl World {
         let known = &self.sessions[session];
         let now = self.now(node);
         let replica = &self.nodes[node].replica;
-        if replica.open("", &known.key, &known.secret, Replicate::Now, now) == Access::Alive {
+        if replica.open("", &known.key, &known.secret, Replicate::Now, now, |_| ()) == Access::Alive
+        {
             replica.release(&known.key, Replicate::Now, now);
         }
     }

@@ -1,6 +1,11 @@
 //! What requests do to sessions: the store's operations with clock, randomness, log and events.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::time::sleep;
 
 use crate::log::warn;
 use crate::node::Node;
@@ -14,15 +19,18 @@ use crate::{
 };
 
 impl Node {
-    /// Opens the session of a presented id. `Alive` counts as in use until [`Node::release`].
+    /// Opens the session of a presented id. `Alive` counts as in use until [`Node::release`]; before
+    /// that, `look` sees it.
     pub(crate) fn open(
         &self,
         context: &str,
         CookieValue { key, secret }: &CookieValue,
         replicate: Replicate,
         now: Now,
+        look: impl FnOnce(&SessionState),
     ) -> Access {
-        self.replica().open(context, key, secret, replicate, now)
+        self.replica()
+            .open(context, key, secret, replicate, now, look)
     }
 
     /// Creates a session, in use until [`Node::release`], to be replicated by [`Node::commit`].
@@ -48,12 +56,33 @@ impl Node {
         Ok(CookieValue { key, secret })
     }
 
+    /// Reads a session.
+    ///
+    /// # Errors
+    ///
+    /// When it is no longer there, or too old.
     pub(crate) fn read<R>(
         &self,
         key: &SessionKey,
         read: impl FnOnce(&SessionState) -> R,
     ) -> Result<R, SessionError> {
-        self.replica().read(key, read)
+        let read = |state: &SessionState| {
+            // Most sessions have no limit of age, and reading them takes no look at the clock.
+            let is_over = state.end_of_age_ms().is_some() && state.is_too_old(self.now());
+            (!is_over).then(|| read(state))
+        };
+        self.replica()
+            .read(key, read)?
+            .ok_or(SessionError::Destroyed)
+    }
+
+    /// Waits until the session is no longer there: destroyed here or at a peer, or too old.
+    pub(crate) async fn ended(&self, key: &SessionKey) {
+        while let Ok(end_of_age_ms) = self.read(key, SessionState::end_of_age_ms) {
+            let left_ms = end_of_age_ms.map(|end_ms| end_ms.saturating_sub(self.now().mono_ms));
+            let left = Duration::from_millis(left_ms.unwrap_or(u64::MAX));
+            sleep(left.min(LOOK_INTERVAL)).await;
+        }
     }
 
     /// Writes for a request that loaded its session at `loaded_ms`, monotonic.
@@ -136,3 +165,7 @@ impl Node {
         position
     }
 }
+
+/// How often whoever waits for the end of a session looks for it. It takes one look-up, and no
+/// list of who waits has to be kept in step with all the ways in which a session ends.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);

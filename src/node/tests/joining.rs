@@ -80,7 +80,7 @@ async fn transfer_beside_requests_takes_as_long_as_its_pace_says_and_waits_for_n
             secret: SessionSecret::from_bytes([1; 16]),
         };
         loop {
-            node.open("", &unknown, Replicate::Now, node.now());
+            node.open("", &unknown, Replicate::Now, node.now(), |_| ());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     });

@@ -67,24 +67,16 @@ impl HotSession {
 
     pub(crate) fn verdict(&self, now: Now) -> Verdict {
         let deadlines = self.deadlines();
-        let is_in_use = self.pins > 0;
-        let is_too_old = now.mono_ms >= deadlines.absolute_ms;
-        if is_too_old && !is_in_use {
+        if now.mono_ms >= deadlines.absolute_ms {
             return Verdict::Drop;
         }
-        // A session too old but in use is looked at every second until it is released.
-        let soon_ms = if is_too_old {
-            now.mono_ms + 1000
-        } else {
-            deadlines.absolute_ms
-        };
         let Some(idle) = self.state.expiry().idle_ms() else {
-            return Verdict::Later(soon_ms);
+            return Verdict::Later(deadlines.absolute_ms);
         };
         if now.mono_ms < deadlines.idle_ms {
-            return Verdict::Later(soon_ms.min(deadlines.idle_ms));
+            return Verdict::Later(deadlines.first_ms());
         }
-        if is_in_use {
+        if self.pins > 0 {
             return Verdict::Touch;
         }
         let end_ms = deadlines.idle_ms.saturating_add(slack_ms(idle));
@@ -98,9 +90,8 @@ impl HotSession {
     /// Records use here. Returns whether it is worth telling the peers.
     pub(crate) fn use_at(&mut self, now: Now) -> bool {
         self.used_ms = self.used_ms.max(now.mono_ms);
-        let Some(idle) = self.state.expiry().idle_ms() else {
-            return false;
-        };
+        // Without a limit use is told, too: a persistent cookie is renewed by it.
+        let idle = self.state.expiry().idle_ms().unwrap_or(u64::MAX);
         let quiet = now.mono_ms.saturating_sub(self.state.accessed_ms());
         let worth = quiet > 0 && quiet >= touch_interval_ms(idle);
         if worth {
