@@ -20,7 +20,7 @@ const SEALS: [Seal; 2] = [
 #[tokio::test]
 async fn sealed_cookie_is_a_valid_value_with_the_route_behind_the_seal() {
     let layer = ClusterSessionLayer::new(ClusterConfig::standalone().route("node1"));
-    for (seal, length) in SEALS.into_iter().zip([87, 96]) {
+    for (seal, length) in SEALS.into_iter().zip([86, 95]) {
         let layer = seal(&layer, vec![key(1)]);
         let (cookie, id) = start(&layer, "a", 1).await;
         let sent = cookie.strip_prefix("__Host-id=").expect("the name");
@@ -47,7 +47,7 @@ async fn route_behind_the_seal_is_ignored_on_read() {
                 session.get::<u64>("a").unwrap()
             })
             .await;
-            assert!(response.headers().is_empty(), "{other}");
+            assert!(!response.headers().contains_key(SET_COOKIE), "{other}");
             assert_eq!(response.into_body(), Some(1), "{other}");
         }
     }
@@ -81,7 +81,10 @@ async fn cookie_that_no_key_of_the_layer_sealed_is_an_unknown_id() {
         for foreign in foreign {
             let read = async |session: tower_cluster_sessions::Session| session.id();
             let response = visit(&layer, &foreign, read).await;
-            assert!(response.headers().is_empty(), "no removal: {foreign}");
+            assert!(
+                !response.headers().contains_key(SET_COOKIE),
+                "no removal: {foreign}"
+            );
             assert_eq!(response.into_body(), None, "{foreign}");
 
             let response = visit(&layer, &foreign, async |session| {
@@ -114,14 +117,17 @@ async fn cookie_of_an_older_key_is_sent_again_sealed_with_the_newest_and_never_c
         let (old, id) = start(&before, "a", 1).await;
         let response = visit(&now, &old, async |session| session.id().unwrap()).await;
         assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
-        assert!(set_cookie(&response).unwrap().contains("Max-Age=1800"));
+        assert!(set_cookie(&response).unwrap().contains("Max-Age=34560000"));
         let new = cookie(&response).unwrap();
         assert_eq!(response.into_body(), id, "the same session");
         assert_eq!(value(&later, &new, "a").await, Some(1));
         assert_eq!(value(&before, &new, "a").await, None);
 
         let response = visit(&now, &new, async |session| session.insert("a", 2).unwrap()).await;
-        assert!(response.headers().is_empty(), "it has the newest");
+        assert!(
+            !response.headers().contains_key(SET_COOKIE),
+            "it has the newest"
+        );
     }
 }
 

@@ -28,7 +28,16 @@ pub(crate) struct Seal(Option<Sealer>);
 #[derive(Debug)]
 pub(crate) struct OpenedCookie {
     pub(crate) cookie: CookieValue,
-    /// Whether the key that sealed it is about to go, so that the client needs another cookie.
+    /// Whether the key that sealed it is about to go, or the form, so that the client needs another
+    /// cookie.
+    pub(crate) is_outdated: bool,
+}
+
+/// What was sealed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Opened {
+    pub(crate) plain: String,
+    /// Whether it was sealed by another key than the first, or in the form of old.
     pub(crate) is_outdated: bool,
 }
 
@@ -66,10 +75,10 @@ impl Seal {
                 is_outdated: false,
             });
         };
-        let (key, opened) = sealer.open(name, Route::strip(value))?;
+        let opened = sealer.open(name, Route::strip(value))?;
         Some(OpenedCookie {
-            cookie: CookieValue::parse(&opened)?,
-            is_outdated: key > 0,
+            cookie: CookieValue::parse(&opened.plain)?,
+            is_outdated: opened.is_outdated,
         })
     }
 }

@@ -1,5 +1,7 @@
 //! Without the features `signed` and `private` nothing seals cookies.
 
+use super::Opened;
+
 #[derive(Clone, Debug)]
 pub(crate) enum Sealer {}
 
@@ -12,7 +14,7 @@ impl Sealer {
         match *self {}
     }
 
-    pub(crate) fn open(&self, _name: &str, _sealed: &str) -> Option<(usize, String)> {
+    pub(crate) fn open(&self, _name: &str, _sealed: &str) -> Option<Opened> {
         match *self {}
     }
 }
