@@ -29,11 +29,28 @@ fn values<'a>(
     let is_visible = |byte: &u8| *byte == b'\t' || *byte >= b' ' && *byte != 0x7F;
     fields
         .filter(move |field| field.iter().all(is_visible))
+        .map(move |field| looked_at(field, name))
         .flat_map(|field| field.split(|byte| *byte == b';'))
         .filter_map(|pair| str::from_utf8(pair).ok()?.split_once('='))
         .filter(move |(found, _)| found.trim_ascii() == name)
-        .map(|(_, value)| value.trim())
+        .map(|(_, value)| unquoted(value.trim()))
         .take(8)
+}
+
+/// A field up to where the name stands too often.
+fn looked_at<'a>(field: &'a [u8], name: &str) -> &'a [u8] {
+    let mut starts = (0..field.len()).filter(|at| field[*at..].starts_with(name.as_bytes()));
+    match starts.nth(64) {
+        Some(end) => &field[..end],
+        None => field,
+    }
+}
+
+fn unquoted(value: &str) -> &str {
+    let inner = value
+        .strip_prefix('"')
+        .and_then(|value| value.strip_suffix('"'));
+    inner.unwrap_or(value)
 }
 
 /// 43 digits of base64url are two bits more than 32 bytes; those are zero.

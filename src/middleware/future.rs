@@ -7,10 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{
-    HeaderValue, Response,
-    header::{CACHE_CONTROL, SET_COOKIE},
-};
+use http::Response;
 use pin_project_lite::pin_project;
 
 use super::request::RequestSession;
@@ -85,12 +82,7 @@ where
         if let Some(request) = this.request.take()
             && let Ok(response) = &mut answer
         {
-            let headers = response.headers_mut();
-            for cookie in request.0.set_cookies() {
-                headers.append(SET_COOKIE, cookie);
-                // A shared cache that kept this response would hand the session to everybody.
-                headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            }
+            request.0.complete(response);
         }
         Poll::Ready(answer)
     }

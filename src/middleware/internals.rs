@@ -34,7 +34,7 @@ impl CookieHeaders {
         }
         let cookie = CookieRules::default().check(None).expect("defaults");
         Self {
-            cookies: RequestCookies::find(&cookie, &headers),
+            cookies: RequestCookies::find(&cookie, &mut headers),
             cookie,
         }
     }

@@ -7,7 +7,7 @@ use tower_layer::Layer;
 #[cfg(any(feature = "signed", feature = "private"))]
 use super::cookie::seal::{CookieKeys, Sealer};
 use super::{
-    cookie::{CookieRules, Persistence, SameSite},
+    cookie::{CookieRules, SameSite},
     filter::{Filter, FilterError},
     layer_config::LayerConfig,
     layer_error::LayerError,
@@ -29,6 +29,7 @@ use crate::{
 /// | cookie | `__Host-id; Secure; HttpOnly; Path=/; SameSite=Lax`, until the browser closes |
 /// | seal of the cookie | none: neither signed nor private |
 /// | expiry | 30 minutes idle |
+/// | responses that looked for a session | `Vary: Cookie`, `Cache-Control: private, no-cache` |
 /// | acknowledgements | [`Ack::All`]: of every live peer |
 /// | consistency | [`Consistency::Eventual`] |
 /// | filter | none |
@@ -58,7 +59,7 @@ pub struct ClusterSessionLayer {
     options: Arc<Options>,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Options {
     cookie: CookieRules,
     context: Option<Arc<str>>,
@@ -66,6 +67,21 @@ struct Options {
     ack: Ack,
     consistency: Consistency,
     filter: Filter,
+    cache_headers: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            cookie: CookieRules::default(),
+            context: None,
+            expiry: Expiry::default(),
+            ack: Ack::default(),
+            consistency: Consistency::default(),
+            filter: Filter::default(),
+            cache_headers: true,
+        }
+    }
 }
 
 impl ClusterSessionLayer {
@@ -144,6 +160,32 @@ impl ClusterSessionLayer {
         self
     }
 
+    /// Sets whether the cookie is kept apart for each site that embeds the app: `Partitioned`.
+    ///
+    /// Default: `false`. An app in another site's frame needs it where browsers block cookies of
+    /// third parties. It requires [`SameSite::None`] and `Secure`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{ClusterConfig, ClusterSessionLayer};
+    /// use tower_cluster_sessions::SameSite;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let layer = ClusterSessionLayer::try_new(ClusterConfig::standalone())?
+    ///     .with_same_site(SameSite::None)
+    ///     .with_partitioned(true);
+    /// layer.check()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_partitioned(mut self, partitioned: bool) -> Self {
+        self.options().cookie.partitioned = partitioned;
+        self
+    }
+
     /// Sets the domain that may see the cookie, subdomains included.
     ///
     /// Default: none, this host alone. The default name requires that.
@@ -164,7 +206,7 @@ impl ClusterSessionLayer {
 
     /// Sets the limits of life of sessions that are created under this layer.
     ///
-    /// Default: 30 minutes idle, no limit of age.
+    /// Default: 30 minutes idle, no limit of age. A limit of zero is an error.
     /// [`Session::set_expiry`](crate::Session::set_expiry) changes it for one session.
     #[must_use]
     pub fn with_expiry(mut self, expiry: Expiry) -> Self {
@@ -172,13 +214,18 @@ impl ClusterSessionLayer {
         self
     }
 
-    /// Lets the cookie outlive the browser, as long as the session lives.
+    /// Lets the cookie outlive the browser.
     ///
-    /// Default: the cookie ends with the browser. This adds `Max-Age`, and sends the cookie again
-    /// when a tenth of it is used.
+    /// Default: the cookie ends with the browser.
+    /// [`Session::set_persistent`](crate::Session::set_persistent) changes it for one session.
+    ///
+    /// This adds `Max-Age` and `Expires`: the session's limit of age, but 400 days at most, as
+    /// browsers have it. The idle limit is not in it, because a stream that uses the session for
+    /// longer cannot renew the cookie. A cookie whose session has ended opens nothing. The cookie is
+    /// sent again when a tenth of 400 days is used.
     #[must_use]
     pub fn with_persistent_cookie(mut self) -> Self {
-        self.options().cookie.persistence = Persistence::Session;
+        self.options().cookie.persistent = true;
         self
     }
 
@@ -202,7 +249,7 @@ impl ClusterSessionLayer {
     /// session, here or at peers. What it does not add: the value is 256 random bits as it is, so
     /// nobody guesses another's, and whoever steals a signed cookie has the session as well.
     ///
-    /// The cookie grows from 43 to 87 characters. A [route](ClusterConfig::route) follows the
+    /// The cookie grows from 43 to 86 characters. A [route](ClusterConfig::route) follows the
     /// signature, unsigned, for balancers, and is ignored on reading. The cookie of
     /// [`Consistency::ReadYourWrites`] has a signature and a key of its own.
     ///
@@ -248,7 +295,7 @@ impl ClusterSessionLayer {
     /// sees the cookie does not learn the session's [public id](crate::Session::id), whose first
     /// digits logs show. What it does not add: whoever steals the cookie has the session.
     ///
-    /// The cookie grows from 43 to 96 characters. A [route](ClusterConfig::route) follows it in
+    /// The cookie grows from 43 to 95 characters. A [route](ClusterConfig::route) follows it in
     /// plain text.
     ///
     /// Keys, the cookies of other keys, and what [`check`](Self::check) tells are as for
@@ -353,6 +400,21 @@ impl ClusterSessionLayer {
         self
     }
 
+    /// Sets whether responses of requests that looked for a session say what caches may do.
+    ///
+    /// Default: `true`. Such a response gets `Vary: Cookie` beside what the app set. If the client
+    /// had a session and the app set no `Cache-Control`, it gets `private, no-cache`. Without them a
+    /// shared cache may give one user's page to another. Turn it off for an app that sets its own on
+    /// all such pages.
+    ///
+    /// A response that sets the cookie has `Cache-Control: no-store` either way, in place of the
+    /// app's.
+    #[must_use]
+    pub fn with_cache_headers(mut self, cache_headers: bool) -> Self {
+        self.options().cache_headers = cache_headers;
+        self
+    }
+
     /// Returns the node that this layer's sessions live on.
     #[must_use]
     pub const fn cluster(&self) -> &Cluster {
@@ -364,8 +426,9 @@ impl ClusterSessionLayer {
     ///
     /// # Errors
     ///
-    /// When browsers would drop the cookie, a name cannot be sent, another context of the cluster
-    /// has a cookie's name, a key is missing, or the cookie is to be sealed in two ways.
+    /// When browsers would drop the cookie, a name cannot be sent, a limit of the expiry is zero,
+    /// another context of the cluster has a cookie's name, a key is missing, or the cookie is to be
+    /// sealed in two ways.
     pub fn check(&self) -> Result<(), LayerError> {
         self.config().map(drop)
     }
@@ -377,6 +440,9 @@ impl ClusterSessionLayer {
     fn config(&self) -> Result<LayerConfig, LayerError> {
         let options = &self.options;
         let cookie = options.cookie.check(options.context.as_deref())?;
+        if options.expiry.has_zero_limit() {
+            return Err(LayerError::ZeroLimit);
+        }
         let context = options.context.clone().unwrap_or_else(|| "".into());
         let node = self.cluster.node();
         let token_key = self.token_key()?;
@@ -396,6 +462,7 @@ impl ClusterSessionLayer {
             ack: options.ack,
             token_key,
             filter: options.filter.clone(),
+            cache_headers: options.cache_headers,
         })
     }
 

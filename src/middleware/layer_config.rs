@@ -21,6 +21,8 @@ pub(super) struct LayerConfig {
     /// The key of the cookie by which clients are sure to read their writes; `None` without that.
     pub(super) token_key: Option<TokenKey>,
     pub(super) filter: Filter,
+    /// Whether responses that looked for a session say what caches may do.
+    pub(super) cache_headers: bool,
 }
 
 impl LayerConfig {

@@ -2,13 +2,16 @@
 
 use std::fmt;
 
+use crate::config::ZERO_LIMIT;
+
 /// The reason why a layer's options do not go together.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LayerError {
-    /// The name holds a character that cookie names must not have, or none at all.
+    /// The name holds a character that cookie names must not have, none at all, or too many.
     #[error(
-        "cookie name {name:?} must be 1 or more of the characters A-Z, a-z, 0-9 and !#$%&'*+-.^_`|~"
+        "cookie name {name:?} must be 1 to 1024 of the characters A-Z, a-z, 0-9 and \
+         !#$%&'*+-.^_`|~: choose another one with `with_name`"
     )]
     #[non_exhaustive]
     InvalidName {
@@ -24,43 +27,41 @@ pub enum LayerError {
         /// The context.
         context: String,
     },
-    /// The path does not start with a slash or cannot be sent.
-    #[error("cookie path {path:?} must start with `/` and be visible ASCII without `;`")]
+    /// The path does not start with a slash, cannot be sent, or is so long that browsers ignore it.
+    #[error(
+        "cookie path {path:?} must start with `/` and be up to 1024 visible ASCII characters \
+         without `;`: choose another one with `with_path`"
+    )]
     #[non_exhaustive]
     InvalidPath {
         /// The path.
         path: String,
     },
     /// The domain cannot be sent.
-    #[error("cookie domain {domain:?} must be a host name of letters, digits, `-` and `.`")]
+    #[error(
+        "cookie domain {domain:?} must be a host name of up to 253 letters, digits, `-` and `.`: \
+         choose another one with `with_domain`"
+    )]
     #[non_exhaustive]
     InvalidDomain {
         /// The domain.
         domain: String,
     },
-    /// A browser would drop a `__Host-` cookie with these attributes.
+    /// A browser would drop a cookie with this prefix and these attributes.
     #[error(
-        "cookie {name:?} has the `__Host-` prefix, so browsers drop it {why}: \
+        "cookie {name:?} has the `{prefix}` prefix, so browsers drop it {why}: \
          {fix}, or choose another name with `with_name`"
     )]
     #[non_exhaustive]
-    HostPrefix {
+    Prefix {
         /// The cookie's name.
         name: String,
+        /// The prefix of the name.
+        prefix: &'static str,
         /// The rule it breaks.
         why: &'static str,
         /// The call that mends it.
         fix: &'static str,
-    },
-    /// A browser would drop a `__Secure-` cookie without `Secure`.
-    #[error(
-        "cookie {name:?} has the `__Secure-` prefix, so browsers drop it without `Secure`: \
-         leave out `with_secure(false)`, or choose another name with `with_name`"
-    )]
-    #[non_exhaustive]
-    SecurePrefix {
-        /// The cookie's name.
-        name: String,
     },
     /// A browser would drop a `SameSite=None` cookie without `Secure`.
     #[error(
@@ -68,6 +69,17 @@ pub enum LayerError {
          leave out `with_secure(false)` or `insecure_for_development()`, or choose `SameSite::Lax`"
     )]
     SameSiteNone,
+    /// A browser would drop a `Partitioned` cookie without `Secure`, and not send it where it is
+    /// meant for without `SameSite=None`.
+    #[error(
+        "a `Partitioned` cookie needs `SameSite=None` and `Secure`: add \
+         `with_same_site(SameSite::None)`, and leave out `with_secure(false)` and \
+         `insecure_for_development()`, or else `with_partitioned`"
+    )]
+    Partitioned,
+    /// The expiry has a limit of zero.
+    #[error("{}", ZERO_LIMIT)]
+    ZeroLimit,
     /// Another context of the cluster uses a cookie of this name.
     #[error(
         "cookie {name:?} is used by context {other:?} already: give each context's layer a name of \

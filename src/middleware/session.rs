@@ -21,7 +21,8 @@ use crate::{config::Expiry, session::SessionError};
 /// # Errors
 ///
 /// All methods that return a `Result` fail with [`SessionError::Destroyed`] when the session was
-/// alive on loading and another request or node has destroyed it since. Writes fail with
+/// alive on loading, and another request or node has destroyed it since, or it has reached its limit
+/// of age; [`ended`](Self::ended) waits for that. Writes fail with
 /// [`SessionError::Superseded`] when the client came with an id that [`cycle_id`](Self::cycle_id)
 /// replaced less than a minute ago; reads are empty then.
 ///
@@ -111,11 +112,77 @@ impl Session {
     /// An age counts from creation. Before there is a session, the limits are remembered for the
     /// one that this request may create.
     ///
+    /// The limits and [whether the cookie persists](Self::set_persistent) are one value: when two
+    /// nodes set them at once, both are as the later one has them.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::ZeroLimit`], and the [errors](Self#errors) of all methods.
+    pub fn set_expiry(&self, expiry: Expiry) -> Result<(), SessionError> {
+        self.request.set_expiry(expiry)
+    }
+
+    /// Returns whether the client's cookie outlives its browser: as
+    /// [`set_persistent`](Self::set_persistent) says, or else the layer.
+    ///
     /// # Errors
     ///
     /// The [errors](Self#errors) of all methods.
-    pub fn set_expiry(&self, expiry: Expiry) -> Result<(), SessionError> {
-        self.request.set_expiry(expiry)
+    pub fn is_persistent(&self) -> Result<bool, SessionError> {
+        self.request.is_persistent()
+    }
+
+    /// Sets whether the client's cookie outlives its browser, for this session whatever the
+    /// [layer](crate::ClusterSessionLayer::with_persistent_cookie) says.
+    ///
+    /// It is kept with the session on all nodes, and the client gets the cookie again. Before there
+    /// is a session it is remembered for the one that this request may create.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::HeadersSent`] once the response's head has left, and the
+    /// [errors](Self#errors) of all methods.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_cluster_sessions::{Expiry, Session, SessionError};
+    ///
+    /// const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    ///
+    /// fn remember_me(session: &Session) -> Result<(), SessionError> {
+    ///     session.set_expiry(Expiry::idle(30 * DAY))?;
+    ///     session.set_persistent(true)
+    /// }
+    /// ```
+    pub fn set_persistent(&self, persistent: bool) -> Result<(), SessionError> {
+        self.request.set_persistent(persistent)
+    }
+
+    /// Waits until the session has ended: it was destroyed, by whatever request or node, or has
+    /// reached its limit of age. Returns at once when there is no session.
+    ///
+    /// A task that holds the session, as behind a WebSocket, learns of a logout by it, within a
+    /// second of when this node does. Idleness does not end a session that a handle uses.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops the waiting and changes nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::Session;
+    /// async fn serve(session: Session, talk: impl Future<Output = ()>) {
+    ///     tokio::select! {
+    ///         () = talk => {}
+    ///         () = session.ended() => println!("logged out"),
+    ///     }
+    /// }
+    /// ```
+    pub async fn ended(&self) {
+        self.request.ended().await;
     }
 
     /// Replicates the session's changes now and waits until every live peer holds them, whatever

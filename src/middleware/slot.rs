@@ -86,13 +86,16 @@ impl SessionSlot {
             request.extensions_mut().insert(outer.clone());
             return None;
         }
-        let cookies = RequestCookies::find(&config.cookie, request.headers());
-        let replicate =
-            if !config.filter.is_empty() && config.filter.matches(requested_path(request)) {
-                Replicate::Deferred
-            } else {
-                Replicate::Now
-            };
+        let cookies = RequestCookies::find(&config.cookie, request.headers_mut());
+        let replicate = if !config.filter.is_empty()
+            && config
+                .filter
+                .matches(requested_path(request.extensions(), request.uri()))
+        {
+            Replicate::Deferred
+        } else {
+            Replicate::Now
+        };
         let session = Arc::new(RequestSession::new(Arc::clone(config), cookies, replicate));
         request.extensions_mut().insert(Self {
             session: Arc::clone(&session),

@@ -29,7 +29,11 @@ async fn token_is_sent_only_when_the_session_changed_and_never_cached() {
         assert!(!session.remove("b").unwrap());
     })
     .await;
-    assert!(response.headers().is_empty(), "{:?}", response.headers());
+    assert!(
+        !response.headers().contains_key(SET_COOKIE),
+        "{:?}",
+        response.headers()
+    );
 
     let response = visit(&layer, &cookies, async |session| {
         session
@@ -52,10 +56,11 @@ async fn token_has_the_attributes_of_the_session_cookie() {
     let value = token.strip_prefix("__Host-id-seen=").unwrap();
     assert_eq!(value.len(), 48, "one write");
     let mut attributes: Vec<&str> = attributes.split("; ").collect();
+    attributes.retain(|attribute| !attribute.starts_with("Expires="));
     attributes.sort_unstable();
     let expected = [
         "HttpOnly",
-        "Max-Age=1800",
+        "Max-Age=34560000",
         "Path=/",
         "SameSite=Lax",
         "Secure",
@@ -127,7 +132,7 @@ async fn attribute_writes_of_filtered_requests_are_not_part_of_it() {
         session.insert("a", 2).unwrap();
     })
     .await;
-    assert!(response.headers().is_empty());
+    assert!(!response.headers().contains_key(SET_COOKIE));
 }
 
 #[tokio::test]

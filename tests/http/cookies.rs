@@ -6,13 +6,15 @@ use std::{
     time::Duration,
 };
 
+use cookie::Cookie;
 use http::{
     HeaderValue, Request, Response,
     header::{CACHE_CONTROL, SET_COOKIE},
 };
 use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_cluster_sessions::{
-    ClusterConfig, ClusterSessionLayer, Expiry, LayerError, SameSite, SessionSlot,
+    ClusterConfig, ClusterSessionLayer, Consistency, Expiry, LayerError, SameSite, SessionError,
+    SessionSlot,
 };
 
 use crate::http_support::*;
@@ -39,7 +41,8 @@ async fn cookie_is_sent_only_when_it_changes_something_and_never_cached() {
         session.set_expiry(Expiry::idle(minutes(5))).unwrap();
     })
     .await;
-    assert!(response.headers().is_empty(), "{:?}", response.headers());
+    assert_eq!(set_cookie(&response), None);
+    assert_eq!(response.headers()[CACHE_CONTROL], "private, no-cache");
 }
 
 #[tokio::test]
@@ -96,7 +99,7 @@ async fn session_the_client_never_heard_of_is_destroyed_without_a_cookie() {
         session.destroy().unwrap();
     })
     .await;
-    assert!(response.headers().is_empty());
+    assert_eq!(set_cookie(&response), None);
 }
 
 #[tokio::test]
@@ -152,57 +155,107 @@ async fn route_is_shown_in_id_and_cookie_and_ignored_on_read() {
     }
 }
 
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Lets days pass at once, as for a process that is stopped, and then what follows from that.
+async fn jump(time: Duration) {
+    tokio::time::advance(time).await;
+    pass(Duration::from_secs(5)).await;
+}
+
+/// The seconds of `Max-Age`. `Expires` comes with it and not without.
+fn max_age(field: &str) -> Option<u64> {
+    let cookie = Cookie::parse(field).expect("a cookie");
+    assert_eq!(
+        cookie.max_age().is_some(),
+        cookie.expires_datetime().is_some(),
+        "{field}"
+    );
+    cookie
+        .max_age()
+        .map(|age| age.whole_seconds().unsigned_abs())
+}
+
 #[tokio::test(start_paused = true)]
-async fn persistent_cookie_lasts_as_long_as_the_session() {
+async fn persistent_cookie_lasts_until_the_limit_of_age_and_400_days_at_most() {
     let layer = layer().await.with_persistent_cookie();
-    let max_age = async |expiry| {
+    for (expiry, expected) in [
+        (Expiry::idle(minutes(30)), 400 * DAY),
+        (Expiry::never(), 400 * DAY),
+        (Expiry::absolute(minutes(60)), minutes(60)),
+        (Expiry::absolute(Duration::MAX), 400 * DAY),
+        (
+            Expiry::idle(minutes(30)).or_absolute(minutes(10)),
+            minutes(10),
+        ),
+    ] {
         let response = visit(&layer, (), async |session| {
             session.set_expiry(expiry).unwrap();
             session.insert("a", 1).unwrap();
         });
         let field = set_cookie(&response.await).unwrap();
-        let (_, age) = field.split_once("Max-Age=").expect("persistent");
-        age.split(';').next().unwrap().parse::<u64>().unwrap()
-    };
-    assert_eq!(max_age(Expiry::idle(minutes(30))).await, 1800);
-    assert_eq!(max_age(Expiry::absolute(minutes(60))).await, 3600);
-    let both = Expiry::idle(minutes(30)).or_absolute(minutes(10));
-    assert_eq!(max_age(both).await, 600);
+        assert_eq!(max_age(&field), Some(expected.as_secs()), "{expiry:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn persistent_cookie_does_not_die_before_a_session_that_a_stream_holds() {
+    let idle = Duration::from_secs(5);
+    let layer = layer()
+        .await
+        .with_expiry(Expiry::idle(idle))
+        .with_persistent_cookie();
+    let response = visit(&layer, (), async |session| {
+        session.insert("a", 1).unwrap();
+        session
+    })
+    .await;
+    let field = set_cookie(&response).unwrap();
+    let held = response.into_body();
+    let stream = Duration::from_secs(12);
+    pass(stream).await;
+    drop(held);
+    let cookie = field.split(';').next().unwrap();
+    assert_eq!(value(&layer, cookie, "a").await, Some(1));
+    assert!(max_age(&field).unwrap() > (stream + idle).as_secs());
 }
 
 #[tokio::test(start_paused = true)]
 async fn persistent_cookie_is_renewed_when_a_tenth_is_used() {
-    let layer = layer().await.with_persistent_cookie();
-    let (cookie, _) = start(&layer, "a", 1).await;
-    // Minutes between requests, and whether the cookie comes again. A tenth is 3 minutes.
-    for (wait, renewed) in [
-        (1, false),
-        (1, false),
-        (1, true),
-        (2, false),
-        (2, true),
-        (25, true),
-    ] {
-        pass(minutes(wait)).await;
-        let response = visit(&layer, &cookie, async |session| {
-            session.get::<u64>("a").unwrap()
-        })
-        .await;
-        let field = set_cookie(&response);
-        assert_eq!(field.is_some(), renewed, "{wait} {field:?}");
-        if let Some(field) = field {
-            assert!(field.starts_with(&cookie), "the same id");
-            assert!(field.contains("Max-Age=1800"), "{field}");
+    for expiry in [Expiry::idle(100 * DAY), Expiry::never()] {
+        let layer = layer().await.with_expiry(expiry).with_persistent_cookie();
+        let (cookie, _) = start(&layer, "a", 1).await;
+        // Days between requests, and whether the cookie comes again. A tenth is 40 days.
+        for (wait, renewed) in [
+            (15, false),
+            (20, false),
+            (10, true),
+            (10, false),
+            (35, true),
+            (90, true),
+        ] {
+            jump(wait * DAY).await;
+            let response = visit(&layer, &cookie, async |session| {
+                session.get::<u64>("a").unwrap()
+            })
+            .await;
+            let field = set_cookie(&response);
+            assert_eq!(field.is_some(), renewed, "{wait} {field:?}");
+            if let Some(field) = field {
+                assert!(field.starts_with(&cookie), "the same id");
+                assert_eq!(max_age(&field), Some((400 * DAY).as_secs()));
+            }
+            assert_eq!(response.into_body(), Some(1));
         }
-        assert_eq!(response.into_body(), Some(1));
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn persistent_cookie_is_not_renewed_with_a_replaced_id() {
     let layer = layer().await.with_persistent_cookie();
+    let layer = layer.with_expiry(Expiry::never());
     let (old, _) = start(&layer, "a", 1).await;
-    pass(minutes(5)).await;
+    jump(50 * DAY).await;
     let response = visit(&layer, &old, async |_| {
         visit(&layer, &old, async |other| other.cycle_id().unwrap()).await;
     })
@@ -215,21 +268,165 @@ async fn persistent_cookie_follows_set_expiry() {
     let layer = layer().await.with_persistent_cookie();
     let (cookie, _) = start(&layer, "a", 1).await;
     let response = visit(&layer, &cookie, async |session| {
-        session.set_expiry(Expiry::idle(minutes(5))).unwrap();
+        session.set_expiry(Expiry::absolute(minutes(5))).unwrap();
     })
     .await;
-    assert!(set_cookie(&response).unwrap().contains("Max-Age=300"));
+    assert_eq!(max_age(&set_cookie(&response).unwrap()), Some(300));
 }
 
 #[tokio::test(start_paused = true)]
 async fn cookie_that_ends_with_the_sessions_age_is_not_renewed() {
-    let expiry = Expiry::absolute(minutes(60));
+    let expiry = Expiry::absolute(100 * DAY);
     let layer = layer().await.with_persistent_cookie().with_expiry(expiry);
     let (cookie, _) = start(&layer, "a", 1).await;
-    pass(minutes(50)).await;
+    jump(50 * DAY).await;
     let response = visit(&layer, &cookie, async |session| session.keys().unwrap()).await;
     assert_eq!(set_cookie(&response), None);
     assert_eq!(response.into_body(), ["a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn session_may_have_a_persistent_cookie_under_a_layer_without() {
+    let layer = layer().await;
+    let (cookie, _) = start(&layer, "a", 1).await;
+    let response = visit(&layer, &cookie, async |session| {
+        assert!(!session.is_persistent().unwrap());
+        session.set_expiry(Expiry::idle(30 * DAY)).unwrap();
+        session.set_persistent(true).unwrap();
+        assert!(session.is_persistent().unwrap());
+        assert_eq!(session.expiry().unwrap(), Expiry::idle(30 * DAY));
+    })
+    .await;
+    let field = set_cookie(&response).expect("the cookie again");
+    assert!(field.starts_with(&cookie), "{field}");
+    assert_eq!(max_age(&field), Some((400 * DAY).as_secs()));
+    // It is kept with the session.
+    jump(29 * DAY).await;
+    let response = visit(&layer, &cookie, async |session| {
+        let expiry = Expiry::idle(30 * DAY).or_absolute(60 * DAY);
+        session.set_expiry(expiry).unwrap();
+        session.is_persistent().unwrap()
+    })
+    .await;
+    let left = max_age(&set_cookie(&response).unwrap()).expect("persistent");
+    assert_eq!(left.div_ceil(DAY.as_secs()), 31);
+    assert!(response.into_body());
+    let response = visit(&layer, &cookie, async |session| session.cycle_id().unwrap()).await;
+    assert!(max_age(&set_cookie(&response).unwrap()).is_some());
+}
+
+#[tokio::test]
+async fn session_may_have_a_browsers_cookie_under_a_persistent_layer() {
+    let layer = layer().await.with_persistent_cookie();
+    let response = visit(&layer, (), async |session| {
+        session.set_persistent(false).unwrap();
+        assert!(!session.is_persistent().unwrap());
+        assert_eq!(session.id(), None, "no session for that alone");
+        session.insert("a", 1).unwrap();
+        assert!(!session.is_persistent().unwrap());
+    })
+    .await;
+    let field = set_cookie(&response).unwrap();
+    assert_eq!(max_age(&field), None);
+    let cookie = cookie(&response).unwrap();
+    let response = visit(&layer, &cookie, async |session| {
+        session.set_persistent(true)
+    })
+    .await;
+    assert!(max_age(&set_cookie(&response).unwrap()).is_some());
+    let session = visit(&layer, &cookie, async |session| session)
+        .await
+        .into_body();
+    let error = session.set_persistent(false).unwrap_err();
+    assert!(matches!(error, SessionError::HeadersSent), "{error}");
+}
+
+#[tokio::test]
+async fn javas_quotes_are_taken_off_each_kind_of_cookie() {
+    let config = ClusterConfig::standalone()
+        .consistency_key("0e9d3fbd27f2b1f9a0f1c4677d9a1e5b88c6c1a25ddf7a4c903bfe6f2240d7e3");
+    let plain = ClusterSessionLayer::new(config.route("node1"));
+    let plain = plain.with_consistency(Consistency::ReadYourWrites);
+    for layer in sealed_in_all_ways(&plain) {
+        let response = visit(&layer, (), async |session| session.insert("a", 1).unwrap()).await;
+        let mut java = r#"$Version="1""#.to_owned();
+        for field in response.headers().get_all(SET_COOKIE) {
+            let pair = field.to_str().unwrap().split(';').next().unwrap();
+            let (name, value) = pair.split_once('=').unwrap();
+            java += &format!(r#"; {name}="{value}";$Path="/""#);
+        }
+        let response = visit(&layer, &java, async |session| {
+            assert!(!session.is_new());
+            session.destroy().unwrap();
+        })
+        .await;
+        let removed = response.headers().get_all(SET_COOKIE).iter().count();
+        assert_eq!(removed, 2, "the consistency cookie was seen, too");
+    }
+}
+
+#[tokio::test]
+async fn cookie_fields_are_not_for_logs() {
+    for layer in sealed_in_all_ways(&layer().await) {
+        let (cookie, _) = start(&layer, "a", 1).await;
+        let (_, secret) = cookie.split_once('=').unwrap();
+        let service = service_fn(async |request: Request<()>| {
+            let shown = format!("{:?}", request.headers());
+            slot(&request).load().await.cycle_id().unwrap();
+            Ok::<_, Infallible>(Response::new(shown))
+        });
+        let mut request = request([cookie.clone(), "theme=dark".to_owned()].as_slice());
+        request
+            .headers_mut()
+            .append("accept", "text/html".parse().unwrap());
+        let response = layer.layer(service).oneshot(request).await.unwrap();
+        let next = cookie_of(&response);
+        let shown = format!("{:?}{}", response.headers(), response.body());
+        for value in [secret, next.split_once('=').unwrap().1, "dark"] {
+            assert!(!shown.contains(value), "{shown}");
+        }
+        assert!(shown.contains("text/html"), "{shown}");
+        assert!(
+            response.headers()[SET_COOKIE].is_sensitive(),
+            "HPACK indexes it never"
+        );
+    }
+}
+
+fn cookie_of<B>(response: &Response<B>) -> String {
+    cookie(response).expect("a cookie")
+}
+
+#[tokio::test]
+async fn cookie_field_of_400_kb_is_looked_through_once() {
+    let layer = layer().await;
+    let (cookie, _) = start(&layer, "a", 1).await;
+    let semicolons = format!("{}{cookie}", ";".repeat(400_000));
+    assert_eq!(value(&layer, &semicolons, "a").await, Some(1));
+    let names = format!("{}{cookie}", "a=__Host-id;".repeat(30_000));
+    assert_eq!(value(&layer, &names, "a").await, None);
+}
+
+#[tokio::test]
+async fn limit_of_zero_is_an_error_that_names_never() {
+    let layer = layer().await;
+    let zero = Duration::ZERO;
+    for expiry in [
+        Expiry::idle(zero),
+        Expiry::absolute(zero),
+        Expiry::idle(minutes(1)).or_absolute(zero),
+    ] {
+        let error = layer.clone().with_expiry(expiry).check().unwrap_err();
+        assert!(error.to_string().contains("`Expiry::never()`"), "{error}");
+        let response = visit(&layer, (), async |session| {
+            let error = session.set_expiry(expiry).unwrap_err();
+            assert!(error.to_string().contains("`Expiry::never()`"), "{error}");
+            session.expiry().unwrap()
+        })
+        .await;
+        assert_eq!(response.into_body(), Expiry::default());
+    }
+    layer.with_expiry(Expiry::never()).check().unwrap();
 }
 
 #[tokio::test]
@@ -271,17 +468,63 @@ async fn cookies_that_browsers_would_drop_are_refused_with_the_fix() {
         (
             layer
                 .clone()
+                .with_name("__Host-Http-id")
+                .with_http_only(false),
+            "leave out `with_http_only(false)`",
+        ),
+        (
+            layer.clone().with_name("__host-http-id").with_path("/shop"),
+            "leave out `with_path`",
+        ),
+        (
+            layer.clone().with_name("__Http-id").with_http_only(false),
+            "leave out `with_http_only(false)`",
+        ),
+        (
+            layer.clone().with_name("__Http-id").with_secure(false),
+            "leave out `with_secure(false)`",
+        ),
+        (
+            layer.clone().with_partitioned(true),
+            "add `with_same_site(SameSite::None)`",
+        ),
+        (
+            layer
+                .clone()
+                .with_name("id")
+                .with_partitioned(true)
+                .with_secure(false),
+            "leave out `with_secure(false)`",
+        ),
+        (
+            layer.clone().with_name("x".repeat(1025)),
+            "choose another one with `with_name`",
+        ),
+        (
+            layer
+                .clone()
+                .with_name("id")
+                .with_path(format!("/{}", "x".repeat(1024))),
+            "choose another one with `with_path`",
+        ),
+        (
+            layer.clone().with_name("id").with_domain("x".repeat(254)),
+            "choose another one with `with_domain`",
+        ),
+        (
+            layer
+                .clone()
                 .with_same_site(SameSite::None)
                 .insecure_for_development(),
             "choose `SameSite::Lax`",
         ),
         (
             layer.clone().with_name(""),
-            "must be 1 or more of the characters",
+            "must be 1 to 1024 of the characters",
         ),
         (
             layer.clone().with_name("a b"),
-            "must be 1 or more of the characters",
+            "must be 1 to 1024 of the characters",
         ),
         (layer.clone().with_context(""), "must be 1 to 64"),
         (layer.clone().with_context("a;b"), "must be 1 to 64"),
@@ -297,7 +540,25 @@ async fn cookies_that_browsers_would_drop_are_refused_with_the_fix() {
         let panic = layered.expect_err("layer checks, too");
         assert!(panic.downcast_ref::<String>().unwrap().contains(fix));
     }
-    let plain = layer.with_name("sid").with_secure(false).with_path("/shop");
+    let longest = layer.clone().with_name("x".repeat(1024));
+    longest
+        .with_path(format!("/{}", "x".repeat(1023)))
+        .with_domain("x".repeat(253))
+        .check()
+        .unwrap();
+    for name in ["__Http-sid", "__Secure-sid"] {
+        let anywhere = layer.clone().with_name(name).with_path("/shop");
+        anywhere.with_domain("example.org").check().unwrap();
+    }
+    let dev = layer
+        .clone()
+        .with_name("__Host-Http-sid")
+        .insecure_for_development();
+    assert!(start(&dev, "a", 1).await.0.starts_with("sid="));
+    let plain = layer
+        .with_name("sid2")
+        .with_secure(false)
+        .with_path("/shop");
     plain.check().unwrap();
 }
 
@@ -320,6 +581,23 @@ async fn options_show_in_the_cookie() {
         attributes,
         ["Domain=example.org", "Path=/shop", "SameSite=Strict"]
     );
+}
+
+#[tokio::test]
+async fn partitioned_cookie_is_removed_as_it_was_set() {
+    let layer = layer()
+        .await
+        .with_same_site(SameSite::None)
+        .with_partitioned(true);
+    let response = visit(&layer, (), async |session| session.insert("a", 1).unwrap()).await;
+    let cookie = cookie(&response).unwrap();
+    let removal = visit(&layer, &cookie, async |session| session.destroy().unwrap()).await;
+    for response in [response, removal] {
+        let field = set_cookie(&response).unwrap();
+        for attribute in ["; Partitioned", "; Secure", "; SameSite=None"] {
+            assert!(field.contains(attribute), "{field}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod axum;
+mod caches;
 mod consistency;
 mod cookies;
 mod expiry;

@@ -1,24 +1,25 @@
 //! The session cookie: its rules, how it is found in a request, how it is set and removed.
 //!
 //! A name with the `__Host-` prefix is accepted by browsers only with `Secure`, `Path=/` and no
-//! `Domain`, one with `__Secure-` only with `Secure`, and `SameSite=None` needs `Secure`, too. A
-//! browser drops a cookie that breaks these rules without a word, so they are checked at start.
+//! `Domain`, one with `__Secure-` only with `Secure`, one with `__Http-` or `__Host-Http-` only with
+//! `HttpOnly` besides. `SameSite=None` needs `Secure`, and `Partitioned` needs both. A browser drops
+//! a cookie that breaks these rules without a word, so they are checked at start.
 
 pub(super) mod request_cookies;
 pub(super) mod seal;
 
-use std::time::Duration;
-
 use cookie::{Cookie, Expiration, time};
 use http::HeaderValue;
-use memchr::memchr;
+use memchr::{memchr, memmem};
+use serde::{Deserialize, Serialize};
 
 use self::seal::{OpenedCookie, Seal, SealRules};
 use super::layer_error::LayerError;
 use crate::session::{CookieValue, MAX_CONTEXT_LENGTH, Route};
 
 /// The requests from other sites with which a browser sends the session cookie.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum SameSite {
     /// None. A user who follows a link from elsewhere arrives without the session.
@@ -40,18 +41,35 @@ pub(crate) struct CookieRules {
     pub(crate) same_site: SameSite,
     pub(crate) domain: Option<String>,
     pub(crate) path: String,
-    pub(crate) persistence: Persistence,
+    pub(crate) persistent: bool,
+    pub(crate) partitioned: bool,
     pub(crate) seal: SealRules,
     /// Whether to work over plain HTTP: without `Secure` and without a prefix that requires it.
     pub(crate) development: bool,
 }
 
-/// The life of the cookie in the browser.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Persistence {
-    Browser,
-    /// With `Max-Age`, as long as the session lives.
-    Session,
+/// The end of a cookie that outlives its browser.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CookieEnd {
+    max_age: time::Duration,
+    expires: Option<time::OffsetDateTime>,
+}
+
+impl CookieEnd {
+    /// 400 days, which browsers shorten longer lives to.
+    pub(crate) const LONGEST_MS: u64 = 400 * 24 * 60 * 60 * 1000;
+
+    /// Returns the end of a cookie that is sent at `wall_ms`, in whole seconds.
+    pub(crate) fn after(left_ms: u64, wall_ms: u64) -> Self {
+        let seconds = |ms: u64| i64::try_from(ms.div_ceil(1000)).unwrap_or(i64::MAX);
+        let max_age = time::Duration::seconds(seconds(left_ms.min(Self::LONGEST_MS)));
+        let sent = time::OffsetDateTime::from_unix_timestamp(seconds(wall_ms));
+        Self {
+            max_age,
+            // A clock may stand at a year that no date has.
+            expires: sent.ok().and_then(|sent| sent.checked_add(max_age)),
+        }
+    }
 }
 
 impl Default for CookieRules {
@@ -63,7 +81,8 @@ impl Default for CookieRules {
             same_site: SameSite::default(),
             domain: None,
             path: "/".to_owned(),
-            persistence: Persistence::Browser,
+            persistent: false,
+            partitioned: false,
             seal: SealRules::default(),
             development: false,
         }
@@ -82,35 +101,44 @@ impl CookieRules {
         }
         let name = self.effective_name(context);
         let secure = self.secure && !self.development;
-        if !is_token(&name) {
+        if !is_token(&name) || name.len() > MAX_NAME_LENGTH {
             return Err(LayerError::InvalidName { name });
         }
-        if !self.path.starts_with('/') || !self.path.bytes().all(is_path_byte) {
+        let is_path = self.path.starts_with('/') && self.path.bytes().all(is_path_byte);
+        if !is_path || self.path.len() > MAX_PATH_LENGTH {
             return Err(LayerError::InvalidPath {
                 path: self.path.clone(),
             });
         }
         if let Some(domain) = &self.domain
-            && (domain.is_empty() || !domain.bytes().all(is_domain_byte))
+            && !((1..=MAX_DOMAIN_LENGTH).contains(&domain.len())
+                && domain.bytes().all(is_domain_byte))
         {
             return Err(LayerError::InvalidDomain {
                 domain: domain.clone(),
             });
         }
-        if has_prefix(&name, HOST_PREFIX)
-            && let Some((why, fix)) = self.broken_host_rule(secure)
+        let prefix = Prefix::of(&name);
+        if let Some(prefix) = prefix
+            && let Some((why, fix)) = self.broken_rule(prefix, secure)
         {
-            return Err(LayerError::HostPrefix { name, why, fix });
-        }
-        if has_prefix(&name, SECURE_PREFIX) && !secure {
-            return Err(LayerError::SecurePrefix { name });
+            let prefix = prefix.text;
+            return Err(LayerError::Prefix {
+                name,
+                prefix,
+                why,
+                fix,
+            });
         }
         if self.same_site == SameSite::None && !secure {
             return Err(LayerError::SameSiteNone);
         }
+        if self.partitioned && !(secure && self.same_site == SameSite::None) {
+            return Err(LayerError::Partitioned);
+        }
         Ok(SessionCookie {
-            token_name: format!("{name}{TOKEN_SUFFIX}"),
-            name,
+            token_name: CookieName::new(format!("{name}{TOKEN_SUFFIX}")),
+            name: CookieName::new(name),
             seal: self.seal.check()?,
             rules: Self {
                 secure,
@@ -125,22 +153,25 @@ impl CookieRules {
             (None, None) => DEFAULT_NAME.to_owned(),
             (None, Some(context)) => format!("{DEFAULT_NAME}-{context}"),
         };
-        if self.development {
-            for prefix in [HOST_PREFIX, SECURE_PREFIX] {
-                if has_prefix(&name, prefix) {
-                    return name[prefix.len()..].to_owned();
-                }
-            }
+        match Prefix::of(&name).filter(|_| self.development) {
+            Some(prefix) => name[prefix.text.len()..].to_owned(),
+            None => name,
         }
-        name
     }
 
-    const fn broken_host_rule(&self, secure: bool) -> Option<(&'static str, &'static str)> {
+    /// Returns the rule of the prefix that these break, and the call that mends it.
+    const fn broken_rule(
+        &self,
+        prefix: &Prefix,
+        secure: bool,
+    ) -> Option<(&'static str, &'static str)> {
         if !secure {
             Some(("without `Secure`", "leave out `with_secure(false)`"))
-        } else if self.domain.is_some() {
+        } else if prefix.http_only && !self.http_only {
+            Some(("without `HttpOnly`", "leave out `with_http_only(false)`"))
+        } else if prefix.host && self.domain.is_some() {
             Some(("with a `Domain`", "leave out `with_domain`"))
-        } else if self.path.len() != 1 {
+        } else if prefix.host && self.path.len() != 1 {
             Some(("with a `Path` other than `/`", "leave out `with_path`"))
         } else {
             None
@@ -148,89 +179,111 @@ impl CookieRules {
     }
 }
 
+/// The start of a name by which browsers keep a cookie only with certain attributes. All need
+/// `Secure`.
+struct Prefix {
+    text: &'static str,
+    /// Whether it needs `Path=/` and no `Domain`.
+    host: bool,
+    http_only: bool,
+}
+
+impl Prefix {
+    fn of(name: &str) -> Option<&'static Self> {
+        // Browsers compare them without regard to case.
+        let has = |prefix: &&Self| {
+            let start = name.get(..prefix.text.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(prefix.text))
+        };
+        PREFIXES.iter().find(has)
+    }
+
+    const fn new(text: &'static str, host: bool, http_only: bool) -> Self {
+        Self {
+            text,
+            host,
+            http_only,
+        }
+    }
+}
+
 /// A cookie whose rules are checked.
 #[derive(Clone, Debug)]
 pub(crate) struct SessionCookie {
-    name: String,
+    name: CookieName,
     /// The name of the cookie that tells what the client has written. It has the prefix of the
     /// other, and the same attributes.
-    token_name: String,
+    token_name: CookieName,
     seal: Seal,
     rules: CookieRules,
 }
 
 impl SessionCookie {
     pub(crate) fn name(&self) -> &str {
-        &self.name
+        &self.name.text
     }
 
     pub(crate) fn token_name(&self) -> &str {
-        &self.token_name
+        &self.token_name.text
     }
 
     pub(crate) fn is_persistent(&self) -> bool {
-        self.rules.persistence == Persistence::Session
-    }
-
-    /// Returns what `Max-Age` says when the session has this long to live; `None` for a cookie that
-    /// ends with the browser.
-    pub(crate) fn max_age(&self, remaining_ms: Option<u64>) -> Option<Duration> {
-        self.is_persistent()
-            .then(|| Duration::from_secs(remaining_ms.unwrap_or(u64::MAX).div_ceil(1000)))
+        self.rules.persistent
     }
 
     /// Returns whether a `Cookie` field may hold our cookie. It is cheap, and says yes too often
     /// rather than no.
     pub(crate) fn may_be_in(&self, field: &HeaderValue) -> bool {
-        starts(field.as_bytes()).any(|rest| rest.starts_with(self.name.as_bytes()))
+        self.name.finder.find(field.as_bytes()).is_some()
     }
 
     /// Returns the values that a `Cookie` field has for our name, in the client's order.
     pub(crate) fn values_in<'a>(&'a self, field: &'a HeaderValue) -> impl Iterator<Item = &'a str> {
-        values_of(&self.name, field)
+        self.name.values_in(field)
     }
 
     /// Returns the values that a `Cookie` field has for the name that tells what the client has
     /// written.
     pub(crate) fn tokens_in<'a>(&'a self, field: &'a HeaderValue) -> impl Iterator<Item = &'a str> {
-        values_of(&self.token_name, field)
+        self.token_name.values_in(field)
     }
 
     /// Returns the value that opens the session, for the client.
     pub(crate) fn seal(&self, cookie: &CookieValue, route: Option<&Route>) -> String {
-        self.seal.seal(&self.name, cookie, route)
+        self.seal.seal(self.name(), cookie, route)
     }
 
     /// Returns what a value of our name opens, if this app's nodes may have written it.
     pub(crate) fn open(&self, value: &str) -> Option<OpenedCookie> {
-        self.seal.open(&self.name, value)
+        self.seal.open(self.name(), value)
     }
 
     /// Returns the `Set-Cookie` field that gives the client `value`.
-    pub(crate) fn set(&self, value: String, max_age: Option<Duration>) -> HeaderValue {
-        self.set_named(&self.name, value, max_age)
+    pub(crate) fn set(&self, value: String, end: Option<CookieEnd>) -> HeaderValue {
+        self.set_named(self.name(), value, end)
     }
 
     /// Returns the `Set-Cookie` field that tells the client what it has written.
-    pub(crate) fn set_token(&self, value: String, max_age: Option<Duration>) -> HeaderValue {
-        self.set_named(&self.token_name, value, max_age)
+    pub(crate) fn set_token(&self, value: String, end: Option<CookieEnd>) -> HeaderValue {
+        self.set_named(self.token_name(), value, end)
     }
 
     /// Returns the `Set-Cookie` field that takes the session away.
     pub(crate) fn removal(&self) -> HeaderValue {
-        self.removal_of(&self.name)
+        self.removal_of(self.name())
     }
 
     /// Returns the `Set-Cookie` field that takes away what the client has written.
     pub(crate) fn token_removal(&self) -> HeaderValue {
-        self.removal_of(&self.token_name)
+        self.removal_of(self.token_name())
     }
 
-    fn set_named(&self, name: &str, value: String, max_age: Option<Duration>) -> HeaderValue {
+    fn set_named(&self, name: &str, value: String, end: Option<CookieEnd>) -> HeaderValue {
         let mut cookie = self.with_attributes(name, value);
-        if let Some(max_age) = max_age {
-            let seconds = i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX);
-            cookie.set_max_age(time::Duration::seconds(seconds));
+        if let Some(end) = end {
+            cookie.set_max_age(end.max_age);
+            // Java's clients take a cookie with `Max-Age` alone for one of RFC 2965.
+            cookie.set_expires(end.expires);
         }
         header(&cookie)
     }
@@ -250,6 +303,7 @@ impl SessionCookie {
         cookie.set_path(rules.path.as_str());
         cookie.set_secure(rules.secure);
         cookie.set_http_only(rules.http_only);
+        cookie.set_partitioned(rules.partitioned);
         cookie.set_same_site(match rules.same_site {
             SameSite::Strict => cookie::SameSite::Strict,
             SameSite::Lax => cookie::SameSite::Lax,
@@ -262,39 +316,55 @@ impl SessionCookie {
     }
 }
 
-fn values_of<'a>(name: &'a str, field: &'a HeaderValue) -> impl Iterator<Item = &'a str> {
-    starts(field.as_bytes()).filter_map(move |rest| {
-        let behind = rest.strip_prefix(name.as_bytes())?;
-        let value = behind.trim_ascii_start().strip_prefix(b"=")?;
-        let end = memchr(b';', value).unwrap_or(value.len());
-        str::from_utf8(value[..end].trim_ascii()).ok()
-    })
+/// A cookie's name, prepared to be looked for.
+#[derive(Clone, Debug)]
+struct CookieName {
+    text: String,
+    finder: memmem::Finder<'static>,
 }
 
-/// Returns what a `Cookie` field holds from the start of each of its cookies on.
-fn starts(field: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut last = None;
-    std::iter::from_fn(move || {
-        // The end of a cookie is looked for only when another one is asked for: most fields have
-        // one cookie, or ours is the first.
-        let rest = match last {
-            None => field,
-            Some(last) => &last[memchr(b';', last)? + 1..],
-        };
-        last = Some(rest.trim_ascii_start());
-        last
-    })
+impl CookieName {
+    fn new(text: String) -> Self {
+        let finder = memmem::Finder::new(&text).into_owned();
+        Self { text, finder }
+    }
+
+    /// Returns the values that a `Cookie` field has for this name, in the client's order.
+    ///
+    /// The name is searched for, and not all cookies one after the other: a field of 400 KB may
+    /// hold 400 000 of them. Only a semicolon separates cookies. Commas do so for old clients, but
+    /// a site on a sibling domain can write one into a cookie of its own, and with it a cookie that
+    /// the `__Host-` prefix would not let it set.
+    fn values_in<'a>(&'a self, field: &'a HeaderValue) -> impl Iterator<Item = &'a str> {
+        let field = field.as_bytes();
+        let found = self.finder.find_iter(field).take(MAX_OCCURRENCES);
+        found.filter_map(move |at| {
+            let before = field[..at].trim_ascii_end();
+            if !matches!(before.last(), None | Some(b';')) {
+                return None;
+            }
+            let behind = field[at + self.text.len()..].trim_ascii_start();
+            let value = behind.strip_prefix(b"=")?;
+            let end = memchr(b';', value).unwrap_or(value.len());
+            str::from_utf8(unquoted(value[..end].trim_ascii())).ok()
+        })
+    }
 }
 
+/// Takes away the pair of quotes that RFC 6265 allows around a value. Java's clients write it.
+fn unquoted(value: &[u8]) -> &[u8] {
+    let inner = value.strip_prefix(b"\"");
+    inner
+        .and_then(|value| value.strip_suffix(b"\""))
+        .unwrap_or(value)
+}
+
+/// Returns a field that logs of headers do not show, and that HPACK keeps in no table.
 fn header(cookie: &Cookie<'_>) -> HeaderValue {
-    HeaderValue::try_from(cookie.to_string())
-        .expect("name, path and domain are checked, the value is base64 and a route")
-}
-
-fn has_prefix(name: &str, prefix: &str) -> bool {
-    // Browsers compare the prefixes without regard to case.
-    name.get(..prefix.len())
-        .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    let mut field = HeaderValue::try_from(cookie.to_string())
+        .expect("name, path and domain are checked, the value is base64 and a route");
+    field.set_sensitive(true);
+    field
 }
 
 /// Returns whether the text is a token of RFC 9110, as RFC 6265 wants a cookie name.
@@ -313,10 +383,24 @@ fn is_domain_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.'
 }
 
+/// How often a name may stand in a `Cookie` field, as part of other names and values included, until
+/// the rest is not looked at: more often than an honest client writes it.
+const MAX_OCCURRENCES: usize = 64;
 const DEFAULT_NAME: &str = "__Host-id";
 const TOKEN_SUFFIX: &str = "-seen";
-const HOST_PREFIX: &str = "__Host-";
-const SECURE_PREFIX: &str = "__Secure-";
+/// A prefix stands before those that it begins with.
+const PREFIXES: [Prefix; 4] = [
+    Prefix::new("__Host-Http-", true, true),
+    Prefix::new("__Host-", true, false),
+    Prefix::new("__Http-", false, true),
+    Prefix::new("__Secure-", false, false),
+];
+/// Browsers drop a cookie of more than 4096 bytes of name and value.
+const MAX_NAME_LENGTH: usize = 1024;
+/// Browsers ignore a longer attribute, and send the cookie everywhere.
+const MAX_PATH_LENGTH: usize = 1024;
+/// Of a DNS name.
+const MAX_DOMAIN_LENGTH: usize = 253;
 
 #[cfg(test)]
 mod tests {
@@ -339,6 +423,77 @@ mod tests {
     fn spaces_around_names_and_values_do_not_matter() {
         assert_eq!(values(" __Host-id = x ;\t__Host-id=y"), ["x", "y"]);
         assert_eq!(values("; ;__Host-id;__Host-id=;"), [""]);
+    }
+
+    #[test]
+    fn one_pair_of_quotes_around_a_value_is_taken_away() {
+        let java = r#"$Version="1"; __Host-id="x";$Path="/""#;
+        assert_eq!(values(java), ["x"]);
+        let odd = r#"__Host-id=""y""; __Host-id="; __Host-id="z; __Host-id="""#;
+        assert_eq!(values(odd), ["\"y\"", "\"", "\"z", ""]);
+    }
+
+    #[test]
+    fn a_comma_in_another_cookie_brings_none_of_ours() {
+        for planted in [
+            "$Version=1,__Host-id=planted",
+            r#"$Version="1", __Host-id="planted""#,
+            "theme=dark,__Host-id=planted; b=2",
+        ] {
+            assert_eq!(values(planted), [""; 0], "{planted}");
+        }
+    }
+
+    #[test]
+    fn expires_says_the_same_as_max_age_and_neither_more_than_400_days() {
+        let cookie = CookieRules::default().check(None).expect("defaults");
+        for (left_ms, expected) in [
+            (
+                59_001,
+                "; Max-Age=60; Expires=Fri, 02 Jan 1970 00:01:00 GMT",
+            ),
+            (
+                u64::MAX,
+                "; Max-Age=34560000; Expires=Sat, 06 Feb 1971 00:00:00 GMT",
+            ),
+        ] {
+            let end = CookieEnd::after(left_ms, 24 * 60 * 60 * 1000);
+            let field = cookie.set(String::new(), Some(end));
+            let text = field.to_str().expect("ASCII");
+            assert!(text.contains(expected), "{text}");
+        }
+        // No date of HTTP is so late.
+        let field = cookie.set(String::new(), Some(CookieEnd::after(1, u64::MAX)));
+        let text = field.to_str().expect("ASCII");
+        assert!(
+            text.contains("Max-Age=1") && !text.contains("Expires"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_name_within_other_names_and_values_is_passed_over() {
+        assert_eq!(values("__Host-id__Host-id=x; a=__Host-id=y"), [""; 0]);
+        assert_eq!(values("a=__Host-id; __Host-id=__Host-id"), ["__Host-id"]);
+    }
+
+    #[test]
+    fn a_field_is_not_looked_through_for_ever() {
+        let cookie = CookieRules::default().check(None).expect("defaults");
+        let values = |field: String| {
+            let field = HeaderValue::try_from(field).expect("visible");
+            cookie.values_in(&field).count()
+        };
+        let many = MAX_OCCURRENCES - 1;
+        assert_eq!(values(format!("{};__Host-id=x", ";".repeat(400_000))), 1);
+        assert_eq!(
+            values(format!("{}__Host-id=x", "a=__Host-id;".repeat(many))),
+            1
+        );
+        assert_eq!(
+            values(format!("{}__Host-id=x", "a=__Host-id;".repeat(many + 1))),
+            0
+        );
     }
 
     #[test]

@@ -18,10 +18,16 @@ pub(crate) struct RequestCookies {
 }
 
 impl RequestCookies {
-    pub(crate) fn find(cookie: &SessionCookie, headers: &HeaderMap) -> Self {
+    /// Finds the fields, and marks all `Cookie` fields as sensitive: what opens a session is not
+    /// for logs of headers.
+    pub(crate) fn find(cookie: &SessionCookie, headers: &mut HeaderMap) -> Self {
         let mut fields = headers
-            .get_all(COOKIE)
-            .iter()
+            .iter_mut()
+            .filter(|(name, _)| **name == COOKIE)
+            .map(|(_, field)| {
+                field.set_sensitive(true);
+                &*field
+            })
             .filter(|field| cookie.may_be_in(field))
             .cloned();
         Self {

@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, PoisonError, atomic::Ordering};
 
-use http::HeaderValue;
+use http::{
+    HeaderMap, HeaderValue, Response,
+    header::{CACHE_CONTROL, SET_COOKIE, VARY},
+};
 
 use super::{
     RequestSession, lifetime,
@@ -10,7 +13,8 @@ use super::{
 };
 use crate::{
     cluster::AckWait,
-    session::{Access, CookieValue, SessionError, SessionKey, SessionState},
+    middleware::cookie::CookieEnd,
+    session::{Access, CookieValue, Now, SessionState},
     wire::Position,
 };
 
@@ -69,16 +73,44 @@ impl RequestSession {
         keys.map(|key| self.node().commit(&key)).max().flatten()
     }
 
-    /// Returns the `Set-Cookie` fields that the client needs.
-    pub(crate) fn set_cookies(&self) -> impl Iterator<Item = HeaderValue> {
-        self.id_cookie().into_iter().chain(self.token_cookie())
+    /// Adds the `Set-Cookie` fields that the client needs, and says what caches may do.
+    pub(crate) fn complete<B>(&self, response: &mut Response<B>) {
+        if self.config.cache_headers && !response.status().is_informational() {
+            self.restrict_caches(response.headers_mut());
+        }
+        let headers = response.headers_mut();
+        for cookie in self.id_cookie().into_iter().chain(self.token_cookie()) {
+            headers.append(SET_COOKIE, cookie);
+            // A shared cache that kept this response would hand the session to everybody.
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
     }
 
-    /// Returns how long the session lives if nobody uses it from now on; `None` without a limit.
-    pub(crate) fn remaining_ms(&self, key: &SessionKey) -> Result<Option<u64>, SessionError> {
-        let now_ms = self.node().now().mono_ms;
-        let remaining = |state: &SessionState| lifetime::remaining_ms(state, now_ms);
-        self.node().read(key, remaining)
+    /// Keeps a shared cache from giving one client's page to another.
+    ///
+    /// A page that looked for a session depends on the cookie, whether there was one or not. A page
+    /// that found one belongs to its client.
+    fn restrict_caches(&self, headers: &mut HeaderMap) {
+        let state = self.state();
+        let has_ended = !state.destroyed.is_empty();
+        let has_found = match state.phase {
+            Phase::Unread => return,
+            Phase::Absent => has_ended,
+            Phase::Superseded | Phase::Held { .. } => true,
+        };
+        drop(state);
+        if has_found && !headers.contains_key(CACHE_CONTROL) {
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+        }
+        if !varies_by_cookie(headers) {
+            headers.append(VARY, HeaderValue::from_static("Cookie"));
+        }
+    }
+
+    /// Returns when the client's cookies end; `None` with the browser.
+    pub(crate) fn cookie_end(&self, state: &SessionState, now: Now) -> Option<CookieEnd> {
+        self.is_persistent_in(state)
+            .then(|| lifetime::cookie_end(state, now))
     }
 
     fn id_cookie(&self) -> Option<HeaderValue> {
@@ -99,18 +131,21 @@ impl RequestSession {
         let hash = cookie.secret.hash();
         let described = self.node().read(&cookie.key, |state| {
             let alive = state.secrets().presented(&hash, now) == Access::Alive;
-            alive.then(|| {
-                (
-                    Arc::clone(state.meta()),
-                    lifetime::remaining_ms(state, now.mono_ms),
-                )
-            })
+            alive.then(|| (Arc::clone(state.meta()), self.cookie_end(state, now)))
         });
-        let (meta, remaining_ms) = described.ok().flatten()?;
-        let max_age = self.config.cookie.max_age(remaining_ms);
+        let (meta, end) = described.ok().flatten()?;
         let value = self.config.cookie.seal(cookie, meta.route.as_ref());
-        Some(self.config.cookie.set(value, max_age))
+        Some(self.config.cookie.set(value, end))
     }
+}
+
+fn varies_by_cookie(headers: &HeaderMap) -> bool {
+    let fields = headers.get_all(VARY).iter();
+    let mut names = fields
+        .filter_map(|field| field.to_str().ok())
+        .flat_map(|field| field.split(','))
+        .map(str::trim);
+    names.any(|name| name == "*" || name.eq_ignore_ascii_case("cookie"))
 }
 
 /// Ends the use of the sessions.

@@ -1,31 +1,32 @@
-//! The time that a session and its persistent cookie have left.
+//! The time that a session's persistent cookie has.
 
-use crate::session::SessionState;
+use crate::{
+    middleware::cookie::CookieEnd,
+    session::{Now, SessionState},
+};
 
-/// Returns how long the session lives if nobody uses it from now on; `None` without a limit.
-pub(crate) fn remaining_ms(state: &SessionState, now_ms: u64) -> Option<u64> {
-    let expiry = state.expiry();
-    let of_age = expiry.absolute_ms().map(|limit| {
-        let end = state.created_ms().saturating_add(limit);
-        end.saturating_sub(now_ms)
-    });
-    match (expiry.idle_ms(), of_age) {
-        (Some(idle), Some(of_age)) => Some(idle.min(of_age)),
-        (idle, of_age) => idle.or(of_age),
-    }
+/// Returns when a persistent cookie ends that is sent now: with the session's limit of age.
+///
+/// It does not end with the idle limit. A stream may use the session for longer than that, and
+/// cannot renew the cookie.
+pub(crate) fn cookie_end(state: &SessionState, now: Now) -> CookieEnd {
+    let left_ms = state
+        .end_of_age_ms()
+        .map_or(CookieEnd::LONGEST_MS, |end_ms| {
+            end_ms.saturating_sub(now.mono_ms)
+        });
+    CookieEnd::after(left_ms, now.wall_ms)
 }
 
 /// Returns whether a persistent cookie must be sent again.
 ///
 /// Nobody knows when the client got its cookie. So time since creation is cut into tenths of the
-/// idle limit, and the first use in each tenth renews the cookie. It is then never older than a
-/// tenth. A session that ends by its age first needs no later end.
-pub(crate) fn needs_renewal(state: &SessionState, now_ms: u64) -> bool {
-    let Some(idle) = state.expiry().idle_ms() else {
-        return false;
-    };
-    let tenth = (idle / 10).max(1);
-    let part = |at_ms: u64| at_ms.saturating_sub(state.created_ms()) / tenth;
-    let ends_with_age = remaining_ms(state, state.accessed_ms()).is_some_and(|left| left < idle);
-    part(now_ms) > part(state.accessed_ms()) && !ends_with_age
+/// longest life of a cookie, and the first use in each tenth renews the cookie. It is then never
+/// older than a tenth. A session that ends by its age first needs no later end.
+pub(crate) fn needs_renewal(state: &SessionState, now: Now) -> bool {
+    let part = |at_ms: u64| at_ms.saturating_sub(state.created_ms()) / (CookieEnd::LONGEST_MS / 10);
+    let ends_with_age = state
+        .end_of_age_ms()
+        .is_some_and(|end_ms| end_ms.saturating_sub(state.accessed_ms()) < CookieEnd::LONGEST_MS);
+    part(now.mono_ms) > part(state.accessed_ms()) && !ends_with_age
 }

@@ -6,7 +6,7 @@ use super::{
     RequestSession, lifetime,
     state::{CookieAction, Phase, SessionSource},
 };
-use crate::session::{Access, CookieValue, Now, SessionKey};
+use crate::session::{Access, CookieValue, Now, SessionKey, SessionState};
 
 impl RequestSession {
     /// Finds the session of the client's cookies, if it lives here.
@@ -51,15 +51,16 @@ impl RequestSession {
         }
         for candidate in self.cookies.candidates(&self.config.cookie) {
             let cookie = candidate.cookie;
-            // Asked before the session is opened, which is use and would hide when it was last
-            // used.
-            let renewal = match candidate.is_outdated {
-                true => CookieAction::Id,
-                false => self.renewal(&cookie, now),
+            let mut needs_cookie = candidate.is_outdated;
+            let look = |session: &SessionState| {
+                needs_cookie |=
+                    self.is_persistent_in(session) && lifetime::needs_renewal(session, now);
             };
-            match self.open(&cookie, now) {
+            match self.open(&cookie, now, look) {
                 Access::Alive => {
-                    state.cookie = renewal;
+                    if needs_cookie {
+                        state.cookie = CookieAction::Id;
+                    }
                     let source = SessionSource::Cookie;
                     state.phase = Phase::Held { cookie, source };
                     return;
@@ -78,22 +79,13 @@ impl RequestSession {
         candidates.map(|candidate| candidate.cookie.key).collect()
     }
 
-    fn open(&self, cookie: &CookieValue, now: Now) -> Access {
+    pub(crate) fn open(
+        &self,
+        cookie: &CookieValue,
+        now: Now,
+        look: impl FnOnce(&SessionState),
+    ) -> Access {
         let context = self.config.context();
-        self.node().open(context, cookie, self.replicate, now)
-    }
-
-    /// Returns whether a persistent cookie is due for renewal, from the session's use before this
-    /// request.
-    fn renewal(&self, cookie: &CookieValue, now: Now) -> CookieAction {
-        if !self.config.cookie.is_persistent() {
-            return CookieAction::Nothing;
-        }
-        match self.node().read(&cookie.key, |state| {
-            lifetime::needs_renewal(state, now.mono_ms)
-        }) {
-            Ok(true) => CookieAction::Id,
-            Ok(false) | Err(_) => CookieAction::Nothing,
-        }
+        self.node().open(context, cookie, self.replicate, now, look)
     }
 }

@@ -23,7 +23,10 @@ use crate::{
     config::{Ack, Expiry},
     node::Node,
     replica::{Replicate, SessionWriter},
-    session::{REGISTER_OVERHEAD, SessionError, SessionKey, SessionMeta, SessionState},
+    session::{
+        Access, CookieValue, Now, REGISTER_OVERHEAD, SessionError, SessionKey, SessionMeta,
+        SessionState,
+    },
 };
 
 pub(crate) struct RequestSession {
@@ -120,16 +123,53 @@ impl RequestSession {
     }
 
     pub(crate) fn set_expiry(&self, expiry: Expiry) -> Result<(), SessionError> {
-        if self.change(|writer| writer.set_expiry(expiry))?.is_none() {
-            self.state().expiry = Some(expiry);
-            return Ok(());
+        if expiry.has_zero_limit() {
+            return Err(SessionError::ZeroLimit);
         }
-        let mut state = self.state();
-        if self.config.cookie.is_persistent() && state.cookie == CookieAction::Nothing {
-            // The cookie's Max-Age has changed with it.
-            state.cookie = CookieAction::Id;
+        let changed = self.change(|writer| {
+            writer.set_expiry(expiry)?;
+            Ok(self.is_persistent_in(writer.state()))
+        })?;
+        match changed {
+            None => self.state().expiry = Some(expiry),
+            // The cookie's end has changed with it.
+            Some(true) => self.send_cookie(),
+            Some(false) => {}
         }
         Ok(())
+    }
+
+    pub(crate) fn set_persistent(&self, persistent: bool) -> Result<(), SessionError> {
+        if self.has_sent_head() {
+            return Err(SessionError::HeadersSent);
+        }
+        match self.change(|writer| writer.set_persistent(persistent))? {
+            None => self.state().persistent = Some(persistent),
+            Some(()) => self.send_cookie(),
+        }
+        Ok(())
+    }
+
+    /// Returns whether the cookie of the session outlives the browser, or that of one that would be
+    /// created.
+    pub(crate) fn is_persistent(&self) -> Result<bool, SessionError> {
+        let held = self.read(|state| self.is_persistent_in(state))?;
+        let layers = self.config.cookie.is_persistent();
+        Ok(held.unwrap_or_else(|| self.state().persistent.unwrap_or(layers)))
+    }
+
+    pub(crate) fn is_persistent_in(&self, session: &SessionState) -> bool {
+        match session.persistent() {
+            Some(said) => said,
+            None => self.config.cookie.is_persistent(),
+        }
+    }
+
+    fn send_cookie(&self) {
+        let mut state = self.state();
+        if state.cookie == CookieAction::Nothing {
+            state.cookie = CookieAction::Id;
+        }
     }
 
     /// Returns the limits of the session, or those it would be created with.
@@ -140,20 +180,21 @@ impl RequestSession {
 
     pub(crate) fn cycle_id(&self) -> Result<(), SessionError> {
         let mut state = self.state();
-        let head_sent = self.has_sent_head();
+        if self.has_sent_head() {
+            return Err(SessionError::HeadersSent);
+        }
         match &mut state.phase {
             Phase::Superseded => return Err(SessionError::Superseded),
             _ if head_sent => return Err(SessionError::HeadersSent),
             Phase::Unread | Phase::Absent => return Ok(()),
             Phase::Held { cookie, .. } => cookie.secret = self.node().cycle(&cookie.key)?,
         }
-        state.cookie = CookieAction::Id;
-        self.changed.store(true, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Destroys the session. It succeeds also when another request was first: the session is gone,
-    /// as wanted.
+    /// Destroys the session, and every other living one that the client presents: the next request
+    /// would find one of them. It succeeds also when another request was first: the session is
+    /// gone, as wanted.
     pub(crate) fn destroy(&self) -> Result<(), SessionError> {
         let mut state = self.state();
         let key = match &state.phase {
@@ -171,14 +212,15 @@ impl RequestSession {
             state.destroyed.push(key);
         }
         state.expiry = None;
+        state.persistent = None;
         state.cookie = match self.cookies.is_empty(&self.config.cookie) {
             true => CookieAction::Nothing,
             false => CookieAction::Removal,
         };
-        let commit = key.filter(|_| self.has_sent_head());
-        drop(state);
-        if let Some(key) = commit {
-            self.node().commit(&key);
+        if self.has_sent_head() {
+            for key in state.keys() {
+                self.node().commit(&key);
+            }
         }
         Ok(())
     }
@@ -202,6 +244,12 @@ impl RequestSession {
         match self.commit() {
             None => 0,
             position => self.node().acknowledged(position, Ack::All).await,
+        }
+    }
+
+    pub(crate) async fn ended(&self) {
+        if let Some(key) = self.key() {
+            self.node().ended(&key).await;
         }
     }
 
@@ -231,6 +279,9 @@ impl RequestSession {
         };
         state.cookie = CookieAction::Id;
         self.changed.store(true, Ordering::Relaxed);
+        if let Some(persistent) = state.persistent {
+            self.write_to(&key, |writer| writer.set_persistent(persistent))?;
+        }
         Ok(key)
     }
 

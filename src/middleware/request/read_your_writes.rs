@@ -51,9 +51,10 @@ impl RequestSession {
                 let token = self.client_token(key).unwrap_or_default();
                 let mut token = self.node().without_lost_writes(key, token);
                 token.add(self.node().replica().last_logged(key)?);
-                let max_age = self.config.cookie.max_age(self.remaining_ms(key).ok()?);
+                let now = self.node().now();
+                let end = self.node().read(key, |state| self.cookie_end(state, now));
                 let value = token_key.sign(key, &token);
-                Some(self.config.cookie.set_token(value, max_age))
+                Some(self.config.cookie.set_token(value, end.ok()?))
             }
             _ => None,
         }

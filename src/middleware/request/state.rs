@@ -13,6 +13,8 @@ pub(crate) struct RequestState {
     pub(crate) released: bool,
     /// The limits that `set_expiry` asked for before there was a session.
     pub(crate) expiry: Option<Expiry>,
+    /// What `set_persistent` asked for before there was a session.
+    pub(crate) persistent: Option<bool>,
     pub(crate) cookie: CookieAction,
     /// Sessions this request destroyed, not yet released.
     pub(crate) destroyed: Vec<SessionKey>,
