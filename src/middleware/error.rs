@@ -7,8 +7,8 @@ use axum::{
 
 use crate::session::SessionError;
 
-/// Makes a response whose body is the status in words: what went wrong is for the log, not for the
-/// client.
+/// Makes a response whose body is the status in words, and for a conflict what to do: what went wrong
+/// is for the log, not for the client.
 impl IntoResponse for SessionError {
     fn into_response(self) -> Response {
         let status = status(&self);
@@ -17,7 +17,13 @@ impl IntoResponse for SessionError {
         } else {
             crate::log::debug!(error = %self, "session operation failed");
         }
-        (status, status.canonical_reason().unwrap_or_default()).into_response()
+        let text = match status {
+            StatusCode::CONFLICT => {
+                "Your session has changed meanwhile. Please load the page again."
+            }
+            _ => status.canonical_reason().unwrap_or_default(),
+        };
+        (status, text).into_response()
     }
 }
 
@@ -66,6 +72,15 @@ mod tests {
             (decode, 500),
         ] {
             assert_eq!(error.into_response().status(), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_conflict_tells_the_client_what_to_do() {
+        for error in [SessionError::Destroyed, SessionError::Superseded] {
+            let body = error.into_response().into_body();
+            let body = axum::body::to_bytes(body, 100).await.expect("short");
+            assert!(body.ends_with(b"Please load the page again."));
         }
     }
 }

@@ -24,7 +24,8 @@ use crate::{config::Expiry, session::SessionError};
 /// alive on loading, and another request or node has destroyed it since, or it has reached its limit
 /// of age; [`ended`](Self::ended) waits for that. Writes fail with
 /// [`SessionError::Superseded`] when the client came with an id that [`cycle_id`](Self::cycle_id)
-/// replaced less than a minute ago; reads are empty then.
+/// replaced less than a minute ago; reads are empty then. Whoever calls `cycle_id` or
+/// [`destroy`](Self::destroy) lets go of that id: the next write starts another session.
 ///
 /// # Examples
 ///
@@ -70,7 +71,8 @@ impl Session {
     ///
     /// Call it when a user logs in or gains rights. It is one atomic change that all nodes learn
     /// of. Attributes stay, and what other requests write meanwhile. Without a session it does
-    /// nothing, because the first write then mints a fresh id anyway.
+    /// nothing, because the first write then mints a fresh id anyway. So it is when the client came
+    /// with an id that is replaced already, as one does that presses the button twice.
     ///
     /// The old cookie is dead at once. A client that misses the response must log in again.
     ///
@@ -84,6 +86,9 @@ impl Session {
 
     /// Destroys the session everywhere, and removes the client's cookie if it sent one.
     ///
+    /// A client may have several cookies of the name, of other paths or domains. All sessions that
+    /// they open are destroyed, of the first eight cookies.
+    ///
     /// The session does not come back, also not through a parallel request's write. A later write
     /// on this handle starts another session. The call succeeds also when there is no session, or
     /// no longer one.
@@ -92,7 +97,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Superseded`] as for all writes.
+    /// None today.
     pub fn destroy(&self) -> Result<(), SessionError> {
         self.request.destroy()
     }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use futures_util::FutureExt as _;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, header::SET_COOKIE};
 use tower::{Layer as _, Service as _, ServiceExt as _, service_fn};
 use tower_cluster_sessions::{Session, SessionError};
 
@@ -208,8 +208,6 @@ async fn straggler_reads_nothing_and_may_not_write_for_a_minute() {
                 session.remove("a").map(drop),
                 session.increment("c", 1).map(drop),
                 session.clear(),
-                session.cycle_id(),
-                session.destroy(),
                 session.set_expiry(tower_cluster_sessions::Expiry::default()),
             ];
             results.push(
@@ -234,6 +232,90 @@ async fn straggler_reads_nothing_and_may_not_write_for_a_minute() {
     .await;
     let new = cookie(&response).expect("an unknown id by now");
     assert_eq!(value(&layer, &new, "a").await, Some(3));
+}
+
+#[tokio::test]
+async fn login_with_a_replaced_id_begins_a_session_of_its_own() {
+    let layer = layer().await;
+    let (old, old_id) = start(&layer, "a", 1).await;
+    // Its response is lost, or the button was pressed twice.
+    let lost = visit(&layer, &old, async |session| session.cycle_id().unwrap()).await;
+    let response = visit(&layer, &old, async |session| {
+        session.cycle_id().unwrap();
+        assert!(session.is_new());
+        session.insert("user", 7).unwrap();
+        session.id().unwrap()
+    })
+    .await;
+    let new = cookie(&response).expect("a cookie of its own");
+    assert_ne!(response.into_body(), old_id, "another session");
+    assert_eq!(value(&layer, &new, "user").await, Some(7));
+    assert_eq!(value(&layer, &new, "a").await, None);
+    let kept = cookie(&lost).expect("the replaced id's cookie");
+    assert_eq!(value(&layer, &kept, "a").await, Some(1));
+    assert_eq!(value(&layer, &kept, "user").await, None);
+}
+
+#[tokio::test]
+async fn logout_with_a_replaced_id_removes_the_cookie_and_lets_go_of_it() {
+    let layer = layer().await;
+    let (old, old_id) = start(&layer, "a", 1).await;
+    let lost = visit(&layer, &old, async |session| session.cycle_id().unwrap()).await;
+    let response = visit(&layer, &old, async |session| session.destroy().unwrap()).await;
+    assert!(set_cookie(&response).unwrap().contains("Max-Age=0"));
+    let response = visit(&layer, &old, async |session| {
+        session.destroy().unwrap();
+        session.insert("b", 2).unwrap();
+        session.id().unwrap()
+    })
+    .await;
+    let new = cookie(&response).expect("a cookie of its own");
+    assert_ne!(response.into_body(), old_id);
+    assert_eq!(value(&layer, &new, "b").await, Some(2));
+    // The dead id opens nothing, and so it ends nothing either.
+    let kept = cookie(&lost).expect("the replaced id's cookie");
+    assert_eq!(value(&layer, &kept, "a").await, Some(1));
+}
+
+#[tokio::test]
+async fn replaced_id_is_not_let_go_of_after_the_head() {
+    let layer = layer().await;
+    let (old, _) = start(&layer, "a", 1).await;
+    visit(&layer, &old, async |session| session.cycle_id().unwrap()).await;
+    let session = visit(&layer, &old, async |session| session).await;
+    let session = session.into_body();
+    assert!(matches!(session.cycle_id(), Err(SessionError::HeadersSent)));
+    assert!(matches!(
+        session.insert("b", 2),
+        Err(SessionError::Superseded)
+    ));
+    assert_eq!(layer.cluster().session_count(), 1);
+}
+
+#[tokio::test]
+async fn logout_ends_all_living_sessions_that_the_client_presents() {
+    for layer in sealed_in_all_ways(&layer().await) {
+        let before = layer.cluster().session_count();
+        let (one, _) = start(&layer, "a", 1).await;
+        let (two, _) = start(&layer, "a", 2).await;
+        let (cycled, _) = start(&layer, "a", 3).await;
+        visit(&layer, &cycled, async |session| session.cycle_id().unwrap()).await;
+        let (others, _) = start(&layer, "a", 4).await;
+        let name = one.split_once('=').unwrap().0;
+        let both = format!("{name}=junk; {one}; {two}; {cycled}; {one}");
+        let response = visit(&layer, &both, async |session| {
+            session.destroy().unwrap();
+            session.destroy().unwrap();
+        })
+        .await;
+        assert!(set_cookie(&response).unwrap().contains("Max-Age=0"));
+        for gone in [&one, &two, &both] {
+            assert_eq!(value(&layer, gone, "a").await, None);
+        }
+        assert_eq!(value(&layer, &others, "a").await, Some(4));
+        // The one whose id was replaced lives on under its other id.
+        assert_eq!(layer.cluster().session_count(), before + 2);
+    }
 }
 
 #[tokio::test]
@@ -380,7 +462,7 @@ async fn bots_without_cookies_cost_nothing_until_a_write() {
             assert_eq!(session.replicated().await, 0);
         })
         .await;
-        assert!(response.headers().is_empty());
+        assert!(!response.headers().contains_key(SET_COOKIE));
     }
     let stats = layer.cluster().stats();
     assert_eq!(
@@ -413,7 +495,7 @@ async fn request_that_does_not_load_keeps_its_response_untouched() {
         .oneshot(request(&cookie))
         .await
         .unwrap();
-    assert!(response.headers().is_empty());
+    assert!(!response.headers().contains_key(SET_COOKIE));
     assert_eq!(layer.cluster().stats().log_head, before);
 }
 

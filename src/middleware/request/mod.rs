@@ -184,10 +184,14 @@ impl RequestSession {
             return Err(SessionError::HeadersSent);
         }
         match &mut state.phase {
-            Phase::Superseded => return Err(SessionError::Superseded),
-            _ if head_sent => return Err(SessionError::HeadersSent),
-            Phase::Unread | Phase::Absent => return Ok(()),
-            Phase::Held { cookie, .. } => cookie.secret = self.node().cycle(&cookie.key)?,
+            // The client asks for another id than the dead one, and gets it with its next write.
+            Phase::Superseded => state.phase = Phase::Absent,
+            Phase::Unread | Phase::Absent => {}
+            Phase::Held { cookie, .. } => {
+                cookie.secret = self.node().cycle(&cookie.key)?;
+                state.cookie = CookieAction::Id;
+                self.changed.store(true, Ordering::Relaxed);
+            }
         }
         Ok(())
     }
@@ -197,20 +201,22 @@ impl RequestSession {
     /// gone, as wanted.
     pub(crate) fn destroy(&self) -> Result<(), SessionError> {
         let mut state = self.state();
-        let key = match &state.phase {
-            Phase::Superseded => return Err(SessionError::Superseded),
-            Phase::Unread | Phase::Absent => None,
-            Phase::Held { cookie, .. } => Some(cookie.key),
-        };
-        if let Some(key) = key {
+        let now = self.node().now();
+        let held = state.key();
+        let presented = self.cookies.candidates(&self.config.cookie);
+        let others = presented
+            .map(|candidate| candidate.cookie)
+            .filter(|cookie| Some(cookie.key) != held && self.is_alive(cookie, now))
+            .map(|cookie| cookie.key);
+        for key in held.into_iter().chain(others) {
             match self.node().destroy(&key) {
                 Ok(()) | Err(SessionError::Destroyed) => {}
                 Err(error) => return Err(error),
             }
-            state.phase = Phase::Absent;
-            self.changed.store(false, Ordering::Relaxed);
             state.destroyed.push(key);
         }
+        state.phase = Phase::Absent;
+        self.changed.store(false, Ordering::Relaxed);
         state.expiry = None;
         state.persistent = None;
         state.cookie = match self.cookies.is_empty(&self.config.cookie) {
@@ -223,6 +229,11 @@ impl RequestSession {
             }
         }
         Ok(())
+    }
+
+    /// Opens the session of a cookie, to be released with those that were destroyed.
+    fn is_alive(&self, cookie: &CookieValue, now: Now) -> bool {
+        self.open(cookie, now, |_| ()) == Access::Alive
     }
 
     pub(crate) fn id(&self) -> Option<String> {
