@@ -133,13 +133,18 @@ impl ClusterConfig {
     /// Sets the address at which peers reach this node, as `host:port`.
     ///
     /// Default: none, the node only dials. The host is an IPv4 address, an IPv6 address in brackets
-    /// or a DNS name. Port 0 lets the system choose.
+    /// or a DNS name. Port 0 lets the system choose. A [`SocketAddr`](std::net::SocketAddr) will do
+    /// as well as a text.
     ///
     /// `0.0.0.0:4100` and `[::]:4100` listen on all addresses, which is more than most nodes need.
     /// Any address but loopback needs a [`secret`](Self::secret) or [`tls`](Self::tls).
     #[must_use]
-    pub fn listen(mut self, address: impl Into<String>) -> Self {
-        self.listen = Some(address.into());
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a text, a reference to one and a `SocketAddr` will do"
+    )]
+    pub fn listen(mut self, address: impl ToString) -> Self {
+        self.listen = Some(address.to_string());
         self
     }
 
@@ -159,8 +164,12 @@ impl ClusterConfig {
     /// Default: none, they show the address they see. Set it where that address differs, as behind
     /// NAT.
     #[must_use]
-    pub fn advertise(mut self, address: impl Into<String>) -> Self {
-        self.advertise = Some(address.into());
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a text, a reference to one and a `SocketAddr` will do"
+    )]
+    pub fn advertise(mut self, address: impl ToString) -> Self {
+        self.advertise = Some(address.to_string());
         self
     }
 
@@ -172,15 +181,26 @@ impl ClusterConfig {
     ///
     /// Any address but loopback needs a [`secret`](Self::secret) or [`tls`](Self::tls).
     #[must_use]
-    pub fn peer(mut self, address: impl Into<String>) -> Self {
-        self.peers.push(address.into());
-        self
+    pub fn peer(self, address: impl ToString) -> Self {
+        self.peers([address])
     }
 
     /// Adds several peers, as [`peer`](Self::peer) does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_cluster_sessions::ClusterConfig;
+    ///
+    /// let all = ["10.0.0.1:4100", "10.0.0.2:4100", "10.0.0.3:4100"];
+    /// let config = ClusterConfig::new("node1").peers(&all);
+    /// assert_eq!(config, ClusterConfig::new("node1").peers(all.map(str::to_owned)));
+    /// ```
     #[must_use]
-    pub fn peers<A: Into<String>>(mut self, addresses: impl IntoIterator<Item = A>) -> Self {
-        self.peers.extend(addresses.into_iter().map(Into::into));
+    pub fn peers<A: ToString>(mut self, addresses: impl IntoIterator<Item = A>) -> Self {
+        let addresses = addresses.into_iter();
+        self.peers
+            .extend(addresses.map(|address| address.to_string()));
         self
     }
 

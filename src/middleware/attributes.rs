@@ -48,6 +48,52 @@ impl Session {
             .write(name.len() + bytes.len(), |writer| writer.set(name, bytes))
     }
 
+    /// Removes the attribute and returns its value, if there is one.
+    ///
+    /// It is atomic on this node: of several requests that take it, one gets it. Two nodes may both
+    /// get it when they take it at once.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Decode`] when the value is of another type; it stays as it was.
+    /// [`SessionError::WrongKind`] for a counter. And the [errors](Self#errors) of all methods.
+    ///
+    /// # Examples
+    ///
+    /// A flash message, which is shown once:
+    ///
+    /// ```
+    /// use tower_cluster_sessions::{Session, SessionError};
+    ///
+    /// fn save(session: &Session) -> Result<(), SessionError> {
+    ///     session.insert("flash", "Your changes are saved.")
+    /// }
+    ///
+    /// fn next_page(session: &Session) -> Result<String, SessionError> {
+    ///     let flash: Option<String> = session.take("flash")?;
+    ///     Ok(flash.unwrap_or_default())
+    /// }
+    /// ```
+    pub fn take<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, SessionError> {
+        check_name(name)?;
+        self.request.writable()?;
+        loop {
+            let found = self.look(name)?;
+            let Some(value) = decode(name, &found)? else {
+                return Ok(None);
+            };
+            let removed = self
+                .request
+                .change(|writer| match writer.tag(name) == found.tag {
+                    true => writer.remove(name),
+                    false => Ok(false),
+                })?;
+            if removed == Some(true) {
+                return Ok(Some(value));
+            }
+        }
+    }
+
     /// Removes an attribute or counter. Returns whether it was there.
     ///
     /// # Errors
@@ -87,6 +133,72 @@ impl Session {
         name: &str,
         mut update: impl FnMut(Option<T>) -> T,
     ) -> Result<T, SessionError> {
+        self.try_update(name, |value| Ok(update(value)))
+    }
+
+    /// [Updates](Self::update) the value with something that the new value is to own.
+    ///
+    /// `update` gets a clone of `argument` each time it runs, which nearly always is once.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`update`](Self::update).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Session, SessionError};
+    /// fn add(session: &Session, article: String) -> Result<usize, SessionError> {
+    ///     let cart = session.update_with("cart", article, |cart: Option<Vec<String>>, article| {
+    ///         let mut cart = cart.unwrap_or_default();
+    ///         cart.push(article);
+    ///         cart
+    ///     })?;
+    ///     Ok(cart.len())
+    /// }
+    /// ```
+    pub fn update_with<T: Serialize + DeserializeOwned, A: Clone>(
+        &self,
+        name: &str,
+        argument: A,
+        mut update: impl FnMut(Option<T>, A) -> T,
+    ) -> Result<T, SessionError> {
+        self.update(name, |value| update(value, argument.clone()))
+    }
+
+    /// [Updates](Self::update) the value, unless `update` fails. Nothing has changed then.
+    ///
+    /// # Errors
+    ///
+    /// Those of `update`, and those of [`update`](Self::update).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Session, SessionError};
+    /// enum ShopError {
+    ///     CartFull,
+    ///     Session(SessionError),
+    /// }
+    ///
+    /// impl From<SessionError> for ShopError {
+    ///     fn from(error: SessionError) -> Self {
+    ///         Self::Session(error)
+    ///     }
+    /// }
+    ///
+    /// fn add(session: &Session) -> Result<u8, ShopError> {
+    ///     session.try_update("articles", |articles: Option<u8>| match articles {
+    ///         Some(10..) => Err(ShopError::CartFull),
+    ///         articles => Ok(articles.unwrap_or(0) + 1),
+    ///     })
+    /// }
+    /// ```
+    pub fn try_update<T: Serialize + DeserializeOwned, E: From<SessionError>>(
+        &self,
+        name: &str,
+        mut update: impl FnMut(Option<T>) -> Result<T, E>,
+    ) -> Result<T, E> {
         check_name(name)?;
         // Compare and swap: the tag of the attribute is its version, and a write under another tag
         // than the one that was read begins again.

@@ -23,10 +23,10 @@ use crate::session::SessionError;
 /// }
 ///
 /// // `Typed<Cart>` is an axum extractor.
-/// fn add(cart: &Typed<Cart>, article: &str) -> Result<usize, SessionError> {
-///     let cart = cart.update(|cart| {
+/// fn add(cart: &Typed<Cart>, article: String) -> Result<usize, SessionError> {
+///     let cart = cart.update_with(article, |cart, article| {
 ///         let mut cart = cart.unwrap_or_default();
-///         cart.articles.push(article.to_owned());
+///         cart.articles.push(article);
 ///         cart
 ///     })?;
 ///     Ok(cart.articles.len())
@@ -89,6 +89,40 @@ impl<T: Attribute> Typed<T> {
     /// As [`Session::update`].
     pub fn update(&self, update: impl FnMut(Option<T>) -> T) -> Result<T, SessionError> {
         self.session.update(T::NAME, update)
+    }
+
+    /// [Updates](Self::update) the value with something that the new value is to own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::update_with`].
+    pub fn update_with<A: Clone>(
+        &self,
+        argument: A,
+        update: impl FnMut(Option<T>, A) -> T,
+    ) -> Result<T, SessionError> {
+        self.session.update_with(T::NAME, argument, update)
+    }
+
+    /// [Updates](Self::update) the value, unless `update` fails.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::try_update`].
+    pub fn try_update<E: From<SessionError>>(
+        &self,
+        update: impl FnMut(Option<T>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.session.try_update(T::NAME, update)
+    }
+
+    /// Removes the value and returns it, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::take`].
+    pub fn take(&self) -> Result<Option<T>, SessionError> {
+        self.session.take(T::NAME)
     }
 
     /// Removes the value. Returns whether there was one.

@@ -237,6 +237,112 @@ async fn value_that_does_not_encode_creates_nothing() {
 }
 
 #[tokio::test]
+async fn value_that_would_not_come_back_is_refused_with_its_name() {
+    with_session(async |session| {
+        let refused = [
+            session.insert("a", f64::NAN),
+            session.insert("a", Some(None::<u8>)),
+            session
+                .update("a", |_: Option<serde_json::Value>| serde_json::json!(1))
+                .map(drop),
+            session.insert("b", [f32::INFINITY]),
+        ];
+        for (at, result) in refused.into_iter().enumerate() {
+            let Err(error @ SessionError::Encode { .. }) = result else {
+                assert_eq!(at, 2, "the one that comes back");
+                continue;
+            };
+            let name = if at == 3 { "\"b\"" } else { "\"a\"" };
+            assert!(error.to_string().contains(name), "{error}");
+        }
+        assert_eq!(session.get::<u64>("a").unwrap(), Some(1));
+        assert!(!session.contains_key("b").unwrap());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn take_returns_the_value_once() {
+    with_session(async |session| {
+        assert!(matches!(
+            session.take::<String>("a"),
+            Err(SessionError::Decode { .. })
+        ));
+        assert_eq!(session.take::<u64>("a").unwrap(), Some(1));
+        assert_eq!(session.take::<u64>("a").unwrap(), None);
+        assert!(!session.contains_key("a").unwrap());
+        session.increment("count", 1).unwrap();
+        assert!(matches!(
+            session.take::<u64>("count"),
+            Err(SessionError::WrongKind { .. })
+        ));
+    })
+    .await;
+    with_new(async |session| {
+        assert_eq!(session.take::<u64>("a").unwrap(), None);
+        assert_eq!(session.id(), None, "taking nothing creates nothing");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn fallible_update_changes_nothing_when_it_fails() {
+    #[derive(Debug)]
+    enum ShopError {
+        SoldOut,
+        Session(SessionError),
+    }
+
+    impl From<SessionError> for ShopError {
+        fn from(error: SessionError) -> Self {
+            Self::Session(error)
+        }
+    }
+
+    let take_one = |session: &Session, name: &str| {
+        session.try_update(name, |left: Option<u64>| {
+            left.unwrap_or(0).checked_sub(1).ok_or(ShopError::SoldOut)
+        })
+    };
+    with_session(async |session| {
+        assert_eq!(take_one(&session, "a").unwrap(), 0);
+        assert!(matches!(take_one(&session, "a"), Err(ShopError::SoldOut)));
+        assert_eq!(session.get::<u64>("a").unwrap(), Some(0));
+        session.insert("text", "x").unwrap();
+        let error = take_one(&session, "text").unwrap_err();
+        assert!(matches!(
+            error,
+            ShopError::Session(SessionError::Decode { .. })
+        ));
+    })
+    .await;
+    with_new(async |session| {
+        assert!(matches!(take_one(&session, "a"), Err(ShopError::SoldOut)));
+        assert_eq!(session.id(), None, "no session for that");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn moving_update_owns_its_argument_also_when_it_runs_again() {
+    with_session(async |session| {
+        let mut runs = 0;
+        let list = session.update_with("list", "x".to_owned(), |list, item| {
+            runs += 1;
+            if runs == 1 {
+                session.insert("list", ["before"]).unwrap();
+            }
+            let mut list: Vec<String> = list.unwrap_or_default();
+            list.push(item);
+            list
+        });
+        assert_eq!(list.unwrap(), ["before", "x"]);
+        assert_eq!(runs, 2);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn counters_add_up_saturate_and_start_at_zero() {
     with_new(async |session| {
         assert_eq!(session.counter("c").unwrap(), 0);
