@@ -6,23 +6,40 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{session::Session, slot::SessionSlot, typed::Typed};
+use super::{
+    session::Session,
+    slot::{SessionSlot, requested_path},
+    typed::Typed,
+};
 
-/// The rejection of the extractors: the route has no session layer around it.
+/// The rejection of the extractors: no session layer is around whoever uses the session.
 ///
-/// The status is 500, because it is the app that lacks something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+/// The answer is a bare 500, because it is the app that lacks something. The log says what, and for
+/// which path.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "no session layer around this route: add `.layer(ClusterSessionLayer::new(config))` to the \
-     router, after the route or the `nest` that holds it"
+    "no session layer around what uses the session at {path}: add \
+     `.layer(ClusterSessionLayer::new(config))` to the router after the route, the `nest` that \
+     holds it, and the layer that uses the session, such as a guard; of two `.layer()` calls the \
+     later one is outside"
 )]
 #[non_exhaustive]
-pub struct MissingLayer;
+pub struct MissingLayer {
+    path: Box<str>,
+}
+
+impl MissingLayer {
+    fn at(parts: &Parts) -> Self {
+        Self {
+            path: requested_path(&parts.extensions, &parts.uri).into(),
+        }
+    }
+}
 
 impl IntoResponse for MissingLayer {
     fn into_response(self) -> Response {
-        crate::log::error!("{self}");
-        (StatusCode::INTERNAL_SERVER_ERROR, self.to_string()).into_response()
+        crate::log::error!(path = &*self.path, "{self}");
+        StatusCode::INTERNAL_SERVER_ERROR.into_response()
     }
 }
 
@@ -33,8 +50,10 @@ impl<S: Sync> FromRequestParts<S> for Session {
     type Rejection = MissingLayer;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, MissingLayer> {
-        let slot = parts.extensions.get::<SessionSlot>();
-        Ok(slot.ok_or(MissingLayer)?.load().await)
+        match parts.extensions.get::<SessionSlot>() {
+            Some(slot) => Ok(slot.load().await),
+            None => Err(MissingLayer::at(parts)),
+        }
     }
 }
 
@@ -60,11 +79,26 @@ impl<S: Sync, T> FromRequestParts<S> for Typed<T> {
     }
 }
 
+/// Gives `None` when the request has no live session, as for [`Session`]. With a session, the
+/// attribute may still lack a value.
+impl<S: Sync, T> OptionalFromRequestParts<S> for Typed<T> {
+    type Rejection = MissingLayer;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        state: &S,
+    ) -> Result<Option<Self>, MissingLayer> {
+        let session = <Session as OptionalFromRequestParts<S>>::from_request_parts(parts, state);
+        Ok(session.await?.map(Self::new))
+    }
+}
+
 /// Gives the slot itself, for handlers that may not need the session.
 impl<S: Sync> FromRequestParts<S> for SessionSlot {
     type Rejection = MissingLayer;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, MissingLayer> {
-        parts.extensions.get::<Self>().cloned().ok_or(MissingLayer)
+        let slot = parts.extensions.get::<Self>().cloned();
+        slot.ok_or_else(|| MissingLayer::at(parts))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use http::{Extensions, Request};
+use http::{Extensions, Request, Uri};
 
 use super::{
     cookie::request_cookies::RequestCookies, layer_config::LayerConfig, request::RequestSession,
@@ -117,10 +117,12 @@ impl fmt::Debug for SessionSlot {
 }
 
 /// Returns the path as the client sent it. Inside `nest` axum has cut it off the request's URI.
-fn requested_path<B>(request: &Request<B>) -> &str {
+pub(super) fn requested_path<'a>(extensions: &'a Extensions, uri: &'a Uri) -> &'a str {
     #[cfg(feature = "axum")]
-    if let Some(original) = request.extensions().get::<axum::extract::OriginalUri>() {
+    if let Some(original) = extensions.get::<axum::extract::OriginalUri>() {
         return original.path();
     }
-    request.uri().path()
+    #[cfg(not(feature = "axum"))]
+    let _ = extensions;
+    uri.path()
 }
