@@ -1,3 +1,4 @@
+#![cfg_attr(docsrs, feature(doc_cfg))]
 //! HTTP sessions that survive any instance dying.
 //!
 //! The instances of an app keep its sessions in their own memory and send each other the changes.
@@ -32,15 +33,45 @@
 //! );
 //! cluster.ready().await; // the sessions of the peers are here, or there is nobody to ask
 //!
-//! # use tower::ServiceExt as _;
-//! # let request = axum::http::Request::new(axum::body::Body::empty());
-//! let response = app.oneshot(request).await?; // axum::serve(listener, app).await?
-//! assert!(response.headers()["set-cookie"].to_str()?.starts_with("__Host-id="));
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! # let address = listener.local_addr()?;
+//! # tokio::spawn(async move {
+//! axum::serve(listener, app).await?;
+//! # Ok::<(), std::io::Error>(())
+//! # });
+//! # use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+//! # let mut browser = tokio::net::TcpStream::connect(address).await?;
+//! # browser.write_all(b"GET / HTTP/1.0\r\n\r\n").await?;
+//! # let mut answer = String::new();
+//! # browser.read_to_string(&mut answer).await?;
+//! # assert!(answer.contains("set-cookie: __Host-id="), "{answer}");
+//! # assert!(answer.ends_with("You have hit this page 1 times."), "{answer}");
 //!
 //! cluster.leave().await; // the peers get the changes they lack, and a goodbye
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! [`Cluster::start`] and [`ClusterSessionLayer::from_cluster`] are the way to start: errors come
+//! back, several layers can share the cluster, and the handle to leave it is at hand. The others are
+//! shorthands of it: [`ClusterSessionLayer::try_new`] does both where nothing can be awaited, and
+//! [`ClusterSessionLayer::new`] panics with the error.
+//!
+//! # Guides
+//!
+//! The module [`recipes`](crate::recipes) has what most apps need: a login guard, CSRF tokens, flash
+//! messages, logging out everywhere, "remember me", and tests of one's own app. These documents are
+//! in the folder [`docs`][docs] of the package:
+//!
+//! | document | holds |
+//! |---|---|
+//! | `operations.md` | configuration, secrets, deploys, shutdown, balancers, logs, sizing |
+//! | `guarantees.md` | what is promised and what can be lost, with the test of each sentence |
+//! | `performance.md` | what it costs |
+//! | `from-tomcat.md` | each element of Tomcat's `server.xml`, and what it becomes |
+//! | `architecture.md`, `protocol.md`, `hostile-peers.md` | how it is built, what nodes say, and what a malicious one can do |
+//!
+//! [docs]: https://docs.rs/crate/tower-cluster-sessions/latest/source/docs/
 //!
 //! # Guarantees
 //!
@@ -121,6 +152,10 @@ pub use crate::{
     },
     session::SessionError,
 };
+
+#[cfg(all(any(doc, doctest), feature = "axum"))]
+#[doc = include_str!("../docs/recipes.md")]
+pub mod recipes {}
 
 /// The code in the documents, so that it compiles.
 #[cfg(all(doctest, feature = "axum"))]

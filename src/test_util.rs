@@ -82,6 +82,17 @@ impl TestCluster {
     /// # Panics
     ///
     /// As [`start_with`](Self::start_with).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// # use tower_cluster_sessions::{MemberState, Readiness, test_util::TestCluster};
+    /// let cluster = TestCluster::start(3).await;
+    /// assert_eq!(cluster.cluster(2).members().len(), 2);
+    /// # }
+    /// ```
     pub async fn start(nodes: usize) -> Self {
         Self::start_with(nodes, |config| config).await
     }
@@ -95,6 +106,17 @@ impl TestCluster {
     ///
     /// When `nodes` is over 65 535, outside a tokio runtime, or when the configuration cannot work,
     /// as [`Cluster::start`] would tell.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// # use tower_cluster_sessions::{MemberState, Readiness, test_util::TestCluster};
+    /// let cluster = TestCluster::start_with(2, |config| config.max_sessions(100)).await;
+    /// assert_eq!(cluster.cluster(0).stats().max_sessions, 100);
+    /// # }
+    /// ```
     pub async fn start_with(
         nodes: usize,
         configure: impl Fn(ClusterConfig) -> ClusterConfig,
@@ -125,6 +147,19 @@ impl TestCluster {
     /// # Panics
     ///
     /// When there is no such node.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// # use tower_cluster_sessions::{MemberState, Readiness, test_util::TestCluster};
+    /// let mut cluster = TestCluster::start(2).await;
+    /// cluster.kill(0);
+    /// tokio::time::sleep(std::time::Duration::from_secs(5)).await; // over at once, time is paused
+    /// assert_eq!(cluster.cluster(1).members()[0].state, MemberState::Down);
+    /// # }
+    /// ```
     pub fn kill(&mut self, node: usize) {
         let node = &mut self.nodes[node];
         if let Some(cluster) = node.running.take() {
@@ -146,6 +181,17 @@ impl TestCluster {
     /// # Cancel safety
     ///
     /// Dropping the future leaves the node killed, or starting.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// # use tower_cluster_sessions::{MemberState, Readiness, test_util::TestCluster};
+    /// let mut cluster = TestCluster::start(2).await;
+    /// assert_eq!(cluster.restart(0).await, Readiness::Synced);
+    /// # }
+    /// ```
     pub async fn restart(&mut self, node: usize) -> Readiness {
         self.kill(node);
         let node = &mut self.nodes[node];
@@ -162,6 +208,17 @@ impl TestCluster {
     /// # Panics
     ///
     /// When there is no such node, or it is killed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// # use tower_cluster_sessions::{MemberState, Readiness, test_util::TestCluster};
+    /// let cluster = TestCluster::start(2).await;
+    /// assert_eq!(cluster.cluster(1).node_name(), "node1");
+    /// # }
+    /// ```
     #[must_use]
     pub fn cluster(&self, node: usize) -> &Cluster {
         self.nodes[node].running()
@@ -170,6 +227,20 @@ impl TestCluster {
     /// Breaks all links at once, and lets no new ones be made until [`heal`](Self::heal).
     ///
     /// Every node is then on its own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// # use tower_cluster_sessions::{MemberState, Readiness, test_util::TestCluster};
+    /// let cluster = TestCluster::start(2).await;
+    /// cluster.cut();
+    /// // .. each node serves alone ..
+    /// cluster.heal();
+    /// cluster.converged().await;
+    /// # }
+    /// ```
     pub fn cut(&self) {
         self.network.cut();
     }
@@ -177,6 +248,20 @@ impl TestCluster {
     /// Ends all cuts.
     ///
     /// The nodes dial each other again within a second; wait for [`converged`](Self::converged).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// # use tower_cluster_sessions::{MemberState, Readiness, test_util::TestCluster};
+    /// let cluster = TestCluster::start(2).await;
+    /// cluster.cut();
+    /// cluster.heal();
+    /// cluster.converged().await;
+    /// assert_eq!(cluster.cluster(0).members()[0].state, MemberState::Up);
+    /// # }
+    /// ```
     pub fn heal(&self) {
         self.network.heal();
     }
@@ -187,6 +272,20 @@ impl TestCluster {
     /// # Panics
     ///
     /// When there are no such nodes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// # use tower_cluster_sessions::{MemberState, Readiness, test_util::TestCluster};
+    /// let cluster = TestCluster::start(3).await;
+    /// cluster.cut_between(0, 1);
+    /// // .. both still reach node 2 ..
+    /// cluster.heal_between(0, 1);
+    /// cluster.converged().await;
+    /// # }
+    /// ```
     pub fn cut_between(&self, one: usize, other: usize) {
         let (one, other) = (self.nodes[one].port, self.nodes[other].port);
         self.network.cut_between(one, other);
@@ -197,6 +296,19 @@ impl TestCluster {
     /// # Panics
     ///
     /// When there are no such nodes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// # use tower_cluster_sessions::{MemberState, Readiness, test_util::TestCluster};
+    /// let cluster = TestCluster::start(3).await;
+    /// cluster.cut_between(0, 1);
+    /// cluster.heal_between(0, 1);
+    /// cluster.converged().await;
+    /// # }
+    /// ```
     pub fn heal_between(&self, one: usize, other: usize) {
         let (one, other) = (self.nodes[one].port, self.nodes[other].port);
         self.network.heal_between(one, other);
@@ -215,6 +327,21 @@ impl TestCluster {
     /// # Cancel safety
     ///
     /// Dropping the future changes nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// # use tower_cluster_sessions::{MemberState, Readiness, test_util::TestCluster};
+    /// let cluster = TestCluster::start(2).await;
+    /// // .. requests on node 0 ..
+    /// cluster.converged().await;
+    /// // .. node 1 holds what they wrote ..
+    /// let held = [0, 1].map(|node| cluster.cluster(node).session_count());
+    /// assert_eq!(held[0], held[1]);
+    /// # }
+    /// ```
     pub async fn converged(&self) {
         let convergence = async {
             while self.difference().is_some() {

@@ -37,6 +37,28 @@ fn every_footnote_is_written_once_and_referred_to() {
 }
 
 #[test]
+fn every_method_that_people_call_has_an_example() {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for file in [
+        "src/config/cluster.rs",
+        "src/node/cluster.rs",
+        "src/node/events.rs",
+        "src/test_util.rs",
+    ] {
+        let text = read(&package.join(file));
+        let without: Vec<_> = methods_without_example(&text);
+        assert!(without.is_empty(), "{file}: {without:?}");
+    }
+}
+
+#[test]
+fn method_without_example_is_found() {
+    let text = "    /// Does it.\n    ///\n    /// ```\n    /// it();\n    /// ```\n    #[must_use]\n    \
+                pub fn with(self) {\n    }\n\n    /// Does not.\n    pub async fn without(&self) {";
+    assert_eq!(methods_without_example(text), ["without"]);
+}
+
+#[test]
 fn names_are_found_in_footnotes_and_brackets_and_across_lines() {
     let text = "It holds.[^a] `here` (tests `one`,\n`two`) `here`\n\n[^a]: Tests: `three`,\n    \
                 `four`. `here`\n[^b]: Test: `five`.";
@@ -87,6 +109,28 @@ fn footnotes(text: &str) -> (Vec<String>, BTreeSet<String>) {
         }
     }
     (written, referred)
+}
+
+/// Returns the public methods whose documentation holds no code.
+fn methods_without_example(text: &str) -> Vec<String> {
+    let (mut has_code, mut without) = (false, Vec::new());
+    for line in text.lines().map(str::trim_start) {
+        if let Some(comment) = line.strip_prefix("///") {
+            has_code |= comment.trim_start().starts_with("```");
+            continue;
+        }
+        let words: Vec<&str> = line.split([' ', '(', '<']).collect();
+        let at = words.iter().position(|word| *word == "fn");
+        if line.starts_with("pub ")
+            && let Some(name) = at.and_then(|at| words.get(at + 1))
+            && !has_code
+        {
+            without.push((*name).to_owned());
+        }
+        // Attributes stand between a comment and its method.
+        has_code &= !line.ends_with(['{', '}', ';']);
+    }
+    without
 }
 
 const fn is_of_a_label(byte: u8) -> bool {

@@ -87,6 +87,16 @@ impl ClusterConfig {
     /// node of a cluster. It is a label in logs; nothing else depends on it.
     ///
     /// Give the node at least [`listen`](Self::listen) or a [`peer`](Self::peer).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::ClusterConfig;
+    /// let config = ClusterConfig::new("node1")
+    ///     .listen("10.0.0.1:4100")
+    ///     .peers(["10.0.0.2:4100", "10.0.0.3:4100"])
+    ///     .secret_file("/run/secrets/cluster-secret");
+    /// ```
     #[must_use]
     pub fn new(node: impl Into<String>) -> Self {
         Self {
@@ -99,6 +109,19 @@ impl ClusterConfig {
     ///
     /// It opens no socket and has no peers; its sessions live and die with the process. It is for
     /// development, or for an app that may grow.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower_cluster_sessions::StartError> {
+    /// use tower_cluster_sessions::{Cluster, ClusterConfig};
+    ///
+    /// let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// assert_eq!(cluster.local_address(), None);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn standalone() -> Self {
         Self {
@@ -111,6 +134,18 @@ impl ClusterConfig {
     ///
     /// Default: `sessions`. Nodes of differently named clusters refuse each other, so that a wrong
     /// address cannot mix staging with production. It is a guard against mistakes, not a secret.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::ClusterConfig;
+    /// let config = ClusterConfig::new("node1").listen("127.0.0.1:4100")
+    ///     .cluster("shop-staging");
+    /// # let from_file: ClusterConfig = serde_json::from_str(r#"{"node": "node1",
+    /// #     "listen": "127.0.0.1:4100", "cluster": "shop-staging"}"#)?;
+    /// # assert_eq!(config, from_file);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
     #[must_use]
     pub fn cluster(mut self, name: impl Into<String>) -> Self {
         self.cluster = name.into();
@@ -124,6 +159,18 @@ impl ClusterConfig {
     ///
     /// A balancer that sticks by the route saves peers from asking each other. Nothing needs it to
     /// be right.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::ClusterConfig;
+    /// let config = ClusterConfig::new("node1").listen("127.0.0.1:4100")
+    ///     .route("node1");
+    /// # let from_file: ClusterConfig = serde_json::from_str(r#"{"node": "node1",
+    /// #     "listen": "127.0.0.1:4100", "route": "node1"}"#)?;
+    /// # assert_eq!(config, from_file);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
     #[must_use]
     pub fn route(mut self, route: impl Into<String>) -> Self {
         self.route = Some(route.into());
@@ -138,6 +185,13 @@ impl ClusterConfig {
     ///
     /// `0.0.0.0:4100` and `[::]:4100` listen on all addresses, which is more than most nodes need.
     /// Any address but loopback needs a [`secret`](Self::secret) or [`tls`](Self::tls).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::ClusterConfig;
+    /// let config = ClusterConfig::new("node1").listen("[fd00::1]:4100");
+    /// ```
     #[must_use]
     #[expect(
         clippy::needless_pass_by_value,
@@ -153,6 +207,18 @@ impl ClusterConfig {
     ///
     /// Default: 0, which like 1 means exactly that port. With more, several nodes can share one
     /// machine and one configuration, but peers must list all ports of the range.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::ClusterConfig;
+    /// let config = ClusterConfig::new("node1").listen("127.0.0.1:4100")
+    ///     .auto_bind(10);
+    /// # let from_file: ClusterConfig = serde_json::from_str(r#"{"node": "node1",
+    /// #     "listen": "127.0.0.1:4100", "auto_bind": 10}"#)?;
+    /// # assert_eq!(config, from_file);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
     #[must_use]
     pub fn auto_bind(mut self, ports: u16) -> Self {
         self.auto_bind = ports;
@@ -163,6 +229,15 @@ impl ClusterConfig {
     ///
     /// Default: none, they show the address they see. Set it where that address differs, as behind
     /// NAT.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::ClusterConfig;
+    /// let config = ClusterConfig::new("node1")
+    ///     .listen("0.0.0.0:4100")
+    ///     .advertise("203.0.113.7:4100");
+    /// ```
     #[must_use]
     #[expect(
         clippy::needless_pass_by_value,
@@ -180,6 +255,16 @@ impl ClusterConfig {
     /// itself.
     ///
     /// Any address but loopback needs a [`secret`](Self::secret) or [`tls`](Self::tls).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::ClusterConfig;
+    /// let config = ClusterConfig::new("node1")
+    ///     .listen("10.0.0.1:4100")
+    ///     .peer("node2.internal:4100")
+    ///     .peer("[fd00::3]:4100");
+    /// ```
     #[must_use]
     pub fn peer(self, address: impl ToString) -> Self {
         self.peers([address])
@@ -219,6 +304,15 @@ impl ClusterConfig {
     ///
     /// In a configuration file it is one of `secrets`: `[{"file": "/run/secrets/sessions"}]`, or
     /// `{"env": "NAME"}` or `{"value": "0e9d…"}`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::ClusterConfig;
+    /// let secret = "0e9d3fbd27f2b1f9a0f1c4677d9a1e5b88c6c1a25ddf7a4c903bfe6f2240d7e3";
+    /// let config = ClusterConfig::new("node1").listen("10.0.0.1:4100").secret(secret);
+    /// assert!(!format!("{config:?}").contains(secret));
+    /// ```
     #[must_use]
     pub fn secret(mut self, secret: impl Into<String>) -> Self {
         self.secrets.push(SecretSource::Value(KeyText::new(secret)));
@@ -229,6 +323,15 @@ impl ClusterConfig {
     ///
     /// The file is read when the cluster starts. It is a regular file and may have 8 KiB. If others
     /// on this machine can read or change it, a warning says so.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::ClusterConfig;
+    /// let config = ClusterConfig::new("node1")
+    ///     .listen("10.0.0.1:4100")
+    ///     .secret_file("/run/secrets/cluster-secret");
+    /// ```
     #[must_use]
     pub fn secret_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.secrets.push(SecretSource::File(path.into()));
@@ -238,6 +341,15 @@ impl ClusterConfig {
     /// Adds the secret in an environment variable, as [`secret`](Self::secret) does.
     ///
     /// The variable may hold several, with spaces between them. It is read when the cluster starts.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::ClusterConfig;
+    /// let config = ClusterConfig::new("node1")
+    ///     .listen("10.0.0.1:4100")
+    ///     .secret_env("CLUSTER_SECRET");
+    /// ```
     #[must_use]
     pub fn secret_env(mut self, variable: impl Into<String>) -> Self {
         self.secrets.push(SecretSource::Env(variable.into()));
@@ -257,6 +369,16 @@ impl ClusterConfig {
     ///
     /// The files are looked at every ten seconds. When they have changed and are valid, links made
     /// from then on use them. A certificate that ends within 14 days is logged once a day.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::ClusterConfig;
+    /// let config = ClusterConfig::new("node1")
+    ///     .listen("10.0.0.1:4100")
+    ///     .peer("node2.internal:4100")
+    ///     .tls("/tls/tls.crt", "/tls/tls.key", "/tls/ca.crt");
+    /// ```
     #[must_use]
     pub fn tls(
         mut self,
@@ -277,6 +399,16 @@ impl ClusterConfig {
     ///
     /// Default: none, each node's certificate is for its own address. With [`tls`](Self::tls) it is
     /// needed where nodes share a certificate, or dial this one without being on its list.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::ClusterConfig;
+    /// let config = ClusterConfig::new("node1")
+    ///     .listen("10.0.0.1:4100")
+    ///     .tls("/tls/tls.crt", "/tls/tls.key", "/tls/ca.crt")
+    ///     .tls_name("sessions.internal");
+    /// ```
     #[must_use]
     pub fn tls_name(mut self, name: impl Into<String>) -> Self {
         self.tls_name = Some(name.into());
@@ -289,6 +421,17 @@ impl ClusterConfig {
     /// Default: not allowed. Each start logs a warning. Links are then neither encrypted nor
     /// authenticated: everybody who can reach the port can read and change every session. Use it
     /// only in a network that nobody else can reach.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::ClusterConfig;
+    /// // Inside a tunnel that nobody else can reach.
+    /// let config = ClusterConfig::new("node1")
+    ///     .listen("10.99.0.1:4100")
+    ///     .peer("10.99.0.2:4100")
+    ///     .insecure_plaintext();
+    /// ```
     #[must_use]
     pub fn insecure_plaintext(mut self) -> Self {
         self.insecure_plaintext = true;
@@ -300,6 +443,19 @@ impl ClusterConfig {
     /// Default: 1 s. A peer that takes longer is not waited for until it has caught up. A short
     /// time limits the harm a slow peer does to latency. A long time makes it rarer that a change
     /// is on one node alone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use tower_cluster_sessions::ClusterConfig;
+    /// let config = ClusterConfig::new("node1").listen("127.0.0.1:4100")
+    ///     .ack_timeout(Duration::from_millis(250));
+    /// # let from_file: ClusterConfig = serde_json::from_str(r#"{"node": "node1",
+    /// #     "listen": "127.0.0.1:4100", "ack_timeout_ms": 250}"#)?;
+    /// # assert_eq!(config, from_file);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
     #[must_use]
     pub fn ack_timeout(mut self, time: Duration) -> Self {
         self.ack_timeout = time;
@@ -314,6 +470,15 @@ impl ClusterConfig {
     ///
     /// It opens no session: whoever knows it can have requests wait in vain. A node with another
     /// key ignores the others' cookies.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::ClusterConfig;
+    /// let key = "0e9d3fbd27f2b1f9a0f1c4677d9a1e5b88c6c1a25ddf7a4c903bfe6f2240d7e3";
+    /// let config = ClusterConfig::new("node1").listen("127.0.0.1:4100").consistency_key(key);
+    /// assert!(!format!("{config:?}").contains(key));
+    /// ```
     #[must_use]
     pub fn consistency_key(mut self, key: impl Into<String>) -> Self {
         self.consistency_key = Some(KeyText::new(key));
@@ -325,6 +490,19 @@ impl ClusterConfig {
     ///
     /// Default: 50 ms. Afterwards the request gets what the node has, and
     /// [`Stats::stale_reads`](crate::Stats::stale_reads) counts it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use tower_cluster_sessions::ClusterConfig;
+    /// let config = ClusterConfig::new("node1").listen("127.0.0.1:4100")
+    ///     .read_your_writes_timeout(Duration::from_millis(20));
+    /// # let from_file: ClusterConfig = serde_json::from_str(r#"{"node": "node1",
+    /// #     "listen": "127.0.0.1:4100", "read_your_writes_timeout_ms": 20}"#)?;
+    /// # assert_eq!(config, from_file);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
     #[must_use]
     pub fn read_your_writes_timeout(mut self, time: Duration) -> Self {
         self.read_your_writes_timeout = time;
@@ -335,6 +513,19 @@ impl ClusterConfig {
     /// Tomcat's `stateTransferTimeout`.
     ///
     /// Default: 60 s. Zero does not wait. The transfer goes on either way.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use tower_cluster_sessions::ClusterConfig;
+    /// let config = ClusterConfig::new("node1").listen("127.0.0.1:4100")
+    ///     .transfer_timeout(Duration::from_secs(30));
+    /// # let from_file: ClusterConfig = serde_json::from_str(r#"{"node": "node1",
+    /// #     "listen": "127.0.0.1:4100", "transfer_timeout_ms": 30000}"#)?;
+    /// # assert_eq!(config, from_file);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
     #[must_use]
     pub fn transfer_timeout(mut self, time: Duration) -> Self {
         self.transfer_timeout = time;
@@ -344,6 +535,19 @@ impl ClusterConfig {
     /// Sets how long a leaving node waits for peers to hold all its changes.
     ///
     /// Default: 5 s. Keep it shorter than the time your supervisor gives a process to stop.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use tower_cluster_sessions::ClusterConfig;
+    /// let config = ClusterConfig::new("node1").listen("127.0.0.1:4100")
+    ///     .leave_timeout(Duration::from_secs(2));
+    /// # let from_file: ClusterConfig = serde_json::from_str(r#"{"node": "node1",
+    /// #     "listen": "127.0.0.1:4100", "leave_timeout_ms": 2000}"#)?;
+    /// # assert_eq!(config, from_file);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
     #[must_use]
     pub fn leave_timeout(mut self, time: Duration) -> Self {
         self.leave_timeout = time;
@@ -354,6 +558,19 @@ impl ClusterConfig {
     ///
     /// Default: 500 ms. A shorter interval notices and repairs differences sooner, for more
     /// traffic.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use tower_cluster_sessions::ClusterConfig;
+    /// let config = ClusterConfig::new("node1").listen("127.0.0.1:4100")
+    ///     .heartbeat_interval(Duration::from_millis(200));
+    /// # let from_file: ClusterConfig = serde_json::from_str(r#"{"node": "node1",
+    /// #     "listen": "127.0.0.1:4100", "heartbeat_interval_ms": 200}"#)?;
+    /// # assert_eq!(config, from_file);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
     #[must_use]
     pub fn heartbeat_interval(mut self, time: Duration) -> Self {
         self.heartbeat_interval = time;
@@ -365,6 +582,19 @@ impl ClusterConfig {
     /// Default: 3 s; at least two heartbeat intervals. A long time keeps a peer through a stall of
     /// its process, a short one tells sooner that it is gone. A process that is killed closes its
     /// link and needs no timeout.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use tower_cluster_sessions::ClusterConfig;
+    /// let config = ClusterConfig::new("node1").listen("127.0.0.1:4100")
+    ///     .down_after(Duration::from_secs(10));
+    /// # let from_file: ClusterConfig = serde_json::from_str(r#"{"node": "node1",
+    /// #     "listen": "127.0.0.1:4100", "down_after_ms": 10000}"#)?;
+    /// # assert_eq!(config, from_file);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
     #[must_use]
     pub fn down_after(mut self, time: Duration) -> Self {
         self.down_after = time;
@@ -375,6 +605,18 @@ impl ClusterConfig {
     ///
     /// Default: 1 000 000, at most 2 147 483 648. When they are reached, creating a session fails;
     /// none is evicted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::ClusterConfig;
+    /// let config = ClusterConfig::new("node1").listen("127.0.0.1:4100")
+    ///     .max_sessions(50_000);
+    /// # let from_file: ClusterConfig = serde_json::from_str(r#"{"node": "node1",
+    /// #     "listen": "127.0.0.1:4100", "max_sessions": 50000}"#)?;
+    /// # assert_eq!(config, from_file);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
     #[must_use]
     pub fn max_sessions(mut self, sessions: usize) -> Self {
         self.max_sessions = sessions;
@@ -388,6 +630,18 @@ impl ClusterConfig {
     /// Set the same on all nodes. A node does not merge what a peer sends of a session over twice
     /// its own limit: it counts that as [`Stats::over_limit`](crate::Stats::over_limit) and logs
     /// it, and the link stays.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::ClusterConfig;
+    /// let config = ClusterConfig::new("node1").listen("127.0.0.1:4100")
+    ///     .max_session_bytes(64 * 1024);
+    /// # let from_file: ClusterConfig = serde_json::from_str(r#"{"node": "node1",
+    /// #     "listen": "127.0.0.1:4100", "max_session_bytes": 65536}"#)?;
+    /// # assert_eq!(config, from_file);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
     #[must_use]
     pub fn max_session_bytes(mut self, bytes: usize) -> Self {
         self.max_session_bytes = bytes;
@@ -400,6 +654,18 @@ impl ClusterConfig {
     ///
     /// Set the same on all nodes. A session with more than eight times as many names, removed ones
     /// included, is not merged from a peer, as with [`max_session_bytes`](Self::max_session_bytes).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::ClusterConfig;
+    /// let config = ClusterConfig::new("node1").listen("127.0.0.1:4100")
+    ///     .max_attributes(1_000);
+    /// # let from_file: ClusterConfig = serde_json::from_str(r#"{"node": "node1",
+    /// #     "listen": "127.0.0.1:4100", "max_attributes": 1000}"#)?;
+    /// # assert_eq!(config, from_file);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
     #[must_use]
     pub fn max_attributes(mut self, attributes: usize) -> Self {
         self.max_attributes = attributes;
@@ -410,6 +676,18 @@ impl ClusterConfig {
     ///
     /// Default: 262 144, at most 67 108 864. A peer that misses more is compared session by
     /// session, which costs more traffic. Each remembered change costs memory.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::ClusterConfig;
+    /// let config = ClusterConfig::new("node1").listen("127.0.0.1:4100")
+    ///     .log_records(1 << 20);
+    /// # let from_file: ClusterConfig = serde_json::from_str(r#"{"node": "node1",
+    /// #     "listen": "127.0.0.1:4100", "log_records": 1048576}"#)?;
+    /// # assert_eq!(config, from_file);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
     #[must_use]
     pub fn log_records(mut self, records: usize) -> Self {
         self.log_records = records;
@@ -420,6 +698,18 @@ impl ClusterConfig {
     /// `expireSessionsOnShutdown`.
     ///
     /// Default: `false`, they live on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::ClusterConfig;
+    /// let config = ClusterConfig::new("node1").listen("127.0.0.1:4100")
+    ///     .destroy_sessions_on_leave(true);
+    /// # let from_file: ClusterConfig = serde_json::from_str(r#"{"node": "node1",
+    /// #     "listen": "127.0.0.1:4100", "destroy_sessions_on_leave": true}"#)?;
+    /// # assert_eq!(config, from_file);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
     #[must_use]
     pub fn destroy_sessions_on_leave(mut self, destroy: bool) -> Self {
         self.destroy_sessions_on_leave = destroy;
@@ -431,6 +721,18 @@ impl ClusterConfig {
     ///
     /// Default: `false`, each event is sent on one node, that which made the change. The exception
     /// is expiry, which each node tells of its own copy.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::ClusterConfig;
+    /// let config = ClusterConfig::new("node1").listen("127.0.0.1:4100")
+    ///     .notify_listeners_on_replication(true);
+    /// # let from_file: ClusterConfig = serde_json::from_str(r#"{"node": "node1",
+    /// #     "listen": "127.0.0.1:4100", "notify_listeners_on_replication": true}"#)?;
+    /// # assert_eq!(config, from_file);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
     #[must_use]
     pub fn notify_listeners_on_replication(mut self, notify: bool) -> Self {
         self.notify_listeners_on_replication = notify;

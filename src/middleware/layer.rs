@@ -87,7 +87,9 @@ impl Default for Options {
 impl ClusterSessionLayer {
     /// Starts a node of a cluster and makes a layer of it.
     ///
-    /// The node is reached with [`cluster`](Self::cluster).
+    /// It is a shorthand for tests and short programs. [`Cluster::start`] and
+    /// [`from_cluster`](Self::from_cluster) are the recommended way. The node is reached with
+    /// [`cluster`](Self::cluster).
     ///
     /// # Panics
     ///
@@ -100,7 +102,10 @@ impl ClusterSessionLayer {
         }
     }
 
-    /// Starts a node of a cluster and makes a layer of it.
+    /// Starts a node of a cluster and makes a layer of it, where nothing can be awaited.
+    ///
+    /// Otherwise [`Cluster::start`] and [`from_cluster`](Self::from_cluster) are the recommended
+    /// way. The node is reached with [`cluster`](Self::cluster).
     ///
     /// # Errors
     ///
@@ -111,7 +116,8 @@ impl ClusterSessionLayer {
         Cluster::start_now(config).map(|cluster| Self::from_cluster(&cluster))
     }
 
-    /// Makes a layer for the sessions of a node that runs.
+    /// Makes a layer for the sessions of a node that runs, as [`Cluster::start`] has started it:
+    /// the recommended way.
     ///
     /// Several layers can share a node, each with a [context](Self::with_context) of its own.
     #[must_use]

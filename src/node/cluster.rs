@@ -62,6 +62,23 @@ impl Cluster {
     ///
     /// [`StartError`] if the configuration cannot work, the address cannot be bound, a file of
     /// certificates cannot be used, or there is no tokio runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use tower_cluster_sessions::{Cluster, ClusterConfig};
+    ///
+    /// let config = ClusterConfig::new("node1").listen("127.0.0.1:0");
+    /// match Cluster::start(config).await {
+    ///     Ok(cluster) => println!("peers reach it at {:?}", cluster.local_address()),
+    ///     Err(error) => eprintln!("{error}"),
+    /// }
+    /// let error = Cluster::start(ClusterConfig::new("node1").listen("4100")).await;
+    /// assert!(error.is_err_and(|error| error.to_string().contains("write `host:4100`")));
+    /// # }
+    /// ```
     #[expect(
         clippy::unused_async,
         reason = "a transport that has to wait before it listens must not change what callers write"
@@ -143,6 +160,22 @@ impl Cluster {
     /// # Cancel safety
     ///
     /// Dropping the future changes nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, Readiness};
+    /// # let cluster = Cluster::start(ClusterConfig::new("node1").listen("127.0.0.1:0")).await?;
+    /// match cluster.ready().await {
+    ///     Readiness::Synced => println!("all sessions are here"),
+    ///     Readiness::Alone => println!("there was nobody to ask"),
+    ///     other => println!("serving all the same: {other:?}"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn ready(&self) -> Readiness {
         self.0.node.availability.ready().await
     }
@@ -151,6 +184,21 @@ impl Cluster {
     ///
     /// It is so when [`ready`](Self::ready) has answered, and neither [`drain`](Self::drain) nor
     /// [`leave`](Self::leave) has been called.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig};
+    /// # let cluster = Cluster::start(ClusterConfig::new("node1").listen("127.0.0.1:0")).await?;
+    /// cluster.ready().await;
+    /// assert!(cluster.is_ready());
+    /// cluster.drain();
+    /// assert!(!cluster.is_ready());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.0.node.availability.is_ready()
@@ -160,6 +208,20 @@ impl Cluster {
     ///
     /// Call it first in a shutdown, so that the balancer sends requests elsewhere while this node
     /// still serves what it gets.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig};
+    /// # let cluster = Cluster::start(ClusterConfig::new("node1").listen("127.0.0.1:0")).await?;
+    /// cluster.drain();
+    /// // .. wait until the balancer has seen it, stop serving ..
+    /// cluster.leave().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn drain(&self) {
         self.0.node.availability.drain();
     }
@@ -176,17 +238,56 @@ impl Cluster {
     /// # Cancel safety
     ///
     /// Dropping the future stops waiting, not leaving.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig};
+    /// # let cluster = Cluster::start(ClusterConfig::new("node1").listen("127.0.0.1:0")).await?;
+    /// // .. stop serving ..
+    /// cluster.leave().await;
+    /// assert!(!cluster.is_ready());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn leave(&self) {
         self.0.node.leave().await;
     }
 
     /// Returns where the node listens, with the real port; `None` for a node that only dials.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig};
+    /// # let cluster = Cluster::start(ClusterConfig::new("node1").listen("127.0.0.1:0")).await?;
+    /// let address = cluster.local_address().expect("it listens");
+    /// assert_ne!(address.port(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn local_address(&self) -> Option<SocketAddr> {
         self.0.node.net.local_address
     }
 
     /// Returns this node's name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig};
+    /// # let cluster = Cluster::start(ClusterConfig::new("node1").listen("127.0.0.1:0")).await?;
+    /// assert_eq!(cluster.node_name(), "node1");
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn node_name(&self) -> &str {
         &self.0.node.settings.node
@@ -198,6 +299,19 @@ impl Cluster {
     ///
     /// [`ConfigError`] for an address that [`ClusterConfig::peer`] would not take either; nothing
     /// changes then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig};
+    /// # let cluster = Cluster::start(ClusterConfig::new("node1").listen("127.0.0.1:0")).await?;
+    /// assert!(cluster.add_peer("127.0.0.1:4101")?);
+    /// assert!(!cluster.add_peer("127.0.0.1:4101")?, "it is there already");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn add_peer(&self, address: impl AsRef<str>) -> Result<bool, ConfigError> {
         let node = &self.0.node;
         let peer = node.settings.peer(address.as_ref())?;
@@ -213,6 +327,20 @@ impl Cluster {
     ///
     /// A peer that still has this node on its own list dials on, and is let in if it may: remove it
     /// at both ends.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig};
+    /// # let cluster = Cluster::start(ClusterConfig::new("node1").listen("127.0.0.1:0")).await?;
+    /// cluster.add_peer("127.0.0.1:4101")?;
+    /// assert!(cluster.remove_peer("127.0.0.1:4101"));
+    /// assert!(!cluster.remove_peer("127.0.0.1:4101"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn remove_peer(&self, address: impl AsRef<str>) -> bool {
         let Ok(peer) = address.as_ref().parse::<PeerAddress>() else {
             return false;
@@ -225,6 +353,27 @@ impl Cluster {
     }
 
     /// Returns a stream of everything that happens from now on, to members and to sessions.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, Event};
+    /// # let cluster = Cluster::start(ClusterConfig::new("node1").listen("127.0.0.1:0")).await?;
+    /// let mut events = cluster.events();
+    /// tokio::spawn(async move {
+    ///     while let Some(event) = events.recv().await {
+    ///         match event {
+    ///             Event::Member(member) => println!("{} is {:?}", member.name, member.kind),
+    ///             Event::Missed(count) => println!("too slow for {count} events"),
+    ///             _ => {}
+    ///         }
+    ///     }
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn events(&self) -> Events {
         self.0.node.monitor.events.subscribe()
@@ -238,6 +387,20 @@ impl Cluster {
     /// # Cancel safety
     ///
     /// Dropping the future stops waiting; the session may be destroyed or not.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig};
+    /// # let cluster = Cluster::start(ClusterConfig::new("node1").listen("127.0.0.1:0")).await?;
+    /// // An id from an audit log, as `Session::id` returned it.
+    /// let destroyed = cluster.destroy("zVgsCmrkLjvtoeYNl05I7A").await;
+    /// assert!(!destroyed, "there is no such session");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn destroy(&self, id: &str) -> bool {
         let node = &self.0.node;
         let Some(key) = SessionKey::from_public_id(id) else {
@@ -256,7 +419,10 @@ impl Cluster {
     /// Destroys all sessions of a context in which the attribute `name` equals `value`, and waits
     /// for the peers as [`Ack::All`] does. Returns how many there were.
     ///
-    /// This logs a user out everywhere, for example. The default context is `""`. Values are
+    /// This logs a user out everywhere, for example. That includes the session of the request that
+    /// asks: its handle then fails with [`SessionError::Destroyed`]. Use
+    /// [`destroy_where_except`](Self::destroy_where_except) to keep it. The default context is `""`.
+    /// Values are
     /// compared as JSON, so the order of an object's fields does not matter. Every session held is
     /// looked at, on a thread of the runtime's blocking pool.
     ///
@@ -267,8 +433,71 @@ impl Cluster {
     /// # Cancel safety
     ///
     /// Dropping the future stops waiting; any of the sessions may be destroyed or not.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig};
+    /// # let cluster = Cluster::start(ClusterConfig::new("node1").listen("127.0.0.1:0")).await?;
+    /// // Each session of the user has an attribute `user`.
+    /// let logins = cluster.destroy_where("", "user", &"alice").await?;
+    /// println!("logged out {logins} times");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn destroy_where(
         &self,
+        context: &str,
+        name: &str,
+        value: &impl Serialize,
+    ) -> Result<usize, SessionError> {
+        self.destroy_all_but(None, context, name, value).await
+    }
+
+    /// Destroys sessions as [`destroy_where`](Self::destroy_where) does, except for the one whose id
+    /// is `keep`. Returns how many there were.
+    ///
+    /// This logs a user out everywhere else, for example after a change of the password. The id is
+    /// that of [`Session::id`](crate::Session::id). A text that is no id keeps nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`destroy_where`](Self::destroy_where).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops waiting; any of the sessions may be destroyed or not.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_cluster_sessions::{Cluster, Session, SessionError};
+    ///
+    /// async fn log_out_elsewhere(
+    ///     cluster: &Cluster,
+    ///     session: &Session,
+    ///     user: &str,
+    /// ) -> Result<usize, SessionError> {
+    ///     let keep = session.id().unwrap_or_default();
+    ///     cluster.destroy_where_except("", "user", &user, &keep).await
+    /// }
+    /// ```
+    pub async fn destroy_where_except(
+        &self,
+        context: &str,
+        name: &str,
+        value: &impl Serialize,
+        keep: &str,
+    ) -> Result<usize, SessionError> {
+        let keep = SessionKey::from_public_id(keep);
+        self.destroy_all_but(keep, context, name, value).await
+    }
+
+    async fn destroy_all_but(
+        &self,
+        keep: Option<SessionKey>,
         context: &str,
         name: &str,
         value: &impl Serialize,
@@ -280,7 +509,8 @@ impl Cluster {
             let holds = |state: &SessionState| {
                 *state.meta().context == *context && holds(state, &name, &wanted)
             };
-            let keys = node.replica.select(holds);
+            let mut keys = node.replica.select(holds);
+            keys.retain(|key| Some(*key) != keep);
             let destroyed = keys.iter().filter_map(|key| destroy(&node, key).ok());
             let positions: Vec<Option<Position>> = destroyed.collect();
             node.wake_links();
@@ -298,18 +528,58 @@ impl Cluster {
     }
 
     /// Returns the number of sessions held here.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig};
+    /// # let cluster = Cluster::start(ClusterConfig::new("node1").listen("127.0.0.1:0")).await?;
+    /// assert_eq!(cluster.session_count(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn session_count(&self) -> usize {
         self.0.node.replica.sessions()
     }
 
     /// Returns the other nodes, as this node sees them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig};
+    /// # let cluster = Cluster::start(ClusterConfig::new("node1").listen("127.0.0.1:0")).await?;
+    /// for member in cluster.members() {
+    ///     println!("{} is {:?}", member.address, member.state);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn members(&self) -> Vec<Member> {
         self.0.node.member_list()
     }
 
     /// Returns this node's figures, with its members.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig};
+    /// # let cluster = Cluster::start(ClusterConfig::new("node1").listen("127.0.0.1:0")).await?;
+    /// let stats = cluster.stats();
+    /// assert_eq!((stats.sessions, stats.max_sessions), (0, 1_000_000));
+    /// println!("{}", serde_json::to_string(&stats)?);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.0.node.stats()

@@ -24,6 +24,24 @@ impl Events {
     /// # Cancel safety
     ///
     /// Dropping the future loses no event.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig};
+    /// # let cluster = Cluster::start(ClusterConfig::new("node1").listen("127.0.0.1:0")).await?;
+    /// let mut events = cluster.events();
+    /// cluster.ready().await;
+    /// drop(cluster);
+    /// // All that happened from `events()` on, and then the end.
+    /// while let Some(event) = events.recv().await {
+    ///     println!("{event:?}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn recv(&mut self) -> Option<Event> {
         match self.0.recv().await {
             Ok(event) => Some(event),

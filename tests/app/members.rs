@@ -10,6 +10,26 @@ use crate::{
 };
 
 #[tokio::test(start_paused = true)]
+async fn session_that_logs_its_user_out_elsewhere_lives_on() {
+    let cluster = TestCluster::start(2).await;
+    let (here, id) = start(&layer_on(&cluster, 0), "user", 1).await;
+    let (elsewhere, _) = start(&layer_on(&cluster, 1), "user", 1).await;
+    let (other_user, _) = start(&layer_on(&cluster, 1), "user", 2).await;
+    let asked = cluster.cluster(0);
+    let ended = asked.destroy_where_except("", "user", &1, &id).await;
+    assert_eq!(ended.unwrap(), 1);
+    for node in 0..2 {
+        let layer = layer_on(&cluster, node);
+        assert_eq!(value(&layer, &here, "user").await, Some(1));
+        assert_eq!(value(&layer, &elsewhere, "user").await, None);
+        assert_eq!(value(&layer, &other_user, "user").await, Some(2));
+    }
+    let ended = asked.destroy_where("", "user", &1).await;
+    assert_eq!(ended.unwrap(), 1, "also the session that asks");
+    assert_eq!(value(&layer_on(&cluster, 0), &here, "user").await, None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn user_is_logged_out_everywhere() {
     let cluster = TestCluster::start(2).await;
     let layers = [layer_on(&cluster, 0), layer_on(&cluster, 1)];
