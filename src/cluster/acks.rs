@@ -32,26 +32,27 @@ impl AckTracker {
     /// Notes what a link's acknowledgements mean now. Call it under the link's lock, so that an older
     /// view never overwrites a newer one. Wake what it returns after unlocking.
     pub(crate) fn set(&self, link: LinkId, acks: LinkAcks) -> Released {
-        self.change(|links| {
-            links.insert(link, acks);
+        self.change(|inner| {
+            inner.put(link, Some(acks));
         })
     }
 
     /// Lets another link to the same peer take the place of one that works. Until the new one has
     /// something to say of its own, who waits for the peer goes on waiting as before.
     pub(crate) fn hand_over(&self, from: LinkId, to: LinkId) -> Released {
-        self.change(|links| {
-            let acks = links.remove(&from);
-            if let Some(acks) = acks.filter(|_| !Mutant::ForgetReplaced.is_on()) {
-                links.entry(to).or_insert(acks);
+        self.change(|inner| {
+            let acks = inner.put(from, None);
+            let acks = acks.filter(|_| !Mutant::ForgetReplaced.is_on());
+            if acks.is_some() && !inner.links.contains_key(&to) {
+                inner.put(to, acks);
             }
         })
     }
 
     /// Forgets a link that is closed, so that nobody waits for it any more.
     pub(crate) fn remove(&self, link: LinkId) -> Released {
-        self.change(|links| {
-            links.remove(&link);
+        self.change(|inner| {
+            inner.put(link, None);
         })
     }
 
@@ -69,9 +70,9 @@ impl AckTracker {
         })
     }
 
-    fn change(&self, change: impl FnOnce(&mut BTreeMap<LinkId, LinkAcks>)) -> Released {
+    fn change(&self, change: impl FnOnce(&mut Inner)) -> Released {
         let mut inner = self.lock();
-        change(&mut inner.links);
+        change(&mut inner);
         self.links.store(inner.links.len(), Ordering::Release);
         inner.release()
     }
@@ -127,12 +128,31 @@ struct Ticket {
 #[derive(Debug, Default)]
 struct Inner {
     links: BTreeMap<LinkId, LinkAcks>,
+    watermark: Watermark,
     /// Positions that somebody waits for, ascending, with the waiter's slot. Nearly all come in that
     /// order and go in it.
     for_all: VecDeque<(Position, usize)>,
     for_one: VecDeque<(Position, usize)>,
     /// A slot for each future that has not got its result.
     waiters: Slab<Waiter>,
+}
+
+/// Up to which position no counted link is waited for.
+#[derive(Debug)]
+struct Watermark {
+    position: Option<Position>,
+    /// How many counted links stand there. Only when the last of them moves, all are looked at.
+    links: usize,
+}
+
+impl Default for Watermark {
+    /// Returns that of no link.
+    fn default() -> Self {
+        Self {
+            position: Some(Position::MAX),
+            links: 0,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -144,14 +164,41 @@ enum Waiter {
 }
 
 impl Inner {
-    /// Returns up to which position no counted link is waited for. Positions at or below a link's
-    /// base are not waited for either: the peer skipped them, and gets them by repair.
-    fn watermark(&self) -> Option<Position> {
-        let counted = self.links.values().filter(|acks| acks.counted);
-        counted
-            .map(|acks| acks.acked.max(acks.base))
-            .min()
-            .unwrap_or(Some(Position::MAX))
+    /// Notes what a link has acknowledged, or that it is gone. Returns what was noted of it.
+    fn put(&mut self, link: LinkId, acks: Option<LinkAcks>) -> Option<LinkAcks> {
+        let old = match acks {
+            Some(acks) => self.links.insert(link, acks),
+            None => self.links.remove(&link),
+        };
+        let before = old.and_then(standing);
+        let after = acks.and_then(standing);
+        if before == after {
+            return old;
+        }
+        let watermark = &mut self.watermark;
+        if before == Some(watermark.position) {
+            watermark.links -= 1;
+        }
+        if after == Some(watermark.position) {
+            watermark.links += 1;
+        } else if let Some(position) = after.filter(|after| *after < watermark.position) {
+            *watermark = Watermark { position, links: 1 };
+        }
+        if watermark.links == 0 {
+            self.watermark = self.find_watermark();
+        }
+        old
+    }
+
+    fn find_watermark(&self) -> Watermark {
+        let mut watermark = Watermark::default();
+        for position in self.links.values().copied().filter_map(standing) {
+            if position < watermark.position {
+                watermark = Watermark { position, links: 0 };
+            }
+            watermark.links += usize::from(position == watermark.position);
+        }
+        watermark
     }
 
     /// Counts the links whose peers hold a position. What a peer skipped does not count.
@@ -162,7 +209,7 @@ impl Inner {
     }
 
     fn is_over(&self, position: Position, ack: Ack) -> bool {
-        Some(position) <= self.watermark() || (ack == Ack::One && self.holders(position) > 0)
+        Some(position) <= self.watermark.position || (ack == Ack::One && self.holders(position) > 0)
     }
 
     fn queue(&mut self, ack: Ack) -> &mut VecDeque<(Position, usize)> {
@@ -204,12 +251,15 @@ impl Inner {
     /// and have skipped an earlier one.
     fn release(&mut self) -> Released {
         let mut wakers = Vec::new();
-        let watermark = self.watermark();
+        let watermark = self.watermark.position;
         while let Some(&(position, slot)) = self.for_all.front()
             && Some(position) <= watermark
         {
             self.for_all.pop_front();
             wakers.extend(self.end(position, slot));
+        }
+        if self.for_one.is_empty() {
+            return Released(wakers);
         }
         let held = self.links.values().map(|acks| acks.acked).max();
         let last = watermark.max(held.flatten());
@@ -235,6 +285,12 @@ impl Inner {
             Waiter::Over(_) => None,
         }
     }
+}
+
+/// Returns up to which position a link is not waited for, `None` when it is not counted. Positions at
+/// or below its base are not waited for either: the peer skipped them, and gets them by repair.
+fn standing(acks: LinkAcks) -> Option<Option<Position>> {
+    acks.counted.then(|| acks.acked.max(acks.base))
 }
 
 impl Future for AckWait {
@@ -292,6 +348,8 @@ impl Drop for AckWait {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const fn acks(base: u64, acked: u64) -> LinkAcks {
@@ -319,6 +377,25 @@ mod tests {
 
     fn poll(wait: &mut AckWait) -> Poll<usize> {
         Pin::new(wait).poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    proptest! {
+        #[test]
+        fn watermark_is_that_of_the_slowest_link_whatever_happens(
+            steps in prop::collection::vec(
+                (0..5_u64, 0..4_u64, 0..6_u64, any::<bool>(), 0..8_u8),
+                0..200,
+            ),
+        ) {
+            let mut inner = Inner::default();
+            for (link, base, acked, counted, kind) in steps {
+                let acks = LinkAcks { counted, ..acks(base, acked) };
+                inner.put(LinkId(link), (kind > 0).then_some(acks));
+                let found = inner.find_watermark();
+                prop_assert_eq!(inner.watermark.position, found.position);
+                prop_assert_eq!(inner.watermark.links, found.links);
+            }
+        }
     }
 
     #[test]
