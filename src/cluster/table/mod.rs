@@ -381,5 +381,6 @@ impl<L: MemberLink> MemberTable<L> {
     }
 }
 
-/// Members that nobody configured; beyond it one that is gone makes room.
-const MAX_UNLISTED: usize = 64;
+/// Members that nobody configured, which in a cluster with one seed are all but that; beyond it one
+/// that is gone makes room.
+const MAX_UNLISTED: usize = 1024;

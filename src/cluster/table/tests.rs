@@ -48,17 +48,17 @@ impl Table {
         Self { members, links: 0 }
     }
 
-    fn link(&mut self, name: &str, boot: u8, dialler: Dialler) -> TestLink {
+    fn link(&mut self, name: &str, boot: u16, dialler: Dialler) -> TestLink {
         self.links += 1;
         TestLink(LinkIdentity {
             id: LinkId(self.links),
             name: name.into(),
-            boot: BootId::from_bytes([boot; 8]),
+            boot: BootId::from_bytes((u64::from(boot) << 48).to_be_bytes()),
             dialler,
         })
     }
 
-    fn dial(&mut self, peer: &str, name: &str, boot: u8) -> Result<Admitted<TestLink>, Refusal> {
+    fn dial(&mut self, peer: &str, name: &str, boot: u16) -> Result<Admitted<TestLink>, Refusal> {
         let link = self.link(name, boot, Dialler::Us);
         let newcomer = Newcomer {
             link,
@@ -73,7 +73,7 @@ impl Table {
         &mut self,
         advertised: Option<&str>,
         name: &str,
-        boot: u8,
+        boot: u16,
     ) -> Result<Admitted<TestLink>, Refusal> {
         let link = self.link(name, boot, Dialler::Them);
         let newcomer = Newcomer {
@@ -181,17 +181,28 @@ fn unlisted_members_are_bounded_and_the_living_stay() {
     let mut table = Table::new(&["node-a:1"]);
     let name = |n: usize| format!("n{n}");
     for n in 0..MAX_UNLISTED {
-        let boot = u8::try_from(n + 10).expect("few");
+        let boot = u16::try_from(n + 10).expect("few");
         table.accept(None, &name(n), boot).expect("room");
     }
-    let refused = table.accept(None, "more", 200).expect_err("all are alive");
+    let refused = table
+        .accept(None, "more", 9_999)
+        .expect_err("all are alive");
     assert_eq!(refused, Refusal::NotListed);
     let link = table.members.links().remove(7);
     table.members.close(link.0.id);
-    table.accept(None, "more", 200).expect("one is gone");
+    table.accept(None, "more", 9_999).expect("one is gone");
     let rows = table.rows();
     assert_eq!(rows.len(), 1 + MAX_UNLISTED);
     assert!(rows.iter().all(|(_, name)| name.as_deref() != Some("n7")));
+}
+
+#[test]
+fn cluster_of_hundreds_of_nodes_needs_one_seed() {
+    let mut table = Table::new(&["node-a:1"]);
+    for boot in 10..510 {
+        let joined = table.accept(None, &format!("n{boot}"), boot);
+        joined.expect("nodes that nobody has listed");
+    }
 }
 
 #[test]
