@@ -88,7 +88,7 @@ impl Peer {
         self.now.wall_ms += ms;
         if is_tick {
             self.replica.sweep(self.now, &mut Observer::new(true));
-            self.link.tick(&self.replica, self.now);
+            self.link.tick(&self.replica, false, self.now);
         }
     }
 
@@ -143,7 +143,10 @@ impl Words {
             Message::Want { keys: wants } | Message::Differences { wants, .. } => {
                 size_of_val(wants.as_slice())
             }
-            Message::Digests { shards } => size_of_val(shards.as_slice()),
+            Message::Digests { shards: digests } | Message::SumsDiffer { digests, .. } => {
+                size_of_val(digests.as_slice())
+            }
+            Message::CompareSums { sums, .. } => size_of_val(sums.as_slice()),
             Message::Listing { entries, .. } => size_of_val(entries.as_slice()),
             _ => 0,
         };

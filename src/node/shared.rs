@@ -98,6 +98,9 @@ impl Node {
     /// Waits until peers hold the log up to `position`. The output is the number of peers that do;
     /// it is 0 at once when there is nothing to wait for.
     pub(crate) fn acknowledged(&self, position: Option<Position>, ack: Ack) -> AckWait {
+        if position.is_some() && ack != Ack::None {
+            self.peers.expect_acks(self.now());
+        }
         self.peers.acks.wait(position, ack)
     }
 

@@ -69,8 +69,15 @@ impl Node {
                 continue;
             }
             link.expect_opening(acks, self.settings.ack_timeout, now);
-            if let Some(events) = link.update(acks, |machine| machine.tick(&self.replica, now)) {
-                self.handle_events(link, events, now);
+            let ticked = link.update(acks, |machine| {
+                let events = machine.tick(&self.replica, self.peers.expects_acks(now), now);
+                (events, machine.is_due(now))
+            });
+            let Some((events, is_due)) = ticked else {
+                continue;
+            };
+            self.handle_events(link, events, now);
+            if is_due {
                 link.wake_writer();
             }
         }

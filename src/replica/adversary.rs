@@ -446,3 +446,24 @@ fn nothing_is_wanted_that_was_not_listed() {
         Err(Violation::Protocol("more wanted than was listed"))
     );
 }
+
+#[test]
+fn digests_that_were_not_asked_for_end_the_link() {
+    let replica = replica();
+    take(&replica, KEY, full(session(1, 1, 1, 1, 1))).expect("room");
+    let answer = |digests| Message::SumsDiffer {
+        differing: 1,
+        digests,
+    };
+    let mut link = link(&replica);
+    hear(&mut link, &replica, answer(vec![1; 9])).expect("an answer to no question says nothing");
+    let root = Message::Heartbeat {
+        root: 1,
+        ready: true,
+    };
+    hear(&mut link, &replica, root).expect("a heartbeat");
+    let said = std::iter::from_fn(|| link.poll(&replica, NOW));
+    let is_comparison = |said: &Message| matches!(said, Message::CompareSums { below: 0, .. });
+    assert_eq!(said.filter(is_comparison).count(), 1);
+    assert!(hear(&mut link, &replica, answer(vec![1])).is_err());
+}

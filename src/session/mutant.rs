@@ -54,6 +54,8 @@ pub(crate) enum Mutant {
     ForgetOverrun,
     /// What a peer's log skips is left to the join, also when that is over.
     LeaveSkipsToJoin,
+    /// What nobody waits for is never acknowledged.
+    NeverAcknowledgeLate,
     /// Of two crossing dials each node keeps its own.
     KeepOwnDial,
     /// The version says nothing of attributes.
@@ -64,7 +66,7 @@ pub(crate) enum Mutant {
 
 #[cfg(test)]
 impl Mutant {
-    pub(crate) const ALL: [Self; 27] = [
+    pub(crate) const ALL: [Self; 28] = [
         Self::CoalesceLate,
         Self::IgnoreSince,
         Self::NeverRepair,
@@ -89,6 +91,7 @@ impl Mutant {
         Self::AcceptEarlierAnswer,
         Self::ForgetOverrun,
         Self::LeaveSkipsToJoin,
+        Self::NeverAcknowledgeLate,
         Self::KeepOwnDial,
         Self::VersionOfVectorOnly,
         Self::NeverThorough,

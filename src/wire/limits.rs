@@ -22,8 +22,15 @@ impl DecodeLimits {
             digest_shards: shape.lock_shards.saturating_mul(shape.digests_per_lock),
         }
     }
+
+    /// Returns how many groups of digests there are.
+    pub(crate) fn digest_groups(&self) -> usize {
+        self.digest_shards.min(MAX_DIGEST_GROUPS)
+    }
 }
 
+/// Groups of digests at most, of which each has a sum.
+pub(crate) const MAX_DIGEST_GROUPS: usize = u64::BITS as usize;
 /// Origins of one vector at most: one per boot and epoch that wrote.
 pub(crate) const MAX_ORIGINS: usize = 4096;
 /// Secrets of one session at most: the dead that are remembered, and one alive per node at once.

@@ -81,6 +81,22 @@ pub(crate) enum Message {
     RoundDone,
     /// The sender leaves the cluster in order.
     Leave,
+    /// Compares sums of digests, one for each group of shards. Of the groups in `below`, a bit each,
+    /// the sender wants the digests if their sums differ.
+    CompareSums {
+        sums: Vec<u32>,
+        below: u64,
+    },
+    /// Answers: the groups whose sums differ, and the digests that are wanted of them.
+    SumsDiffer {
+        differing: u64,
+        digests: Vec<u64>,
+    },
+    /// Whether acknowledgements are to come at once, as at the beginning, because requests wait for
+    /// them; or within some time.
+    ExpectAcks {
+        at_once: bool,
+    },
 }
 
 /// What two nodes must know of each other's past before they exchange sessions: one that was away
@@ -188,6 +204,20 @@ impl Message {
             }
             Self::RoundDone => to.byte(ROUND_DONE),
             Self::Leave => to.byte(LEAVE),
+            Self::CompareSums { sums, below } => {
+                to.byte(COMPARE_SUMS);
+                to.hash(*below);
+                to.list(sums.iter(), |to, sum| to.array(&sum.to_le_bytes()));
+            }
+            Self::SumsDiffer { differing, digests } => {
+                to.byte(SUMS_DIFFER);
+                to.hash(*differing);
+                to.list(digests.iter(), |to, digest| to.hash(*digest));
+            }
+            Self::ExpectAcks { at_once } => {
+                to.byte(EXPECT_ACKS);
+                to.bool(*at_once);
+            }
         }
     }
 
@@ -277,6 +307,25 @@ impl Message {
             CREDIT => Self::Credit { bytes: from.u64()? },
             ROUND_DONE => Self::RoundDone,
             LEAVE => Self::Leave,
+            COMPARE_SUMS => {
+                let below = read_groups(from, limits)?;
+                let count = from.count(SUM)?;
+                if count != limits.digest_groups() {
+                    return Err(Malformed("another number of groups of digests"));
+                }
+                let sum = |from: &mut Reader<'_>| from.array().map(u32::from_le_bytes);
+                Self::CompareSums {
+                    sums: from.repeat(count, sum)?,
+                    below,
+                }
+            }
+            SUMS_DIFFER => Self::SumsDiffer {
+                differing: read_groups(from, limits)?,
+                digests: from.list(HASH, Reader::hash)?,
+            },
+            EXPECT_ACKS => Self::ExpectAcks {
+                at_once: from.bool()?,
+            },
             _ => return Err(UNKNOWN),
         };
         if from.remaining().is_empty() {
@@ -307,7 +356,10 @@ impl Message {
             | Self::Listing { .. }
             | Self::Credit { .. }
             | Self::RoundDone
-            | Self::Leave => &[],
+            | Self::Leave
+            | Self::CompareSums { .. }
+            | Self::SumsDiffer { .. }
+            | Self::ExpectAcks { .. } => &[],
         }
     }
 }
@@ -322,6 +374,16 @@ fn read_shard(from: &mut Reader<'_>, limits: &DecodeLimits) -> Result<u32, Malfo
         Ok(shard)
     } else {
         Err(Malformed("no such digest shard"))
+    }
+}
+
+fn read_groups(from: &mut Reader<'_>, limits: &DecodeLimits) -> Result<u64, Malformed> {
+    let groups = from.hash()?;
+    let beyond = groups.checked_shr(u32::try_from(limits.digest_groups()).unwrap_or(u64::BITS));
+    if beyond.unwrap_or(0) == 0 {
+        Ok(groups)
+    } else {
+        Err(Malformed("no such group of digests"))
     }
 }
 
@@ -340,8 +402,13 @@ const SUPPLY: u8 = 11;
 const CREDIT: u8 = 12;
 const ROUND_DONE: u8 = 13;
 const LEAVE: u8 = 14;
+const COMPARE_SUMS: u8 = 15;
+const SUMS_DIFFER: u8 = 16;
+const EXPECT_ACKS: u8 = 17;
 /// Bytes of a digest, a version or a root.
 const HASH: usize = 8;
+/// Bytes of a sum.
+const SUM: usize = 4;
 /// Bytes that any message may have, whatever the limits.
 const MIN_LENGTH: usize = 1024 * 1024;
 /// Bytes of a key and its version in a listing.

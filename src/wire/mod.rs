@@ -23,7 +23,7 @@ pub(crate) use self::{
     error::Malformed,
     frame::{FrameCodec, FrameError},
     hello::{Confirm, Greeting, Hello, PROTOCOL, Refusal},
-    limits::{DecodeLimits, MAX_ORIGINS, MAX_SECRETS},
+    limits::{DecodeLimits, MAX_DIGEST_GROUPS, MAX_ORIGINS, MAX_SECRETS},
     message::Message,
     position::Position,
 };

@@ -167,6 +167,15 @@ fn samples() -> Vec<Message> {
                 ),
             ],
         },
+        Message::CompareSums {
+            sums: (1..9).collect(),
+            below: 0b1001,
+        },
+        Message::SumsDiffer {
+            differing: 0b1000_1001,
+            digests: vec![1, u64::MAX],
+        },
+        Message::ExpectAcks { at_once: false },
     ]
 }
 

@@ -25,7 +25,7 @@ use self::{
 };
 use crate::{
     config::{Expiry, Shape},
-    replica::LinkOptions,
+    replica::{Link, LinkOptions},
     session::{BootId, Mutant, Now, SessionKey, SessionMeta, SessionSecret, SessionState, Tag},
     wire::Position,
 };
@@ -157,6 +157,12 @@ fn nobody_waits_for_a_stuck_peer_however_short_the_log() {
     assert_eq!(stuck_peer(), None);
 }
 
+/// Acknowledgements that nobody waits for come late, but before the peer counts as lagging.
+#[test]
+fn peer_that_keeps_up_does_not_lag_though_nobody_waits_for_it() {
+    assert_eq!(writer_without_waiters(), None);
+}
+
 /// The checker is checked: with any rule broken it finds a broken promise.
 #[test]
 fn every_known_wrong_variant_is_noticed() {
@@ -179,7 +185,7 @@ fn every_known_wrong_variant_is_noticed() {
 fn hunt() -> Option<(u64, String)> {
     let scenes = long_cut().or_else(restarts_by_turns);
     let scenes = scenes.or_else(removal_forgotten_on_one_node);
-    let scenes = scenes.or_else(stuck_peer);
+    let scenes = scenes.or_else(stuck_peer).or_else(writer_without_waiters);
     if let Some(broken) = scenes.or_else(|| hot_beyond_a_cut(400)) {
         return Some((0, broken));
     }
@@ -332,6 +338,30 @@ fn stuck_peer() -> Option<String> {
     world.check(wait_on == 0, || {
         format!("{wait_on} requests wait for a stuck peer")
     });
+    world.broken
+}
+
+fn writer_without_waiters() -> Option<String> {
+    let plan = Plan {
+        nodes: 2,
+        ..THREE_NODES
+    };
+    let mut world = World::new(1, plan);
+    world.create(0);
+    world.heal();
+    for _ in 0..30 {
+        world.write_quietly(0, 0);
+        world.advance(100);
+        let mut ends = world.cables.values().flat_map(|cable| &cable.ends);
+        let is_late = ends.any(|end| {
+            let link = end.as_ref().map(|end| end.machine.link());
+            link.is_some_and(Link::is_lagging)
+        });
+        world.check(!is_late, || {
+            "a peer that keeps up is taken for one that lags".to_owned()
+        });
+        world.deliver_all();
+    }
     world.broken
 }
 

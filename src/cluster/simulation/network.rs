@@ -69,7 +69,11 @@ impl World {
         own.machine
             .expect_opening(acks, OPTIONS.ack_timeout_ms, now)
             .wake();
-        let ticked = own.machine.update(acks, |link| link.tick(replica, now));
+        let mut waits = self.waits.iter();
+        let expects_acks = waits.any(|wait| wait.commit.node == node);
+        let ticked = own
+            .machine
+            .update(acks, |link| link.tick(replica, expects_acks, now));
         let Some((events, released)) = ticked else {
             return;
         };
@@ -253,7 +257,7 @@ impl World {
     }
 
     /// Delivers everything that is due, and what that brings about.
-    fn deliver_all(&mut self) {
+    pub(super) fn deliver_all(&mut self) {
         loop {
             let mut delivered = false;
             for number in self.numbers() {

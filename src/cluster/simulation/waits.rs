@@ -45,6 +45,10 @@ impl World {
             _ => Ack::All,
         };
         let node = commit.node;
+        let links = self.nodes[node].table.links();
+        for link in links {
+            self.update(node, link.id(), |link| link.expect_acks(true));
+        }
         self.waits.push(SimWait {
             ack,
             wait: self.nodes[node].acks.wait(commit.position, ack),

@@ -123,6 +123,17 @@ impl World {
         }
     }
 
+    /// Writes and commits, and waits for nobody.
+    pub(super) fn write_quietly(&mut self, node: usize, session: usize) {
+        let value: Arc<[u8]> = self.random.next().to_string().into_bytes().into();
+        self.write_to(node, session, Replicate::Now, |writer| {
+            writer.set("a", value)
+        });
+        let key = &self.sessions[session].key;
+        let now = self.now(node);
+        self.nodes[node].replica.commit(key, now);
+    }
+
     pub(super) fn add(&mut self, node: usize) {
         let Some(session) = self.any_session() else {
             return;

@@ -150,8 +150,10 @@ fn take_in(
         let message = Message::decode(&bytes, now.mono_ms, limits)?;
         let keys = node.keys_to_tell(&message);
         let handled = link.update(&node.peers.acks, |state| {
-            news.to_answer |= state.may_answer(&message);
-            state.handle(&node.replica, message, bytes.len(), now)
+            let may_answer = state.may_answer(&message);
+            let handled = state.handle(&node.replica, message, bytes.len(), now);
+            news.to_answer |= may_answer || state.owes_answer();
+            handled
         });
         match handled {
             Some(events) => news.events.extend(events?),

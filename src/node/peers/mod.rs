@@ -18,7 +18,7 @@ use self::link::PeerLink;
 use crate::{
     cluster::{AckTracker, LinkId, MemberTable, millis},
     config::Settings,
-    session::BootId,
+    session::{BootId, Now},
 };
 
 /// The members, their links, and what they have acknowledged.
@@ -30,6 +30,8 @@ pub(super) struct Peers {
     /// The live links of `table`, for the path of every commit.
     live: RwLock<Arc<[Arc<PeerLink>]>>,
     next_link: AtomicU64,
+    /// When a request began to wait for acknowledgements last, in monotonic milliseconds.
+    waited_ms: AtomicU64,
 }
 
 impl Peers {
@@ -44,6 +46,7 @@ impl Peers {
             table: Mutex::new(table),
             live: RwLock::new(Arc::new([])),
             next_link: AtomicU64::new(0),
+            waited_ms: AtomicU64::new(0),
         }
     }
 
@@ -67,6 +70,31 @@ impl Peers {
         }
     }
 
+    /// Notes that a request waits for acknowledgements. Peers that need not send them at once are told
+    /// to.
+    pub(super) fn expect_acks(&self, now: Now) {
+        let quiet_ms = |before_ms| now.mono_ms.saturating_sub(before_ms);
+        // All requests read this, so that few of them write it.
+        if quiet_ms(self.waited_ms.load(Ordering::Relaxed)) < EXPECT_ACKS_MS / 4 {
+            return;
+        }
+        let before_ms = self.waited_ms.swap(now.mono_ms, Ordering::Relaxed);
+        if quiet_ms(before_ms) < EXPECT_ACKS_MS / 2 {
+            return;
+        }
+        for link in self.live().iter() {
+            link.update(&self.acks, |machine| machine.expect_acks(true));
+            link.wake_writer();
+        }
+    }
+
+    /// Returns whether requests wait for acknowledgements, or have a moment ago. Ask it under a link's
+    /// lock.
+    pub(super) fn expects_acks(&self, now: Now) -> bool {
+        let waited_ms = self.waited_ms.load(Ordering::Relaxed);
+        now.mono_ms.saturating_sub(waited_ms) < EXPECT_ACKS_MS
+    }
+
     pub(super) fn new_id(&self) -> LinkId {
         LinkId(self.next_link.fetch_add(1, Ordering::Relaxed))
     }
@@ -77,5 +105,7 @@ impl Peers {
     }
 }
 
+/// For so long after a request has waited for acknowledgements they come at once.
+const EXPECT_ACKS_MS: u64 = 2_000;
 /// The least silence after which a link may be replaced.
 const MIN_SILENCE: Duration = Duration::from_secs(1);

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::{
     Violation,
     chunk::states,
+    groups::{GroupSet, differing, sums_of},
     round::{LISTED_KEYS, LISTINGS},
 };
 use crate::{
@@ -20,7 +21,9 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     digests_asked: bool,
-    /// Whether the peer has ever asked for them.
+    /// The peer's sums of digests, and the groups whose digests it wants if they differ.
+    sums: Option<(Vec<u32>, GroupSet)>,
+    /// Whether the peer has ever begun a complete round.
     have_been_asked: bool,
     /// In the order of the listings.
     pending: VecDeque<PendingAnswer>,
@@ -52,7 +55,7 @@ impl Answers {
         self.have_been_asked = true;
     }
 
-    /// Returns whether the peer has begun a round since the link was made.
+    /// Returns whether the peer has begun a complete round since the link was made.
     pub(super) const fn have_been_asked(&self) -> bool {
         self.have_been_asked
     }
@@ -101,7 +104,20 @@ impl Answers {
         Ok(())
     }
 
+    pub(super) fn compare_sums(&mut self, sums: Vec<u32>, below: GroupSet) {
+        self.sums = Some((sums, below));
+    }
+
     pub(super) fn poll_digests(&mut self, replica: &Replica) -> Option<Message> {
+        if let Some((theirs, below)) = self.sums.take() {
+            let digests = replica.store.digests();
+            let differing = differing(&sums_of(&digests), &theirs);
+            let below = differing.and(below).members(&digests);
+            return Some(Message::SumsDiffer {
+                differing: differing.0,
+                digests: below.map(|(_, digest)| digest).collect(),
+            });
+        }
         let is_asked = std::mem::replace(&mut self.digests_asked, false);
         is_asked.then(|| Message::Digests {
             shards: replica.store.digests(),

@@ -35,6 +35,9 @@ pub(super) struct Inbound {
     deleted: BTreeMap<SessionKey, Tombstone>,
     owes_rounds: u32,
     moved: bool,
+    /// Whether the peer wants acknowledgements at once. Otherwise the next tick makes one due.
+    at_once: bool,
+    late_ack_due: bool,
 }
 
 /// A batch, and what must arrive before it is acknowledged.
@@ -87,6 +90,8 @@ impl Inbound {
             deleted: BTreeMap::new(),
             owes_rounds: u32::from(owes_round),
             moved: false,
+            at_once: true,
+            late_ack_due: false,
         }
     }
 
@@ -239,6 +244,21 @@ impl Inbound {
         std::mem::replace(&mut self.moved, false)
     }
 
+    /// Notes whether the peer wants acknowledgements at once.
+    pub(super) const fn expect_acks(&mut self, at_once: bool) {
+        self.at_once = at_once;
+    }
+
+    /// Lets 100 ms pass.
+    pub(super) fn tick(&mut self) {
+        self.late_ack_due = self.applied > self.acked && !Mutant::NeverAcknowledgeLate.is_on();
+    }
+
+    /// Returns whether [`Self::poll`] has something to say.
+    pub(super) fn owes_answer(&self) -> bool {
+        !self.deleted.is_empty() || self.is_ack_due() || !self.to_ask.is_empty()
+    }
+
     /// Returns the next message. Tombstones go before the acknowledgement of the batch that met
     /// them.
     pub(super) fn poll(&mut self) -> Option<Message> {
@@ -251,9 +271,10 @@ impl Inbound {
             return Some(Message::Answer { items });
         }
         if let Some(to) = self.applied
-            && self.applied > self.acked
+            && self.is_ack_due()
         {
             self.acked = self.applied;
+            self.late_ack_due = false;
             return Some(Message::Ack { to });
         }
         if !self.to_ask.is_empty() {
@@ -278,6 +299,11 @@ impl Inbound {
     #[cfg(test)]
     pub(super) fn batches_waiting(&self) -> usize {
         self.waiting.len()
+    }
+
+    fn is_ack_due(&self) -> bool {
+        let owed = Position::number(self.applied).saturating_sub(Position::number(self.acked));
+        owed > 0 && (self.at_once || self.late_ack_due || owed >= MAX_UNACKNOWLEDGED)
     }
 
     fn return_tombstone(&mut self, key: SessionKey, tombstone: Tombstone) -> Result<(), Violation> {
@@ -314,6 +340,8 @@ impl Inbound {
     }
 }
 
+/// Records of which the acknowledgement does not wait for a tick: the peer's window must not fill.
+const MAX_UNACKNOWLEDGED: u64 = super::outbound::MAX_IN_FLIGHT / 8;
 /// Keys of one question or answer.
 const MAX_KEYS: usize = 1024;
 /// Refused changes that wait at once. An honest peer stops far earlier: its own window is half.

@@ -5,6 +5,7 @@ mod answers;
 mod chunk;
 pub(super) mod coalesce;
 mod event;
+mod groups;
 mod inbound;
 mod outbound;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod window;
 pub(crate) use self::event::{LinkAcks, LinkEvent, LinkGauges, LinkOptions, Violation};
 use self::{
     answers::{Answers, Listing},
+    groups::GroupSet,
     inbound::Inbound,
     outbound::Outbound,
     round::Round,
@@ -187,6 +189,15 @@ impl Link {
                     self.record_contact(replica, now);
                 }
             }
+            Message::CompareSums { sums, below } => {
+                self.answers.compare_sums(sums, GroupSet(below));
+            }
+            Message::SumsDiffer { differing, digests } => {
+                let ours = replica.store.digests();
+                self.round
+                    .compare_groups(&ours, GroupSet(differing), &digests)?;
+            }
+            Message::ExpectAcks { at_once } => self.inbound.expect_acks(at_once),
             Message::AskDigests => self.answers.asked_for_digests(),
             Message::Digests { shards } => {
                 self.round
@@ -247,13 +258,32 @@ impl Link {
         Ok(events)
     }
 
-    /// Returns whether a message may give this link something to say. An acknowledgement rarely
-    /// does, and to wake the writer for each would double its work.
+    /// Returns whether a message may give this link something to say besides
+    /// [what it owes](Self::owes_answer). An acknowledgement rarely does, and to wake the writer for
+    /// each would double its work.
     pub(crate) const fn may_answer(&self, message: &Message) -> bool {
         match message {
             Message::Ack { .. } => self.outbound.is_full(),
+            Message::Batch { .. } | Message::ExpectAcks { .. } => false,
             _ => true,
         }
+    }
+
+    /// Returns whether the peer's stream is to be answered now: with an acknowledgement that is due,
+    /// a question or a tombstone.
+    pub(crate) fn owes_answer(&self) -> bool {
+        self.inbound.owes_answer()
+    }
+
+    /// Returns whether something is to be sent because time has passed.
+    pub(crate) fn is_due(&self, now: Now) -> bool {
+        now.mono_ms >= self.next_heartbeat_ms || self.owes_answer() || self.outbound.has_to_tell()
+    }
+
+    /// Sets whether requests of this node wait for acknowledgements. As long as none does, the peer
+    /// need not wake anybody for one.
+    pub(crate) const fn expect_acks(&mut self, at_once: bool) {
+        self.outbound.expect_acks(at_once);
     }
 
     fn record_contact(&self, replica: &Replica, now: Now) {
@@ -277,10 +307,18 @@ impl Link {
         Ok(())
     }
 
-    pub(crate) fn tick(&mut self, replica: &Replica, now: Now) -> Vec<LinkEvent> {
+    /// Lets 100 ms pass. `expect_acks` says whether requests wait for acknowledgements.
+    pub(crate) fn tick(
+        &mut self,
+        replica: &Replica,
+        expect_acks: bool,
+        now: Now,
+    ) -> Vec<LinkEvent> {
         self.window.set_in_use(replica.is_in_use());
         let mut events = std::mem::take(&mut self.events);
+        self.inbound.tick();
         self.outbound.tick(replica, now, &mut events);
+        self.outbound.expect_acks(expect_acks);
         events
     }
 
@@ -350,7 +388,9 @@ impl Link {
             return Some(Message::Credit { bytes });
         }
         if now.mono_ms >= self.next_heartbeat_ms {
-            self.next_heartbeat_ms = now.mono_ms + self.heartbeat_ms;
+            // From when it was due, so that those of a busy node do not come later and later.
+            let next_ms = self.next_heartbeat_ms + self.heartbeat_ms;
+            self.next_heartbeat_ms = next_ms.max(now.mono_ms + 1);
             return Some(Message::Heartbeat {
                 root: replica.root(now),
                 ready: self.ready,
@@ -364,6 +404,9 @@ impl Link {
             true => ChangeForm::Delta,
             false => self.answers.form_of_changes(),
         };
+        if let Some(expectation) = self.outbound.poll_expectation() {
+            return Some(expectation);
+        }
         let streamed = self.outbound.poll(replica, form, now, &mut self.events);
         streamed
             .or_else(|| self.round.poll_report())
@@ -530,6 +573,7 @@ mod tests {
         };
         assert!(!link.may_answer(&ack));
         assert!(link.may_answer(&Message::AskDigests));
+        assert!(!link.owes_answer());
         link.outbound.set_in_flight(outbound::MAX_IN_FLIGHT);
         assert!(link.may_answer(&ack));
     }

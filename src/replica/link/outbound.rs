@@ -39,6 +39,9 @@ pub(super) struct Outbound {
     head_before: Option<Position>,
     started_ms: u64,
     ack_timeout_ms: u64,
+    /// Whether acknowledgements are to come at once, and whether the peer believes so.
+    expects_acks: bool,
+    told_expects_acks: bool,
     /// Sessions the peer asked for, in order and once each.
     asked: VecDeque<SessionKey>,
     asked_keys: HashSet<SessionKey>,
@@ -59,6 +62,8 @@ impl Outbound {
             head_before: None,
             started_ms: now.mono_ms,
             ack_timeout_ms,
+            expects_acks: true,
+            told_expects_acks: true,
             asked: VecDeque::new(),
             asked_keys: HashSet::new(),
         }
@@ -121,6 +126,24 @@ impl Outbound {
 
     pub(super) const fn is_lagging(&self) -> bool {
         self.lagging
+    }
+
+    /// Sets whether requests wait for acknowledgements. A peer that lags is expected to catch up, and
+    /// a short `ack_timeout` leaves no time to be late.
+    pub(super) const fn expect_acks(&mut self, at_once: bool) {
+        let is_behind = self.lagging || self.rounds_owed > 0;
+        self.expects_acks = at_once || is_behind || self.ack_timeout_ms < MIN_TIMEOUT_OF_LATE_MS;
+    }
+
+    /// Returns whether the peer is still to be told what is expected of it.
+    pub(super) const fn has_to_tell(&self) -> bool {
+        self.expects_acks != self.told_expects_acks
+    }
+
+    pub(super) fn poll_expectation(&mut self) -> Option<Message> {
+        let at_once = self.expects_acks;
+        let told = std::mem::replace(&mut self.told_expects_acks, at_once);
+        (told != at_once).then_some(Message::ExpectAcks { at_once })
     }
 
     #[cfg(test)]
@@ -283,5 +306,7 @@ impl Outbound {
 const BATCH_RECORDS: usize = if cfg!(test) { 4 } else { 512 };
 /// Records sent and not acknowledged at most; further ones wait in the log.
 pub(super) const MAX_IN_FLIGHT: u64 = 64 * 1024;
+/// With an `ack_timeout` below this, acknowledgements always come at once.
+const MIN_TIMEOUT_OF_LATE_MS: u64 = 1_000;
 /// A log longer than this is not read out to a peer that starts from nothing.
 const FRESH_RECORDS: u64 = 4096;

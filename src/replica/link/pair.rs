@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use super::{Link, LinkOptions};
+use super::{Link, LinkOptions, outbound};
 use crate::{
     config::{Expiry, Limits, Shape},
     replica::{Observer, Replica, Replicate, SessionWriter},
     session::{
         Item, Now, SessionError, SessionKey,
-        fixtures::{NOW, boot, key, meta, secret},
+        fixtures::{NOW, after, boot, key, meta, secret},
     },
-    wire::Message,
+    wire::{Message, Position},
 };
 
 const KEY: SessionKey = key(7);
@@ -22,13 +22,16 @@ struct Pair {
 
 impl Pair {
     fn new() -> Self {
-        let boots = [1, 2].map(boot);
-        let shape = Shape {
+        Self::of_shape(&Shape {
             lock_shards: 4,
             digests_per_lock: 4,
             log_records: 64,
-        };
-        let replicas = boots.map(|boot| Replica::new(boot, Limits::default(), &shape, NOW));
+        })
+    }
+
+    fn of_shape(shape: &Shape) -> Self {
+        let boots = [1, 2].map(boot);
+        let replicas = boots.map(|boot| Replica::new(boot, Limits::default(), shape, NOW));
         let options = || LinkOptions {
             ack_timeout_ms: 1000,
             heartbeat_ms: 500,
@@ -126,15 +129,19 @@ impl Pair {
 
     /// Lets both say all they have to say. Returns what the first one said.
     fn talk(&mut self) -> Vec<Message> {
+        self.talk_at(NOW)
+    }
+
+    fn talk_at(&mut self, now: Now) -> Vec<Message> {
         let mut said = Vec::new();
         loop {
             let [one, other] = &mut self.links;
             let [ours, theirs] = &self.replicas;
-            if let Some(message) = one.poll(ours, NOW) {
+            if let Some(message) = one.poll(ours, now) {
                 said.push(message.clone());
-                other.handle(theirs, message, 0, NOW).expect("honest");
-            } else if let Some(message) = other.poll(theirs, NOW) {
-                one.handle(ours, message, 0, NOW).expect("honest");
+                other.handle(theirs, message, 0, now).expect("honest");
+            } else if let Some(message) = other.poll(theirs, now) {
+                one.handle(ours, message, 0, now).expect("honest");
             } else {
                 return said;
             }
@@ -238,7 +245,124 @@ fn peer_that_lags_is_told_of_changes_by_deltas_all_the_same() {
         mono_ms: NOW.mono_ms + 1000,
         ..NOW
     };
-    pair.links[0].tick(&pair.replicas[0], later);
+    pair.links[0].tick(&pair.replicas[0], true, later);
     assert!(pair.links[0].is_lagging());
     assert!(matches!(pair.next_change(), Item::Delta(_)));
+}
+
+/// Returns the acknowledgements that the second one gives when the first one changes the session.
+fn acknowledgements(pair: &mut Pair, now: Now) -> usize {
+    pair.write(|writer| writer.set(&name(1), b"1".as_slice().into()));
+    let Pair { replicas, links } = pair;
+    let [one, other] = links;
+    while let Some(message) = one.poll(&replicas[0], now) {
+        other.handle(&replicas[1], message, 0, now).expect("honest");
+    }
+    let said = std::iter::from_fn(|| other.poll(&replicas[1], now));
+    let said: Vec<Message> = said.collect();
+    let acknowledgements = said
+        .iter()
+        .filter(|said| matches!(said, Message::Ack { .. }))
+        .count();
+    for message in said {
+        one.handle(&replicas[0], message, 0, now).expect("honest");
+    }
+    acknowledgements
+}
+
+#[test]
+fn change_that_nobody_waits_for_is_acknowledged_by_the_next_tick() {
+    let mut pair = Pair::new();
+    pair.create();
+    pair.talk();
+    assert_eq!(acknowledgements(&mut pair, NOW), 1, "at the beginning");
+    pair.links[0].tick(&pair.replicas[0], false, NOW);
+    for _ in 0..10 {
+        assert_eq!(acknowledgements(&mut pair, NOW), 0);
+        assert!(!pair.links[1].owes_answer());
+    }
+    pair.links[1].tick(&pair.replicas[1], false, NOW);
+    assert!(pair.links[1].is_due(NOW));
+    pair.talk();
+    assert!(pair.links.iter().all(Link::is_idle), "one for all");
+
+    pair.links[0].expect_acks(true);
+    assert!(pair.links[0].is_due(NOW));
+    assert_eq!(acknowledgements(&mut pair, NOW), 1, "a request waits");
+}
+
+#[test]
+fn acknowledgement_waits_for_no_tick_when_the_window_fills_or_the_timeout_is_short() {
+    let mut pair = Pair::new();
+    pair.create();
+    pair.talk();
+    pair.links[0].tick(&pair.replicas[0], false, NOW);
+    pair.talk();
+    let from = pair.replicas[0].head();
+    let to = Position::following(outbound::MAX_IN_FLIGHT);
+    let items = Vec::new();
+    let much = Message::Batch { from, to, items };
+    pair.links[1]
+        .handle(&pair.replicas[1], much, 0, NOW)
+        .expect("in order");
+    assert!(pair.links[1].owes_answer());
+}
+
+#[test]
+fn link_has_nothing_to_say_before_the_next_heartbeat() {
+    let mut pair = Pair::new();
+    pair.create();
+    pair.talk();
+    let [one, _] = &mut pair.links;
+    for (ms, is_due) in [(100, false), (400, false), (500, true)] {
+        one.tick(&pair.replicas[0], true, after(ms));
+        assert_eq!(one.is_due(after(ms)), is_due, "after {ms} ms");
+    }
+}
+
+#[test]
+fn nodes_that_always_differ_exchange_a_kibibyte_for_each_heartbeat_at_most() {
+    let mut pair = Pair::of_shape(&Shape::default());
+    let sessions: Vec<SessionKey> = (0..=u8::MAX).map(key).collect();
+    for key in &sessions {
+        let created = pair.replicas[0].create(meta(Expiry::default()), *key, secret(9).hash(), NOW);
+        created.expect("room for a session");
+        pair.replicas[0].release(key, Replicate::Now, NOW);
+    }
+    pair.links.iter_mut().for_each(|link| link.set_ready(true));
+    pair.talk();
+    // Four changes are always under way, of other sessions at each heartbeat.
+    for beat in 1..40 {
+        let now = after(beat * 500);
+        for change in 0..4 {
+            let at = (beat as usize * 67 + change * 89) % sessions.len();
+            let replica = &pair.replicas[0];
+            let observer = &mut Observer::new(false);
+            let written = replica.write(
+                &sessions[at],
+                Replicate::Deferred,
+                observer,
+                now,
+                |writer| writer.set("a", beat.to_string().into_bytes().into()),
+            );
+            written.expect("within the limits");
+        }
+        let said = pair.talk_at(now);
+        for key in &sessions {
+            pair.replicas[0].commit(key, now);
+        }
+        pair.talk_at(now);
+        let compared: Vec<&Message> = said
+            .iter()
+            .filter(|said| {
+                matches!(
+                    said,
+                    Message::CompareSums { .. } | Message::SumsDiffer { .. }
+                )
+            })
+            .collect();
+        assert!(!compared.is_empty(), "heartbeat {beat}");
+        let bytes: usize = compared.into_iter().map(length).sum();
+        assert!(bytes <= 1024, "{bytes} bytes at heartbeat {beat}");
+    }
 }

@@ -4,11 +4,16 @@
 //! digests. For every shard that differs it sends a listing of keys and versions. The peer
 //! [answers](super::answers) each with the states that this node lacks and the keys that it lacks
 //! itself, and these are supplied. Joining is a round with everything missing. In the background,
-//! the lower boot id of a pair starts rounds over shards that differed on two comparisons in a row.
+//! the lower boot id of a pair starts rounds over shards that differed on two comparisons in a row,
+//! and asks for the digests of [groups](super::groups) alone whose sums differ.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use super::{Violation, chunk::states};
+use super::{
+    Violation,
+    chunk::states,
+    groups::{GroupSet, sums_of},
+};
 use crate::{
     replica::{Replica, store::offer::LeavesOut},
     session::{Mutant, Now, SessionKey},
@@ -70,8 +75,10 @@ enum Stage {
 struct Background {
     /// Whether this node is the one of the pair that starts rounds.
     starts_rounds: bool,
-    /// Heartbeats in a row whose root differed from ours.
-    mismatches: u32,
+    /// Groups whose sums differed at the last comparison. Their digests are asked for at the next.
+    below: GroupSet,
+    /// Those of which they were asked for.
+    asked: GroupSet,
     /// Shards that differed at the last comparison.
     differed: HashSet<u32>,
 }
@@ -80,12 +87,10 @@ impl Background {
     /// Notes what a heartbeat says. Returns whether it is time to compare.
     fn compare_root(&mut self, is_equal: bool) -> bool {
         if is_equal {
-            self.mismatches = 0;
+            self.below = GroupSet::default();
             self.differed.clear();
-            return false;
         }
-        self.mismatches = self.mismatches.saturating_add(1);
-        self.mismatches >= 2 && self.starts_rounds
+        !is_equal && self.starts_rounds
     }
 
     /// Returns the shards that differed the last time, too: one that differs once may only have a
@@ -103,7 +108,8 @@ impl Round {
         Self {
             background: Background {
                 starts_rounds: starts_background,
-                mismatches: 0,
+                below: GroupSet::default(),
+                asked: GroupSet::default(),
                 differed: HashSet::new(),
             },
             waits_for_join: true,
@@ -143,23 +149,45 @@ impl Round {
         }
     }
 
+    /// Notes which groups differ, and compares the digests that were asked for.
+    ///
+    /// # Errors
+    ///
+    /// When there are more or fewer of these.
+    pub(super) fn compare_groups(
+        &mut self,
+        ours: &[u64],
+        differing: GroupSet,
+        theirs: &[u64],
+    ) -> Result<(), Violation> {
+        if self.stage != Stage::Compare || self.complete {
+            return Ok(());
+        }
+        let asked = self.background.asked.and(differing);
+        let ours: Vec<(u32, u64)> = asked.members(ours).collect();
+        if ours.len() != theirs.len() {
+            return Err(Violation::Protocol("other digests than were asked for"));
+        }
+        let pairs = ours.into_iter().zip(theirs);
+        let differing_shards = pairs.filter(|((_, ours), theirs)| ours != *theirs);
+        let shards = differing_shards.map(|((shard, _), _)| shard).collect();
+        self.background.below = differing;
+        let still = self.background.still_differing(shards);
+        self.list(still);
+        Ok(())
+    }
+
+    /// Compares all digests.
     pub(super) fn compare_digests(&mut self, ours: &[u64], theirs: &[u64]) {
-        if self.stage != Stage::Compare {
+        if self.stage != Stage::Compare || !self.complete {
             return;
         }
-        let differing: Vec<u32> = (0..)
+        let differing = (0..)
             .zip(ours.iter().zip(theirs))
             .filter(|(_, (ours, theirs))| ours != theirs)
             .map(|(shard, _)| shard)
             .collect();
-        self.todo = if self.complete {
-            differing.into()
-        } else {
-            self.background.still_differing(differing)
-        };
-        self.number = self.number.wrapping_add(1);
-        self.stage = Stage::List;
-        self.end_if_done();
+        self.list(differing);
     }
 
     /// The last answer to the listing of a shard was merged.
@@ -232,7 +260,14 @@ impl Round {
     pub(super) fn poll(&mut self, replica: &Replica, now: Now) -> Option<Message> {
         if self.stage == Stage::Ask && !self.waits_for_join {
             self.stage = Stage::Compare;
-            return Some(Message::AskDigests);
+            self.background.asked = self.background.below;
+            return Some(match self.complete {
+                true => Message::AskDigests,
+                false => Message::CompareSums {
+                    sums: sums_of(&replica.store.digests()),
+                    below: self.background.asked.0,
+                },
+            });
         }
         if self.listed.len() >= LISTINGS || self.listed.values().sum::<usize>() >= LISTED_KEYS {
             return None;
@@ -268,6 +303,13 @@ impl Round {
     /// does not read would have it found again and again.
     fn is_over(&self) -> bool {
         self.stage == Stage::Idle && self.supply.is_empty()
+    }
+
+    fn list(&mut self, shards: VecDeque<u32>) {
+        self.todo = shards;
+        self.number = self.number.wrapping_add(1);
+        self.stage = Stage::List;
+        self.end_if_done();
     }
 
     fn begin_due(&mut self) {
