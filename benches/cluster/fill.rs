@@ -1,6 +1,6 @@
 //! Sessions by the thousand without a socket: the server asks its own `/padded`.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use axum::{
     Router,
@@ -12,9 +12,13 @@ use axum::{
 use serde::Deserialize;
 use tower::ServiceExt as _;
 
+use crate::clock::now;
+
 #[derive(Debug, Deserialize)]
 struct Wanted {
     sessions: usize,
+    /// When all of them end, whatever happens to them.
+    end_in_ms: Option<u64>,
 }
 
 /// `/fill?sessions=N`, which answers the cookies of N new sessions, a line each.
@@ -29,8 +33,16 @@ async fn make_sessions(
     Query(wanted): Query<Wanted>,
 ) -> Result<String, StatusCode> {
     let mut cookies = String::new();
+    let began = now();
     for _ in 0..wanted.sessions {
-        let request = Request::get("/padded").body(Body::empty());
+        let path = match wanted.end_in_ms.map(Duration::from_millis) {
+            None => "/padded".to_owned(),
+            Some(end) => {
+                let left = end.saturating_sub(now() - began);
+                format!("/ending?in_ms={}", left.as_millis())
+            }
+        };
+        let request = Request::get(path).body(Body::empty());
         let request = request.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
         let Ok(answer) = app.clone().oneshot(request).await;
         let cookie = answer.headers().get(SET_COOKIE);

@@ -1,7 +1,12 @@
 //! Servers that belong together, as processes of their own.
 
 use std::{
-    collections::VecDeque, env::current_exe, net::SocketAddr, path::Path, sync::Arc, time::Duration,
+    collections::VecDeque,
+    env::current_exe,
+    net::SocketAddr,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -10,6 +15,7 @@ use tokio::process::Command;
 use crate::{
     BoxError,
     client::{Connection, ask_json},
+    clock::now,
     cpu::{CpuTime, resident_bytes},
     process::{NodePlan, NodeProcess, free_addr},
     secret::SecretFile,
@@ -174,6 +180,32 @@ impl Group {
         // Ids are random, so their ends are.
         visitors.sort_by(|one, two| one.cookie().bytes().rev().cmp(two.cookie().bytes().rev()));
         Ok(visitors)
+    }
+
+    /// Makes sessions at the first server that all end then.
+    pub(crate) async fn fill_ending(&self, sessions: usize, end: Instant) -> Result<(), BoxError> {
+        let mut connection = Connection::open(self.addresses()[0]).await?;
+        let mut left = sessions;
+        while left > 0 {
+            let some = left.min(1000);
+            left -= some;
+            let in_ms = end.saturating_duration_since(now()).as_millis();
+            let path = format!("/fill?sessions={some}&end_in_ms={in_ms}");
+            drop(connection.get(&path, "").await?);
+        }
+        Ok(())
+    }
+
+    /// Kills the last node and starts it again. Returns how many seconds it took from its start until
+    /// it had all sessions.
+    pub(crate) async fn restart_last(&mut self, plan: &NodePlan) -> Result<f64, BoxError> {
+        let last = self.servers.pop().ok_or("a group without servers")?;
+        last.kill().await?;
+        let node = start_node(plan).await?;
+        let ready = ask_json(node.http, "/ready").await?;
+        self.servers.push(node);
+        let took = ready["ready_after_s"].as_f64();
+        took.ok_or_else(|| "a node that does not say when it was ready".into())
     }
 
     pub(crate) async fn until_all_hold(&self, sessions: usize) -> Result<(), BoxError> {

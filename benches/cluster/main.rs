@@ -5,7 +5,7 @@
 //! cargo bench --bench cluster                                # the table, in less than two minutes
 //! cargo bench --bench cluster -- --rounds 15 --seconds 5     # the same for the record
 //! cargo bench --bench cluster -- --peers                     # with tower-sessions beside it
-//! cargo bench --bench cluster -- latency                     # or held, transfer, wire
+//! cargo bench --bench cluster -- latency                     # or held, transfer, wire, nodes, expiry
 //! cargo bench --bench cluster -- --tls                       # with encrypted links
 //! ```
 //!
@@ -16,6 +16,7 @@ mod client;
 mod clock;
 mod cpu;
 mod echo;
+mod expiry;
 mod figures;
 mod fill;
 mod group;
@@ -23,6 +24,7 @@ mod held;
 mod latency;
 mod load;
 mod node;
+mod nodes;
 mod options;
 mod pages;
 mod peers;
@@ -75,6 +77,8 @@ fn run(options: Options) -> Result<(), BoxError> {
             Some(Command::Held) => held::run(&setup).await,
             Some(Command::Transfer) => transfer::run(&setup).await,
             Some(Command::Wire) => wire::run(&setup).await,
+            Some(Command::Nodes) => nodes::run(&setup).await,
+            Some(Command::Expiry) => expiry::run(&setup).await,
             _ => throughput::run(&setup).await,
         }
     })

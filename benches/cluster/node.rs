@@ -2,8 +2,14 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use axum::{Json, Router, extract::State, response::IntoResponse, routing::get};
+use axum::{
+    Json, Router,
+    extract::{Query, State},
+    response::IntoResponse,
+    routing::get,
+};
 use clap::Args;
+use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::watch;
 use tower_cluster_sessions::{
@@ -91,6 +97,7 @@ fn app(layer: ClusterSessionLayer) -> Router {
     let unacknowledged = Router::new()
         .route("/hit-none", get(hit))
         .route("/padded", get(padded))
+        .route("/ending", get(ending))
         .layer(layer.with_ack(Ack::None));
     let fills = fill(unacknowledged.clone());
     acknowledged.merge(unacknowledged).merge(fills)
@@ -107,6 +114,20 @@ async fn padded(session: Session) -> Result<String, SessionError> {
     let letter = if hits % 2 == 0 { "x" } else { "y" };
     session.insert("padding", letter.repeat(PADDING))?;
     Ok(page(hits, &session))
+}
+
+#[derive(Debug, Deserialize)]
+struct Ending {
+    in_ms: u64,
+}
+
+async fn ending(
+    session: Session,
+    Query(ending): Query<Ending>,
+) -> Result<&'static str, SessionError> {
+    session.insert("padding", "x".repeat(PADDING))?;
+    session.set_expiry(Expiry::absolute(Duration::from_millis(ending.in_ms)))?;
+    Ok(PLAIN)
 }
 
 async fn peek(session: Session) -> Result<String, SessionError> {

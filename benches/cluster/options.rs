@@ -28,6 +28,10 @@ pub(crate) enum Command {
     Transfer,
     /// Bytes between nodes for each hit
     Wire,
+    /// What one node more costs: CPU, latency and bytes of a hit, and how long a restart takes
+    Nodes,
+    /// What other users notice while many sessions end at the same instant
+    Expiry,
     #[command(hide = true)]
     Node(NodeArgs),
     #[command(hide = true)]
@@ -54,6 +58,24 @@ pub(crate) struct Setup {
     /// Sessions to hold or to transfer [default: 1000000, and 100000 below the table]
     #[arg(long, global = true)]
     pub(crate) sessions: Option<NonZeroUsize>,
+    /// Sizes of clusters, for `nodes`
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "2,3,4,8,12",
+        value_name = "N,N",
+        global = true
+    )]
+    pub(crate) nodes: Vec<NonZeroUsize>,
+    /// Hits in a second in all, for `nodes`
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "200,2000,5000",
+        value_name = "N,N",
+        global = true
+    )]
+    pub(crate) rates: Vec<u32>,
     /// Encrypt the links between nodes
     #[arg(long, global = true)]
     tls: bool,

@@ -17,6 +17,7 @@ pub(crate) struct Sample {
     pub(crate) per_second: f64,
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
+    pub(crate) slowest_us: f64,
     /// CPU time for each request, of each process.
     pub(crate) cpu_us: Vec<f64>,
     /// Bytes that each node has sent to others, for each request.
@@ -86,6 +87,7 @@ pub(crate) async fn watch(
         per_second,
         p50_us: percentile_us(&tally.latencies, 0.5),
         p99_us: percentile_us(&tally.latencies, 0.99),
+        slowest_us: percentile_us(&tally.latencies, 1.0),
         cpu_us: cpu.map(|seconds| each(seconds * 1e6)).collect(),
         // Asking takes time as well, in which the load goes on.
         wire_bytes: sent.zip(sent_after).map(|(before, after)| {
