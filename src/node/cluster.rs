@@ -312,9 +312,13 @@ impl Cluster {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn add_peer(&self, address: impl AsRef<str>) -> Result<bool, ConfigError> {
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a text, a reference to one and a `SocketAddr` will do"
+    )]
+    pub fn add_peer(&self, address: impl ToString) -> Result<bool, ConfigError> {
         let node = &self.0.node;
-        let peer = node.settings.peer(address.as_ref())?;
+        let peer = node.settings.peer(&address.to_string())?;
         let mut dials = self.dials();
         let is_new = node.peers.table().add(&peer);
         if is_new {
@@ -341,8 +345,12 @@ impl Cluster {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn remove_peer(&self, address: impl AsRef<str>) -> bool {
-        let Ok(peer) = address.as_ref().parse::<PeerAddress>() else {
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a text, a reference to one and a `SocketAddr` will do"
+    )]
+    pub fn remove_peer(&self, address: impl ToString) -> bool {
+        let Ok(peer) = address.to_string().parse::<PeerAddress>() else {
             return false;
         };
         let mut dials = self.dials();
