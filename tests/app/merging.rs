@@ -1,10 +1,12 @@
 //! Nodes that write to one session at once.
 
-use tower_cluster_sessions::test_util::TestCluster;
+use std::time::Duration;
+
+use tower_cluster_sessions::{Expiry, Readiness, test_util::TestCluster};
 
 use crate::{
     app_support::layer_on,
-    http_support::{start, value, visit},
+    http_support::{set_cookie, start, value, visit},
 };
 
 #[tokio::test(start_paused = true)]
@@ -96,4 +98,34 @@ async fn session_destroyed_on_one_side_of_a_cut_does_not_come_back_from_the_othe
         assert_eq!(value(layer, &cookie, "a").await, None);
     }
     assert_eq!(cluster.cluster(1).session_count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn remember_me_holds_on_all_nodes_also_after_restarts() {
+    let mut cluster = TestCluster::start(2).await;
+    let month = Expiry::idle(Duration::from_secs(30 * 24 * 60 * 60));
+    let (cookie, _) = start(&layer_on(&cluster, 0), "a", 1).await;
+    visit(&layer_on(&cluster, 0), &cookie, async |session| {
+        session.set_expiry(month).unwrap();
+        session.set_persistent(true).unwrap();
+    })
+    .await;
+    for node in [0, 1] {
+        // Each has it from the other, by a transfer of sessions that nobody uses.
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        cluster.converged().await;
+        cluster.kill(node);
+        assert_eq!(cluster.restart(node).await, Readiness::Synced);
+        let response = visit(&layer_on(&cluster, node), &cookie, async |session| {
+            session.set_expiry(month).unwrap();
+            (session.expiry().unwrap(), session.is_persistent().unwrap())
+        })
+        .await;
+        let field = set_cookie(&response).expect("the cookie again");
+        assert!(
+            field.starts_with(&cookie) && field.contains("; Max-Age="),
+            "{field}"
+        );
+        assert_eq!(response.into_body(), (month, true));
+    }
 }

@@ -8,9 +8,11 @@ use crate::support::{
         stick_while_the_node_lives,
     },
     balancer::{Balancer, program, run_dir},
+    browser::Browser,
     process::free_addr,
     sealed::{SEALS, start_two_alone, stick_by_sealed_cookies},
     stand_in::{StandIn, times_sent},
+    visitor::Visitor,
 };
 
 #[tokio::test]
@@ -66,7 +68,48 @@ async fn nginx_repeats_a_get_that_broke_off_and_no_post() {
     }
 }
 
+#[tokio::test]
+#[ignore = "needs nginx"]
+async fn nginx_that_caches_gives_nobody_the_page_of_another() {
+    let nodes = start_two().await;
+    let caches = [
+        (
+            "http {",
+            "http {\nproxy_cache_path cache keys_zone=pages:1m;",
+        ),
+        (
+            "location / {",
+            "location / {\nproxy_cache pages;\nproxy_cache_valid 200 10m;\n\
+             add_header x-cache $upstream_cache_status;",
+        ),
+    ];
+    let addresses = [nodes[0].http(), nodes[1].http()];
+    let nginx = nginx_with("caches", "turns.conf", addresses, &caches).await;
+    let http = nginx.http();
+    let mut visitor = Visitor::new();
+    for cache in ["MISS", "HIT"] {
+        visitor.hit(http).await;
+        visitor.peek(http).await;
+        visitor.peek(http).await;
+        let stranger = Browser::new().get(http, "/peek").await;
+        let page = stranger.expect("a page");
+        assert_eq!(page.hits(), Some(0), "{page:?}");
+        // The cache works: what depends on no session comes out of it.
+        assert_eq!(page.headers["x-cache"], cache, "{page:?}");
+    }
+}
+
 async fn nginx(test: &str, config: &str, nodes: [SocketAddr; 2]) -> Balancer {
+    nginx_with(test, config, nodes, &[]).await
+}
+
+/// Starts nginx with an example's configuration, in which some lines are replaced.
+async fn nginx_with(
+    test: &str,
+    config: &str,
+    nodes: [SocketAddr; 2],
+    changes: &[(&str, &str)],
+) -> Balancer {
     const PLACES: [&str; 3] = ["/usr/sbin/nginx", "/usr/bin/nginx", "/usr/local/bin/nginx"];
     let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../nginx");
     let text = fs::read_to_string(Path::new(examples).join(config));
@@ -79,6 +122,10 @@ async fn nginx(test: &str, config: &str, nodes: [SocketAddr; 2]) -> Balancer {
     ] {
         assert!(text.contains(written), "{config} has no {written}");
         text = text.replace(written, &meant.to_string());
+    }
+    for (written, meant) in changes {
+        assert!(text.contains(written), "{config} has no {written}");
+        text = text.replace(written, meant);
     }
     let run_dir = run_dir(&format!("nginx-{test}"));
     let changed = run_dir.join(config);
