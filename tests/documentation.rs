@@ -41,6 +41,12 @@ fn every_method_that_people_call_has_an_example() {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     for file in [
         "src/config/cluster.rs",
+        "src/config/expiry.rs",
+        "src/middleware/attributes.rs",
+        "src/middleware/layer.rs",
+        "src/middleware/session.rs",
+        "src/middleware/slot.rs",
+        "src/middleware/typed.rs",
         "src/node/cluster.rs",
         "src/node/events.rs",
         "src/test_util.rs",

@@ -41,6 +41,15 @@ impl Expiry {
     /// A request finds the session alive at least until the limit. It may find it alive for a
     /// twentieth of the limit (60 s at most) plus 2 s longer, because nodes tell each other of use
     /// that rarely.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_cluster_sessions::Expiry;
+    ///
+    /// let expiry = Expiry::idle(Duration::from_secs(30 * 60));
+    /// ```
     #[must_use]
     pub const fn idle(limit: Duration) -> Self {
         Self {
@@ -50,6 +59,15 @@ impl Expiry {
     }
 
     /// Returns an expiry that ends a session `limit` after its creation, however much it is used.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_cluster_sessions::Expiry;
+    ///
+    /// let expiry = Expiry::absolute(Duration::from_secs(8 * 60 * 60));
+    /// ```
     #[must_use]
     pub const fn absolute(limit: Duration) -> Self {
         Self {
@@ -63,6 +81,15 @@ impl Expiry {
     ///
     /// A client that throws its cookie away leaves its session behind for good. So prefer a long
     /// limit where you can.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_cluster_sessions::Expiry;
+    ///
+    /// let expiry = Expiry::never();
+    /// assert_eq!((expiry.idle_limit(), expiry.absolute_limit()), (None, None));
+    /// ```
     #[must_use]
     pub const fn never() -> Self {
         Self {
@@ -72,6 +99,16 @@ impl Expiry {
     }
 
     /// Adds a limit of age, counted from creation.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_cluster_sessions::Expiry;
+    ///
+    /// let hour = Duration::from_secs(60 * 60);
+    /// let expiry = Expiry::idle(hour / 2).or_absolute(8 * hour);
+    /// ```
     #[must_use]
     pub const fn or_absolute(mut self, limit: Duration) -> Self {
         self.absolute_ms = Some(millis(limit));
@@ -79,6 +116,16 @@ impl Expiry {
     }
 
     /// Returns the limit of idleness, if there is one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_cluster_sessions::Expiry;
+    ///
+    /// let expiry = Expiry::idle(Duration::from_secs(60));
+    /// assert_eq!(expiry.idle_limit(), Some(Duration::from_secs(60)));
+    /// ```
     #[must_use]
     pub const fn idle_limit(&self) -> Option<Duration> {
         match self.idle_ms {
@@ -88,6 +135,16 @@ impl Expiry {
     }
 
     /// Returns the limit of age, if there is one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_cluster_sessions::Expiry;
+    ///
+    /// let expiry = Expiry::idle(Duration::from_secs(60));
+    /// assert_eq!(expiry.absolute_limit(), None);
+    /// ```
     #[must_use]
     pub const fn absolute_limit(&self) -> Option<Duration> {
         match self.absolute_ms {

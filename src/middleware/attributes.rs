@@ -28,6 +28,16 @@ impl Session {
     ///
     /// [`SessionError::Decode`] when the value is of another type; it is left as it was.
     /// [`SessionError::WrongKind`] for a counter. And the [errors](Self#errors) of all methods.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Session, SessionError};
+    /// # async fn handler(session: &Session) -> Result<(), SessionError> {
+    /// let user: Option<String> = session.get("user")?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, SessionError> {
         decode(name, &self.look(name)?)
     }
@@ -40,6 +50,16 @@ impl Session {
     /// pass a limit, [`SessionError::Full`] and [`SessionError::Leaving`] when it cannot be
     /// created, [`SessionError::WrongKind`] for a counter. And the [errors](Self#errors) of all
     /// methods.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Session, SessionError};
+    /// # async fn handler(session: &Session) -> Result<(), SessionError> {
+    /// session.insert("cart", vec!["apples", "pears"])?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn insert<T: Serialize>(&self, name: &str, value: T) -> Result<(), SessionError> {
         check_name(name)?;
         self.request.writable()?;
@@ -99,6 +119,18 @@ impl Session {
     /// # Errors
     ///
     /// The [errors](Self#errors) of all methods.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Session, SessionError};
+    /// # async fn handler(session: &Session) -> Result<(), SessionError> {
+    /// if session.remove("coupon")? {
+    ///     println!("there was a coupon");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn remove(&self, name: &str) -> Result<bool, SessionError> {
         check_name(name)?;
         let removed = self.request.change(|writer| writer.remove(name))?;
@@ -223,6 +255,16 @@ impl Session {
     /// # Errors
     ///
     /// Those of [`get`](Self::get) and, if there is no value, of [`insert`](Self::insert).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Session, SessionError};
+    /// # async fn handler(session: &Session) -> Result<(), SessionError> {
+    /// let table: u32 = session.get_or_insert_with("table", || 7)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn get_or_insert_with<T: Serialize + DeserializeOwned>(
         &self,
         name: &str,
@@ -250,6 +292,16 @@ impl Session {
     /// # Errors
     ///
     /// The [errors](Self#errors) of all methods.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Session, SessionError};
+    /// # async fn handler(session: &Session) -> Result<(), SessionError> {
+    /// let is_logged_in = session.contains_key("user")?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn contains_key(&self, name: &str) -> Result<bool, SessionError> {
         check_name(name)?;
         let held = self.request.read(|state| {
@@ -265,6 +317,18 @@ impl Session {
     /// # Errors
     ///
     /// The [errors](Self#errors) of all methods.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Session, SessionError};
+    /// # async fn handler(session: &Session) -> Result<(), SessionError> {
+    /// for name in session.keys()? {
+    ///     println!("{name}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn keys(&self) -> Result<Vec<String>, SessionError> {
         let names = self
             .request
@@ -277,6 +341,16 @@ impl Session {
     /// # Errors
     ///
     /// The [errors](Self#errors) of all methods.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Session, SessionError};
+    /// # async fn handler(session: &Session) -> Result<(), SessionError> {
+    /// session.clear()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn clear(&self) -> Result<(), SessionError> {
         self.remove_prefix("").map(drop)
     }
@@ -287,6 +361,18 @@ impl Session {
     /// # Errors
     ///
     /// The [errors](Self#errors) of all methods.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Session, SessionError};
+    /// # async fn handler(session: &Session) -> Result<(), SessionError> {
+    /// session.insert("wizard.name", "alice")?;
+    /// session.insert("wizard.step", 2)?;
+    /// session.remove_prefix("wizard.")?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn remove_prefix(&self, prefix: &str) -> Result<usize, SessionError> {
         let removed = self.request.change(|writer| remove_all(writer, prefix))?;
         Ok(removed.unwrap_or(0))
@@ -299,6 +385,16 @@ impl Session {
     /// # Errors
     ///
     /// Those of [`insert`](Self::insert); [`SessionError::WrongKind`] for an attribute.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Session, SessionError};
+    /// # async fn handler(session: &Session) -> Result<(), SessionError> {
+    /// let hits = session.increment("hits", 1)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn increment(&self, name: &str, by: i64) -> Result<i64, SessionError> {
         check_name(name)?;
         self.request
@@ -310,6 +406,16 @@ impl Session {
     /// # Errors
     ///
     /// [`SessionError::WrongKind`] for an attribute, and the [errors](Self#errors) of all methods.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Session, SessionError};
+    /// # async fn handler(session: &Session) -> Result<(), SessionError> {
+    /// println!("{} hits", session.counter("hits")?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn counter(&self, name: &str) -> Result<i64, SessionError> {
         check_name(name)?;
         match self.request.read(|state| state.count(name))? {

@@ -94,6 +94,19 @@ impl ClusterSessionLayer {
     /// # Panics
     ///
     /// When the node cannot start, as [`try_new`](Self::try_new) would tell.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// let layer = ClusterSessionLayer::new(ClusterConfig::standalone());
+    /// # layer.check()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn new(config: ClusterConfig) -> Self {
         match Self::try_new(config) {
@@ -112,6 +125,19 @@ impl ClusterSessionLayer {
     /// [`StartError`] as of [`Cluster::start`], when the configuration cannot work, the address
     /// cannot be bound, a file of certificates cannot be used, or there is no tokio runtime. An
     /// absent peer is no error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// let layer = ClusterSessionLayer::try_new(ClusterConfig::standalone())?;
+    /// # layer.check()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn try_new(config: ClusterConfig) -> Result<Self, StartError> {
         Cluster::start_now(config).map(|cluster| Self::from_cluster(&cluster))
     }
@@ -120,6 +146,19 @@ impl ClusterSessionLayer {
     /// the recommended way.
     ///
     /// Several layers can share a node, each with a [context](Self::with_context) of its own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// let layer = ClusterSessionLayer::from_cluster(&cluster);
+    /// # layer.check()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn from_cluster(cluster: &Cluster) -> Self {
         Self {
@@ -133,6 +172,19 @@ impl ClusterSessionLayer {
     /// Default: `__Host-id`, with a context `__Host-id-<context>`. The `__Host-` prefix has
     /// browsers refuse such a cookie from a sibling domain or over plain HTTP; a name without it
     /// gives that up.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// let layer = ClusterSessionLayer::from_cluster(&cluster).with_name("__Host-shop");
+    /// # layer.check()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn with_name(mut self, name: impl Into<String>) -> Self {
         self.options().cookie.name = Some(name.into());
@@ -142,6 +194,21 @@ impl ClusterSessionLayer {
     /// Sets whether the cookie is for HTTPS only.
     ///
     /// Default: `true`, which the default name requires.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// let layer = ClusterSessionLayer::from_cluster(&cluster)
+    ///     .with_name("id")
+    ///     .with_secure(false);
+    /// # layer.check()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn with_secure(mut self, secure: bool) -> Self {
         self.options().cookie.secure = secure;
@@ -151,6 +218,19 @@ impl ClusterSessionLayer {
     /// Sets whether the cookie is kept from scripts.
     ///
     /// Default: `true`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// let layer = ClusterSessionLayer::from_cluster(&cluster).with_http_only(false);
+    /// # layer.check()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn with_http_only(mut self, http_only: bool) -> Self {
         self.options().cookie.http_only = http_only;
@@ -160,6 +240,20 @@ impl ClusterSessionLayer {
     /// Sets which requests that other sites start carry the cookie.
     ///
     /// Default: [`SameSite::Lax`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
+    /// use tower_cluster_sessions::SameSite;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// let layer = ClusterSessionLayer::from_cluster(&cluster).with_same_site(SameSite::Strict);
+    /// # layer.check()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn with_same_site(mut self, same_site: SameSite) -> Self {
         self.options().cookie.same_site = same_site;
@@ -195,6 +289,21 @@ impl ClusterSessionLayer {
     /// Sets the domain that may see the cookie, subdomains included.
     ///
     /// Default: none, this host alone. The default name requires that.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// let layer = ClusterSessionLayer::from_cluster(&cluster)
+    ///     .with_name("__Secure-id")
+    ///     .with_domain("example.org");
+    /// # layer.check()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn with_domain(mut self, domain: impl Into<String>) -> Self {
         self.options().cookie.domain = Some(domain.into());
@@ -204,6 +313,21 @@ impl ClusterSessionLayer {
     /// Sets the path that the cookie is sent for.
     ///
     /// Default: `/`, which the default name requires.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// let layer = ClusterSessionLayer::from_cluster(&cluster)
+    ///     .with_name("__Secure-id")
+    ///     .with_path("/shop");
+    /// # layer.check()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn with_path(mut self, path: impl Into<String>) -> Self {
         self.options().cookie.path = path.into();
@@ -214,6 +338,22 @@ impl ClusterSessionLayer {
     ///
     /// Default: 30 minutes idle, no limit of age. A limit of zero is an error.
     /// [`Session::set_expiry`](crate::Session::set_expiry) changes it for one session.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
+    /// use std::time::Duration;
+    /// use tower_cluster_sessions::Expiry;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// let layer = ClusterSessionLayer::from_cluster(&cluster)
+    ///     .with_expiry(Expiry::idle(Duration::from_secs(3600)));
+    /// # layer.check()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn with_expiry(mut self, expiry: Expiry) -> Self {
         self.options().expiry = expiry;
@@ -229,6 +369,19 @@ impl ClusterSessionLayer {
     /// browsers have it. The idle limit is not in it, because a stream that uses the session for
     /// longer cannot renew the cookie. A cookie whose session has ended opens nothing. The cookie is
     /// sent again when a tenth of 400 days is used.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// let layer = ClusterSessionLayer::from_cluster(&cluster).with_persistent_cookie();
+    /// # layer.check()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn with_persistent_cookie(mut self) -> Self {
         self.options().cookie.persistent = true;
@@ -238,6 +391,19 @@ impl ClusterSessionLayer {
     /// Lets the cookie work over plain HTTP: drops `Secure`, and `__Host-` from the name.
     ///
     /// It logs a warning, because whoever listens on the line can then take over sessions.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// let layer = ClusterSessionLayer::from_cluster(&cluster).insecure_for_development();
+    /// # layer.check()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn insecure_for_development(mut self) -> Self {
         crate::log::warn!("session cookies without `Secure`: for development only");
@@ -369,6 +535,21 @@ impl ClusterSessionLayer {
     /// Default: no context, itself distinct from all named ones. Sessions of different contexts
     /// never mix. The name is 1 to 64 characters that can be part of a cookie's name. A cluster has
     /// 64 contexts at most.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// let shop = ClusterSessionLayer::from_cluster(&cluster).with_context("shop");
+    /// let forum = ClusterSessionLayer::from_cluster(&cluster).with_context("forum");
+    /// # let layer = shop;
+    /// # layer.check()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn with_context(mut self, context: impl Into<String>) -> Self {
         self.options().context = Some(context.into().into());
@@ -378,6 +559,20 @@ impl ClusterSessionLayer {
     /// Sets the acknowledgements that a response waits for.
     ///
     /// Default: [`Ack::All`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
+    /// use tower_cluster_sessions::Ack;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// let layer = ClusterSessionLayer::from_cluster(&cluster).with_ack(Ack::One);
+    /// # layer.check()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn with_ack(mut self, ack: Ack) -> Self {
         self.options().ack = ack;
@@ -400,6 +595,25 @@ impl ClusterSessionLayer {
     ///
     /// Writes of [filtered](Self::with_filter) requests, those made after the response's head, and
     /// those of requests that run at the same time on another node are not part of it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
+    /// use tower_cluster_sessions::{Ack, Consistency};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// let config = ClusterConfig::standalone()
+    ///     .consistency_key("0e9d3fbd27f2b1f9a0f1c4677d9a1e5b88c6c1a25ddf7a4c903bfe6f2240d7e3");
+    /// # let cluster = Cluster::start(config).await?;
+    /// let layer = ClusterSessionLayer::from_cluster(&cluster)
+    ///     .with_ack(Ack::None)
+    ///     .with_consistency(Consistency::ReadYourWrites);
+    /// # layer.check()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn with_consistency(mut self, consistency: Consistency) -> Self {
         self.options().consistency = consistency;
@@ -415,6 +629,19 @@ impl ClusterSessionLayer {
     ///
     /// A response that sets the cookie has `Cache-Control: no-store` either way, in place of the
     /// app's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// let layer = ClusterSessionLayer::from_cluster(&cluster).with_cache_headers(false);
+    /// # layer.check()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn with_cache_headers(mut self, cache_headers: bool) -> Self {
         self.options().cache_headers = cache_headers;
@@ -422,6 +649,20 @@ impl ClusterSessionLayer {
     }
 
     /// Returns the node that this layer's sessions live on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// let layer = ClusterSessionLayer::from_cluster(&cluster);
+    /// assert_eq!(layer.cluster().session_count(), 0);
+    /// # layer.check()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub const fn cluster(&self) -> &Cluster {
         &self.cluster
@@ -435,6 +676,22 @@ impl ClusterSessionLayer {
     /// When browsers would drop the cookie, a name cannot be sent, a limit of the expiry is zero,
     /// another context of the cluster has a cookie's name, a key is missing, or the cookie is to be
     /// sealed in two ways.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// let layer = ClusterSessionLayer::from_cluster(&cluster).with_path("/shop");
+    /// let error = layer.check().unwrap_err();
+    /// assert!(error.to_string().contains("leave out `with_path`"));
+    /// # let layer = layer.with_path("/");
+    /// # layer.check()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn check(&self) -> Result<(), LayerError> {
         self.config().map(drop)
     }

@@ -53,6 +53,18 @@ impl Session {
     ///
     /// The id is the same on all nodes and for the session's whole life, also after
     /// [`cycle_id`](Self::cycle_id). It opens nothing, so it may be logged and shown.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Session, SessionError};
+    /// # async fn handler(session: &Session) -> Result<(), SessionError> {
+    /// if let Some(id) = session.id() {
+    ///     println!("hit in session {id}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn id(&self) -> Option<String> {
         self.request.id()
@@ -61,6 +73,16 @@ impl Session {
     /// Returns whether the client does not know of the session yet.
     ///
     /// It has yet to be created, or this request created it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Session, SessionError};
+    /// # async fn handler(session: &Session) -> Result<(), SessionError> {
+    /// let greeting = if session.is_new() { "Welcome!" } else { "Welcome back!" };
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn is_new(&self) -> bool {
         self.request.is_new()
@@ -80,6 +102,18 @@ impl Session {
     ///
     /// [`SessionError::HeadersSent`] once the response's head has left, and the
     /// [errors](Self#errors) of all methods.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Session, SessionError};
+    /// # async fn handler(session: &Session) -> Result<(), SessionError> {
+    /// // The password was right.
+    /// session.cycle_id()?;
+    /// session.insert("user", "alice")?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn cycle_id(&self) -> Result<(), SessionError> {
         self.request.cycle_id()
     }
@@ -98,6 +132,17 @@ impl Session {
     /// # Errors
     ///
     /// None today.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Session, SessionError};
+    /// # async fn handler(session: &Session) -> Result<(), SessionError> {
+    /// // Logout.
+    /// session.destroy()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn destroy(&self) -> Result<(), SessionError> {
         self.request.destroy()
     }
@@ -108,6 +153,16 @@ impl Session {
     /// # Errors
     ///
     /// The [errors](Self#errors) of all methods.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Session, SessionError};
+    /// # async fn handler(session: &Session) -> Result<(), SessionError> {
+    /// let idle = session.expiry()?.idle_limit();
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn expiry(&self) -> Result<Expiry, SessionError> {
         self.request.expiry()
     }
@@ -123,6 +178,20 @@ impl Session {
     /// # Errors
     ///
     /// [`SessionError::ZeroLimit`], and the [errors](Self#errors) of all methods.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Session, SessionError};
+    /// use std::time::Duration;
+    /// use tower_cluster_sessions::Expiry;
+    /// # async fn handler(session: &Session) -> Result<(), SessionError> {
+    /// const HOUR: Duration = Duration::from_secs(60 * 60);
+    ///
+    /// session.set_expiry(Expiry::idle(HOUR).or_absolute(12 * HOUR))?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn set_expiry(&self, expiry: Expiry) -> Result<(), SessionError> {
         self.request.set_expiry(expiry)
     }
@@ -133,6 +202,16 @@ impl Session {
     /// # Errors
     ///
     /// The [errors](Self#errors) of all methods.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Session, SessionError};
+    /// # async fn handler(session: &Session) -> Result<(), SessionError> {
+    /// let is_ticked = session.is_persistent()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn is_persistent(&self) -> Result<bool, SessionError> {
         self.request.is_persistent()
     }
@@ -200,6 +279,18 @@ impl Session {
     /// # Cancel safety
     ///
     /// Dropping the future stops the waiting; the changes are on their way.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Session, SessionError};
+    /// # async fn handler(session: &Session) -> Result<(), SessionError> {
+    /// session.insert("order", 17)?;
+    /// let peers = session.replicated().await;
+    /// println!("{peers} other nodes have the order");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn replicated(&self) -> usize {
         self.request.replicated().await
     }

@@ -40,6 +40,15 @@ impl SessionSlot {
     ///
     /// The context is that of [`with_context`](crate::ClusterSessionLayer::with_context); `""` is
     /// the layer without one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::SessionSlot;
+    /// # async fn handler(request: http::Request<()>) {
+    /// let shop = SessionSlot::of(request.extensions(), "shop");
+    /// # }
+    /// ```
     #[must_use]
     pub fn of<'a>(extensions: &'a Extensions, context: &str) -> Option<&'a Self> {
         extensions
@@ -66,6 +75,17 @@ impl SessionSlot {
     /// # Cancel safety
     ///
     /// Dropping the future loads nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::SessionSlot;
+    /// # async fn handler(request: http::Request<()>) {
+    /// if let Some(slot) = request.extensions().get::<SessionSlot>() {
+    ///     let session = slot.load().await;
+    /// }
+    /// # }
+    /// ```
     pub async fn load(&self) -> Session {
         self.session.load().await;
         Session::new(Arc::clone(&self.session))

@@ -47,6 +47,22 @@ pub struct Typed<T> {
 
 impl<T> Typed<T> {
     /// Returns the attribute of this session.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use tower_cluster_sessions::{Attribute, SessionError, Typed};
+    /// # #[derive(Serialize, Deserialize)]
+    /// # struct Theme(String);
+    /// # impl Attribute for Theme {
+    /// #     const NAME: &'static str = "theme";
+    /// # }
+    /// # fn handler(theme: &Typed<Theme>) -> Result<(), SessionError> {
+    /// let same = Typed::<Theme>::new(theme.session().clone());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub const fn new(session: Session) -> Self {
         Self {
@@ -56,6 +72,22 @@ impl<T> Typed<T> {
     }
 
     /// Returns the session that the attribute belongs to.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use tower_cluster_sessions::{Attribute, SessionError, Typed};
+    /// # #[derive(Serialize, Deserialize)]
+    /// # struct Theme(String);
+    /// # impl Attribute for Theme {
+    /// #     const NAME: &'static str = "theme";
+    /// # }
+    /// # fn handler(theme: &Typed<Theme>) -> Result<(), SessionError> {
+    /// let is_new = theme.session().is_new();
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub const fn session(&self) -> &Session {
         &self.session
@@ -68,6 +100,22 @@ impl<T: Attribute> Typed<T> {
     /// # Errors
     ///
     /// As [`Session::get`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use tower_cluster_sessions::{Attribute, SessionError, Typed};
+    /// # #[derive(Serialize, Deserialize)]
+    /// # struct Theme(String);
+    /// # impl Attribute for Theme {
+    /// #     const NAME: &'static str = "theme";
+    /// # }
+    /// # fn handler(theme: &Typed<Theme>) -> Result<(), SessionError> {
+    /// let is_dark = theme.get()?.is_some_and(|Theme(name)| name == "dark");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn get(&self) -> Result<Option<T>, SessionError> {
         self.session.get(T::NAME)
     }
@@ -77,6 +125,22 @@ impl<T: Attribute> Typed<T> {
     /// # Errors
     ///
     /// As [`Session::insert`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use tower_cluster_sessions::{Attribute, SessionError, Typed};
+    /// # #[derive(Serialize, Deserialize)]
+    /// # struct Theme(String);
+    /// # impl Attribute for Theme {
+    /// #     const NAME: &'static str = "theme";
+    /// # }
+    /// # fn handler(theme: &Typed<Theme>) -> Result<(), SessionError> {
+    /// theme.insert(&Theme("dark".to_owned()))?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn insert(&self, value: &T) -> Result<(), SessionError> {
         self.session.insert(T::NAME, value)
     }
@@ -87,6 +151,25 @@ impl<T: Attribute> Typed<T> {
     /// # Errors
     ///
     /// As [`Session::update`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use tower_cluster_sessions::{Attribute, SessionError, Typed};
+    /// # #[derive(Serialize, Deserialize)]
+    /// # struct Theme(String);
+    /// # impl Attribute for Theme {
+    /// #     const NAME: &'static str = "theme";
+    /// # }
+    /// # fn handler(theme: &Typed<Theme>) -> Result<(), SessionError> {
+    /// theme.update(|theme| match theme {
+    ///     Some(Theme(name)) if name == "dark" => Theme("light".to_owned()),
+    ///     _ => Theme("dark".to_owned()),
+    /// })?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn update(&self, update: impl FnMut(Option<T>) -> T) -> Result<T, SessionError> {
         self.session.update(T::NAME, update)
     }
@@ -96,6 +179,26 @@ impl<T: Attribute> Typed<T> {
     /// # Errors
     ///
     /// As [`Session::update_with`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use tower_cluster_sessions::{Attribute, SessionError, Typed};
+    /// # #[derive(Serialize, Deserialize)]
+    /// # struct Theme(String);
+    /// # impl Attribute for Theme {
+    /// #     const NAME: &'static str = "theme";
+    /// # }
+    /// # fn handler(theme: &Typed<Theme>) -> Result<(), SessionError> {
+    /// let suffix = "-contrast".to_owned();
+    /// theme.update_with(suffix, |theme, suffix| {
+    ///     let Theme(name) = theme.unwrap_or_else(|| Theme("dark".to_owned()));
+    ///     Theme(name + &suffix)
+    /// })?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn update_with<A: Clone>(
         &self,
         argument: A,
@@ -109,6 +212,22 @@ impl<T: Attribute> Typed<T> {
     /// # Errors
     ///
     /// As [`Session::try_update`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use tower_cluster_sessions::{Attribute, SessionError, Typed};
+    /// # #[derive(Serialize, Deserialize)]
+    /// # struct Theme(String);
+    /// # impl Attribute for Theme {
+    /// #     const NAME: &'static str = "theme";
+    /// # }
+    /// # fn handler(theme: &Typed<Theme>) -> Result<(), SessionError> {
+    /// theme.try_update(|theme| theme.ok_or(SessionError::Leaving))?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn try_update<E: From<SessionError>>(
         &self,
         update: impl FnMut(Option<T>) -> Result<T, E>,
@@ -121,6 +240,24 @@ impl<T: Attribute> Typed<T> {
     /// # Errors
     ///
     /// As [`Session::take`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use tower_cluster_sessions::{Attribute, SessionError, Typed};
+    /// # #[derive(Serialize, Deserialize)]
+    /// # struct Theme(String);
+    /// # impl Attribute for Theme {
+    /// #     const NAME: &'static str = "theme";
+    /// # }
+    /// # fn handler(theme: &Typed<Theme>) -> Result<(), SessionError> {
+    /// if let Some(Theme(name)) = theme.take()? {
+    ///     println!("it was {name}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn take(&self) -> Result<Option<T>, SessionError> {
         self.session.take(T::NAME)
     }
@@ -130,6 +267,22 @@ impl<T: Attribute> Typed<T> {
     /// # Errors
     ///
     /// As [`Session::remove`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use tower_cluster_sessions::{Attribute, SessionError, Typed};
+    /// # #[derive(Serialize, Deserialize)]
+    /// # struct Theme(String);
+    /// # impl Attribute for Theme {
+    /// #     const NAME: &'static str = "theme";
+    /// # }
+    /// # fn handler(theme: &Typed<Theme>) -> Result<(), SessionError> {
+    /// theme.remove()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn remove(&self) -> Result<bool, SessionError> {
         self.session.remove(T::NAME)
     }
