@@ -59,9 +59,9 @@
 //!
 //! # Guides
 //!
-//! The module [`recipes`](crate::recipes) has what most apps need: a login guard, CSRF tokens, flash
-//! messages, logging out everywhere, "remember me", and tests of one's own app. These documents are
-//! in the folder [`docs`][docs] of the package:
+//! The module [`recipes`] has what most apps need: a login guard, CSRF tokens, flash messages,
+//! logging out everywhere, "remember me", and tests of one's own app. These documents are in the
+//! folder [`docs`][docs] of the package:
 //!
 //! | document | holds |
 //! |---|---|
