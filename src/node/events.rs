@@ -57,11 +57,12 @@ impl Events {
 pub enum Event {
     /// The state of a member changed.
     Member(MemberEvent),
-    /// This node dropped what it held, to take over a peer's sessions.
+    /// This node dropped sessions that the others may have destroyed.
     ///
-    /// It was cut off for longer than destroyed sessions are remembered.
+    /// It was cut off for longer than destroyed sessions are remembered, and the member that it met
+    /// then does not have them.
     #[non_exhaustive]
-    StartedEmpty {
+    DroppedOutdated {
         /// The number of sessions that were dropped.
         sessions: usize,
     },

@@ -131,6 +131,12 @@ impl Replica {
         self.store.digests()
     }
 
+    /// Returns whether this node counts as one that met nobody for longer than tombstones are kept.
+    #[cfg(test)]
+    pub(crate) fn is_away(&self, now: Now) -> bool {
+        self.lineage(now).away
+    }
+
     /// Returns whether the session is known to be destroyed.
     #[cfg(test)]
     pub(crate) fn is_destroyed(&self, key: &SessionKey) -> bool {

@@ -38,8 +38,12 @@ pub(crate) enum Mutant {
     StampByClockOnly,
     /// The age of a tombstone starts anew on every node.
     RejuvenateTombstones,
-    /// A node that was away longer than tombstones live keeps what it holds.
-    NeverStartEmpty,
+    /// A node that was away longer than tombstones live keeps what others may have destroyed.
+    KeepOutdated,
+    /// Such a node drops all it held, also what the others have.
+    DropConfirmed,
+    /// Only nodes that are found equal know of each other what they hold.
+    ContactByEqualityOnly,
     /// A delta of a counter is applied although its reset is not known here.
     IgnoreResets,
     /// A node is ready after its first donor.
@@ -66,7 +70,7 @@ pub(crate) enum Mutant {
 
 #[cfg(test)]
 impl Mutant {
-    pub(crate) const ALL: [Self; 28] = [
+    pub(crate) const ALL: [Self; 30] = [
         Self::CoalesceLate,
         Self::IgnoreSince,
         Self::NeverRepair,
@@ -83,7 +87,9 @@ impl Mutant {
         Self::ReviveSecrets,
         Self::StampByClockOnly,
         Self::RejuvenateTombstones,
-        Self::NeverStartEmpty,
+        Self::KeepOutdated,
+        Self::DropConfirmed,
+        Self::ContactByEqualityOnly,
         Self::IgnoreResets,
         Self::ReadyAfterDonor,
         Self::ReuseBoot,

@@ -127,6 +127,17 @@ impl World {
         }
     }
 
+    /// Cuts all links but these, which are made, and lets what is linked come to rest.
+    pub(super) fn link_only(&mut self, pairs: &[Pair]) {
+        for pair in self.pairs() {
+            self.cut(pair);
+        }
+        for (from, to) in pairs {
+            self.dial(*from, *to);
+        }
+        self.heal_what_is_connected();
+    }
+
     /// Lets a node dial each peer to which it has no link.
     pub(super) fn dial_everybody(&mut self) {
         for (low, high) in self.pairs() {

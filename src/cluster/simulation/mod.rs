@@ -96,8 +96,8 @@ fn histories_over_many_days_forget_origins_alike() {
     run_seeds("many days", 0, MANY_DAYS);
 }
 
-/// A node is cut off for 25 hours and its session is used there all the time; elsewhere the same
-/// session is destroyed, and the tombstone forgotten.
+/// A node is cut off for 26 hours and uses three sessions all the time. One is destroyed elsewhere,
+/// and the tombstone forgotten; one lives everywhere; one was begun there.
 #[test]
 fn session_destroyed_during_a_cut_longer_than_a_tombstone_lives_stays_destroyed() {
     assert_eq!(long_cut(), None);
@@ -137,6 +137,12 @@ fn session_that_is_written_all_the_time_reaches_a_node_beyond_a_cut() {
     for interval_ms in [50, 400, 900, 2500] {
         assert_eq!(hot_beyond_a_cut(interval_ms), None, "{interval_ms}");
     }
+}
+
+/// A session that one node cannot take in keeps two nodes from ever being equal.
+#[test]
+fn nodes_that_are_linked_and_never_equal_are_not_away() {
+    assert_eq!(day_without_equality(), None);
 }
 
 /// Nodes that meet an older write before and after they have forgotten a removal end alike.
@@ -186,7 +192,8 @@ fn hunt() -> Option<(u64, String)> {
     let scenes = long_cut().or_else(restarts_by_turns);
     let scenes = scenes.or_else(removal_forgotten_on_one_node);
     let scenes = scenes.or_else(stuck_peer).or_else(writer_without_waiters);
-    if let Some(broken) = scenes.or_else(|| hot_beyond_a_cut(400)) {
+    let scenes = scenes.or_else(|| hot_beyond_a_cut(400));
+    if let Some(broken) = scenes.or_else(day_without_equality) {
         return Some((0, broken));
     }
     let plans = [
@@ -215,19 +222,23 @@ fn long_cut() -> Option<String> {
     world.cut_off(1);
     world.destroy_session(0, 0);
     world.heal_what_is_connected();
+    // Begun alone, and so unknown to the others.
+    world.create(1);
     // What was acknowledged is rightly forgotten in a day.
     world.commits.clear();
     for _ in 0..(26 * 6) {
         world.pass(HOUR_MS / 6);
         for node in 0..3 {
-            world.touch_session(node, 0);
-            world.touch_session(node, 1);
+            for session in 0..3 {
+                world.touch_session(node, session);
+            }
         }
+        world.change(1, 1, "alone", VALUE);
         world.heal_what_is_connected();
     }
     let before = world.held();
     let tombstones = world.nodes[0].replica.tombstones();
-    world.check(before == [1, 2, 1], || {
+    world.check(before == [1, 3, 1], || {
         format!("before the meeting: {before:?}")
     });
     world.check(tombstones == 0, || {
@@ -235,35 +246,50 @@ fn long_cut() -> Option<String> {
     });
     world.heal();
     let after = world.held();
-    world.check(after == [1, 1, 1], || {
+    world.check(after == [2, 2, 2], || {
         format!("after the meeting: {after:?}")
+    });
+    let key = world.sessions[1].key;
+    let has = |state: &SessionState| state.register("alone").is_some();
+    let kept = world.nodes[0].replica.read(&key, has);
+    world.check(matches!(kept, Ok(true)), || {
+        "a write to a session that all nodes have was dropped".to_owned()
     });
     world.check_equal();
     world.broken
 }
 
 /// Node 1 writes what node 0 removes a little later. Node 2 hears of both while it remembers the
-/// removal, node 0 hears of the write when it has removed so much that it does not.
+/// removal, node 0 hears of the write when it has removed so much that it does not any more.
 fn removal_forgotten_on_one_node() -> Option<String> {
-    let mut world = World::new(1, MANY_NAMES);
+    let plan = Plan {
+        nodes: 4,
+        ..MANY_NAMES
+    };
+    let mut world = World::new(1, plan);
     for node in &mut world.nodes {
         node.skew_ms = 0;
     }
     world.create(0);
-    world.change(0, "a", true);
+    world.change(0, 0, "a", VALUE);
     world.heal();
-    world.cut_off(1);
-    world.change(1, "a", true);
+    world.link_only(&[(0, 2), (1, 3)]);
+    world.change(1, 0, "a", VALUE);
     world.mono_ms += 10;
-    world.change(0, "a", false);
+    world.change(0, 0, "a", None);
     world.heal_what_is_connected();
-    world.cut_off(0);
-    world.connect((1, 2));
-    world.heal_what_is_connected();
+    world.link_only(&[(1, 2)]);
     for name in ["b", "c", "d", "e"] {
-        world.change(0, name, true);
-        world.change(0, name, false);
+        world.change(0, 0, name, VALUE);
+        world.change(0, 0, name, None);
     }
+    world.link_only(&[(0, 3)]);
+    let key = world.sessions[0].key;
+    let has = |state: &SessionState| state.names().next().is_some();
+    let held = [0, 2].map(|node| world.nodes[node].replica.read(&key, has).ok());
+    world.check(held == [Some(true), Some(false)], || {
+        format!("nodes 0 and 2 show {held:?}")
+    });
     world.heal();
     world.check_equal();
     world.broken
@@ -279,7 +305,7 @@ fn hot_beyond_a_cut(interval_ms: u64) -> Option<String> {
     for _ in 0..3 {
         let before = world.own_write(0);
         for _ in 0..10_000 / interval_ms {
-            world.change(0, "a", true);
+            world.change(0, 0, "a", VALUE);
             for _ in 0..interval_ms.div_ceil(50) {
                 world.advance(50);
                 world.deliver_some();
@@ -291,6 +317,33 @@ fn hot_beyond_a_cut(interval_ms: u64) -> Option<String> {
         world.check(matches!(held, Ok(true)), || {
             format!("node 1 holds {held:?}")
         });
+    }
+    world.broken
+}
+
+/// Nodes 0 and 1 are linked for a day, and talk every ten minutes.
+fn day_without_equality() -> Option<String> {
+    let plan = Plan {
+        nodes: 2,
+        bytes_of_node_1: 200,
+        ..THREE_NODES
+    };
+    let mut world = World::new(1, plan);
+    world.heal();
+    world.create(0);
+    world.change(0, 0, "a", Some(&[b'1'; 900]));
+    // What is over a limit is acknowledged, although it is not merged.
+    world.commits.clear();
+    for _ in 0..(26 * 6) {
+        world.pass(HOUR_MS / 6);
+        world.touch_session(0, 0);
+        world.heal_what_is_connected();
+    }
+    let [one, other] = [0, 1].map(|node| world.nodes[node].replica.digests());
+    world.check(one != other, || "they are equal".to_owned());
+    for node in 0..2 {
+        let away = world.nodes[node].replica.is_away(world.now(node));
+        world.check(!away, || format!("node {node} takes itself for away"));
     }
     world.broken
 }
@@ -384,6 +437,8 @@ struct Plan {
     nodes: usize,
     sessions: usize,
     max_sessions: usize,
+    /// What a session may weigh on node 1. On others it is 1 000.
+    bytes_of_node_1: usize,
     log_records: usize,
     idle_ms: u64,
     /// Attribute names in use. Of more than three any may be removed.
@@ -397,6 +452,7 @@ const THREE_NODES: Plan = Plan {
     nodes: 3,
     sessions: 6,
     max_sessions: 1000,
+    bytes_of_node_1: 1_000,
     log_records: 64,
     idle_ms: HOUR_MS / 2,
     names: 3,
@@ -439,6 +495,7 @@ const MANY_DAYS: Plan = Plan {
 const HISTORIES: u64 = 150;
 /// How many histories are looked at for a broken rule at most.
 const MUTANT_HISTORIES: u64 = 20_000;
+const VALUE: Option<&[u8]> = Some(b"1");
 const HOUR_MS: u64 = 60 * 60 * 1000;
 
 impl Plan {

@@ -82,6 +82,11 @@ impl World {
         };
         let limits = Limits {
             max_sessions: self.plan.max_sessions,
+            max_session_bytes: if node == 1 {
+                self.plan.bytes_of_node_1
+            } else {
+                1_000
+            },
             ..Limits::default()
         };
         let skew_ms = self.random.below(3) as u64 * HOUR_MS;

@@ -168,14 +168,15 @@ impl World {
         }
     }
 
-    /// Writes or removes an attribute of the first session, and tells the peers.
-    pub(super) fn change(&self, node: usize, name: &str, is_there: bool) {
-        self.write_to(node, 0, Replicate::Now, |writer| match is_there {
-            true => writer.set(name, b"1".as_slice().into()),
-            false => writer.remove(name).map(|_| ()),
+    /// Writes or removes an attribute, and tells the peers.
+    pub(super) fn change(&self, node: usize, session: usize, name: &str, value: Option<&[u8]>) {
+        self.write_to(node, session, Replicate::Now, |writer| match value {
+            Some(value) => writer.set(name, value.into()),
+            None => writer.remove(name).map(|_| ()),
         });
         let now = self.now(node);
-        self.nodes[node].replica.commit(&self.sessions[0].key, now);
+        let replica = &self.nodes[node].replica;
+        replica.commit(&self.sessions[session].key, now);
     }
 
     /// Returns the last write of a node in the first session.

@@ -124,14 +124,16 @@ impl Node {
                 }
                 LinkEvent::Lagging => self.note_lagging(link.identity.id),
                 LinkEvent::CaughtUp => self.note_caught_up(link.identity.id),
-                LinkEvent::StartedEmpty { sessions } => {
+                LinkEvent::DroppedOutdated { sessions } => {
                     warn!(
-                        node = %self.settings.node,
-                        sessions,
+                        node = %self.settings.node, member = %link.identity.name, sessions,
                         "this node was cut off for longer than destroyed sessions are \
-                         remembered: its [{sessions}] sessions were dropped and are asked for anew"
+                         remembered: [{sessions}] of its sessions were dropped, because [{}] does \
+                         not have them",
+                        link.identity.name
                     );
-                    self.monitor.events.send(Event::StartedEmpty { sessions });
+                    let event = Event::DroppedOutdated { sessions };
+                    self.monitor.events.send(event);
                 }
                 LinkEvent::OverLimit(what) => self.note_over_limit(link, what, now),
                 LinkEvent::Left => left = true,

@@ -35,8 +35,8 @@ pub(crate) enum LinkEvent {
     Lagging,
     /// It is waited for again.
     CaughtUp,
-    /// This node was away for longer than tombstones are kept and has dropped what it held.
-    StartedEmpty { sessions: usize },
+    /// This node was away for longer than tombstones are kept, and has dropped what the peer lacks.
+    DroppedOutdated { sessions: usize },
     /// The peer sent what is beyond twice a limit of this node, which is not merged.
     OverLimit(&'static str),
     /// The peer said goodbye.

@@ -26,7 +26,7 @@ use self::{
 use super::{
     Observer, Replica,
     lineage::Side,
-    store::{apply::ApplyOutcome, offer::ChangeForm, quota::OverLimit},
+    store::{apply::ApplyOutcome, doubts::Comparison, offer::ChangeForm, quota::OverLimit},
 };
 use crate::{
     session::{BootId, Item, Mutant, Now, SessionKey},
@@ -43,6 +43,11 @@ pub(crate) struct Link {
     /// What was told of our lineage, by which both sides judge.
     lineage: Lineage,
     peers_lineage: Option<Lineage>,
+    /// While this node does not know which of its sessions the peer still has.
+    comparison: Option<Comparison>,
+    /// When the present rounds of both sides began, zero before the first.
+    asked_ms: u64,
+    peer_asked_ms: u64,
     inbound: Inbound,
     outbound: Outbound,
     round: Round,
@@ -85,6 +90,9 @@ impl Link {
             peer,
             lineage: replica.lineage(now),
             peers_lineage: None,
+            comparison: None,
+            asked_ms: 0,
+            peer_asked_ms: 0,
             inbound: Inbound::new(applied),
             outbound: Outbound::new(options.ack_timeout_ms, now),
             round,
@@ -124,6 +132,7 @@ impl Link {
             now,
             observer: Observer::new(self.notify_listeners_on_replication),
             over_limit: None,
+            confirms: self.comparison.is_some(),
         };
         let mut events = Vec::new();
         match message {
@@ -143,9 +152,9 @@ impl Link {
                     boot: self.peer,
                     lineage,
                 };
-                if ours.starts_empty_beside(theirs) {
-                    let sessions = replica.store.clear();
-                    events.push(LinkEvent::StartedEmpty { sessions });
+                if ours.is_doubtful_beside(theirs) {
+                    let apart_ms = replica.lineage.contact_ms();
+                    self.comparison = Some(replica.store.doubt_older_than(apart_ms));
                     self.round.begin_complete(0);
                 }
                 self.peers_lineage = Some(lineage);
@@ -186,10 +195,11 @@ impl Link {
                     self.round.compare_root(is_equal);
                 }
                 if is_equal {
-                    self.record_contact(replica, now);
+                    self.record_contact(replica, now.mono_ms, now);
                 }
             }
             Message::CompareSums { sums, below } => {
+                self.peer_asks(replica, now);
                 self.answers.compare_sums(sums, GroupSet(below));
             }
             Message::SumsDiffer { differing, digests } => {
@@ -198,7 +208,10 @@ impl Link {
                     .compare_groups(&ours, GroupSet(differing), &digests)?;
             }
             Message::ExpectAcks { at_once } => self.inbound.expect_acks(at_once),
-            Message::AskDigests => self.answers.asked_for_digests(),
+            Message::AskDigests => {
+                self.peer_asks(replica, now);
+                self.answers.asked_for_digests();
+            }
             Message::Digests { shards } => {
                 self.round
                     .compare_digests(&replica.store.digests(), &shards);
@@ -224,6 +237,9 @@ impl Link {
                 items,
                 wants,
             } => {
+                if let Some(comparison) = &mut self.comparison {
+                    comparison.record_asked_for(&wants);
+                }
                 self.round.wanted(round, shard, wants)?;
                 self.round.record_merged(living(&items), bytes);
                 self.merge_states(items, bytes, &mut merging)?;
@@ -240,10 +256,14 @@ impl Link {
             Message::Leave => events.push(LinkEvent::Left),
         }
         if self.round.take_ended() {
-            self.record_contact(replica, now);
+            self.round_is_over(replica, self.asked_ms, now);
         }
         if let Some(done) = self.round.take_completed() {
             self.inbound.round_done(done.skips);
+            if let Some(comparison) = self.comparison.take() {
+                let sessions = replica.store.end_doubts(&comparison);
+                events.push(LinkEvent::DroppedOutdated { sessions });
+            }
             events.push(LinkEvent::RoundCompleted {
                 sessions: done.sessions,
                 bytes: done.bytes + std::mem::take(&mut self.batch_bytes),
@@ -286,9 +306,25 @@ impl Link {
         self.outbound.expect_acks(at_once);
     }
 
-    fn record_contact(&self, replica: &Replica, now: Now) {
-        if let Some(theirs) = self.peers_lineage {
-            replica.lineage.record_contact(theirs.lineage_ms, now);
+    /// Notes that the peer begins a round, and so has ended the one before.
+    fn peer_asks(&mut self, replica: &Replica, now: Now) {
+        let began_ms = std::mem::replace(&mut self.peer_asked_ms, now.mono_ms);
+        self.round_is_over(replica, began_ms, now);
+    }
+
+    /// Notes that a round of either side that began at an instant is over, if there was one.
+    fn round_is_over(&self, replica: &Replica, began_ms: u64, now: Now) {
+        if began_ms > 0 && !Mutant::ContactByEqualityOnly.is_on() {
+            self.record_contact(replica, began_ms, now);
+        }
+    }
+
+    fn record_contact(&self, replica: &Replica, at_ms: u64, now: Now) {
+        // A node that doubts what it holds has told nobody of it.
+        if let (Some(theirs), None) = (self.peers_lineage, &self.comparison) {
+            replica
+                .lineage
+                .record_contact(at_ms, theirs.lineage_ms, now);
         }
     }
 
@@ -408,10 +444,14 @@ impl Link {
             return Some(expectation);
         }
         let streamed = self.outbound.poll(replica, form, now, &mut self.events);
-        streamed
+        let said = streamed
             .or_else(|| self.round.poll_report())
             .or_else(|| self.answers.poll_digests(replica))
-            .or_else(|| self.round.poll(replica, now))
+            .or_else(|| self.round.poll(replica, now))?;
+        if let Message::AskDigests | Message::CompareSums { .. } = said {
+            self.asked_ms = now.mono_ms;
+        }
+        Some(said)
     }
 
     /// Returns whether [`Link::poll`] has held something back, since this was asked last, until
@@ -525,6 +565,8 @@ struct Merging<'a> {
     now: Now,
     observer: Observer,
     over_limit: Option<&'static str>,
+    /// Whether what the peer holds is not in doubt here.
+    confirms: bool,
 }
 
 impl Merging<'_> {
@@ -532,6 +574,9 @@ impl Merging<'_> {
     /// malicious one has sent it there, and must be heard all the same.
     fn apply(&mut self, key: SessionKey, item: Item) -> ApplyOutcome {
         let store = &self.replica.store;
+        if self.confirms && item != Item::Absent {
+            store.confirm(&key);
+        }
         match store.apply(&key, item, self.now, &mut self.observer) {
             Ok(outcome) => outcome,
             Err(OverLimit(what)) => {

@@ -105,6 +105,10 @@ impl ColdSession {
         Reader::new(&self.bytes).u64().expect(OWN_BYTES)
     }
 
+    pub(crate) fn created_ms(&self) -> u64 {
+        ColdHead::read(&mut Reader::new(&self.bytes)).created_ms
+    }
+
     /// Returns the session as it was. Which writes of this node have been beaten is forgotten. So
     /// all are taken for beaten, and records of them that still wait bring the full state.
     pub(crate) fn to_hot(&self, boot: BootId) -> HotSession {

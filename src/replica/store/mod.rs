@@ -3,6 +3,7 @@
 pub(super) mod apply;
 pub(super) mod cold;
 mod counts;
+pub(super) mod doubts;
 mod expiry;
 pub(super) mod hot;
 pub(super) mod missing;
@@ -24,7 +25,11 @@ use std::{
     },
 };
 
-use self::{counts::Counts, residency::StoredSession, shard::Shard, sorted_map::SortedMap};
+use self::{
+    counts::Counts,
+    doubts::{Comparison, Doubts},
+    shard::Shard,
+};
 use crate::{
     config::{Limits, Shape},
     session::{BootId, SessionKey, SessionMeta},
@@ -45,8 +50,7 @@ pub(super) struct Store {
     used: AtomicBool,
     /// The same for the time between the last two ticks.
     in_use: AtomicBool,
-    /// Guards what was cleared and is still to be freed.
-    discarded: Mutex<Vec<SortedMap<StoredSession>>>,
+    doubts: Doubts,
     /// Guards the immutable parts that sessions share, few as layers are few.
     metas: Mutex<SharedMetas>,
 }
@@ -68,14 +72,40 @@ impl Store {
             lock_shift,
             counts,
             used: AtomicBool::new(false),
+            doubts: Doubts::default(),
             in_use: AtomicBool::new(false),
-            discarded: Mutex::default(),
             metas: Mutex::default(),
         }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.sessions() == 0 && self.tombstones() == 0
+    }
+
+    /// Doubts all sessions that are older than an instant. End it with [`Store::end_doubts`] when
+    /// everything has been compared with the peer.
+    pub(crate) fn doubt_older_than(&self, before_ms: u64) -> Comparison {
+        let shards = self.shards.iter();
+        let old = shards.flat_map(|shard| lock(shard).keys_created_before(before_ms));
+        self.doubts.begin(old.collect())
+    }
+
+    /// Notes that a peer that was not apart holds a session, or a tombstone of it.
+    pub(crate) fn confirm(&self, key: &SessionKey) {
+        self.doubts.confirm(key);
+    }
+
+    /// Returns whether peers must not hear of a session yet.
+    pub(crate) fn is_doubted(&self, key: &SessionKey) -> bool {
+        self.doubts.contain(key)
+    }
+
+    /// Drops the doubted sessions that the peer lacks, and lets go of the others. Returns how many
+    /// were dropped.
+    pub(crate) fn end_doubts(&self, comparison: &Comparison) -> usize {
+        let lost = self.doubts.end(comparison).into_iter();
+        lost.filter(|key| self.shard(key).drop_session(key).is_some())
+            .count()
     }
 
     /// Returns how many sessions and tombstones of one digest shard are taken in at most.

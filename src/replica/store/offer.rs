@@ -42,6 +42,7 @@ impl Store {
         } = record;
         let shard = self.shard(key);
         match shard.view(key) {
+            Some(_) if self.is_doubted(key) => Item::Absent,
             None => match shard.tombstone(key) {
                 Some(held) => Item::Destroyed(held.tombstone),
                 None => Item::Absent,
@@ -67,6 +68,7 @@ impl Store {
             return Item::Destroyed(held.tombstone);
         }
         match shard.view(key) {
+            Some(_) if self.is_doubted(key) => Item::Absent,
             Some(hot) if !is_stale(&hot.state, now) => Item::Full(Box::new(hot.into_owned().state)),
             _ => Item::Absent,
         }
@@ -74,6 +76,9 @@ impl Store {
 
     /// Returns the same for a transfer: a cold session as it is, without unpacking it.
     pub(crate) fn full_state(&self, key: &SessionKey, now: Now) -> Item {
+        if self.is_doubted(key) {
+            return self.full(key, now);
+        }
         let packed = self.shard(key).packed(key, now);
         packed.map_or_else(
             || self.full(key, now),

@@ -75,6 +75,13 @@ impl Residency {
         }
     }
 
+    pub(crate) fn created_ms(&self) -> u64 {
+        match self {
+            Self::Hot(hot) => hot.state.created_ms(),
+            Self::Cold(cold) => cold.created_ms(),
+        }
+    }
+
     /// Returns the session without changing its residency.
     pub(crate) fn view(&self, boot: BootId) -> Cow<'_, HotSession> {
         match self {

@@ -230,21 +230,11 @@ impl Shard {
         }
     }
 
-    /// Drops all. Returns the sessions there were, to be freed where no lock is held.
-    pub(crate) fn clear(&mut self) -> Vec<SortedMap<StoredSession>> {
-        let sessions: Vec<_> = self.sessions.iter_mut().map(SortedMap::take).collect();
-        let tombstones = self.tombstones.iter().map(SortedMap::len).sum();
-        self.counts
-            .remove_sessions(sessions.iter().map(SortedMap::len).sum());
-        self.counts.remove_tombstones(tombstones);
-        for tombstones in &mut self.tombstones {
-            drop(tombstones.take());
-        }
-        self.digests.fill(0);
-        self.next_due.fill(u64::MAX);
-        self.idle_queue = IdleQueue::default();
-        self.drops = self.drops.wrapping_add(1);
-        sessions
+    /// Returns the keys of sessions that were created before an instant.
+    pub(crate) fn keys_created_before(&self, before_ms: u64) -> Vec<SessionKey> {
+        let sessions = self.sessions.iter().flat_map(SortedMap::iter);
+        let old = sessions.filter(|(_, session)| session.residency.created_ms() < before_ms);
+        old.map(|(key, _)| *key).collect()
     }
 
     /// Looks at a session or tombstone again then.

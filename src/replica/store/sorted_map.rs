@@ -42,14 +42,6 @@ impl<T> SortedMap<T> {
         Some(value)
     }
 
-    /// Returns all entries, and has none from now on.
-    pub(crate) fn take(&mut self) -> Self {
-        Self {
-            entries: std::mem::take(&mut self.entries),
-            shared_bits: self.shared_bits,
-        }
-    }
-
     pub(crate) fn get_mut(&mut self, key: &SessionKey) -> Option<&mut T> {
         let at = self.position(key).ok()?;
         Some(&mut self.entries[at].1)

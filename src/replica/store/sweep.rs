@@ -4,12 +4,9 @@
 //! A million sessions may be due at once. So a sweep goes in steps, and a shard is locked for a few
 //! entries at a time: who sweeps lets others have their turn between two steps.
 
-use std::sync::{MutexGuard, PoisonError, atomic::Ordering};
+use std::sync::atomic::Ordering;
 
-use super::{
-    Store, expiry::Verdict, lock, place::Place, residency::StoredSession, shard::Shard,
-    sorted_map::SortedMap,
-};
+use super::{Store, expiry::Verdict, lock, place::Place, shard::Shard};
 use crate::replica::{
     change::{Change, ChangeKind},
     observer::Observer,
@@ -45,10 +42,6 @@ impl Store {
         let mut work = 0;
         sweep.is_under_way = true;
         while work < STEP {
-            if let Some(discarded) = self.discarded().pop() {
-                work += discarded.len();
-                continue;
-            }
             let Some(shard) = self.shards.get(sweep.shard) else {
                 *sweep = Sweep::default();
                 break;
@@ -64,18 +57,6 @@ impl Store {
         touched
     }
 
-    /// Drops everything without a trace. Returns how many sessions there were. Their memory is given
-    /// back by the next sweeps.
-    pub(crate) fn clear(&self) -> usize {
-        let mut sessions = 0;
-        for shard in &self.shards {
-            let cleared = lock(shard).clear();
-            sessions += cleared.iter().map(SortedMap::len).sum::<usize>();
-            self.discarded().extend(cleared);
-        }
-        sessions
-    }
-
     /// Notes that a request has asked for a session, or created one.
     pub(crate) fn note_use(&self) {
         // All requests read this, so that it is written once for each tick only.
@@ -88,12 +69,6 @@ impl Store {
     pub(crate) fn note_tick(&self) {
         let used = self.used.swap(false, Ordering::Relaxed);
         self.in_use.store(used, Ordering::Relaxed);
-    }
-
-    fn discarded(&self) -> MutexGuard<'_, Vec<SortedMap<StoredSession>>> {
-        self.discarded
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -284,25 +259,5 @@ mod tests {
         assert_eq!(replica.sessions(), 1);
         replica.sweep(after(5 * MINUTE + 2_000), &mut Observer::new(false));
         assert_eq!(replica.sessions(), 0);
-    }
-
-    #[test]
-    fn what_is_dropped_without_a_trace_is_freed_step_by_step() {
-        let replica = replica();
-        assert_eq!(replica.store.clear(), usize::from(SESSIONS));
-        assert_eq!((replica.sessions(), replica.tombstones()), (0, 0));
-        let discarded = || {
-            replica
-                .store
-                .discarded()
-                .iter()
-                .map(SortedMap::len)
-                .sum::<usize>()
-        };
-        assert_eq!(discarded(), usize::from(SESSIONS));
-        replica.sweep_some(&mut Sweep::default(), NOW, &mut Observer::new(false));
-        assert!((1..usize::from(SESSIONS)).contains(&discarded()));
-        replica.sweep(NOW, &mut Observer::new(false));
-        assert_eq!(discarded(), 0);
     }
 }
