@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use http::{HeaderMap, HeaderValue, header::COOKIE};
+use http::{
+    HeaderMap, HeaderValue,
+    header::{COOKIE, Entry},
+};
 
 use super::{SessionCookie, seal::OpenedCookie};
 
@@ -21,18 +24,28 @@ impl RequestCookies {
     /// Finds the fields, and marks all `Cookie` fields as sensitive: what opens a session is not
     /// for logs of headers.
     pub(crate) fn find(cookie: &SessionCookie, headers: &mut HeaderMap) -> Self {
-        let mut fields = headers
-            .iter_mut()
-            .filter(|(name, _)| **name == COOKIE)
-            .map(|(_, field)| {
-                field.set_sensitive(true);
-                &*field
-            })
-            .filter(|field| cookie.may_be_in(field))
-            .cloned();
-        Self {
-            first: fields.next(),
-            more: fields.collect(),
+        let has_several = headers.len() > headers.keys_len();
+        let mut found = Self::default();
+        let Some(first) = headers.get_mut(COOKIE) else {
+            return found;
+        };
+        found.keep(cookie, first);
+        if has_several && let Entry::Occupied(mut fields) = headers.entry(COOKIE) {
+            fields
+                .iter_mut()
+                .skip(1)
+                .for_each(|field| found.keep(cookie, field));
+        }
+        found
+    }
+
+    fn keep(&mut self, cookie: &SessionCookie, field: &mut HeaderValue) {
+        field.set_sensitive(true);
+        if cookie.may_be_in(field) {
+            match &self.first {
+                None => self.first = Some(field.clone()),
+                Some(_) => self.more.push(field.clone()),
+            }
         }
     }
 

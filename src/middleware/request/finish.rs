@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError, atomic::Ordering};
 
 use http::{
     HeaderMap, HeaderValue, Response,
-    header::{CACHE_CONTROL, SET_COOKIE, VARY},
+    header::{CACHE_CONTROL, Entry, SET_COOKIE, VARY},
 };
 
 use super::{
@@ -99,11 +99,17 @@ impl RequestSession {
             Phase::Superseded | Phase::Held { .. } => true,
         };
         drop(state);
-        if has_found && !headers.contains_key(CACHE_CONTROL) {
-            headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+        if has_found && let Entry::Vacant(entry) = headers.entry(CACHE_CONTROL) {
+            entry.insert(HeaderValue::from_static("private, no-cache"));
         }
-        if !varies_by_cookie(headers) {
-            headers.append(VARY, HeaderValue::from_static("Cookie"));
+        match headers.entry(VARY) {
+            Entry::Vacant(entry) => {
+                entry.insert(HeaderValue::from_static("Cookie"));
+            }
+            Entry::Occupied(mut fields) if !fields.iter().any(varies_by_cookie) => {
+                fields.append(HeaderValue::from_static("Cookie"));
+            }
+            Entry::Occupied(_) => {}
         }
     }
 
@@ -139,13 +145,13 @@ impl RequestSession {
     }
 }
 
-fn varies_by_cookie(headers: &HeaderMap) -> bool {
-    let fields = headers.get_all(VARY).iter();
-    let mut names = fields
-        .filter_map(|field| field.to_str().ok())
-        .flat_map(|field| field.split(','))
-        .map(str::trim);
-    names.any(|name| name == "*" || name.eq_ignore_ascii_case("cookie"))
+/// Returns whether a `Vary` field names the cookie, or everything.
+fn varies_by_cookie(field: &HeaderValue) -> bool {
+    let mut names = field.as_bytes().split(|byte| *byte == b',');
+    names.any(|name| {
+        let name = name.trim_ascii();
+        name == b"*" || name.eq_ignore_ascii_case(b"cookie")
+    })
 }
 
 /// Ends the use of the sessions.
