@@ -38,6 +38,16 @@ impl Session {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Session, SessionError};
+    /// fn handle(session: &Session) -> Result<String, SessionError> {
+    ///     let name: Option<String> = session.get("name")?;
+    ///     Ok(name.unwrap_or_else(|| "stranger".to_owned()))
+    /// }
+    /// ```
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, SessionError> {
         decode(name, &self.look(name)?)
     }
@@ -59,6 +69,15 @@ impl Session {
     /// session.insert("cart", vec!["apples", "pears"])?;
     /// # Ok(())
     /// # }
+    /// ```
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Session, SessionError};
+    /// fn handle(session: &Session) -> Result<(), SessionError> {
+    ///     session.insert("cart", vec!["apple", "pear"])
+    /// }
     /// ```
     pub fn insert<T: Serialize>(&self, name: &str, value: T) -> Result<(), SessionError> {
         check_name(name)?;
@@ -130,6 +149,16 @@ impl Session {
     /// }
     /// # Ok(())
     /// # }
+    /// ```
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Session, SessionError};
+    /// fn handle(session: &Session) -> Result<bool, SessionError> {
+    ///     let was_there = session.remove("cart")?;
+    ///     Ok(was_there)
+    /// }
     /// ```
     pub fn remove(&self, name: &str) -> Result<bool, SessionError> {
         check_name(name)?;
@@ -265,6 +294,15 @@ impl Session {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Session, SessionError};
+    /// fn handle(session: &Session) -> Result<String, SessionError> {
+    ///     session.get_or_insert_with("theme", || "light".to_owned())
+    /// }
+    /// ```
     pub fn get_or_insert_with<T: Serialize + DeserializeOwned>(
         &self,
         name: &str,
@@ -302,6 +340,15 @@ impl Session {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Session, SessionError};
+    /// fn handle(session: &Session) -> Result<bool, SessionError> {
+    ///     session.contains_key("user")
+    /// }
+    /// ```
     pub fn contains_key(&self, name: &str) -> Result<bool, SessionError> {
         check_name(name)?;
         let held = self.request.read(|state| {
@@ -329,6 +376,16 @@ impl Session {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Session, SessionError};
+    /// fn handle(session: &Session) -> Result<usize, SessionError> {
+    ///     let names = session.keys()?;
+    ///     Ok(names.len())
+    /// }
+    /// ```
     pub fn keys(&self) -> Result<Vec<String>, SessionError> {
         let names = self
             .request
@@ -350,6 +407,16 @@ impl Session {
     /// session.clear()?;
     /// # Ok(())
     /// # }
+    /// ```
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Session, SessionError};
+    /// fn handle(session: &Session) -> Result<(), SessionError> {
+    ///     // Everything goes, the session stays.
+    ///     session.clear()
+    /// }
     /// ```
     pub fn clear(&self) -> Result<(), SessionError> {
         self.remove_prefix("").map(drop)
@@ -373,6 +440,17 @@ impl Session {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Session, SessionError};
+    /// fn handle(session: &Session) -> Result<usize, SessionError> {
+    ///     session.insert("cart/apple", 2)?;
+    ///     session.insert("cart/pear", 1)?;
+    ///     session.remove_prefix("cart/")
+    /// }
+    /// ```
     pub fn remove_prefix(&self, prefix: &str) -> Result<usize, SessionError> {
         let removed = self.request.change(|writer| remove_all(writer, prefix))?;
         Ok(removed.unwrap_or(0))
@@ -395,6 +473,16 @@ impl Session {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Session, SessionError};
+    /// fn handle(session: &Session) -> Result<i64, SessionError> {
+    ///     // Increments made on several nodes at once add up.
+    ///     session.increment("hits", 1)
+    /// }
+    /// ```
     pub fn increment(&self, name: &str, by: i64) -> Result<i64, SessionError> {
         check_name(name)?;
         self.request
@@ -415,6 +503,15 @@ impl Session {
     /// println!("{} hits", session.counter("hits")?);
     /// # Ok(())
     /// # }
+    /// ```
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Session, SessionError};
+    /// fn handle(session: &Session) -> Result<i64, SessionError> {
+    ///     session.counter("hits")
+    /// }
     /// ```
     pub fn counter(&self, name: &str) -> Result<i64, SessionError> {
         check_name(name)?;

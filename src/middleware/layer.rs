@@ -107,6 +107,18 @@ impl ClusterSessionLayer {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{ClusterConfig, ClusterSessionLayer};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let layer = ClusterSessionLayer::new(ClusterConfig::standalone());
+    /// assert!(layer.cluster().is_ready());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn new(config: ClusterConfig) -> Self {
         match Self::try_new(config) {
@@ -138,6 +150,18 @@ impl ClusterSessionLayer {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{ClusterConfig, ClusterSessionLayer};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let layer = ClusterSessionLayer::try_new(ClusterConfig::standalone())?;
+    /// assert!(layer.cluster().is_ready());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn try_new(config: ClusterConfig) -> Result<Self, StartError> {
         Cluster::start_now(config).map(|cluster| Self::from_cluster(&cluster))
     }
@@ -146,6 +170,19 @@ impl ClusterSessionLayer {
     /// the recommended way.
     ///
     /// Several layers can share a node, each with a [context](Self::with_context) of its own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// let layer = ClusterSessionLayer::from_cluster(&cluster);
+    /// # layer.check()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Examples
     ///
@@ -185,6 +222,19 @@ impl ClusterSessionLayer {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// let layer = ClusterSessionLayer::from_cluster(&cluster).with_name("__Host-shop");
+    /// # layer.check()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn with_name(mut self, name: impl Into<String>) -> Self {
         self.options().cookie.name = Some(name.into());
@@ -209,6 +259,21 @@ impl ClusterSessionLayer {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// let layer = ClusterSessionLayer::from_cluster(&cluster)
+    ///     .with_name("shop")
+    ///     .with_secure(false);
+    /// # layer.check()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn with_secure(mut self, secure: bool) -> Self {
         self.options().cookie.secure = secure;
@@ -218,6 +283,19 @@ impl ClusterSessionLayer {
     /// Sets whether the cookie is kept from scripts.
     ///
     /// Default: `true`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// let layer = ClusterSessionLayer::from_cluster(&cluster).with_http_only(false);
+    /// # layer.check()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Examples
     ///
@@ -246,6 +324,20 @@ impl ClusterSessionLayer {
     /// ```
     /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
     /// use tower_cluster_sessions::SameSite;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// let layer = ClusterSessionLayer::from_cluster(&cluster).with_same_site(SameSite::Strict);
+    /// # layer.check()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::SameSite;
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
@@ -304,6 +396,21 @@ impl ClusterSessionLayer {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// let layer = ClusterSessionLayer::from_cluster(&cluster)
+    ///     .with_name("__Secure-shop")
+    ///     .with_domain("example.com");
+    /// # layer.check()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn with_domain(mut self, domain: impl Into<String>) -> Self {
         self.options().cookie.domain = Some(domain.into());
@@ -323,6 +430,21 @@ impl ClusterSessionLayer {
     /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
     /// let layer = ClusterSessionLayer::from_cluster(&cluster)
     ///     .with_name("__Secure-id")
+    ///     .with_path("/shop");
+    /// # layer.check()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// let layer = ClusterSessionLayer::from_cluster(&cluster)
+    ///     .with_name("__Secure-shop")
     ///     .with_path("/shop");
     /// # layer.check()?;
     /// # Ok(())
@@ -350,6 +472,21 @@ impl ClusterSessionLayer {
     /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
     /// let layer = ClusterSessionLayer::from_cluster(&cluster)
     ///     .with_expiry(Expiry::idle(Duration::from_secs(3600)));
+    /// # layer.check()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use tower_cluster_sessions::{Expiry, Cluster, ClusterConfig, ClusterSessionLayer};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// let layer = ClusterSessionLayer::from_cluster(&cluster)
+    ///     .with_expiry(Expiry::idle(Duration::from_secs(10 * 60)));
     /// # layer.check()?;
     /// # Ok(())
     /// # }
@@ -382,6 +519,19 @@ impl ClusterSessionLayer {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// let layer = ClusterSessionLayer::from_cluster(&cluster).with_persistent_cookie();
+    /// # layer.check()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn with_persistent_cookie(mut self) -> Self {
         self.options().cookie.persistent = true;
@@ -391,6 +541,19 @@ impl ClusterSessionLayer {
     /// Lets the cookie work over plain HTTP: drops `Secure`, and `__Host-` from the name.
     ///
     /// It logs a warning, because whoever listens on the line can then take over sessions.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// let layer = ClusterSessionLayer::from_cluster(&cluster).insecure_for_development();
+    /// # layer.check()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Examples
     ///
@@ -550,6 +713,19 @@ impl ClusterSessionLayer {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// let layer = ClusterSessionLayer::from_cluster(&cluster).with_context("shop");
+    /// # layer.check()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn with_context(mut self, context: impl Into<String>) -> Self {
         self.options().context = Some(context.into().into());
@@ -565,6 +741,20 @@ impl ClusterSessionLayer {
     /// ```
     /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
     /// use tower_cluster_sessions::Ack;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// let layer = ClusterSessionLayer::from_cluster(&cluster).with_ack(Ack::One);
+    /// # layer.check()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::Ack;
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
@@ -614,6 +804,21 @@ impl ClusterSessionLayer {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer, Consistency};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let key = "0e9d3fbd27f2b1f9a0f1c4677d9a1e5b88c6c1a25ddf7a4c903bfe6f2240d7e3";
+    /// let cluster = Cluster::start(ClusterConfig::standalone().consistency_key(key)).await?;
+    /// let layer = ClusterSessionLayer::from_cluster(&cluster)
+    ///     .with_consistency(Consistency::ReadYourWrites);
+    /// # layer.check()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn with_consistency(mut self, consistency: Consistency) -> Self {
         self.options().consistency = consistency;
@@ -629,6 +834,19 @@ impl ClusterSessionLayer {
     ///
     /// A response that sets the cookie has `Cache-Control: no-store` either way, in place of the
     /// app's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// let layer = ClusterSessionLayer::from_cluster(&cluster).with_cache_headers(false);
+    /// # layer.check()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Examples
     ///
@@ -663,6 +881,18 @@ impl ClusterSessionLayer {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{ClusterConfig, ClusterSessionLayer};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let layer = ClusterSessionLayer::try_new(ClusterConfig::standalone())?;
+    /// layer.cluster().leave().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub const fn cluster(&self) -> &Cluster {
         &self.cluster
@@ -689,6 +919,19 @@ impl ClusterSessionLayer {
     /// assert!(error.to_string().contains("leave out `with_path`"));
     /// # let layer = layer.with_path("/");
     /// # layer.check()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// let layer = ClusterSessionLayer::from_cluster(&cluster).with_name("no good");
+    /// assert!(layer.check().is_err());
     /// # Ok(())
     /// # }
     /// ```

@@ -65,6 +65,15 @@ impl Session {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::Session;
+    /// fn name_in_log(session: &Session) -> String {
+    ///     session.id().unwrap_or_else(|| "no session".to_owned())
+    /// }
+    /// ```
     #[must_use]
     pub fn id(&self) -> Option<String> {
         self.request.id()
@@ -82,6 +91,15 @@ impl Session {
     /// let greeting = if session.is_new() { "Welcome!" } else { "Welcome back!" };
     /// # Ok(())
     /// # }
+    /// ```
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::Session;
+    /// fn greeting(session: &Session) -> &'static str {
+    ///     if session.is_new() { "Welcome." } else { "Welcome back." }
+    /// }
     /// ```
     #[must_use]
     pub fn is_new(&self) -> bool {
@@ -114,6 +132,16 @@ impl Session {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Session, SessionError};
+    /// fn log_in(session: &Session, user: &str) -> Result<(), SessionError> {
+    ///     session.insert("user", user)?;
+    ///     session.cycle_id()
+    /// }
+    /// ```
     pub fn cycle_id(&self) -> Result<(), SessionError> {
         self.request.cycle_id()
     }
@@ -143,6 +171,15 @@ impl Session {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Session, SessionError};
+    /// fn log_out(session: &Session) -> Result<(), SessionError> {
+    ///     session.destroy()
+    /// }
+    /// ```
     pub fn destroy(&self) -> Result<(), SessionError> {
         self.request.destroy()
     }
@@ -162,6 +199,17 @@ impl Session {
     /// let idle = session.expiry()?.idle_limit();
     /// # Ok(())
     /// # }
+    /// ```
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Session, SessionError};
+    /// use std::time::Duration;
+    ///
+    /// fn idle_limit(session: &Session) -> Result<Option<Duration>, SessionError> {
+    ///     Ok(session.expiry()?.idle_limit())
+    /// }
     /// ```
     pub fn expiry(&self) -> Result<Expiry, SessionError> {
         self.request.expiry()
@@ -192,6 +240,18 @@ impl Session {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Session, SessionError};
+    /// use std::time::Duration;
+    /// use tower_cluster_sessions::Expiry;
+    ///
+    /// fn end_soon(session: &Session) -> Result<(), SessionError> {
+    ///     session.set_expiry(Expiry::idle(Duration::from_secs(5 * 60)))
+    /// }
+    /// ```
     pub fn set_expiry(&self, expiry: Expiry) -> Result<(), SessionError> {
         self.request.set_expiry(expiry)
     }
@@ -211,6 +271,15 @@ impl Session {
     /// let is_ticked = session.is_persistent()?;
     /// # Ok(())
     /// # }
+    /// ```
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Session, SessionError};
+    /// fn handle(session: &Session) -> Result<bool, SessionError> {
+    ///     session.is_persistent()
+    /// }
     /// ```
     pub fn is_persistent(&self) -> Result<bool, SessionError> {
         self.request.is_persistent()
@@ -290,6 +359,18 @@ impl Session {
     /// println!("{peers} other nodes have the order");
     /// # Ok(())
     /// # }
+    /// ```
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Session, SessionError};
+    /// async fn note(session: &Session, message: &str) -> Result<(), SessionError> {
+    ///     session.insert("last", message)?;
+    ///     let peers = session.replicated().await;
+    ///     println!("{peers} peers hold it");
+    ///     Ok(())
+    /// }
     /// ```
     pub async fn replicated(&self) -> usize {
         self.request.replicated().await

@@ -49,6 +49,18 @@ impl SessionSlot {
     /// let shop = SessionSlot::of(request.extensions(), "shop");
     /// # }
     /// ```
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http::Request;
+    /// use tower_cluster_sessions::{Session, SessionSlot};
+    ///
+    /// async fn session_of_the_shop(request: &Request<()>) -> Option<Session> {
+    ///     let slot = SessionSlot::of(request.extensions(), "shop")?;
+    ///     Some(slot.load().await)
+    /// }
+    /// ```
     #[must_use]
     pub fn of<'a>(extensions: &'a Extensions, context: &str) -> Option<&'a Self> {
         extensions
@@ -85,6 +97,18 @@ impl SessionSlot {
     ///     let session = slot.load().await;
     /// }
     /// # }
+    /// ```
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http::Request;
+    /// use tower_cluster_sessions::{Session, SessionSlot};
+    ///
+    /// async fn session(request: &Request<()>) -> Session {
+    ///     let slot = request.extensions().get::<SessionSlot>();
+    ///     slot.expect("a `ClusterSessionLayer` around").load().await
+    /// }
     /// ```
     pub async fn load(&self) -> Session {
         self.session.load().await;

@@ -63,6 +63,21 @@ impl<T> Typed<T> {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use tower_cluster_sessions::{Attribute, Session, SessionError, Typed};
+    /// # #[derive(Clone, Serialize, Deserialize)]
+    /// # struct Cart(Vec<String>);
+    /// # impl Attribute for Cart {
+    /// #     const NAME: &'static str = "cart";
+    /// # }
+    /// fn cart(session: Session) -> Typed<Cart> {
+    ///     Typed::new(session)
+    /// }
+    /// ```
     #[must_use]
     pub const fn new(session: Session) -> Self {
         Self {
@@ -87,6 +102,21 @@ impl<T> Typed<T> {
     /// let is_new = theme.session().is_new();
     /// # Ok(())
     /// # }
+    /// ```
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use tower_cluster_sessions::{Attribute, Session, SessionError, Typed};
+    /// # #[derive(Clone, Serialize, Deserialize)]
+    /// # struct Cart(Vec<String>);
+    /// # impl Attribute for Cart {
+    /// #     const NAME: &'static str = "cart";
+    /// # }
+    /// fn handle(cart: &Typed<Cart>) -> Result<(), SessionError> {
+    ///     cart.session().cycle_id()
+    /// }
     /// ```
     #[must_use]
     pub const fn session(&self) -> &Session {
@@ -116,6 +146,21 @@ impl<T: Attribute> Typed<T> {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use tower_cluster_sessions::{Attribute, Session, SessionError, Typed};
+    /// # #[derive(Clone, Serialize, Deserialize)]
+    /// # struct Cart(Vec<String>);
+    /// # impl Attribute for Cart {
+    /// #     const NAME: &'static str = "cart";
+    /// # }
+    /// fn handle(cart: &Typed<Cart>) -> Result<usize, SessionError> {
+    ///     Ok(cart.get()?.map_or(0, |cart| cart.0.len()))
+    /// }
+    /// ```
     pub fn get(&self) -> Result<Option<T>, SessionError> {
         self.session.get(T::NAME)
     }
@@ -140,6 +185,21 @@ impl<T: Attribute> Typed<T> {
     /// theme.insert(&Theme("dark".to_owned()))?;
     /// # Ok(())
     /// # }
+    /// ```
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use tower_cluster_sessions::{Attribute, Session, SessionError, Typed};
+    /// # #[derive(Clone, Serialize, Deserialize)]
+    /// # struct Cart(Vec<String>);
+    /// # impl Attribute for Cart {
+    /// #     const NAME: &'static str = "cart";
+    /// # }
+    /// fn handle(cart: &Typed<Cart>) -> Result<(), SessionError> {
+    ///     cart.insert(&Cart(vec!["apple".to_owned()]))
+    /// }
     /// ```
     pub fn insert(&self, value: &T) -> Result<(), SessionError> {
         self.session.insert(T::NAME, value)
@@ -169,6 +229,25 @@ impl<T: Attribute> Typed<T> {
     /// })?;
     /// # Ok(())
     /// # }
+    /// ```
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use tower_cluster_sessions::{Attribute, Session, SessionError, Typed};
+    /// # #[derive(Clone, Serialize, Deserialize)]
+    /// # struct Cart(Vec<String>);
+    /// # impl Attribute for Cart {
+    /// #     const NAME: &'static str = "cart";
+    /// # }
+    /// fn add(cart: &Typed<Cart>, item: &str) -> Result<Cart, SessionError> {
+    ///     cart.update(|cart| {
+    ///         let mut cart = cart.unwrap_or(Cart(Vec::new()));
+    ///         cart.0.push(item.to_owned());
+    ///         cart
+    ///     })
+    /// }
     /// ```
     pub fn update(&self, update: impl FnMut(Option<T>) -> T) -> Result<T, SessionError> {
         self.session.update(T::NAME, update)
@@ -258,6 +337,21 @@ impl<T: Attribute> Typed<T> {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use tower_cluster_sessions::{Attribute, Session, SessionError, Typed};
+    /// # #[derive(Clone, Serialize, Deserialize)]
+    /// # struct Cart(Vec<String>);
+    /// # impl Attribute for Cart {
+    /// #     const NAME: &'static str = "cart";
+    /// # }
+    /// fn handle(cart: &Typed<Cart>) -> Result<Option<Cart>, SessionError> {
+    ///     cart.take()
+    /// }
+    /// ```
     pub fn take(&self) -> Result<Option<T>, SessionError> {
         self.session.take(T::NAME)
     }
@@ -282,6 +376,21 @@ impl<T: Attribute> Typed<T> {
     /// theme.remove()?;
     /// # Ok(())
     /// # }
+    /// ```
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use tower_cluster_sessions::{Attribute, Session, SessionError, Typed};
+    /// # #[derive(Clone, Serialize, Deserialize)]
+    /// # struct Cart(Vec<String>);
+    /// # impl Attribute for Cart {
+    /// #     const NAME: &'static str = "cart";
+    /// # }
+    /// fn handle(cart: &Typed<Cart>) -> Result<bool, SessionError> {
+    ///     cart.remove()
+    /// }
     /// ```
     pub fn remove(&self) -> Result<bool, SessionError> {
         self.session.remove(T::NAME)
