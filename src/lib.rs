@@ -147,8 +147,8 @@ pub use crate::{
         ResponseFuture, SameSite, Session, SessionSlot, Typed,
     },
     node::{
-        Cluster, Event, Events, Member, MemberEvent, MemberEventKind, MemberState, SessionEvent,
-        SessionEventKind, Stats,
+        Cluster, DestroyedWhere, Event, Events, Member, MemberEvent, MemberEventKind, MemberState,
+        SessionEvent, SessionEventKind, Stats,
     },
     session::SessionError,
 };

@@ -46,8 +46,8 @@ struct Pending<W> {
 /// Why a request waits for a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FetchReason {
-    /// The session is not here, and the state transfer is under way.
-    Transfer,
+    /// The session is not here.
+    Absent,
     /// What this node holds may be out of date after a stall: only answers to questions from now on
     /// count.
     Stall,
@@ -111,7 +111,7 @@ impl<W: Clone + Default> PendingFetches<W> {
         let pending = self.keys.entry(key).or_default();
         pending.waiting += 1;
         let enough = match reason {
-            FetchReason::Transfer => pending.question.max(1),
+            FetchReason::Absent => pending.question.max(1),
             _ if Mutant::AcceptEarlierAnswer.is_on() => pending.question.max(1),
             // The answer to a question under way may be older than the write.
             FetchReason::Stall | FetchReason::Token => pending.question + 1,
@@ -314,7 +314,7 @@ mod tests {
     #[test]
     fn peer_that_is_still_expected_is_waited_for() {
         let fetches = &mut PendingFetches::default();
-        let mut ticket = enter(fetches, FetchReason::Transfer, Provenance::Unverified);
+        let mut ticket = enter(fetches, FetchReason::Absent, Provenance::Unverified);
         let mut step = |others, links: &[LinkId]| {
             fetches.step(&mut ticket, others, links.iter().copied(), NOW)
         };
@@ -329,7 +329,7 @@ mod tests {
         let mut first = enter(fetches, FetchReason::Token, Provenance::Known);
         assert_eq!(step(fetches, &mut first), FetchStep::Ask(1));
         let mut second = enter(fetches, FetchReason::Token, Provenance::Known);
-        let mut unverified = enter(fetches, FetchReason::Transfer, Provenance::Unverified);
+        let mut unverified = enter(fetches, FetchReason::Absent, Provenance::Unverified);
         for ticket in [&mut first, &mut second, &mut unverified] {
             assert_eq!(step(fetches, ticket), FetchStep::Wait);
         }
@@ -388,7 +388,7 @@ mod tests {
             let entered = fetches.enter(key(at), reason, provenance);
             entered.map(|(ticket, ())| ticket)
         };
-        let (transfer, unverified) = (FetchReason::Transfer, Provenance::Unverified);
+        let (transfer, unverified) = (FetchReason::Absent, Provenance::Unverified);
         let mut tickets: Vec<_> = (0..MAX_KEYS)
             .map(|at| enter(fetches, at, transfer, unverified).expect("room"))
             .collect();

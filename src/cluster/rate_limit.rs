@@ -6,7 +6,7 @@ use crate::session::Now;
 
 /// Gives out so many turns in each [`STEP_MS`], in the order in which they are asked for.
 #[derive(Debug)]
-pub(super) struct RateLimiter {
+pub(crate) struct RateLimiter {
     per_step: u32,
     /// When the step began whose turns are given out. It is in the future when there is a queue.
     step_ms: u64,
@@ -14,7 +14,7 @@ pub(super) struct RateLimiter {
 }
 
 impl RateLimiter {
-    pub(super) const fn new(per_step: u32) -> Self {
+    pub(crate) const fn new(per_step: u32) -> Self {
         Self {
             per_step,
             step_ms: 0,
@@ -24,7 +24,7 @@ impl RateLimiter {
 
     /// Takes a turn. Returns how long to wait for it, or `None` if it would come too late to be of
     /// use.
-    pub(super) fn acquire(&mut self, now: Now) -> Option<Duration> {
+    pub(crate) fn acquire(&mut self, now: Now) -> Option<Duration> {
         if now.mono_ms >= self.step_ms.saturating_add(STEP_MS) {
             self.begin_step(now.mono_ms);
         }

@@ -29,7 +29,9 @@ impl IntoResponse for SessionError {
 
 const fn status(error: &SessionError) -> StatusCode {
     match error {
-        SessionError::Full | SessionError::Leaving => StatusCode::SERVICE_UNAVAILABLE,
+        SessionError::Full | SessionError::Leaving | SessionError::Busy => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         SessionError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         SessionError::Destroyed | SessionError::Superseded => StatusCode::CONFLICT,
         SessionError::HeadersSent
@@ -57,6 +59,7 @@ mod tests {
         for (error, expected) in [
             (SessionError::Full, 503),
             (SessionError::Leaving, 503),
+            (SessionError::Busy, 503),
             (
                 SessionError::TooLarge {
                     what: "bytes",

@@ -110,9 +110,10 @@ impl Session {
     /// locked out.
     ///
     /// Call it when a user logs in or gains rights. It is one atomic change that all nodes learn
-    /// of. Attributes stay, and what other requests write meanwhile. Without a session it does
-    /// nothing, because the first write then mints a fresh id anyway. So it is when the client came
-    /// with an id that is replaced already, as one does that presses the button twice.
+    /// of. Attributes stay, and what other requests write meanwhile. Without a session the first write
+    /// mints a fresh id anyway. So it is when the client came with an id that is replaced already, as
+    /// one does that presses the button twice. If the client presents a session that this node does
+    /// not know, other nodes destroy it, as [`destroy`](Self::destroy) has it.
     ///
     /// The old cookie is dead at once. A client that misses the response must log in again.
     ///
@@ -155,11 +156,15 @@ impl Session {
     /// on this handle starts another session. The call succeeds also when there is no session, or
     /// no longer one.
     ///
+    /// If this node does not know the session that the client presents, other nodes may, in a
+    /// partition for example. Then every node that a path of links reaches destroys it. So let a
+    /// logout take a `Session` and not an `Option<Session>`, which is `None` then.
+    ///
     /// Once the response's head has left, the cookie stays, and is worth nothing.
     ///
     /// # Errors
     ///
-    /// None today.
+    /// [`SessionError::Busy`] when clients present too many sessions that this node does not know.
     ///
     /// # Examples
     ///

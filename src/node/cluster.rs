@@ -4,7 +4,6 @@ use std::{
     collections::HashMap,
     fmt,
     net::SocketAddr,
-    panic::resume_unwind,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -16,13 +15,13 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use super::{
     Env, Events, LinkSecurity, Member, Node, Stats,
     net::{accept, dial, tls},
+    requests::orders::{self, DestroyedWhere},
     tick::tick,
 };
 use crate::{
     cluster::{Readiness, boot_id},
     config::{Ack, ClusterConfig, ConfigError, PeerAddress, Security, StartError},
-    session::{SessionError, SessionKey, SessionState, decode_json, encode_json},
-    wire::Position,
+    session::{MAX_SEARCH_BYTES, Search, SessionError, SessionKey, Stamp, encode_json},
 };
 
 /// A handle to this node in its cluster, cheap to clone.
@@ -138,6 +137,9 @@ impl Cluster {
                 .spawn(accept::accept(Arc::clone(&node), acceptor));
         }
         node.net.tasks.spawn(tls::watch(Arc::clone(&node)));
+        node.net
+            .tasks
+            .spawn(orders::carry_out_searches(Arc::clone(&node)));
         node.advance_join(node.now());
         let tick = tokio::spawn(tick(Arc::clone(&node)));
         let cluster = Self(Arc::new(Running {
@@ -390,7 +392,10 @@ impl Cluster {
     /// Destroys a session everywhere, and waits for the peers as [`Ack::All`] does. Returns whether
     /// there was such a session.
     ///
-    /// The id is that of [`Session::id`](crate::Session::id).
+    /// The id is that of [`Session::id`](crate::Session::id). If this node does not hold the session,
+    /// it asks the peers for it, for 500 ms at most. If none of them has it either, it returns
+    /// `false`, and the order to destroy it goes to every node that a path of links reaches within
+    /// 24 hours.
     ///
     /// # Cancel safety
     ///
@@ -415,17 +420,20 @@ impl Cluster {
             return false;
         };
         if node.replica.read(&key, |_| ()).is_err() {
-            node.fetch(key).await;
+            node.find(key).await;
         }
-        let destroyed = destroy(node, &key);
-        node.wake_links();
+        let destroyed = node.destroy_now(&key);
         let is_destroyed = destroyed.is_ok();
-        node.acknowledged(destroyed.ok().flatten(), Ack::All).await;
+        let position = match destroyed {
+            Ok(position) => position,
+            Err(_) => Some(node.destroy_everywhere(key)),
+        };
+        node.acknowledged(position, Ack::All).await;
         is_destroyed
     }
 
-    /// Destroys all sessions of a context in which the attribute `name` equals `value`, and waits
-    /// for the peers as [`Ack::All`] does. Returns how many there were.
+    /// Destroys all sessions of a context in which the attribute `name` equals `value`, on every
+    /// node. Returns how many there were, and which nodes have said that it is done.
     ///
     /// This logs a user out everywhere, for example. That includes the session of the request that
     /// asks: its handle then fails with [`SessionError::Destroyed`]. Use
@@ -434,9 +442,20 @@ impl Cluster {
     /// compared as JSON, so the order of an object's fields does not matter. Every session held is
     /// looked at, on a thread of the runtime's blocking pool.
     ///
+    /// It first destroys what this node holds, and waits for the peers as [`Ack::All`] does. Then
+    /// every node that a path of links reaches looks for more. This waits for their answers: for
+    /// [`ack_timeout`](ClusterConfig::ack_timeout), and as much longer as the search took here. A
+    /// member that is down has it wait so long.
+    ///
+    /// Nodes that are met within 24 hours learn of it, too, and destroy what was written before.
+    /// Before and after are judged by the clocks of the nodes, which should not differ. Of such
+    /// calls 64 can wait at a node, and the latest megabyte of them is remembered.
+    ///
     /// # Errors
     ///
-    /// [`SessionError::Encode`] if no attribute can have that `value`; nothing is destroyed then.
+    /// [`SessionError::Encode`] if no attribute can have that `value`, and
+    /// [`SessionError::TooLarge`] if that and the names are longer than 16 KiB; nothing is destroyed
+    /// then.
     ///
     /// # Cancel safety
     ///
@@ -460,12 +479,12 @@ impl Cluster {
         context: &str,
         name: &str,
         value: &impl Serialize,
-    ) -> Result<usize, SessionError> {
+    ) -> Result<DestroyedWhere, SessionError> {
         self.destroy_all_but(None, context, name, value).await
     }
 
     /// Destroys sessions as [`destroy_where`](Self::destroy_where) does, except for the one whose id
-    /// is `keep`. Returns how many there were.
+    /// is `keep`, on every node. Returns the same.
     ///
     /// This logs a user out everywhere else, for example after a change of the password. The id is
     /// that of [`Session::id`](crate::Session::id). A text that is no id keeps nothing.
@@ -489,7 +508,8 @@ impl Cluster {
     ///     user: &str,
     /// ) -> Result<usize, SessionError> {
     ///     let keep = session.id().unwrap_or_default();
-    ///     cluster.destroy_where_except("", "user", &user, &keep).await
+    ///     let destroyed = cluster.destroy_where_except("", "user", &user, &keep).await?;
+    ///     Ok(destroyed.sessions)
     /// }
     /// ```
     pub async fn destroy_where_except(
@@ -498,7 +518,7 @@ impl Cluster {
         name: &str,
         value: &impl Serialize,
         keep: &str,
-    ) -> Result<usize, SessionError> {
+    ) -> Result<DestroyedWhere, SessionError> {
         let keep = SessionKey::from_public_id(keep);
         self.destroy_all_but(keep, context, name, value).await
     }
@@ -509,30 +529,23 @@ impl Cluster {
         context: &str,
         name: &str,
         value: &impl Serialize,
-    ) -> Result<usize, SessionError> {
-        let wanted = decode_json(name, &encode_json(name, value)?)?;
-        let node = Arc::clone(&self.0.node);
-        let (context, name): (Box<str>, Box<str>) = (context.into(), name.into());
-        let search = tokio::task::spawn_blocking(move || {
-            let holds = |state: &SessionState| {
-                *state.meta().context == *context && holds(state, &name, &wanted)
-            };
-            let mut keys = node.replica.select(holds);
-            keys.retain(|key| Some(*key) != keep);
-            let destroyed = keys.iter().filter_map(|key| destroy(&node, key).ok());
-            let positions: Vec<Option<Position>> = destroyed.collect();
-            node.wake_links();
-            positions
-        });
-        let positions = match search.await {
-            Ok(positions) => positions,
-            Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
-            // The runtime shuts down, which ends this future, too.
-            Err(_) => Vec::new(),
+    ) -> Result<DestroyedWhere, SessionError> {
+        let json = encode_json(name, value)?;
+        let search = Search {
+            context: context.into(),
+            name: name.into(),
+            json: json.as_slice().into(),
+            keep,
+            upto: Stamp::MAX,
         };
-        let last = positions.iter().copied().max().flatten();
-        self.0.node.acknowledged(last, Ack::All).await;
-        Ok(positions.len())
+        if search.weight() > MAX_SEARCH_BYTES {
+            return Err(SessionError::TooLarge {
+                what: "bytes",
+                would_be: search.weight(),
+                limit: MAX_SEARCH_BYTES,
+            });
+        }
+        Ok(Arc::clone(&self.0.node).destroy_where(search).await)
     }
 
     /// Returns the number of sessions held here.
@@ -630,19 +643,6 @@ impl Drop for Running {
 fn listed(peers: &[PeerAddress]) -> String {
     let peers: Vec<String> = peers.iter().map(ToString::to_string).collect();
     peers.join(", ")
-}
-
-/// Destroys a session that is there. Returns the position to wait for.
-fn destroy(node: &Node, key: &SessionKey) -> Result<Option<Position>, SessionError> {
-    node.destroy(key)?;
-    Ok(node.commit(key))
-}
-
-fn holds(state: &SessionState, name: &str, wanted: &serde_json::Value) -> bool {
-    let Ok(Some(json)) = state.json(name) else {
-        return false;
-    };
-    serde_json::from_slice::<serde_json::Value>(json).is_ok_and(|value| value == *wanted)
 }
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");

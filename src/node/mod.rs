@@ -29,6 +29,7 @@ pub(crate) use self::{clock::TimeOfDay, env::Random};
 pub use self::{
     cluster::Cluster,
     events::{Event, Events, MemberEvent, MemberEventKind, SessionEvent, SessionEventKind},
+    requests::orders::DestroyedWhere,
     stats::{Member, MemberState, Stats},
 };
 pub(crate) use self::{

@@ -43,7 +43,7 @@ pub(super) async fn tick(node: Arc<Node>) {
 impl Node {
     fn tick(&self, now: Now) {
         self.watch_stalls(now);
-        self.replica.note_tick();
+        self.replica.note_tick(now);
         self.tick_links(now);
         self.note_down(now);
         self.advance_join(now);

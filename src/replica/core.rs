@@ -12,6 +12,7 @@ use super::{
     lineage::LineageTracker,
     log::Log,
     observer::Observer,
+    orders::Orders,
     store::{Store, missing::Missing, sweep::Sweep},
 };
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub(crate) struct Replica {
     pub(super) log: Log,
     pub(super) applied: AppliedLogs,
     pub(super) lineage: LineageTracker,
+    pub(super) orders: Orders,
     /// Guards the digest root, one for all links' heartbeats.
     root: Mutex<Option<Root>>,
 }
@@ -50,6 +52,7 @@ impl Replica {
             log: Log::new(shape.log_records),
             applied: AppliedLogs::default(),
             lineage: LineageTracker::new(now),
+            orders: Orders::default(),
             root: Mutex::default(),
         }
     }
@@ -64,8 +67,9 @@ impl Replica {
     }
 
     /// Notes that a tick has passed.
-    pub(crate) fn note_tick(&self) {
+    pub(crate) fn note_tick(&self, now: Now) {
         self.store.note_tick();
+        self.orders.sweep(now);
     }
 
     /// Takes the next step of a sweep, which takes a fraction of a millisecond: drops what has
@@ -80,7 +84,7 @@ impl Replica {
     /// Lets a tick pass, and sweeps all that is due.
     #[cfg(any(test, feature = "__internals"))]
     pub(crate) fn sweep(&self, now: Now, observer: &mut Observer) {
-        self.note_tick();
+        self.note_tick(now);
         let mut sweep = Sweep::default();
         self.sweep_some(&mut sweep, now, observer);
         while sweep.is_under_way() {

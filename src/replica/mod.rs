@@ -11,12 +11,14 @@ mod adversary;
 mod applied;
 mod change;
 mod core;
+mod destroy;
 mod key_hasher;
 mod lineage;
 mod link;
 mod log;
 mod mutant;
 mod observer;
+mod orders;
 mod requests;
 mod store;
 #[cfg(test)]

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     session::{
-        Access, Now, SecretHash, SessionError, SessionKey, SessionMeta, SessionSecret,
+        Access, Now, Proof, SecretHash, SessionError, SessionKey, SessionMeta, SessionSecret,
         SessionState, Stamp, Tag, Tombstone,
     },
     wire::Position,
@@ -170,8 +170,53 @@ impl Replica {
 
     /// Destroys a session for good. Returns `None` when it is not there.
     pub(crate) fn destroy(&self, key: &SessionKey, now: Now) -> Option<Change> {
+        self.destroy_if(key, now, |_| true)
+    }
+
+    /// Destroys a session if the proof opens it, and commits that. Returns `None` when it is not
+    /// there, or the proof opens nothing.
+    pub(super) fn destroy_as_ordered(
+        &self,
+        key: &SessionKey,
+        proof: &Option<Proof>,
+        now: Now,
+    ) -> Option<Change> {
+        let is_proven = |state: &SessionState| {
+            proof.as_ref().is_none_or(|Proof { context, secret }| {
+                state.meta().context == *context
+                    && state.secrets().presented(secret, now) == Access::Alive
+            })
+        };
+        let change = self.destroy_if(key, now, is_proven)?;
+        self.commit(key, now);
+        Some(change)
+    }
+
+    /// Returns whether nothing that a peer may hold is to be expected of a presented id: its session
+    /// is known to be destroyed or to be another context's, or its secret to be replaced.
+    pub(crate) fn is_spent(&self, key: &SessionKey, proof: &Proof) -> bool {
+        let shard = self.store.shard(key);
+        if shard.tombstone(key).is_some() {
+            return true;
+        }
+        shard.view(key).is_some_and(|hot| {
+            let mut secrets = hot.state.secrets().states().iter();
+            hot.state.meta().context != proof.context
+                || secrets.any(|known| known.hash.is(&proof.secret))
+        })
+    }
+
+    fn destroy_if(
+        &self,
+        key: &SessionKey,
+        now: Now,
+        is_wanted: impl FnOnce(&SessionState) -> bool,
+    ) -> Option<Change> {
         let mut shard = self.store.shard(key);
         let hot = shard.view(key)?;
+        if !is_wanted(&hot.state) {
+            return None;
+        }
         let tombstone = Tombstone::new(hot.state.expiry(), now.mono_ms);
         let change = hot.change(key, ChangeKind::Destroyed);
         shard.delete(*key, tombstone);

@@ -6,10 +6,10 @@ use crate::config::ZERO_LIMIT;
 ///
 /// The session is as it was before the call.
 ///
-/// In an axum handler `?` turns it into a response: 503 for [`Full`](Self::Full) and
-/// [`Leaving`](Self::Leaving), 413 for [`TooLarge`](Self::TooLarge), 409 for
-/// [`Destroyed`](Self::Destroyed) and [`Superseded`](Self::Superseded), else 500. The body of a 409
-/// asks to load the page again, the others are the status in words.
+/// In an axum handler `?` turns it into a response: 503 for [`Full`](Self::Full),
+/// [`Leaving`](Self::Leaving) and [`Busy`](Self::Busy), 413 for [`TooLarge`](Self::TooLarge), 409
+/// for [`Destroyed`](Self::Destroyed) and [`Superseded`](Self::Superseded), else 500. The body of a
+/// 409 asks to load the page again, the others are the status in words.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SessionError {
@@ -24,6 +24,13 @@ pub enum SessionError {
     /// Existing sessions work on; new ones are not created here.
     #[error("this node is leaving the cluster and creates no sessions")]
     Leaving,
+    /// Clients present more ids that this node does not know, to have their sessions destroyed,
+    /// than it passes on to other nodes: 1000 a second.
+    ///
+    /// Most of them are made up when there are so many. What this node knows was destroyed; try again
+    /// for the rest.
+    #[error("too many unknown sessions are to be destroyed: try again")]
+    Busy,
     /// The write would take the session past its limit of bytes or attributes.
     #[error("session too large: {what} would be {would_be}, the limit is {limit}")]
     #[non_exhaustive]

@@ -15,6 +15,7 @@ mod json;
 mod laws;
 mod merge;
 mod mutant;
+mod order;
 mod secrets;
 mod stamp;
 mod state;
@@ -32,6 +33,9 @@ pub(crate) use self::{
     item::{Delta, Item, PackedHead, PackedSession, PackedSummary, SessionSize},
     json::{decode_json, encode_json},
     mutant::Mutant,
+    order::{
+        MAX_HOPS, MAX_SEARCH_BYTES, ORDER_KEEP_MS, Order, OrderContent, OrderId, Proof, Search,
+    },
     secrets::{Access, SecretSet, SecretState},
     stamp::{BootId, GcHorizon, KEPT_ORIGINS, Now, Origin, Stamp, Tag, Vector},
     state::{

@@ -66,6 +66,10 @@ pub(crate) enum Mutant {
     VersionOfVectorOnly,
     /// Every background round leaves out what has just changed.
     NeverThorough,
+    /// A session that arrives behind the order to destroy it lives.
+    ForgetOrders,
+    /// An order goes to the peers of the node that gave it, and no further.
+    PassNoOrderOn,
 }
 
 #[cfg(test)]
@@ -101,6 +105,8 @@ impl Mutant {
         Self::KeepOwnDial,
         Self::VersionOfVectorOnly,
         Self::NeverThorough,
+        Self::ForgetOrders,
+        Self::PassNoOrderOn,
     ];
 
     pub(crate) fn is_on(self) -> bool {

@@ -8,9 +8,10 @@ use super::{
     error::Malformed,
     item::{Form, Items, KEY, read_key, write_items, write_key},
     limits::DecodeLimits,
+    order::{ORDER, read_order, write_order},
     position::Position,
 };
-use crate::session::{Item, SessionKey};
+use crate::session::{Item, Order, SessionKey};
 
 /// What nodes say to each other once hello is done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +97,10 @@ pub(crate) enum Message {
     /// them; or within some time.
     ExpectAcks {
         at_once: bool,
+    },
+    /// Orders that every node carries out and passes on.
+    Orders {
+        orders: Vec<Order>,
     },
 }
 
@@ -218,6 +223,10 @@ impl Message {
                 to.byte(EXPECT_ACKS);
                 to.bool(*at_once);
             }
+            Self::Orders { orders } => {
+                to.byte(ORDERS);
+                to.list(orders.iter(), |to, order| write_order(order, now_ms, to));
+            }
         }
     }
 
@@ -326,6 +335,9 @@ impl Message {
             EXPECT_ACKS => Self::ExpectAcks {
                 at_once: from.bool()?,
             },
+            ORDERS => Self::Orders {
+                orders: from.list(ORDER, |from| read_order(from, now_ms))?,
+            },
             _ => return Err(UNKNOWN),
         };
         if from.remaining().is_empty() {
@@ -359,7 +371,8 @@ impl Message {
             | Self::Leave
             | Self::CompareSums { .. }
             | Self::SumsDiffer { .. }
-            | Self::ExpectAcks { .. } => &[],
+            | Self::ExpectAcks { .. }
+            | Self::Orders { .. } => &[],
         }
     }
 }
@@ -405,6 +418,7 @@ const LEAVE: u8 = 14;
 const COMPARE_SUMS: u8 = 15;
 const SUMS_DIFFER: u8 = 16;
 const EXPECT_ACKS: u8 = 17;
+const ORDERS: u8 = 18;
 /// Bytes of a digest, a version or a root.
 const HASH: usize = 8;
 /// Bytes of a sum.

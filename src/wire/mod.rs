@@ -13,6 +13,7 @@ mod item;
 mod limits;
 pub(crate) mod message;
 mod metadata;
+mod order;
 pub(crate) mod packed_session;
 mod position;
 mod tags;

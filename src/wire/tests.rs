@@ -12,9 +12,10 @@ use super::{
 use crate::{
     config::{Expiry, Limits, Shape},
     session::{
-        AttributesHash, BootId, Content, Count, Counter, Delta, Item, Now, Origin, PackedHead,
-        PackedSession, Register, SecretSet, SessionKey, SessionMeta, SessionSecret, SessionSize,
-        SessionState, Stamp, Tag, Tombstone,
+        AttributesHash, BootId, Content, Count, Counter, Delta, Item, MAX_HOPS, MAX_SEARCH_BYTES,
+        Now, Order, OrderContent, OrderId, Origin, PackedHead, PackedSession, Proof, Register,
+        Search, SecretSet, SessionKey, SessionMeta, SessionSecret, SessionSize, SessionState,
+        Stamp, Tag, Tombstone,
     },
 };
 
@@ -176,6 +177,7 @@ fn samples() -> Vec<Message> {
             digests: vec![1, u64::MAX],
         },
         Message::ExpectAcks { at_once: false },
+        Message::Orders { orders: orders() },
     ]
 }
 
@@ -184,6 +186,92 @@ fn persistent(persistent: bool) -> SessionState {
     let mut state = sample_state();
     state.set_persistent(persistent, tag(107, 1));
     state
+}
+
+fn orders() -> Vec<Order> {
+    let order = |number: u8, content| Order {
+        id: OrderId::from_bytes([number; 16]),
+        issued_ms: NOW_MS - 300,
+        hops: number,
+        content,
+    };
+    vec![
+        order(
+            1,
+            OrderContent::Session {
+                key: key(7),
+                proof: Some(Proof {
+                    context: "shop".into(),
+                    secret: SessionSecret::from_bytes([3; 16]).hash(),
+                }),
+            },
+        ),
+        order(
+            2,
+            OrderContent::Session {
+                key: key(8),
+                proof: None,
+            },
+        ),
+        order(
+            3,
+            OrderContent::Search(Search {
+                context: "shop".into(),
+                name: "user".into(),
+                json: br#""ann""#.as_slice().into(),
+                keep: Some(key(9)),
+                upto: stamp(1000),
+            }),
+        ),
+        order(
+            4,
+            OrderContent::Report {
+                search: OrderId::from_bytes([3; 16]),
+                node: "node2".into(),
+                destroyed: 5,
+            },
+        ),
+    ]
+}
+
+#[test]
+fn orders_that_no_honest_node_passes_on_are_malformed() {
+    let decode = |order: Order| {
+        let bytes = encode(&Message::Orders {
+            orders: vec![order],
+        });
+        Message::decode(&bytes, NOW_MS, &LIMITS)
+    };
+    let [first, _, search, _] = <[Order; 4]>::try_from(orders()).expect("four");
+    assert!(decode(first.clone()).is_ok());
+    assert!(
+        decode(Order {
+            hops: MAX_HOPS + 1,
+            ..first
+        })
+        .is_err()
+    );
+    let OrderContent::Search(found) = &search.content else {
+        panic!("the third searches");
+    };
+    let mut long = found.clone();
+    long.json = vec![b'1'; MAX_SEARCH_BYTES].into();
+    assert!(
+        decode(Order {
+            content: OrderContent::Search(long),
+            ..search.clone()
+        })
+        .is_err()
+    );
+    let mut abroad = found.clone();
+    abroad.context = "x".repeat(65).into();
+    assert!(
+        decode(Order {
+            content: OrderContent::Search(abroad),
+            ..search
+        })
+        .is_err()
+    );
 }
 
 #[test]

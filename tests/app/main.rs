@@ -12,6 +12,7 @@ mod events;
 mod http2;
 mod members;
 mod merging;
+mod partial_cuts;
 mod shutdown;
 mod streams;
 mod test_cluster;

@@ -17,7 +17,7 @@ async fn session_that_logs_its_user_out_elsewhere_lives_on() {
     let (other_user, _) = start(&layer_on(&cluster, 1), "user", 2).await;
     let asked = cluster.cluster(0);
     let ended = asked.destroy_where_except("", "user", &1, &id).await;
-    assert_eq!(ended.unwrap(), 1);
+    assert_eq!(ended.unwrap().sessions, 1);
     for node in 0..2 {
         let layer = layer_on(&cluster, node);
         assert_eq!(value(&layer, &here, "user").await, Some(1));
@@ -25,7 +25,7 @@ async fn session_that_logs_its_user_out_elsewhere_lives_on() {
         assert_eq!(value(&layer, &other_user, "user").await, Some(2));
     }
     let ended = asked.destroy_where("", "user", &1).await;
-    assert_eq!(ended.unwrap(), 1, "also the session that asks");
+    assert_eq!(ended.unwrap().sessions, 1, "also the session that asks");
     assert_eq!(value(&layer_on(&cluster, 0), &here, "user").await, None);
 }
 
@@ -42,7 +42,10 @@ async fn user_is_logged_out_everywhere() {
         cookies.push(cookie(&response.await).unwrap());
     }
     let logged_out = cluster.cluster(0).destroy_where("", "user", &"ann").await;
-    assert_eq!(logged_out.unwrap(), 2);
+    let logged_out = logged_out.unwrap();
+    assert_eq!(logged_out.sessions, 2);
+    assert_eq!(logged_out.answered, ["node1"]);
+    assert!(logged_out.unanswered.is_empty());
     for layer in &layers {
         let mut seen = Vec::new();
         for cookie in &cookies {

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use super::{Known, Plan, SimNode, World, cable::ends_of};
+use super::{Known, Plan, SimNode, SimSearch, World, cable::ends_of};
 use crate::cluster::MemberLink as _;
 use crate::session::{
     Content, Count, Item, KEPT_ORIGINS, Register, SessionKey, SessionState, Stamp, Tag, Vector,
@@ -146,7 +146,36 @@ impl World {
             let key = &self.sessions[commit.session].key;
             commit.destroyed && still_runs && alive.contains(key)
         });
-        came_back.then(|| "a destroyed session came back".to_owned())
+        if came_back {
+            return Some("a destroyed session came back".to_owned());
+        }
+        let is_open = self.commits.iter().any(|commit| {
+            let still_runs = self.nodes[commit.node].replica.boot() == commit.boot;
+            still_runs && (0..self.nodes.len()).any(|node| self.is_open(node, commit))
+        });
+        if is_open {
+            return Some("a session lives of which its client has logged out".to_owned());
+        }
+        // What a node has sent right before it crashed may have come behind the search.
+        let mut searches = self.searches.iter().filter(|searched| {
+            let still_runs = self.nodes[searched.node].replica.boot() == searched.boot;
+            still_runs && searched.crashes == self.crashes
+        });
+        let lives = searches.any(|SimSearch { search, meant, .. }| {
+            let lives_on = |node: &SimNode, key: &SessionKey| {
+                let name = &search.name;
+                let register = node
+                    .replica
+                    .read(key, |state| state.register(name).cloned());
+                let tag = register.ok().flatten().map(|register| register.tag);
+                tag.is_some_and(|tag| meant.contains(&(*key, tag)))
+            };
+            self.nodes.iter().any(|node| {
+                let mut found = node.replica.find(search, search.upto).into_iter();
+                found.any(|key| lives_on(node, &key))
+            })
+        });
+        lives.then(|| "a session lives that was to be destroyed".to_owned())
     }
 
     /// Checks that vectors and counters name nobody who has not written for as long as a tombstone

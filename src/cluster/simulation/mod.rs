@@ -26,7 +26,10 @@ use self::{
 use crate::{
     config::{Expiry, Shape},
     replica::{Link, LinkOptions},
-    session::{BootId, Mutant, Now, SessionKey, SessionMeta, SessionSecret, SessionState, Tag},
+    session::{
+        BootId, Mutant, Now, Search, SecretHash, SessionKey, SessionMeta, SessionSecret,
+        SessionState, Tag,
+    },
     wire::Position,
 };
 
@@ -169,6 +172,12 @@ fn peer_that_keeps_up_does_not_lag_though_nobody_waits_for_it() {
     assert_eq!(writer_without_waiters(), None);
 }
 
+/// A client presents its cookie to a node that does not know the session.
+#[test]
+fn logout_reaches_a_session_along_any_path_of_links() {
+    assert_eq!(logout_along_a_path(), None);
+}
+
 /// The checker is checked: with any rule broken it finds a broken promise.
 #[test]
 fn every_known_wrong_variant_is_noticed() {
@@ -192,6 +201,7 @@ fn hunt() -> Option<(u64, String)> {
     let scenes = long_cut().or_else(restarts_by_turns);
     let scenes = scenes.or_else(removal_forgotten_on_one_node);
     let scenes = scenes.or_else(stuck_peer).or_else(writer_without_waiters);
+    let scenes = scenes.or_else(logout_along_a_path);
     let scenes = scenes.or_else(|| hot_beyond_a_cut(400));
     if let Some(broken) = scenes.or_else(day_without_equality) {
         return Some((0, broken));
@@ -289,6 +299,33 @@ fn removal_forgotten_on_one_node() -> Option<String> {
     let held = [0, 2].map(|node| world.nodes[node].replica.read(&key, has).ok());
     world.check(held == [Some(true), Some(false)], || {
         format!("nodes 0 and 2 show {held:?}")
+    });
+    world.heal();
+    world.check_equal();
+    world.broken
+}
+
+/// Of four nodes in a row the first holds a session, and its client logs out at the last.
+fn logout_along_a_path() -> Option<String> {
+    let plan = Plan {
+        nodes: 4,
+        ..THREE_NODES
+    };
+    let mut world = World::new(1, plan);
+    world.heal();
+    for pair in [(0, 2), (0, 3), (1, 3)] {
+        world.cut(pair);
+    }
+    world.create(0);
+    world.log_out_of(3, 0);
+    // Repair leaves out for longer what has changed: no repair has a part in it.
+    for _ in 0..8 {
+        world.deliver_all();
+        world.advance(100);
+    }
+    let held = world.held();
+    world.check(held == [0; 4], || {
+        format!("sessions after a logout at the end of a path: {held:?}")
     });
     world.heal();
     world.check_equal();
@@ -522,6 +559,9 @@ struct World {
     sessions: Vec<Known>,
     boots: u8,
     commits: Vec<Commit>,
+    /// What nodes were told to search for and to destroy.
+    searches: Vec<SimSearch>,
+    crashes: u32,
     /// Requests that wait for acknowledgements, and for sessions.
     waits: Vec<SimWait>,
     fetches: Vec<SimFetch>,
@@ -550,7 +590,20 @@ struct Commit {
     position: Option<Position>,
     session: usize,
     destroyed: bool,
+    /// The secret of a client who logged out where its session was not known.
+    logged_out: Option<SecretHash>,
     upto: Option<Tag>,
+}
+
+/// An order to destroy what holds a value.
+struct SimSearch {
+    node: usize,
+    boot: BootId,
+    search: Search,
+    /// The writes that it means: those of the past that are earlier by all clocks, too.
+    meant: Vec<(SessionKey, Tag)>,
+    /// How many nodes had crashed by then.
+    crashes: u32,
 }
 
 /// Of every node. The log's length is the plan's.
@@ -583,6 +636,8 @@ impl World {
             sessions: Vec::new(),
             boots: 0,
             commits: Vec::new(),
+            searches: Vec::new(),
+            crashes: 0,
             waits: Vec::new(),
             fetches: Vec::new(),
             meta: Arc::new(meta),
@@ -609,6 +664,7 @@ impl World {
             self.heal();
             // What happened so long ago is not claimed for ever.
             self.commits.clear();
+            self.searches.clear();
             for known in &mut self.sessions {
                 known.writes.clear();
                 known.adds.clear();

@@ -205,6 +205,7 @@ impl World {
                     wake(self.nodes[node].fetches.answered(&key, question, link));
                 }
                 LinkEvent::RoundCompleted { .. } => has_moved = true,
+                LinkEvent::SearchOrdered => self.carry_out_searches(node),
                 _ => {}
             }
         }
@@ -286,7 +287,14 @@ impl World {
             let digests = |node: usize| self.nodes[node].replica.digests();
             let mut ends = cable.ends.iter().flatten();
             let mut links = ends.by_ref().map(|end| end.machine.link());
-            cable.swallowed.is_none()
+            let has_passed_on = |at: usize| {
+                let replica = &self.nodes[cable.nodes[at]].replica;
+                let end = cable.ends[at].as_ref();
+                end.is_some_and(|end| end.machine.link().has_passed_on(replica))
+            };
+            has_passed_on(0)
+                && has_passed_on(1)
+                && cable.swallowed.is_none()
                 && cable.ends.iter().all(Option::is_some)
                 && digests(low) == digests(high)
                 && links.all(|link| link.is_idle() && !link.is_lagging())

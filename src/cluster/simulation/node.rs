@@ -56,7 +56,7 @@ impl SimNode {
 
     /// Lets a tick pass, and takes the next step of the sweep.
     pub(super) fn sweep_some(&mut self, now: Now) {
-        self.replica.note_tick();
+        self.replica.note_tick(now);
         let observer = &mut Observer::new(true);
         self.replica.sweep_some(&mut self.sweep, now, observer);
     }

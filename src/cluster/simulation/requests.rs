@@ -39,7 +39,7 @@ impl World {
             1 => FetchReason::Stall,
             // As on a real node: while the transfer is under way, and the session is not here.
             _ if self.nodes[node].join.is_none() || is_here => return,
-            _ => FetchReason::Transfer,
+            _ => FetchReason::Absent,
         };
         let provenance = match is_here || reason == FetchReason::Token {
             true => Provenance::Known,
@@ -102,7 +102,7 @@ impl World {
             let now = self.now(node);
             let own = &mut self.nodes[node];
             let is_here = own.replica.read(&key, |_| ()).is_ok();
-            if fetch.reason == FetchReason::Transfer && is_here {
+            if fetch.reason == FetchReason::Absent && is_here {
                 own.fetches.leave(&fetch.ticket);
                 return true;
             }
@@ -162,7 +162,7 @@ impl World {
     fn check_fetch(&mut self, fetch: &SimFetch) {
         let own = &self.nodes[fetch.node];
         // The answer to an earlier question is enough for a session that is not here at all.
-        if fetch.reason == FetchReason::Transfer || self.plan.ends_sessions() {
+        if fetch.reason == FetchReason::Absent || self.plan.ends_sessions() {
             return;
         }
         let key = &self.sessions[fetch.session].key;

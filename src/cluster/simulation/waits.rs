@@ -17,7 +17,7 @@ use crate::{
     cluster::{AckWait, MemberLink as _},
     config::Ack,
     replica::LinkAcks,
-    session::Item,
+    session::{Access, Item},
 };
 
 /// A request that waits for its commit.
@@ -116,12 +116,25 @@ impl World {
         match self.nodes[node].replica.full(key, self.now(node)) {
             Item::Full(state) => match commit.upto {
                 _ if commit.destroyed => false,
+                _ if commit.logged_out.is_some() => !self.is_open(node, commit),
                 // A short-lived session may have ended here and come from a third node.
                 Some(upto) => state.covers(upto) || self.plan.ends_sessions(),
                 None => true,
             },
-            Item::Absent => self.plan.ends_sessions(),
+            Item::Absent => commit.logged_out.is_some() || self.plan.ends_sessions(),
             _ => true,
         }
+    }
+
+    /// Returns whether the secret with which a client has logged out opens its session on a node.
+    pub(super) fn is_open(&self, node: usize, commit: &Commit) -> bool {
+        let Some(secret) = commit.logged_out else {
+            return false;
+        };
+        let key = &self.sessions[commit.session].key;
+        let now = self.now(node);
+        let replica = &self.nodes[node].replica;
+        let access = replica.read(key, |state| state.secrets().presented(&secret, now));
+        access.is_ok_and(|access| access == Access::Alive)
     }
 }

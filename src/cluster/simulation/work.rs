@@ -2,15 +2,20 @@
 
 use std::sync::Arc;
 
-use super::{Commit, Known, World, cable::Crash};
+use super::{Commit, Known, SimSearch, World, cable::Crash, node::name};
 use crate::{
     replica::{Observer, Replica, Replicate, SessionWriter},
-    session::{Access, Content, Item, Register, SessionError, SessionKey, SessionSecret, Tag},
+    session::{
+        Access, Content, Item, Order, OrderContent, OrderId, Proof, Register, Search, SessionError,
+        SessionKey, SessionSecret, Stamp, Tag,
+    },
+    wire::Position,
 };
 
 /// Three of them in most plans.
 const NAMES: [&str; 9] = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
 const COUNTERS: [&str; 2] = ["m", "n"];
+const SEARCHED: &str = NAMES[2];
 
 impl World {
     pub(super) fn step(&mut self) {
@@ -22,7 +27,8 @@ impl World {
             40..44 => self.remove(node),
             44..48 if self.plan.forgets_removals() => self.remove(node),
             44..46 => self.cycle(node),
-            46..48 => self.destroy(node),
+            46..47 => self.destroy(node),
+            47..48 => self.log_out(node),
             48..51 => self.touch(node),
             51..54 => self.ask(node),
             54..56 => {
@@ -44,7 +50,8 @@ impl World {
                 };
                 self.crash(node, how);
             }
-            65..75 => {
+            65..66 => self.destroy_where(node),
+            66..75 => {
                 let passed = self.random.below(400) as u64;
                 self.advance(passed);
             }
@@ -108,7 +115,12 @@ impl World {
             return;
         };
         let name = NAMES[self.random.below(self.plan.names)];
-        let value: Arc<[u8]> = self.random.next().to_string().into_bytes().into();
+        // So that searches find something.
+        let value = match name {
+            SEARCHED => self.random.below(2) as u64,
+            _ => self.random.next(),
+        };
+        let value: Arc<[u8]> = value.to_string().into_bytes().into();
         let replicate = match self.random.below(4) {
             0 => Replicate::Deferred,
             _ => Replicate::Now,
@@ -214,6 +226,119 @@ impl World {
         }
     }
 
+    fn log_out(&mut self, node: usize) {
+        if let Some(session) = self.any_session() {
+            self.log_out_of(node, session);
+        }
+    }
+
+    /// Lets the client of a session log out, whether the node knows it or not.
+    pub(super) fn log_out_of(&mut self, node: usize, session: usize) {
+        let now = self.now(node);
+        let known = &self.sessions[session];
+        let (key, secret) = (known.key, known.secret.hash());
+        let replica = &self.nodes[node].replica;
+        match replica.open("", &key, &known.secret, Replicate::Now, now, |_| ()) {
+            Access::Alive => {
+                replica.unpin(&key, Replicate::Now, now);
+                return self.destroy_session(node, session);
+            }
+            Access::Superseded => return,
+            Access::Unknown => {}
+        }
+        let proof = Proof {
+            context: "".into(),
+            secret,
+        };
+        if replica.is_spent(&key, &proof) {
+            return;
+        }
+        let content = OrderContent::Session {
+            key,
+            proof: Some(proof),
+        };
+        let boot = replica.boot();
+        let position = self.give(node, content);
+        let commit = Commit {
+            node,
+            boot,
+            position: Some(position),
+            session,
+            destroyed: false,
+            logged_out: Some(secret),
+            upto: None,
+        };
+        self.commits.push(commit.clone());
+        self.wait_for(commit);
+    }
+
+    /// Destroys what holds a value, here and everywhere.
+    fn destroy_where(&mut self, node: usize) {
+        let now = self.now(node);
+        let search = Search {
+            context: "".into(),
+            name: SEARCHED.into(),
+            json: self.random.below(2).to_string().into_bytes().into(),
+            keep: None,
+            upto: Stamp::ZERO.next(now).unwrap_or(Stamp::MAX),
+        };
+        self.carry_out(node, &search, Stamp::MAX);
+        self.give(node, OrderContent::Search(search.clone()));
+        let meant = self.sessions.iter().flat_map(|known| {
+            let writes = known.writes.iter().filter(|(name, _)| *name == SEARCHED);
+            let earlier = writes.filter(|(_, tag)| tag.stamp <= search.upto);
+            earlier.map(|(_, tag)| (known.key, *tag))
+        });
+        let meant = meant.collect();
+        self.searches.push(SimSearch {
+            meant,
+            node,
+            boot: self.nodes[node].replica.boot(),
+            search,
+            crashes: self.crashes,
+        });
+    }
+
+    /// Carries out the searches of other nodes.
+    pub(super) fn carry_out_searches(&mut self, node: usize) {
+        while let Some(order) = self.nodes[node].replica.orders().next_search() {
+            let OrderContent::Search(search) = &order.content else {
+                continue;
+            };
+            let destroyed = self.carry_out(node, search, search.upto);
+            let report = OrderContent::Report {
+                search: order.id,
+                node: name(node),
+                destroyed,
+            };
+            self.give(node, report);
+        }
+    }
+
+    fn carry_out(&self, node: usize, search: &Search, upto: Stamp) -> u64 {
+        let now = self.now(node);
+        let replica = &self.nodes[node].replica;
+        let found = replica.find(search, upto);
+        for key in &found {
+            replica.destroy(key, now);
+            replica.commit(key, now);
+        }
+        found.len() as u64
+    }
+
+    fn give(&mut self, node: usize, content: OrderContent) -> Position {
+        let mut id = [0; 16];
+        id.fill_with(|| self.random.byte());
+        let now = self.now(node);
+        let order = Order {
+            id: OrderId::from_bytes(id),
+            issued_ms: now.mono_ms,
+            hops: 0,
+            content,
+        };
+        self.nodes[node].replica.give(order, now)
+    }
+
     fn touch(&mut self, node: usize) {
         if let Some(session) = self.any_session() {
             self.touch_session(node, session);
@@ -252,6 +377,7 @@ impl World {
             position,
             session,
             destroyed,
+            logged_out: None,
             upto,
         };
         self.commits.push(commit.clone());

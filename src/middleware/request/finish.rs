@@ -64,13 +64,16 @@ impl RequestSession {
         let keys = state.keys();
         let (node, replicate) = (self.config.node(), self.replicate);
         let positions = keys.map(|key| node.release(&key, replicate));
-        positions.max().flatten()
+        positions.max().flatten().max(state.ordered)
     }
 
     /// Commits what has been written so far. Returns the log position to wait for, if any.
     pub(crate) fn commit(&self) -> Option<Position> {
-        let keys = self.state().keys();
-        keys.map(|key| self.node().commit(&key)).max().flatten()
+        let state = self.state();
+        let (keys, ordered) = (state.keys(), state.ordered);
+        drop(state);
+        let positions = keys.map(|key| self.node().commit(&key));
+        positions.max().flatten().max(ordered)
     }
 
     /// Adds the `Set-Cookie` fields that the client needs, and says what caches may do.

@@ -186,7 +186,12 @@ impl RequestSession {
         match &mut state.phase {
             // The client asks for another id than the dead one, and gets it with its next write.
             Phase::Superseded => state.phase = Phase::Absent,
-            Phase::Unread | Phase::Absent => {}
+            // A flood of made-up ids keeps nobody from logging in: what is written from now on is in
+            // a session of another id anyway.
+            Phase::Unread | Phase::Absent => match self.destroy_elsewhere(&mut state) {
+                Ok(()) | Err(SessionError::Busy) => {}
+                Err(error) => return Err(error),
+            },
             Phase::Held { cookie, .. } => {
                 cookie.secret = self.node().cycle(&cookie.key)?;
                 state.cookie = CookieAction::Id;
@@ -217,6 +222,8 @@ impl RequestSession {
         }
         state.phase = Phase::Absent;
         self.changed.store(false, Ordering::Relaxed);
+        // Before the cookie is removed, so that a client whom this fails can try again.
+        self.destroy_elsewhere(&mut state)?;
         state.expiry = None;
         state.persistent = None;
         state.cookie = match self.cookies.is_empty(&self.config.cookie) {
@@ -234,6 +241,16 @@ impl RequestSession {
     /// Opens the session of a cookie, to be released with those that were destroyed.
     fn is_alive(&self, cookie: &CookieValue, now: Now) -> bool {
         self.open(cookie, now, |_| ()) == Access::Alive
+    }
+
+    /// Has other nodes destroy the sessions of those presented ids that are not known here.
+    fn destroy_elsewhere(&self, state: &mut RequestState) -> Result<(), SessionError> {
+        for candidate in self.cookies.candidates(&self.config.cookie) {
+            let context = &self.config.meta.context;
+            let ordered = self.node().destroy_elsewhere(context, &candidate.cookie)?;
+            state.ordered = state.ordered.max(ordered);
+        }
+        Ok(())
     }
 
     pub(crate) fn id(&self) -> Option<String> {

@@ -3,6 +3,7 @@
 use crate::{
     config::Expiry,
     session::{CookieValue, SessionKey},
+    wire::Position,
 };
 
 /// The part of a request that changes under a lock.
@@ -18,6 +19,8 @@ pub(crate) struct RequestState {
     pub(crate) cookie: CookieAction,
     /// Sessions this request destroyed, not yet released.
     pub(crate) destroyed: Vec<SessionKey>,
+    /// The log position of the last order to destroy a session that is not known here.
+    pub(crate) ordered: Option<Position>,
 }
 
 /// The stage that the request has reached with its session.

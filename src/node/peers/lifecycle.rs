@@ -136,6 +136,9 @@ impl Node {
                     self.monitor.events.send(event);
                 }
                 LinkEvent::OverLimit(what) => self.note_over_limit(link, what, now),
+                LinkEvent::Grew => self.wake_links(),
+                LinkEvent::SearchOrdered => self.requests.orders.note_search(),
+                LinkEvent::Reported(order) => self.requests.orders.note_report(&order),
                 LinkEvent::Left => left = true,
                 LinkEvent::Changed(change) => self.publish_session(change, true),
             }

@@ -20,25 +20,15 @@ use crate::{
 pub(super) struct LinkClosed;
 
 impl Node {
-    /// While the state transfer is under way, asks peers for one session, those that are still being
-    /// dialled as soon as they are there. Returns when an answer was merged, nobody has it, or
-    /// 500 ms are over.
-    ///
-    /// Beyond 65 536 keys at once nobody is asked: a flood of made-up ids must not grow queues.
+    /// Asks all peers for a session that is not here, those that are still being dialled as soon as
+    /// they are there. Returns when an answer was merged, nobody has it, or 500 ms are over.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future stops waiting.
-    pub(crate) async fn fetch(&self, key: SessionKey) {
-        if !self.awaits_transfer() {
-            return;
-        }
-        let (others, links) = self.whom_to_ask();
-        if others == OtherPeers::None && links.is_empty() {
-            return;
-        }
+    pub(crate) async fn find(&self, key: SessionKey) {
         let fetches = &self.requests.fetches;
-        let entered = fetches.enter(key, FetchReason::Transfer, Provenance::Unverified);
+        let entered = fetches.enter(key, FetchReason::Absent, Provenance::Known);
         let Some(mut waiter) = entered else {
             return;
         };
@@ -193,7 +183,7 @@ mod tests {
         let (others, links) = look(others, links);
 
         let mut fetches = PendingFetches::<()>::default();
-        let entered = fetches.enter(KEY, FetchReason::Transfer, Provenance::Unverified);
+        let entered = fetches.enter(KEY, FetchReason::Absent, Provenance::Unverified);
         let (mut ticket, ()) = entered.expect("room");
         let mut step = |others| fetches.step(&mut ticket, others, links.into_iter(), now);
         assert_eq!(step(others), FetchStep::Ask(1));

@@ -1,6 +1,8 @@
 //! What requests do to sessions, and what they wait for.
 
 mod fetch;
+mod order_desk;
+pub(super) mod orders;
 mod pending;
 mod read_your_writes;
 mod recovery;
@@ -9,7 +11,7 @@ mod stalls;
 
 use std::time::Duration;
 
-use self::{pending::Fetches, stalls::Stalls};
+use self::{order_desk::OrderDesk, pending::Fetches, stalls::Stalls};
 use super::cookie_names::CookieNames;
 use crate::session::Now;
 
@@ -17,6 +19,7 @@ use crate::session::Now;
 #[derive(Debug)]
 pub(super) struct Requests {
     pub(super) fetches: Fetches,
+    pub(super) orders: OrderDesk,
     pub(super) stalls: Stalls,
     pub(super) cookie_names: CookieNames,
 }
@@ -25,6 +28,7 @@ impl Requests {
     pub(super) fn new(ack_timeout: Duration, now: Now) -> Self {
         Self {
             fetches: Fetches::default(),
+            orders: OrderDesk::new(),
             stalls: Stalls::new(ack_timeout, now),
             cookie_names: CookieNames::default(),
         }

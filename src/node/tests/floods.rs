@@ -62,8 +62,10 @@ async fn ready_node_asks_nobody_for_made_up_ids() {
     let network = MemoryNetwork::default();
     let (one, two) = pair(&network).await;
     for number in 0..1000 {
-        two.node().fetch(made_up(number)).await;
+        let unknown = two.node().read(&made_up(number), |_| ());
+        assert!(unknown.is_err());
         assert!(!two.node().may_be_behind(two.node().now()));
+        assert!(!two.node().awaits_transfer());
     }
     assert_eq!((one.stats().lookups, two.stats().lookups), (0, 0));
 }

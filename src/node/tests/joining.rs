@@ -156,11 +156,11 @@ async fn session_is_fetched_while_the_transfer_is_under_way() {
     // The dial of the mute peer takes two seconds, and until then nobody knows whether it has more.
     assert!(two.node().awaits_transfer());
     let before = two.node().now().mono_ms;
-    two.node().fetch(key).await;
+    two.node().find(key).await;
     assert!(holds(&two, &key));
     assert!(two.node().now().mono_ms - before < 500, "answered");
     // The mute peer might have this one.
-    two.node().fetch(SessionKey::from_bytes([9; 16])).await;
+    two.node().find(SessionKey::from_bytes([9; 16])).await;
     assert!(two.node().now().mono_ms - before < 1000, "given up");
     // The first had come with the transfer.
     assert_eq!(two.stats().lookups, 1);
@@ -240,7 +240,7 @@ async fn request_before_the_first_link_is_up_finds_its_session_at_the_peer() {
     let key = create(one.node());
     let two = start(&network, "n2", 2, &[1]);
     assert!(two.node().peers.live().is_empty(), "nobody is linked yet");
-    two.node().fetch(key).await;
+    two.node().find(key).await;
     assert!(holds(&two, &key));
 }
 
@@ -249,7 +249,7 @@ async fn request_waits_for_no_peer_that_does_not_answer() {
     let network = MemoryNetwork::default();
     let two = start(&network, "n2", 2, &[1, 3]);
     let key = SessionKey::from_bytes([5; 16]);
-    two.node().fetch(key).await;
+    two.node().find(key).await;
     assert!(!holds(&two, &key));
     assert_eq!(two.ready().await, Readiness::Alone);
 }

@@ -1,6 +1,12 @@
 //! The options, events and figures of a link.
 
-use crate::{replica::Change, session::SessionKey, wire::Position};
+use std::sync::Arc;
+
+use crate::{
+    replica::Change,
+    session::{Order, SessionKey},
+    wire::Position,
+};
 
 /// The part of the cluster's configuration that a link needs.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +45,12 @@ pub(crate) enum LinkEvent {
     DroppedOutdated { sessions: usize },
     /// The peer sent what is beyond twice a limit of this node, which is not merged.
     OverLimit(&'static str),
+    /// There is something to say on other links: an order, or what came of one.
+    Grew,
+    /// A search is to be carried out here.
+    SearchOrdered,
+    /// A node has carried out a search.
+    Reported(Arc<Order>),
     /// The peer said goodbye.
     Left,
     /// A replicated change, when asked for at construction.

@@ -21,15 +21,17 @@ use self::{
     inbound::Inbound,
     outbound::Outbound,
     round::Round,
+    token_bucket::TokenBucket,
     window::Window,
 };
 use super::{
-    Observer, Replica,
+    Change, Observer, Replica,
     lineage::Side,
+    orders::OrderCursor,
     store::{apply::ApplyOutcome, doubts::Comparison, offer::ChangeForm, quota::OverLimit},
 };
 use crate::{
-    session::{BootId, Item, Mutant, Now, SessionKey},
+    session::{BootId, Item, Mutant, Now, Order, OrderContent, SessionKey},
     wire::{Message, Position, message::Lineage},
 };
 
@@ -61,6 +63,9 @@ pub(crate) struct Link {
     leaving: Goodbye,
     /// Urgent messages since the last states, which must have their turn however many changes come.
     urgent_in_a_row: u32,
+    orders: OrderCursor,
+    /// How fast orders are passed on.
+    orders_pace: TokenBucket,
     /// Whether event streams hear of what comes from the peer.
     notify_listeners_on_replication: bool,
     /// What happened while messages were polled, until the next tick.
@@ -104,6 +109,8 @@ impl Link {
             peer_ready: false,
             leaving: Goodbye::No,
             urgent_in_a_row: 0,
+            orders: OrderCursor::default(),
+            orders_pace: TokenBucket::new(ORDER_BYTES_PER_MS, ORDER_BURST_MS),
             notify_listeners_on_replication: options.notify_listeners_on_replication,
             events: Vec::new(),
             batch_bytes: 0,
@@ -133,6 +140,7 @@ impl Link {
             observer: Observer::new(self.notify_listeners_on_replication),
             over_limit: None,
             confirms: self.comparison.is_some(),
+            has_changed: false,
         };
         let mut events = Vec::new();
         match message {
@@ -254,6 +262,11 @@ impl Link {
             Message::Credit { bytes } => self.window.credit(bytes)?,
             Message::RoundDone => self.outbound.round_done(),
             Message::Leave => events.push(LinkEvent::Left),
+            Message::Orders { orders } => {
+                for order in orders {
+                    events.extend(merging.take(order, self.peer));
+                }
+            }
         }
         if self.round.take_ended() {
             self.round_is_over(replica, self.asked_ms, now);
@@ -273,6 +286,7 @@ impl Link {
             replica.applied.set(self.peer, self.inbound.applied(), now);
         }
         events.extend(merging.over_limit.map(LinkEvent::OverLimit));
+        events.extend(merging.has_changed.then_some(LinkEvent::Grew));
         let changes = merging.observer.into_changes().into_iter();
         events.extend(changes.map(LinkEvent::Changed));
         Ok(events)
@@ -435,6 +449,11 @@ impl Link {
         if !self.inbound.is_open() {
             return None;
         }
+        // Before the records that stand for them in the log.
+        let orders = self.poll_orders(replica, now);
+        if orders.is_some() {
+            return orders;
+        }
         // Nobody waits for a peer that lags, so it gets what takes least.
         let form = match self.outbound.is_lagging() {
             true => ChangeForm::Delta,
@@ -452,6 +471,16 @@ impl Link {
             self.asked_ms = now.mono_ms;
         }
         Some(said)
+    }
+
+    fn poll_orders(&mut self, replica: &Replica, now: Now) -> Option<Message> {
+        if !self.orders_pace.allows(now) {
+            return None;
+        }
+        let orders = replica.orders.next(&mut self.orders, self.peer);
+        let bytes: usize = orders.iter().map(Order::weight).sum();
+        self.orders_pace.spend(bytes as u64);
+        (!orders.is_empty()).then_some(Message::Orders { orders })
     }
 
     /// Returns whether [`Link::poll`] has held something back, since this was asked last, until
@@ -525,6 +554,12 @@ impl Link {
         self.outbound.is_lagging()
     }
 
+    /// Returns whether all orders have left.
+    #[cfg(test)]
+    pub(crate) fn has_passed_on(&self, replica: &Replica) -> bool {
+        replica.orders.is_at_end(&self.orders)
+    }
+
     /// Returns whether nothing is under way on either side's behalf.
     #[cfg(test)]
     pub(crate) fn is_idle(&self) -> bool {
@@ -567,6 +602,8 @@ struct Merging<'a> {
     over_limit: Option<&'static str>,
     /// Whether what the peer holds is not in doubt here.
     confirms: bool,
+    /// Whether this node has destroyed something, or learned an order, that others must hear of.
+    has_changed: bool,
 }
 
 impl Merging<'_> {
@@ -577,12 +614,34 @@ impl Merging<'_> {
         if self.confirms && item != Item::Absent {
             store.confirm(&key);
         }
-        match store.apply(&key, item, self.now, &mut self.observer) {
+        let outcome = match store.apply(&key, item, self.now, &mut self.observer) {
             Ok(outcome) => outcome,
             Err(OverLimit(what)) => {
                 self.over_limit = Some(what);
                 ApplyOutcome::Done
             }
+        };
+        let destroyed = self.replica.destroy_arrived(&key, self.now);
+        self.note_destroyed(destroyed);
+        outcome
+    }
+
+    /// Takes an order. Returns what is left to do of it.
+    fn take(&mut self, order: Order, from: BootId) -> Option<LinkEvent> {
+        let (order, destroyed) = self.replica.take(order, from, self.now)?;
+        self.has_changed = true;
+        self.note_destroyed(destroyed);
+        match &order.content {
+            OrderContent::Session { .. } => None,
+            OrderContent::Search(_) => Some(LinkEvent::SearchOrdered),
+            OrderContent::Report { .. } => Some(LinkEvent::Reported(order)),
+        }
+    }
+
+    fn note_destroyed(&mut self, change: Option<Change>) {
+        if let Some(change) = change {
+            self.has_changed = true;
+            self.observer.tell(|| [change]);
         }
     }
 }
@@ -593,6 +652,11 @@ fn living(items: &[(SessionKey, Item)]) -> usize {
     items.iter().filter(|(_, item)| is_living(item)).count()
 }
 
+/// Of orders, as their memory is counted. A peer that floods this node with them does not flood all
+/// others through it.
+const ORDER_BYTES_PER_MS: u64 = 1024;
+/// All that a node keeps may leave at once, to a peer that has just come.
+const ORDER_BURST_MS: u64 = 6 * 1024;
 /// So many urgent messages may leave before states that wait.
 const MAX_URGENT_IN_A_ROW: u32 = 16;
 

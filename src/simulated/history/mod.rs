@@ -65,7 +65,7 @@ struct Op {
 #[derive(Default)]
 struct Story {
     writes: BTreeSet<u32>,
-    /// Logouts that may have happened: what is written beside them may vanish.
+    /// Logouts that may have happened, and cycles that may not have found the session: what is written beside them may vanish.
     doomed: BTreeSet<u32>,
     /// Who held a tombstone when a logout was acknowledged.
     deleted: BTreeSet<Life>,
@@ -132,10 +132,11 @@ impl History {
             && matches!(kind, Kind::Cycle | Kind::Logout)
         {
             let story = self.sessions.entry(key).or_default();
-            match kind {
-                Kind::Cycle => story.cycling.insert(op),
-                _ => story.doomed.insert(op),
-            };
+            // A node that does not know the session has it destroyed where it is.
+            story.doomed.insert(op);
+            if kind == Kind::Cycle {
+                story.cycling.insert(op);
+            }
             let tickets = self.tickets.values_mut();
             for ticket in tickets.filter(|ticket| ticket.session == key) {
                 ticket.spent.insert(op);
@@ -200,6 +201,9 @@ impl History {
             && ticket.session == key
         {
             ticket.dead.extend(&held);
+            if let Some(story) = self.sessions.get_mut(&key) {
+                story.doomed.remove(&op);
+            }
         }
         entry.held = held;
         self.sessions.entry(key).or_default().writes.insert(op);

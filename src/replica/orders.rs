@@ -1,0 +1,338 @@
+//! Orders that reach every node: those kept here, for peers that are met later and for sessions
+//! that arrive later.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use crate::session::{
+    BootId, MAX_HOPS, Mutant, Now, ORDER_KEEP_MS, Order, OrderContent, OrderId, Proof, SessionKey,
+};
+
+/// The orders of the last day, as far as there is room for them.
+#[derive(Debug, Default)]
+pub(crate) struct Orders {
+    /// Short lookups only. No other lock is taken inside.
+    kept: Mutex<Kept>,
+    /// How many orders there have been, so that links need not lock to see that there is no news.
+    count: AtomicU64,
+    /// How many of the kept ones name a session.
+    named: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    sessions: Ring,
+    /// Searches and reports, which a flood of the others does not push out.
+    searches: Ring,
+    /// The proofs of the kept orders that name a session.
+    by_key: BTreeMap<SessionKey, Vec<(OrderId, Option<Proof>)>>,
+    /// Searches that are still to be carried out here.
+    to_carry_out: VecDeque<Arc<Order>>,
+}
+
+/// Orders in the order of their arrival. The oldest give way.
+#[derive(Debug, Default)]
+struct Ring {
+    orders: VecDeque<Arrived>,
+    ids: BTreeSet<OrderId>,
+    bytes: usize,
+    /// How many there have been.
+    count: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Arrived {
+    order: Arc<Order>,
+    /// The peer it came from, which has it.
+    from: Option<BootId>,
+}
+
+/// How far a link has passed orders on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct OrderCursor {
+    seen: u64,
+    sessions: u64,
+    searches: u64,
+}
+
+impl Orders {
+    /// Keeps an order. Returns it if it is new and is to be carried out.
+    pub(super) fn add(&self, order: Order, from: Option<BootId>, now: Now) -> Option<Arc<Order>> {
+        if now.mono_ms.saturating_sub(order.issued_ms) >= ORDER_KEEP_MS {
+            return None;
+        }
+        let order = Arc::new(order);
+        let mut kept = self.lock();
+        let kept = &mut *kept;
+        match &order.content {
+            OrderContent::Session { key, proof } => {
+                let gone = kept.sessions.push(&order, from, MAX_SESSION_BYTES)?;
+                let named = kept.by_key.entry(*key).or_default();
+                named.push((order.id, proof.clone()));
+                gone.iter().for_each(|order| kept.forget_name(order));
+                self.named.store(kept.by_key.len(), Ordering::Release);
+            }
+            OrderContent::Search(_) if kept.to_carry_out.len() >= MAX_WAITING => return None,
+            OrderContent::Search(_) => {
+                kept.searches.push(&order, from, MAX_SEARCHES_BYTES)?;
+                if from.is_some() {
+                    kept.to_carry_out.push_back(Arc::clone(&order));
+                }
+            }
+            OrderContent::Report { .. } => {
+                kept.searches.push(&order, from, MAX_SEARCHES_BYTES)?;
+            }
+        }
+        self.count.fetch_add(1, Ordering::Release);
+        Some(order)
+    }
+
+    /// Returns orders that a link has yet to pass on to its peer, about a message full.
+    pub(super) fn next(&self, cursor: &mut OrderCursor, peer: BootId) -> Vec<Order> {
+        let count = self.count.load(Ordering::Acquire);
+        if cursor.seen == count {
+            return Vec::new();
+        }
+        let kept = self.lock();
+        let mut orders = kept.searches.after(&mut cursor.searches, peer);
+        orders.extend(kept.sessions.after(&mut cursor.sessions, peer));
+        if cursor.searches == kept.searches.count && cursor.sessions == kept.sessions.count {
+            cursor.seen = count;
+        }
+        orders
+    }
+
+    /// Returns whether a link has passed on all there is.
+    #[cfg(test)]
+    pub(super) fn is_at_end(&self, cursor: &OrderCursor) -> bool {
+        cursor.seen == self.count.load(Ordering::Acquire)
+    }
+
+    /// Returns the next search of another node that is to be carried out here.
+    pub(crate) fn next_search(&self) -> Option<Arc<Order>> {
+        self.lock().to_carry_out.pop_front()
+    }
+
+    /// Returns what the kept orders for a session want to have proven.
+    pub(super) fn proofs(&self, key: &SessionKey) -> Vec<Option<Proof>> {
+        if self.named.load(Ordering::Acquire) == 0 || Mutant::ForgetOrders.is_on() {
+            return Vec::new();
+        }
+        let kept = self.lock();
+        let proofs = kept.by_key.get(key).into_iter().flatten();
+        proofs.map(|(_, proof)| proof.clone()).collect()
+    }
+
+    /// Forgets the orders that no longer matter.
+    pub(super) fn sweep(&self, now: Now) {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        let mut kept = self.lock();
+        kept.searches.forget(now);
+        for order in kept.sessions.forget(now) {
+            kept.forget_name(&order);
+        }
+        self.named.store(kept.by_key.len(), Ordering::Release);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn forget_name(&mut self, order: &Order) {
+        let OrderContent::Session { key, .. } = &order.content else {
+            return;
+        };
+        if let Some(named) = self.by_key.get_mut(key) {
+            named.retain(|(id, _)| *id != order.id);
+            if named.is_empty() {
+                self.by_key.remove(key);
+            }
+        }
+    }
+}
+
+impl Ring {
+    /// Appends an order. Returns those that gave way, `None` if it is known already.
+    fn push(
+        &mut self,
+        order: &Arc<Order>,
+        from: Option<BootId>,
+        most_bytes: usize,
+    ) -> Option<Vec<Arc<Order>>> {
+        if !self.ids.insert(order.id) {
+            return None;
+        }
+        self.bytes += order.weight();
+        let order = Arc::clone(order);
+        self.orders.push_back(Arrived { order, from });
+        self.count += 1;
+        let mut gone = Vec::new();
+        while self.bytes > most_bytes
+            && let Some(oldest) = self.pop()
+        {
+            gone.push(oldest);
+        }
+        Some(gone)
+    }
+
+    fn pop(&mut self) -> Option<Arc<Order>> {
+        let Arrived { order, .. } = self.orders.pop_front()?;
+        self.bytes -= order.weight();
+        self.ids.remove(&order.id);
+        Some(order)
+    }
+
+    /// Drops those that have been kept for long enough. Their times are not in order: a peer that
+    /// is met later brings older ones.
+    fn forget(&mut self, now: Now) -> Vec<Arc<Order>> {
+        let is_over = |arrived: &Arrived| {
+            now.mono_ms.saturating_sub(arrived.order.issued_ms) >= ORDER_KEEP_MS
+        };
+        let mut gone = Vec::new();
+        while self.orders.front().is_some_and(is_over) {
+            gone.extend(self.pop());
+        }
+        gone
+    }
+
+    /// Returns what is behind `from`, and moves it on.
+    fn after(&self, from: &mut u64, peer: BootId) -> Vec<Order> {
+        let first = self.count - self.orders.len() as u64;
+        let skip = usize::try_from(from.saturating_sub(first)).unwrap_or(usize::MAX);
+        let mut at = first.max(*from);
+        let mut orders = Vec::new();
+        let mut bytes = 0;
+        for Arrived { order, from } in self.orders.iter().skip(skip) {
+            if bytes >= MESSAGE_BYTES {
+                break;
+            }
+            at += 1;
+            if *from == Some(peer) || order.hops >= MAX_HOPS {
+                continue;
+            }
+            let is_own = from.is_none();
+            if !is_own && Mutant::PassNoOrderOn.is_on() {
+                continue;
+            }
+            bytes += order.weight();
+            orders.push(Order {
+                hops: order.hops + 1,
+                ..(**order).clone()
+            });
+        }
+        *from = at;
+        orders
+    }
+}
+
+/// Of orders that name a session.
+const MAX_SESSION_BYTES: usize = 4 * 1024 * 1024;
+/// Of searches and reports.
+const MAX_SEARCHES_BYTES: usize = 1024 * 1024;
+/// Searches that wait for those before them. Further ones are not taken.
+const MAX_WAITING: usize = 64;
+/// Of orders in one message, about.
+const MESSAGE_BYTES: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::{
+        Search, Stamp,
+        fixtures::{NOW, boot},
+    };
+
+    fn order(number: u32) -> Order {
+        let mut id = [0; 16];
+        id[..4].copy_from_slice(&number.to_le_bytes());
+        Order {
+            id: OrderId::from_bytes(id),
+            issued_ms: NOW.mono_ms,
+            hops: 0,
+            content: OrderContent::Session {
+                key: SessionKey::from_bytes(id),
+                proof: None,
+            },
+        }
+    }
+
+    #[test]
+    fn orders_are_bounded_and_the_oldest_give_way() {
+        let orders = Orders::default();
+        let most = u32::try_from(MAX_SESSION_BYTES / order(0).weight()).expect("some thousands");
+        for number in 0..most + 10 {
+            assert!(orders.add(order(number), None, NOW).is_some());
+            assert!(orders.add(order(number), None, NOW).is_none(), "known");
+        }
+        let key = |number| match order(number).content {
+            OrderContent::Session { key, .. } => key,
+            _ => unreachable!("they name sessions"),
+        };
+        assert!(orders.proofs(&key(9)).is_empty());
+        assert_eq!(orders.proofs(&key(10)), [None]);
+        assert_eq!(orders.lock().by_key.len(), most as usize);
+        let mut cursor = OrderCursor::default();
+        let mut passed_on = 0;
+        while !orders.is_at_end(&cursor) {
+            let some = orders.next(&mut cursor, boot(1));
+            assert!(some.iter().all(|order| order.hops == 1));
+            passed_on += some.len();
+        }
+        assert_eq!(passed_on, most as usize);
+        let later = Now {
+            mono_ms: NOW.mono_ms + ORDER_KEEP_MS,
+            ..NOW
+        };
+        orders.sweep(later);
+        assert!(orders.lock().by_key.is_empty());
+        assert!(orders.add(order(1), None, later).is_none(), "too old");
+    }
+
+    #[test]
+    fn order_goes_back_to_nobody_and_not_on_for_ever() {
+        let orders = Orders::default();
+        orders.add(order(1), Some(boot(1)), NOW);
+        let last = Order {
+            hops: MAX_HOPS,
+            ..order(2)
+        };
+        orders.add(last, Some(boot(1)), NOW);
+        let mut cursor = OrderCursor::default();
+        assert!(orders.next(&mut cursor, boot(1)).is_empty());
+        let passed_on = orders.next(&mut OrderCursor::default(), boot(2));
+        let ids: Vec<_> = passed_on.iter().map(|order| order.id).collect();
+        assert_eq!(ids, [order(1).id]);
+    }
+
+    #[test]
+    fn searches_that_wait_are_bounded() {
+        let orders = Orders::default();
+        let search = |number| Order {
+            content: OrderContent::Search(Search {
+                context: "".into(),
+                name: "user".into(),
+                json: b"1".as_slice().into(),
+                keep: None,
+                upto: Stamp::MAX,
+            }),
+            ..order(number)
+        };
+        let taken = |number: usize| {
+            let order = search(u32::try_from(number).expect("few"));
+            orders.add(order, Some(boot(1)), NOW).is_some()
+        };
+        assert!((0..MAX_WAITING).all(taken));
+        assert!(!taken(MAX_WAITING));
+        assert!(orders.next_search().is_some());
+        assert!(taken(MAX_WAITING));
+    }
+}
