@@ -231,7 +231,7 @@ async fn pages_are_as_promised() {
     page("/hit?pad=1000").await;
     let text = format!(
         "You have hit this page 3 times.\nSession ID: {id}\n\
-         The session holds 1000 bytes of padding.\n"
+         The session holds 1000 bytes of padding.\nYou have added 0 times.\n"
     );
     assert_eq!(page("/peek").await.text, text);
     let refused = page("/hit?pad=1000000").await;

@@ -27,12 +27,14 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; img-src data:; form-
                       base-uri 'none'; frame-ancestors 'none'";
 const HITS: &str = "hits";
 const PADDING: &str = "padding";
+const ADDITIONS: &str = "additions";
 
 /// All routes, on the sessions of `cluster`.
 pub(crate) fn app(cluster: Cluster, sessions: ClusterSessionLayer) -> Router {
     Router::new()
         .route("/", get(index))
         .route("/hit", get(hit))
+        .route("/add", get(add))
         .route("/peek", get(peek))
         .route("/plain", get(plain))
         // No GET: a link or an image on a page of others must not log anybody out.
@@ -80,18 +82,29 @@ async fn hit(
     Ok(sentences(hits, &id_of(&session)))
 }
 
+/// Counts what no node's count replaces, whichever nodes are asked at once.
+async fn add(session: Session) -> Result<String, SessionError> {
+    let additions = session.increment(ADDITIONS, 1)?;
+    let id = id_of(&session);
+    Ok(format!(
+        "You have added {additions} times.\nSession ID: {id}\n"
+    ))
+}
+
 async fn peek(session: Option<Session>) -> Result<String, SessionError> {
-    let (hits, id, padding) = match session {
+    let (hits, id, padding, additions) = match session {
         Some(session) => (
             session.get::<u64>(HITS)?.unwrap_or(0),
             id_of(&session),
             session.get::<String>(PADDING)?.map_or(0, |text| text.len()),
+            session.counter(ADDITIONS)?,
         ),
-        None => (0, NO_SESSION.to_owned(), 0),
+        None => (0, NO_SESSION.to_owned(), 0, 0),
     };
     let sentences = sentences(hits, &id);
     Ok(format!(
-        "{sentences}The session holds {padding} bytes of padding.\n"
+        "{sentences}The session holds {padding} bytes of padding.\n\
+         You have added {additions} times.\n"
     ))
 }
 
@@ -99,10 +112,10 @@ async fn plain() -> &'static str {
     "This text needs no session.\n"
 }
 
-async fn logout(session: Option<Session>) -> Result<Html<String>, SessionError> {
-    if let Some(session) = session {
-        session.destroy()?;
-    }
+/// Takes a `Session`, not an `Option`: what the visitor is logged out of may be a session that this
+/// node has yet to learn of.
+async fn logout(session: Session) -> Result<Html<String>, SessionError> {
+    session.destroy()?;
     Ok(Html(LoggedOut.to_string()))
 }
 

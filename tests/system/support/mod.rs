@@ -15,6 +15,8 @@ pub(crate) mod namespaces;
 #[path = "../../../examples/hit_counter/src/process.rs"]
 pub(crate) mod process;
 pub(crate) mod processes;
+#[path = "../../support/proxy.rs"]
+pub(crate) mod proxy;
 pub(crate) mod quick_start;
 #[cfg(unix)]
 pub(crate) mod sealed;
