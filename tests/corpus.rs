@@ -131,10 +131,24 @@ fn golden() -> Vec<Vec<u8>> {
         .collect()
 }
 
+/// The kind of each golden message, and how many of that kind stand before it.
+fn golden_names() -> Vec<String> {
+    let kinds: Vec<u8> = golden().iter().map(|bytes| bytes[0]).collect();
+    let name = |(at, kind): (usize, &u8)| {
+        let before = kinds[..at].iter().filter(|other| *other == kind).count();
+        match before {
+            0 => format!("{kind:02}"),
+            _ => format!("{kind:02}-{}", before + 1),
+        }
+    };
+    kinds.iter().enumerate().map(name).collect()
+}
+
 fn message_seeds() -> Vec<Seed> {
     let mut seeds: Vec<Seed> = golden()
         .into_iter()
-        .map(|bytes| seed(format!("golden-{:02}", bytes[0]), bytes))
+        .zip(golden_names())
+        .map(|(bytes, name)| seed(format!("golden-{name}"), bytes))
         .collect();
     let item = |name: &str, bytes: Vec<u8>| seed(name, [vec![0xFF], bytes].concat());
     seeds.push(item("many-absent", vec![3]));
@@ -217,8 +231,9 @@ fn link_seeds() -> Vec<Seed> {
     let golden = golden();
     let mut seeds: Vec<Seed> = golden[1..]
         .iter()
-        .map(|message| {
-            let name = format!("live-then-{:02}", message[0]);
+        .zip(&golden_names()[1..])
+        .map(|(message, name)| {
+            let name = format!("live-then-{name}");
             seed(name, said(&[live.clone(), message.clone()]))
         })
         .collect();

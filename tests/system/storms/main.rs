@@ -25,7 +25,7 @@ use crate::faults::{Random, Stage};
 #[ignore = "takes a minute or two"]
 async fn storms_of_kills_stalls_and_cuts_break_no_promise() {
     let first = number("STORM_SEED").unwrap_or_else(faults::any_seed);
-    let storms = number("STORMS").unwrap_or(8);
+    let storms = number("STORMS").unwrap_or(4);
     println!("STORM_SEED={first}");
     let mut stage = Stage::start().await;
     let (mut stories, mut doubts, mut requests) = (Vec::new(), Vec::new(), 0);
