@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     session::{
-        Access, Now, Proof, SecretHash, SessionError, SessionKey, SessionMeta, SessionSecret,
-        SessionState, Stamp, Tag, Tombstone,
+        Access, Mutant, Now, Proof, SecretHash, SessionError, SessionKey, SessionMeta,
+        SessionSecret, SessionState, Stamp, Tag, Tombstone,
     },
     wire::Position,
 };
@@ -24,6 +24,9 @@ use crate::{
 impl Replica {
     /// Looks up what a request presents. A session that it opens is pinned, and its use is recorded
     /// unless that is `Deferred`. Before that, which hides when it was last used, `look` sees it.
+    ///
+    /// Use worth telling gets a record at once: the request may run for longer than peers keep a copy
+    /// that they believe unused. The caller wakes the links when `head()` moved.
     pub(crate) fn open(
         &self,
         context: &str,
@@ -48,6 +51,9 @@ impl Replica {
             look(&hot.state);
             hot.pins = hot.pins.saturating_add(1);
             if replicate == Replicate::Now && hot.use_at(now) {
+                if !Mutant::TellUseAtEnd.is_on() {
+                    hot.commit(key, &self.log, now);
+                }
                 entry.reindex(key, now);
             }
         }

@@ -70,11 +70,13 @@ pub(crate) enum Mutant {
     ForgetOrders,
     /// An order goes to the peers of the node that gave it, and no further.
     PassNoOrderOn,
+    /// Peers are told of use when the request ends.
+    TellUseAtEnd,
 }
 
 #[cfg(test)]
 impl Mutant {
-    pub(crate) const ALL: [Self; 30] = [
+    pub(crate) const ALL: [Self; 33] = [
         Self::CoalesceLate,
         Self::IgnoreSince,
         Self::NeverRepair,
@@ -107,6 +109,7 @@ impl Mutant {
         Self::NeverThorough,
         Self::ForgetOrders,
         Self::PassNoOrderOn,
+        Self::TellUseAtEnd,
     ];
 
     pub(crate) fn is_on(self) -> bool {

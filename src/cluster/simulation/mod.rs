@@ -172,6 +172,12 @@ fn peer_that_keeps_up_does_not_lag_though_nobody_waits_for_it() {
     assert_eq!(writer_without_waiters(), None);
 }
 
+/// A request begins when peers are about to drop their copies, and runs for long.
+#[test]
+fn use_that_begins_at_the_last_moment_keeps_the_session_on_other_nodes() {
+    assert_eq!(use_at_the_last_moment(), None);
+}
+
 /// A client presents its cookie to a node that does not know the session.
 #[test]
 fn logout_reaches_a_session_along_any_path_of_links() {
@@ -202,6 +208,7 @@ fn hunt() -> Option<(u64, String)> {
     let scenes = scenes.or_else(removal_forgotten_on_one_node);
     let scenes = scenes.or_else(stuck_peer).or_else(writer_without_waiters);
     let scenes = scenes.or_else(logout_along_a_path);
+    let scenes = scenes.or_else(use_at_the_last_moment);
     let scenes = scenes.or_else(|| hot_beyond_a_cut(400));
     if let Some(broken) = scenes.or_else(day_without_equality) {
         return Some((0, broken));
@@ -302,6 +309,32 @@ fn removal_forgotten_on_one_node() -> Option<String> {
     });
     world.heal();
     world.check_equal();
+    world.broken
+}
+
+fn use_at_the_last_moment() -> Option<String> {
+    let plan = Plan {
+        nodes: 2,
+        ..THREE_NODES
+    };
+    let mut world = World::new(1, plan);
+    let began_ms = world.mono_ms;
+    world.create(0);
+    world.heal();
+    // Half a second before the first copy may be dropped: the limit, the minute within which use is
+    // told, and two seconds.
+    let last_ms = began_ms + plan.idle_ms + 61_500;
+    world.pass(last_ms - world.mono_ms);
+    let opened = world.open_session(0, 0);
+    world.check(opened, || "the session has ended too early".to_owned());
+    for _ in 0..50 {
+        world.advance(100);
+        world.deliver_all();
+        let held = world.held();
+        world.check(held == [1, 1], || {
+            format!("sessions held while one is in use: {held:?}")
+        });
+    }
     world.broken
 }
 

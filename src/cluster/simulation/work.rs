@@ -345,6 +345,15 @@ impl World {
         }
     }
 
+    /// Begins a request that does not end. Returns whether it found its session.
+    pub(super) fn open_session(&self, node: usize, session: usize) -> bool {
+        let known = &self.sessions[session];
+        let now = self.now(node);
+        let replica = &self.nodes[node].replica;
+        let (key, secret) = (&known.key, &known.secret);
+        replica.open("", key, secret, Replicate::Now, now, |_| ()) == Access::Alive
+    }
+
     pub(super) fn touch_session(&self, node: usize, session: usize) {
         let known = &self.sessions[session];
         let now = self.now(node);

@@ -29,8 +29,14 @@ impl Node {
         now: Now,
         look: impl FnOnce(&SessionState),
     ) -> Access {
-        self.replica()
-            .open(context, key, secret, replicate, now, look)
+        let before = self.replica().head();
+        let access = self
+            .replica()
+            .open(context, key, secret, replicate, now, look);
+        if self.replica().head() != before {
+            self.wake_links();
+        }
+        access
     }
 
     /// Creates a session, in use until [`Node::release`], to be replicated by [`Node::commit`].
