@@ -7,7 +7,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use rustls::pki_types::UnixTime;
 
 use super::{
-    clock::{SystemTimeOfDay, TimeOfDay},
+    clock::{OsTime, SystemTime},
     net::transport::{TcpTransport, Transport},
 };
 
@@ -16,8 +16,9 @@ use super::{
 pub(crate) struct Env {
     /// Where streams and addresses come from.
     pub(crate) transport: Arc<dyn Transport>,
-    /// Only stamps are made of it; ages are tokio's time.
-    pub(crate) time_of_day: Arc<dyn TimeOfDay>,
+    /// The time of day, of which only stamps are made, and how long the machine slept. Ages are
+    /// tokio's time and that of sleep.
+    pub(crate) system: Arc<dyn SystemTime>,
     /// Boot ids, session keys, secrets and the jitter of pauses.
     pub(crate) random: Arc<dyn Random>,
 }
@@ -27,14 +28,14 @@ impl Env {
     pub(crate) fn of(transport: Arc<dyn Transport>) -> Self {
         Self {
             transport,
-            time_of_day: Arc::new(SystemTimeOfDay),
+            system: Arc::new(OsTime::new()),
             random: Arc::new(SystemRandom),
         }
     }
 
     /// Returns the time that certificates are compared with.
     pub(crate) fn unix_time(&self) -> UnixTime {
-        UnixTime::since_unix_epoch(Duration::from_millis(self.time_of_day.unix_ms()))
+        UnixTime::since_unix_epoch(Duration::from_millis(self.system.unix_ms()))
     }
 
     /// Returns fresh random bytes.

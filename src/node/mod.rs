@@ -25,7 +25,7 @@ mod tick;
 mod tests;
 
 #[cfg(test)]
-pub(crate) use self::{clock::TimeOfDay, env::Random};
+pub(crate) use self::{clock::SystemTime, env::Random};
 pub use self::{
     cluster::Cluster,
     events::{Event, Events, MemberEvent, MemberEventKind, SessionEvent, SessionEventKind},

@@ -49,7 +49,7 @@ impl Node {
         env: Env,
         local_address: Option<SocketAddr>,
     ) -> Self {
-        let clock = Clock::new(Arc::clone(&env.time_of_day));
+        let clock = Clock::new(Arc::clone(&env.system));
         let now = clock.now();
         let hello = Hello {
             min_version: *PROTOCOL.start(),

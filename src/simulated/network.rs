@@ -20,7 +20,7 @@ use super::{
 use crate::{
     config::{ListenAddress, PeerAddress, StartError},
     node::{
-        Env, Random, TimeOfDay,
+        Env, Random, SystemTime,
         net::transport::{Acceptor, BoxIo, Transport},
     },
 };
@@ -30,7 +30,7 @@ pub(super) fn env(seed: u64, life: Life, skew_ms: i64, sockets: &Arc<Sockets>) -
     let dice = Dice::new(seed, u64::from(life.run) << 8 | life.node as u64);
     Env {
         transport: Arc::new(SimulatedNetwork(Arc::clone(sockets))),
-        time_of_day: Arc::new(SkewedTime { skew_ms }),
+        system: Arc::new(SkewedTime { skew_ms }),
         random: Arc::new(SeededRandom(Mutex::new(dice))),
     }
 }
@@ -131,7 +131,7 @@ struct SkewedTime {
     skew_ms: i64,
 }
 
-impl TimeOfDay for SkewedTime {
+impl SystemTime for SkewedTime {
     fn unix_ms(&self) -> u64 {
         // A node that is torn down with the simulation has no time any more.
         let since = turmoil::since_epoch().unwrap_or_default();

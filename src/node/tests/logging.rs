@@ -20,7 +20,7 @@ use super::*;
 use crate::{
     config::{ListenAddress, PeerAddress, StartError},
     node::{
-        CookieUse, Env, TimeOfDay,
+        CookieUse, Env, SystemTime,
         net::transport::{Acceptor, BoxIo, Transport},
     },
     session::SessionError,
@@ -82,7 +82,7 @@ impl Trap {
     }
 }
 
-impl TimeOfDay for Trap {
+impl SystemTime for Trap {
     fn unix_ms(&self) -> u64 {
         self.step();
         1_000_000
@@ -138,7 +138,7 @@ async fn task_that_panics_is_begun_again_and_counted() {
         dial: dial.clone(),
         accept: accept.clone(),
     }));
-    env.time_of_day = Arc::new(tick.clone());
+    env.system = Arc::new(tick.clone());
     let one = Cluster::start_in(&config("n1", 1, &[2]), env).expect("the port is free");
     let panics = |expected: u64| {
         let one = one.clone();
@@ -168,7 +168,7 @@ async fn leaving_that_panics_is_over_all_the_same() {
     let tick = Trap::default();
     let network = MemoryNetwork::default();
     let mut env = Env::of(Arc::new(network.transport(1)));
-    env.time_of_day = Arc::new(tick.clone());
+    env.system = Arc::new(tick.clone());
     let config = config("n1", 1, &[]).destroy_sessions_on_leave(true);
     let one = Cluster::start_in(&config, env).expect("the port is free");
     create(one.node());

@@ -1,6 +1,9 @@
 //! What a process does that was stopped for a while.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::*;
+use crate::node::{Env, SessionEventKind, SystemTime};
 use crate::replica::SessionWriter;
 
 #[tokio::test(start_paused = true)]
@@ -60,6 +63,51 @@ async fn node_without_links_has_nobody_to_ask_after_a_stall() {
     one.ready().await;
     tokio::time::advance(Duration::from_secs(10)).await;
     assert!(!one.node().may_be_behind(one.node().now()));
+}
+
+/// A machine that can be put to sleep.
+#[derive(Debug, Default)]
+struct Laptop(AtomicU64);
+
+impl SystemTime for Laptop {
+    fn unix_ms(&self) -> u64 {
+        1_000_000
+    }
+
+    fn asleep_ms(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn sleep_of_the_machine_is_a_stall_and_counts_as_age() {
+    let network = MemoryNetwork::default();
+    let laptop = Arc::new(Laptop::default());
+    let mut env = Env::of(Arc::new(network.transport(1)));
+    env.system = Arc::clone(&laptop) as Arc<dyn SystemTime>;
+    let one = Cluster::start_in(&config("n1", 1, &[2]), env).expect("the port is free");
+    let two = start(&network, "n2", 2, &[1]);
+    until_seen(&two, "n1", MemberState::Up).await;
+    let key = create(one.node());
+    let position = one.node().commit(&key);
+    one.node().acknowledged(position, Ack::All).await;
+    network.cut();
+    let mut events = one.events();
+
+    // Longer than the idle limit.
+    laptop.0.store(40 * 60 * 1000, Ordering::Relaxed);
+    tokio::time::advance(Duration::from_millis(20)).await;
+    assert!(
+        one.node().may_be_behind(one.node().now()),
+        "as after a stop"
+    );
+    until(
+        &mut events,
+        |event| matches!(event, Event::Session(event) if event.kind == SessionEventKind::Expired),
+    )
+    .await;
+    assert_eq!(one.session_count(), 0);
+    assert_eq!(two.session_count(), 1, "this one has not slept");
 }
 
 #[tokio::test(start_paused = true)]
