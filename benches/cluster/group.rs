@@ -191,7 +191,7 @@ impl Group {
             left -= some;
             let in_ms = end.saturating_duration_since(now()).as_millis();
             let path = format!("/fill?sessions={some}&end_in_ms={in_ms}");
-            drop(connection.get(&path, "").await?);
+            connection.get(&path, "").await?;
         }
         Ok(())
     }
