@@ -122,20 +122,26 @@ impl Store {
         theirs.sort_unstable();
         let mut met = vec![false; theirs.len()];
         let mut difference = Difference::default();
-        self.visit(shard, now, |ours| {
-            let at = theirs.binary_search_by_key(ours.key, |entry| entry.0).ok();
+        // The shard is locked while it is listed, and not while the two are compared.
+        let mut ours = Vec::new();
+        self.visit(shard, now, |listed| {
+            let is_included = leaves_out.includes(listed.changed_ms, now);
+            ours.push((*listed.key, listed.version, is_included));
+        });
+        for (key, version, is_included) in ours {
+            let at = theirs.binary_search_by_key(&key, |entry| entry.0).ok();
             if let Some(at) = at {
                 met[at] = true;
             }
-            let is_same = at.is_some_and(|at| theirs[at].1 == ours.version);
-            if is_same || !leaves_out.includes(ours.changed_ms, now) {
-                return;
+            let is_same = at.is_some_and(|at| theirs[at].1 == version);
+            if is_same || !is_included {
+                continue;
             }
-            difference.send.push(*ours.key);
+            difference.send.push(key);
             if at.is_some() {
-                difference.want.push(*ours.key);
+                difference.want.push(key);
             }
-        });
+        }
         let unmet = theirs.iter().zip(met).filter(|(_, met)| !met);
         difference.want.extend(unmet.map(|((key, _), _)| *key));
         difference
