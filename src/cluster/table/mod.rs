@@ -383,4 +383,4 @@ impl<L: MemberLink> MemberTable<L> {
 
 /// Members that nobody configured, which in a cluster with one seed are all but that; beyond it one
 /// that is gone makes room.
-const MAX_UNLISTED: usize = 1024;
+const MAX_UNLISTED: usize = 256;
