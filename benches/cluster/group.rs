@@ -182,6 +182,16 @@ impl Group {
         Ok(visitors)
     }
 
+    /// Makes so many sessions at each server.
+    pub(crate) async fn fill_each(&self, sessions: usize) -> Result<(), BoxError> {
+        for address in self.addresses() {
+            let mut connection = Connection::open(address).await?;
+            let path = format!("/fill?sessions={sessions}");
+            connection.get(&path, "").await?;
+        }
+        Ok(())
+    }
+
     /// Makes sessions at the first server that all end then.
     pub(crate) async fn fill_ending(&self, sessions: usize, end: Instant) -> Result<(), BoxError> {
         let mut connection = Connection::open(self.addresses()[0]).await?;

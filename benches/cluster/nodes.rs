@@ -76,14 +76,16 @@ fn figures(sample: &Sample) -> [String; 5] {
 }
 
 async fn restart(setup: &Setup, nodes: usize) -> Result<(), BoxError> {
-    let sessions = setup.some_sessions();
+    // All nodes have a long log then.
+    let each = setup.some_sessions() / nodes;
+    let sessions = each * nodes;
     let plans = plans(nodes, setup.links(), &[])?;
     let mut started = Vec::new();
     for plan in &plans {
         started.push(start_node(plan).await?);
     }
     let mut group = Group::of_nodes(started).await?;
-    drop(group.fill(sessions).await?);
+    group.fill_each(each).await?;
     group.until_all_hold(sessions).await?;
     let last = plans.last().ok_or("no plan for a node")?;
     let mut took = Vec::new();
