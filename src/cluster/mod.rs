@@ -24,10 +24,10 @@ pub(crate) use self::{
     acks::{AckTracker, AckWait},
     boot::boot_id,
     fetch::{FetchReason, FetchStep, FetchTicket, OtherPeers, PendingFetches, Provenance},
-    join::{DONOR_TIMEOUT_MS, Join, JoinLink, JoinStep},
+    join::{DONOR_TIMEOUT_MS, Join, JoinLink, JoinOptions, JoinStep},
     link::{Dialler, LinkId, LinkIdentity, MemberLink, Traffic},
     stall::{Recovery, RecoveryLink, StallDetector},
-    table::{MemberLabel, MemberRow, MemberStatus, MemberTable, Newcomer, Removal},
+    table::{MemberLabel, MemberRow, MemberStatus, MemberTable, Newcomer, Reach, Removal},
     time::{TICK, millis},
     tracked_link::TrackedLink,
 };

@@ -64,6 +64,9 @@ pub struct ClusterConfig {
     pub(super) read_your_writes_timeout: Duration,
     #[serde(rename = "transfer_timeout_ms", deserialize_with = "milliseconds")]
     pub(super) transfer_timeout: Duration,
+    #[serde(rename = "alone_after_ms", deserialize_with = "milliseconds")]
+    pub(super) alone_after: Duration,
+    pub(super) min_peers: usize,
     #[serde(rename = "leave_timeout_ms", deserialize_with = "milliseconds")]
     pub(super) leave_timeout: Duration,
     #[serde(rename = "heartbeat_interval_ms", deserialize_with = "milliseconds")]
@@ -532,6 +535,33 @@ impl ClusterConfig {
         self
     }
 
+    /// Sets how long a starting node looks for peers that cannot be reached, before it takes itself
+    /// for the only one and is ready as [`Readiness::Alone`](crate::Readiness::Alone).
+    ///
+    /// Default: 3 s. Zero dials each peer once. A node without peers does not wait. A peer that is
+    /// there but does not let this node in is waited for longer, for
+    /// [`transfer_timeout`](Self::transfer_timeout).
+    #[must_use]
+    pub fn alone_after(mut self, time: Duration) -> Self {
+        self.alone_after = time;
+        self
+    }
+
+    /// Sets how many peers a starting node must be linked with before it is ready.
+    ///
+    /// Default: 0. With more, [`Cluster::is_ready`](crate::Cluster::is_ready) is false until the
+    /// node has the sessions of so many peers at least, however long that takes. So a node that
+    /// finds nobody, or whose transfer timed out, gets no requests. It does not matter any more once
+    /// the node was ready: it stays so when its peers die.
+    ///
+    /// At the first start of a cluster so many other nodes must start, too: with 1, a single node
+    /// is never ready.
+    #[must_use]
+    pub fn min_peers(mut self, peers: usize) -> Self {
+        self.min_peers = peers;
+        self
+    }
+
     /// Sets how long a leaving node waits for peers to hold all its changes.
     ///
     /// Default: 5 s. Keep it shorter than the time your supervisor gives a process to stop.
@@ -763,6 +793,8 @@ impl ClusterConfig {
             consistency_key: None,
             read_your_writes_timeout: Duration::from_millis(50),
             transfer_timeout: Duration::from_secs(60),
+            alone_after: Duration::from_secs(3),
+            min_peers: 0,
             leave_timeout: Duration::from_secs(5),
             heartbeat_interval: Duration::from_millis(500),
             down_after: Duration::from_secs(3),
@@ -796,7 +828,8 @@ mod tests {
             "secrets": [{"value": "s"}, {"file": "/f"}, {"env": "E"}],
             "tls": {"cert": "c", "key": "k", "ca": "a"}, "tls_name": "t",
             "consistency_key": "k", "read_your_writes_timeout_ms": 9,
-            "ack_timeout_ms": 1, "transfer_timeout_ms": 2, "leave_timeout_ms": 3,
+            "ack_timeout_ms": 1, "transfer_timeout_ms": 2,
+            "alone_after_ms": 10, "min_peers": 11, "leave_timeout_ms": 3,
             "heartbeat_interval_ms": 4, "down_after_ms": 8, "max_sessions": 5,
             "max_session_bytes": 6, "max_attributes": 7, "log_records": 8,
             "destroy_sessions_on_leave": true, "notify_listeners_on_replication": true
@@ -820,6 +853,8 @@ mod tests {
             .read_your_writes_timeout(ms(9))
             .ack_timeout(ms(1))
             .transfer_timeout(ms(2))
+            .alone_after(ms(10))
+            .min_peers(11)
             .leave_timeout(ms(3))
             .heartbeat_interval(ms(4))
             .down_after(ms(8))

@@ -29,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) consistency_keys: Vec<ClusterSecret>,
     pub(crate) read_your_writes_timeout: Duration,
     pub(crate) transfer_timeout: Duration,
+    pub(crate) alone_after: Duration,
+    pub(crate) min_peers: usize,
     pub(crate) leave_timeout: Duration,
     pub(crate) heartbeat_interval: Duration,
     pub(crate) down_after: Duration,
@@ -58,6 +60,8 @@ impl ClusterConfig {
             consistency_key,
             read_your_writes_timeout,
             transfer_timeout,
+            alone_after,
+            min_peers,
             leave_timeout,
             heartbeat_interval,
             down_after,
@@ -98,6 +102,14 @@ impl ClusterConfig {
         let peers = distinct(peers)?;
         if *standalone {
             refuse_addresses(listen.as_ref(), &peers, advertise.as_deref())?;
+            if *min_peers > 0 {
+                return Err(ConfigError::conflict(
+                    "min_peers",
+                    "a standalone node never has a peer; remove `min_peers`, or use \
+                     `ClusterConfig::new` to run in a cluster"
+                        .to_owned(),
+                ));
+            }
         } else if listen.is_none() && peers.is_empty() {
             return Err(ConfigError::missing(
                 "listen",
@@ -144,6 +156,8 @@ impl ClusterConfig {
                 *read_your_writes_timeout,
             )?,
             transfer_timeout: capped(*transfer_timeout),
+            alone_after: capped(*alone_after),
+            min_peers: *min_peers,
             leave_timeout: capped(*leave_timeout),
             heartbeat_interval,
             down_after,
@@ -311,6 +325,8 @@ mod tests {
             consistency_keys: Vec::new(),
             read_your_writes_timeout: Duration::from_millis(50),
             transfer_timeout: Duration::from_secs(60),
+            alone_after: Duration::from_secs(3),
+            min_peers: 0,
             leave_timeout: Duration::from_secs(5),
             heartbeat_interval: Duration::from_millis(500),
             down_after: Duration::from_secs(3),
@@ -419,6 +435,7 @@ mod tests {
             &alone.clone().peer("localhost:1"),
             &["standalone", "`peer`"],
         );
+        refused(&alone.clone().min_peers(1), &["standalone", "`min_peers`"]);
         refused(
             &alone.advertise("localhost:1"),
             &["standalone", "`advertise`"],

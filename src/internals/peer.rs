@@ -50,7 +50,7 @@ impl Peer {
             notify_listeners_on_replication: is_listening,
         };
         let mut link = Link::new(&replica, peer, options, NOW);
-        link.set_ready(true);
+        link.set_ready();
         Self {
             link,
             replica,

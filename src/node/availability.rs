@@ -1,17 +1,15 @@
 //! How far a node has come between its start and its end.
 
-use std::{
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
 };
 
 use tokio::sync::watch;
 
 use crate::{
-    cluster::{Join, Readiness, millis},
+    cluster::{Join, JoinOptions, Reach, Readiness, millis},
+    config::Settings,
     session::Now,
 };
 
@@ -22,6 +20,10 @@ pub(super) struct Availability {
     /// The state transfer is under way.
     is_joining: AtomicBool,
     readiness: watch::Sender<Option<Readiness>>,
+    /// The transfer must be over before requests should come, however long it takes.
+    is_strict: bool,
+    /// Configured peers are there, and none of them lets this node in.
+    is_excluded: AtomicBool,
     is_draining: AtomicBool,
     leaving: watch::Sender<LeaveProgress>,
 }
@@ -35,11 +37,18 @@ enum LeaveProgress {
 }
 
 impl Availability {
-    pub(super) fn new(transfer_timeout: Duration, now: Now) -> Self {
+    pub(super) fn new(settings: &Settings, now: Now) -> Self {
+        let options = JoinOptions {
+            timeout_ms: millis(settings.transfer_timeout),
+            alone_after_ms: millis(settings.alone_after),
+            min_peers: settings.min_peers,
+        };
         Self {
-            join: Mutex::new(Join::new(millis(transfer_timeout), now)),
+            join: Mutex::new(Join::new(options, now)),
             is_joining: AtomicBool::new(true),
             readiness: watch::Sender::new(None),
+            is_strict: settings.min_peers > 0,
+            is_excluded: AtomicBool::new(false),
             is_draining: AtomicBool::new(false),
             leaving: watch::Sender::new(LeaveProgress::No),
         }
@@ -81,8 +90,38 @@ impl Availability {
 
     pub(super) fn is_ready(&self) -> bool {
         self.readiness.borrow().is_some()
+            && !(self.is_strict && self.awaits_transfer())
+            && !self.is_excluded.load(Ordering::Relaxed)
             && self.may_create()
             && !self.is_draining.load(Ordering::Relaxed)
+    }
+
+    /// Returns how the transfer has ended, or that nobody lets this node in now.
+    pub(super) fn readiness(&self) -> Option<Readiness> {
+        match self.is_excluded.load(Ordering::Relaxed) {
+            true => Some(Readiness::Refused),
+            false => *self.readiness.borrow(),
+        }
+    }
+
+    /// Returns whether peers may take this node for one that has all sessions: it has them, or has
+    /// given up waiting.
+    pub(super) fn tells_ready(&self) -> bool {
+        let is_over = !self.awaits_transfer();
+        is_over || (!self.is_strict && *self.readiness.borrow() == Some(Readiness::TimedOut))
+    }
+
+    /// Notes why no configured peer lets this node in, if so. Returns whether that is news.
+    ///
+    /// Once a node has all sessions, only one that has taken its place shuts it out: it may be the
+    /// other one that is set up wrongly.
+    pub(super) fn set_exclusion(&self, reach: Option<Reach>) -> bool {
+        let is_excluded = match reach {
+            Some(Reach::Replaced) => true,
+            Some(_) => self.awaits_transfer(),
+            None => false,
+        };
+        self.is_excluded.swap(is_excluded, Ordering::Relaxed) != is_excluded
     }
 
     pub(super) fn drain(&self) {

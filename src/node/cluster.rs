@@ -185,7 +185,8 @@ impl Cluster {
     /// Returns whether a balancer should send requests here.
     ///
     /// It is so when [`ready`](Self::ready) has answered, and neither [`drain`](Self::drain) nor
-    /// [`leave`](Self::leave) has been called.
+    /// [`leave`](Self::leave) has been called. There are two exceptions, see
+    /// [`ClusterConfig::min_peers`] and [`Readiness::Refused`].
     ///
     /// # Examples
     ///

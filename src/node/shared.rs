@@ -61,7 +61,7 @@ impl Node {
         };
         Self {
             replica: Replica::new(boot, settings.limits.clone(), &settings.shape, now),
-            availability: Availability::new(settings.transfer_timeout, now),
+            availability: Availability::new(&settings, now),
             peers: Peers::new(boot, &settings),
             requests: Requests::new(settings.ack_timeout, now),
             net: Network::new(hello, security, local_address),

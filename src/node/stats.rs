@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::{Node, peers::link::PeerLink};
 use crate::{
-    cluster::{MemberRow, MemberStatus},
+    cluster::{MemberRow, MemberStatus, Readiness},
+    replica::PeersTransfer,
     wire::Position,
 };
 
@@ -24,6 +25,11 @@ pub struct Stats {
     pub boot: String,
     /// Whether requests should be sent here, as [`Cluster::is_ready`](crate::Cluster::is_ready).
     pub ready: bool,
+    /// How the state transfer has ended; `None` as long as it has not.
+    ///
+    /// It is [`Readiness::Refused`] also later, as long as peers are there and another node of this
+    /// one's name has taken its place among them.
+    pub readiness: Option<Readiness>,
     /// Sessions held.
     pub sessions: usize,
     /// Sessions that may be held, as [`max_sessions`](crate::ClusterConfig::max_sessions) says.
@@ -99,6 +105,9 @@ pub enum MemberState {
     Down,
     /// It said goodbye.
     Left,
+    /// It is there, and it or this node refuses the other: another secret or cluster, or a node of
+    /// that name is linked already.
+    Refused,
 }
 
 impl Node {
@@ -110,6 +119,7 @@ impl Node {
             cluster: self.settings.cluster.to_string(),
             boot: boot.chars().take(SHORT_BOOT).collect(),
             ready: self.availability.is_ready(),
+            readiness: self.availability.readiness(),
             sessions: self.replica.sessions(),
             max_sessions: self.settings.limits.max_sessions,
             tombstones: self.replica.tombstones(),
@@ -137,7 +147,9 @@ impl Node {
             link.inspect(|machine| {
                 let state = if machine.is_lagging() {
                     MemberState::Lagging
-                } else if !machine.peer_is_ready() || (transferring && !machine.is_synced()) {
+                } else if machine.peers_transfer() != PeersTransfer::Over
+                    || (transferring && !machine.is_synced())
+                {
                     MemberState::Syncing
                 } else {
                     MemberState::Up
@@ -154,6 +166,7 @@ impl Node {
                 MemberStatus::Left => MemberState::Left,
                 MemberStatus::Up => linked.unwrap_or(MemberState::Suspect),
                 MemberStatus::Suspect { .. } => MemberState::Suspect,
+                MemberStatus::Refused => MemberState::Refused,
                 MemberStatus::Unreached | MemberStatus::Down | MemberStatus::Myself => {
                     MemberState::Down
                 }

@@ -277,7 +277,7 @@ fn link(replica: &Replica) -> Link {
         notify_listeners_on_replication: false,
     };
     let mut link = Link::new(replica, BootId::from_bytes([9; 8]), options, NOW);
-    link.set_ready(true);
+    link.set_ready();
     let lineage = Lineage {
         holds: false,
         away: false,

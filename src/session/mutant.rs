@@ -72,11 +72,15 @@ pub(crate) enum Mutant {
     PassNoOrderOn,
     /// Peers are told of use when the request ends.
     TellUseAtEnd,
+    /// A node that joins is ready with what another one that joins has given.
+    TrustUnreadyDonor,
+    /// A member that refuses a node counts as one that is not there.
+    TakeRefusalForAbsence,
 }
 
 #[cfg(test)]
 impl Mutant {
-    pub(crate) const ALL: [Self; 33] = [
+    pub(crate) const ALL: [Self; 35] = [
         Self::CoalesceLate,
         Self::IgnoreSince,
         Self::NeverRepair,
@@ -110,6 +114,8 @@ impl Mutant {
         Self::ForgetOrders,
         Self::PassNoOrderOn,
         Self::TellUseAtEnd,
+        Self::TrustUnreadyDonor,
+        Self::TakeRefusalForAbsence,
     ];
 
     pub(crate) fn is_on(self) -> bool {

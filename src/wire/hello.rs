@@ -211,7 +211,7 @@ pub enum Refusal {
         /// The name on its peer.
         there: String,
     },
-    /// A live node of the cluster has the peer's name.
+    /// Two nodes that meet have the same name.
     #[error("two nodes are called `{name}`; give each node a name of its own")]
     DuplicateName {
         /// The name of both.
@@ -254,6 +254,12 @@ pub enum Refusal {
          by a name in its certificate, or set `tls_name` to the name in all certificates"
     )]
     NotNamed,
+    /// A live node of the cluster that is linked already has the peer's name.
+    #[error("another node called `{name}` is linked; give each node a name of its own")]
+    NameTaken {
+        /// The name of both.
+        name: String,
+    },
 }
 
 impl Refusal {
@@ -279,6 +285,10 @@ impl Refusal {
             Self::NotListed => to.byte(5),
             Self::NotAHello => to.byte(6),
             Self::NotNamed => to.byte(7),
+            Self::NameTaken { name } => {
+                to.byte(8);
+                to.text(name);
+            }
         }
     }
 
@@ -300,6 +310,9 @@ impl Refusal {
             5 => Self::NotListed,
             6 => Self::NotAHello,
             7 => Self::NotNamed,
+            8 => Self::NameTaken {
+                name: read_name(from)?,
+            },
             _ => return Err(UNKNOWN),
         })
     }
@@ -431,6 +444,12 @@ mod tests {
             (Greeting::Refused(Refusal::NotListed), b"TwCS\x01\x05"),
             (Greeting::Refused(Refusal::NotAHello), b"TwCS\x01\x06"),
             (Greeting::Refused(Refusal::NotNamed), b"TwCS\x01\x07"),
+            (
+                Greeting::Refused(Refusal::NameTaken {
+                    name: "n".to_owned(),
+                }),
+                b"TwCS\x01\x08\x01n",
+            ),
         ] {
             assert_eq!(encoded(|out| greeting.encode(out)), bytes, "{greeting:?}");
             assert_eq!(Greeting::decode(bytes), Ok(greeting));
@@ -556,6 +575,12 @@ mod tests {
             (wrong, &["`shop`", "`staging`", "same `cluster`"][..]),
             (
                 Refusal::DuplicateName {
+                    name: "n1".to_owned(),
+                },
+                &["`n1`", "a name of its own"],
+            ),
+            (
+                Refusal::NameTaken {
                     name: "n1".to_owned(),
                 },
                 &["`n1`", "a name of its own"],

@@ -102,6 +102,11 @@ pub(crate) enum Message {
     Orders {
         orders: Vec<Order>,
     },
+    /// The sender's state transfer is under way, and within so many hops of nodes whose transfer is
+    /// under way, the sender included, nobody has anybody left to wait for.
+    Settled {
+        hops: u8,
+    },
 }
 
 /// What two nodes must know of each other's past before they exchange sessions: one that was away
@@ -227,6 +232,10 @@ impl Message {
                 to.byte(ORDERS);
                 to.list(orders.iter(), |to, order| write_order(order, now_ms, to));
             }
+            Self::Settled { hops } => {
+                to.byte(SETTLED);
+                to.byte(*hops);
+            }
         }
     }
 
@@ -338,6 +347,10 @@ impl Message {
             ORDERS => Self::Orders {
                 orders: from.list(ORDER, |from| read_order(from, now_ms))?,
             },
+            SETTLED => match from.byte()? {
+                hops @ 0..=MAX_SETTLED_HOPS => Self::Settled { hops },
+                _ => return Err(Malformed("more hops than are counted")),
+            },
             _ => return Err(UNKNOWN),
         };
         if from.remaining().is_empty() {
@@ -372,7 +385,8 @@ impl Message {
             | Self::CompareSums { .. }
             | Self::SumsDiffer { .. }
             | Self::ExpectAcks { .. }
-            | Self::Orders { .. } => &[],
+            | Self::Orders { .. }
+            | Self::Settled { .. } => &[],
         }
     }
 }
@@ -419,6 +433,9 @@ const COMPARE_SUMS: u8 = 15;
 const SUMS_DIFFER: u8 = 16;
 const EXPECT_ACKS: u8 = 17;
 const ORDERS: u8 = 18;
+const SETTLED: u8 = 21;
+/// Hops are counted up to this.
+pub(crate) const MAX_SETTLED_HOPS: u8 = 4;
 /// Bytes of a digest, a version or a root.
 const HASH: usize = 8;
 /// Bytes of a sum.

@@ -178,6 +178,7 @@ fn samples() -> Vec<Message> {
         },
         Message::ExpectAcks { at_once: false },
         Message::Orders { orders: orders() },
+        Message::Settled { hops: 3 },
     ]
 }
 

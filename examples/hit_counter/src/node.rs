@@ -39,6 +39,9 @@ pub(crate) struct NodeArgs {
     /// Where another node listens; repeat it for each
     #[arg(long = "peer", value_name = "ADDR")]
     peers: Vec<String>,
+    /// With how many peers the node must be linked before it is ready after its start
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    min_peers: usize,
     /// How many peers must hold a change before the response leaves
     #[arg(long, value_enum, default_value_t)]
     ack: AckArg,
@@ -150,7 +153,8 @@ async fn serve(
 fn cluster_config(args: &NodeArgs) -> ClusterConfig {
     let mut config = ClusterConfig::new(&args.name)
         .listen(&args.listen)
-        .peers(&args.peers);
+        .peers(&args.peers)
+        .min_peers(args.min_peers);
     if let Some(file) = &args.secret_file {
         config = config.secret_file(file);
     } else if let ConsistencyArg::ReadYourWrites = args.consistency {

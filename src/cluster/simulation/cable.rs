@@ -11,7 +11,7 @@ use super::{
     node::{address, name},
 };
 use crate::{
-    cluster::{Dialler, LinkId, LinkIdentity, MemberLink, Newcomer, TrackedLink, Traffic},
+    cluster::{Dialler, LinkId, LinkIdentity, MemberLink, Newcomer, Reach, TrackedLink, Traffic},
     replica::{Link, LinkAcks},
     session::{BootId, SessionKey, Vector},
 };
@@ -121,7 +121,10 @@ impl World {
         let needed = dials.into_iter().filter(|dial| self.needs(*dial));
         for (from, to) in needed.collect::<Vec<_>>() {
             match self.random.below(16) {
-                0 => self.fail_to_dial(from, to),
+                0 => {
+                    let found = [Reach::Unreachable, Reach::Mute][self.random.below(2)];
+                    self.fail_to_dial(from, to, found);
+                }
                 _ => self.dial(from, to),
             }
         }
@@ -140,12 +143,17 @@ impl World {
 
     /// Lets a node dial each peer to which it has no link.
     pub(super) fn dial_everybody(&mut self) {
-        for (low, high) in self.pairs() {
-            let dials = [(low, high), (high, low)];
-            let needed: Vec<_> = dials.into_iter().filter(|dial| self.needs(*dial)).collect();
-            for (from, to) in needed {
-                self.dial(from, to);
-            }
+        for pair in self.pairs() {
+            self.dial_each_other(pair);
+        }
+    }
+
+    /// Lets two nodes dial each other if they have no link.
+    pub(super) fn dial_each_other(&mut self, (low, high): Pair) {
+        let dials = [(low, high), (high, low)];
+        let needed: Vec<_> = dials.into_iter().filter(|dial| self.needs(*dial)).collect();
+        for (from, to) in needed {
+            self.dial(from, to);
         }
     }
 
@@ -153,8 +161,8 @@ impl World {
         self.nodes[from].table.link_to(&address(to)).is_none()
     }
 
-    fn fail_to_dial(&mut self, from: usize, to: usize) {
-        self.nodes[from].table.dial_failed(&address(to));
+    pub(super) fn fail_to_dial(&mut self, from: usize, to: usize, found: Reach) {
+        self.nodes[from].table.dial_failed(&address(to), found);
         self.advance_join(from);
     }
 
@@ -165,7 +173,7 @@ impl World {
         let listener = &self.nodes[to].table;
         if listener.check(&name(from), boot, now).is_err() {
             // The node was here before under another boot, and that passes.
-            return;
+            return self.fail_to_dial(from, to, Reach::Replaced);
         }
         self.laid += 1;
         let number = self.laid;
@@ -223,8 +231,9 @@ impl World {
         }
         let mut machine = TrackedLink::new(handle.id(), link, now);
         let node = &self.nodes[own];
-        let ready = node.join.is_none();
-        if let Some((_, released)) = machine.update(&node.acks, |link| link.set_ready(ready)) {
+        if (node.join.is_none() || node.timed_out)
+            && let Some(((), released)) = machine.update(&node.acks, Link::set_ready)
+        {
             released.wake();
         }
         let made = End {

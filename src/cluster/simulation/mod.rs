@@ -24,6 +24,7 @@ use self::{
     waits::SimWait,
 };
 use crate::{
+    cluster::Reach,
     config::{Expiry, Shape},
     replica::{Link, LinkOptions},
     session::{
@@ -184,6 +185,19 @@ fn logout_reaches_a_session_along_any_path_of_links() {
     assert_eq!(logout_along_a_path(), None);
 }
 
+/// Only the last of four nodes in a row has sessions, and the first reaches the second alone.
+#[test]
+fn nodes_that_join_from_each_other_are_not_ready_without_what_one_of_them_still_waits_for() {
+    for seed in 0..20 {
+        assert_eq!(joins_in_a_row(seed), None, "seed {seed}");
+    }
+}
+
+#[test]
+fn node_that_peers_answer_without_a_link_is_not_ready_without_their_sessions() {
+    assert_eq!(join_at_a_closed_door(), None);
+}
+
 /// The checker is checked: with any rule broken it finds a broken promise.
 #[test]
 fn every_known_wrong_variant_is_noticed() {
@@ -210,7 +224,9 @@ fn hunt() -> Option<(u64, String)> {
     let scenes = scenes.or_else(logout_along_a_path);
     let scenes = scenes.or_else(use_at_the_last_moment);
     let scenes = scenes.or_else(|| hot_beyond_a_cut(400));
-    if let Some(broken) = scenes.or_else(day_without_equality) {
+    let scenes = scenes.or_else(day_without_equality);
+    let scenes = scenes.or_else(|| joins_in_a_row(0));
+    if let Some(broken) = scenes.or_else(join_at_a_closed_door) {
         return Some((0, broken));
     }
     let plans = [
@@ -488,6 +504,59 @@ fn writer_without_waiters() -> Option<String> {
     world.broken
 }
 
+fn joins_in_a_row(seed: u64) -> Option<String> {
+    let plan = Plan {
+        nodes: 4,
+        ..THREE_NODES
+    };
+    let mut world = World::new(seed, plan);
+    world.create(3);
+    world.create(3);
+    world.heal();
+    for node in 0..3 {
+        world.crash(node, Crash::Told);
+    }
+    for round in 0..30 {
+        for (low, high) in world.pairs() {
+            match high - low {
+                1 if high < 3 || round >= 5 => world.dial_each_other((low, high)),
+                1 => {}
+                _ => {
+                    world.fail_to_dial(low, high, Reach::Unreachable);
+                    world.fail_to_dial(high, low, Reach::Unreachable);
+                }
+            }
+        }
+        world.rest();
+        world.check_no_ready_node_is_empty();
+    }
+    let is_joining = world.nodes.iter().any(|node| node.join.is_some());
+    world.check(!is_joining, || "a node is never ready".to_owned());
+    world.broken
+}
+
+fn join_at_a_closed_door() -> Option<String> {
+    let plan = Plan {
+        nodes: 2,
+        ..THREE_NODES
+    };
+    let mut world = World::new(1, plan);
+    world.create(0);
+    world.heal();
+    world.crash(1, Crash::Told);
+    for round in 0..12 {
+        let found = [Reach::Mute, Reach::Refused, Reach::Replaced][round % 3];
+        world.fail_to_dial(1, 0, found);
+        world.rest();
+        world.check_no_ready_node_is_empty();
+    }
+    let has_timed_out = world.nodes[1].timed_out;
+    world.check(has_timed_out, || "a node waits for ever".to_owned());
+    world.heal();
+    world.check_equal();
+    world.broken
+}
+
 fn run_seeds(name: &str, first: u64, plan: Plan) {
     let asked = |variable| std::env::var(variable).ok()?.parse().ok();
     let (first, count) = match asked("SIMULATION_SEED") {
@@ -746,6 +815,13 @@ impl World {
     fn any_pair(&mut self) -> Pair {
         let pairs = self.pairs();
         pairs[self.random.below(pairs.len())]
+    }
+
+    /// Checks that no node has ended its join with nothing, where others have sessions.
+    fn check_no_ready_node_is_empty(&mut self) {
+        let is_empty = |node: &SimNode| node.join.is_none() && node.replica.sessions() == 0;
+        let empty = self.nodes.iter().any(is_empty);
+        self.check(!empty, || "a ready node has nothing".to_owned());
     }
 
     /// Notes a promise if it does not hold.

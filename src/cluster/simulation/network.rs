@@ -204,7 +204,7 @@ impl World {
                 LinkEvent::Answered(key, question) => {
                     wake(self.nodes[node].fetches.answered(&key, question, link));
                 }
-                LinkEvent::RoundCompleted { .. } => has_moved = true,
+                LinkEvent::RoundCompleted { .. } | LinkEvent::PeersTransfer => has_moved = true,
                 LinkEvent::SearchOrdered => self.carry_out_searches(node),
                 _ => {}
             }
@@ -221,7 +221,8 @@ impl World {
         for round in 0..60 {
             self.dial_everybody();
             self.rest();
-            if self.broken.is_some() || (round >= 2 && self.is_connected() && self.is_at_rest()) {
+            let is_over = self.is_connected() && self.is_at_rest() && self.all_have_joined();
+            if self.broken.is_some() || (round >= 2 && is_over) {
                 return;
             }
         }
@@ -249,7 +250,7 @@ impl World {
     }
 
     /// Lets half a second pass. Two comparisons of roots take two of them at least.
-    fn rest(&mut self) {
+    pub(super) fn rest(&mut self) {
         for _ in 0..5 {
             self.advance(100);
             self.deliver_all();
@@ -279,6 +280,10 @@ impl World {
     fn is_connected(&self) -> bool {
         let both = |cable: &Cable| cable.ends.iter().all(Option::is_some);
         self.cables.len() == self.pairs().len() && self.cables.values().all(both)
+    }
+
+    fn all_have_joined(&self) -> bool {
+        self.nodes.iter().all(|node| node.join.is_none())
     }
 
     fn is_at_rest(&self) -> bool {

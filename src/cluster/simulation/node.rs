@@ -5,8 +5,8 @@ use std::{cell::Cell, rc::Rc, sync::Arc};
 use super::{HOUR_MS, SHAPE, World, cable::SimLink};
 use crate::{
     cluster::{
-        AckTracker, Join, JoinLink, JoinStep, LinkId, MemberTable, OtherPeers, PendingFetches,
-        Readiness, boot_id,
+        AckTracker, Join, JoinLink, JoinOptions, JoinStep, LinkId, MemberTable, OtherPeers,
+        PendingFetches, Readiness, boot_id,
     },
     config::{Limits, PeerAddress, Shape},
     replica::{Link, Observer, Replica, Sweep},
@@ -19,6 +19,8 @@ pub(super) struct SimNode {
     pub(super) table: MemberTable<SimLink>,
     /// The state transfer, as long as it is under way.
     pub(super) join: Option<Join>,
+    /// The transfer took too long. It goes on.
+    pub(super) timed_out: bool,
     pub(super) acks: Arc<AckTracker>,
     pub(super) fetches: PendingFetches<News>,
     pub(super) skew_ms: u64,
@@ -61,11 +63,12 @@ impl SimNode {
         self.replica.sweep_some(&mut self.sweep, now, observer);
     }
 
-    pub(super) fn others(&self) -> OtherPeers {
-        if self.join.is_some() && !self.table.all_tried() {
-            OtherPeers::Expected
-        } else {
-            OtherPeers::None
+    pub(super) fn others(&self, now: Now) -> OtherPeers {
+        let has_links = !self.table.links().is_empty();
+        let unlinked = self.table.unlinked();
+        match &self.join {
+            Some(join) if join.expects_others(has_links, unlinked, now) => OtherPeers::Expected,
+            _ => OtherPeers::None,
         }
     }
 }
@@ -98,7 +101,8 @@ impl World {
         SimNode {
             replica: Replica::new(boot, limits, &shape, now),
             table,
-            join: Some(Join::new(TRANSFER_TIMEOUT_MS, now)),
+            join: Some(Join::new(JOIN_OPTIONS, now)),
+            timed_out: false,
             acks: Arc::default(),
             fetches: PendingFetches::default(),
             skew_ms,
@@ -114,7 +118,7 @@ impl World {
         if own.join.is_none() {
             return;
         }
-        let all_tried = own.table.all_tried();
+        let unlinked = own.table.unlinked();
         let handles = own.table.links();
         let links: Vec<JoinLink> = handles
             .iter()
@@ -124,17 +128,22 @@ impl World {
                     link: handle.id(),
                     synced: link.is_synced(),
                     progress: link.progress(),
+                    peer: link.peers_transfer(),
                 })
             })
             .collect();
         let join = self.nodes[node].join.as_mut();
-        let steps = join.map(|join| join.step(&links, all_tried, now));
+        let steps = join.map(|join| join.step(&links, unlinked, now));
         for step in steps.into_iter().flatten() {
             match step {
                 JoinStep::Ask(link) | JoinStep::Compare(link) => {
                     self.update(node, link, Link::begin_round);
                 }
-                JoinStep::GiveUp(_) | JoinStep::Ready(Readiness::TimedOut) => {}
+                JoinStep::GiveUp(_) | JoinStep::Ready(Readiness::Refused) => {}
+                JoinStep::Ready(Readiness::TimedOut) => {
+                    self.nodes[node].timed_out = true;
+                    self.tell_ready(node);
+                }
                 JoinStep::Ready(Readiness::Alone) => {
                     self.check(links.is_empty(), || "alone with a link".to_owned());
                 }
@@ -142,15 +151,24 @@ impl World {
                 JoinStep::Over => {
                     self.nodes[node].join = None;
                     self.check_ready(node);
-                    for handle in &handles {
-                        self.update(node, handle.id(), |link| link.set_ready(true));
-                    }
+                    self.tell_ready(node);
                 }
             }
         }
+        if let Some(hops) = self.nodes[node].join.as_ref().map(Join::settled_hops) {
+            for handle in &handles {
+                self.update(node, handle.id(), |link| link.set_settled(hops));
+            }
+        }
         let own = &self.nodes[node];
-        if own.others() == OtherPeers::None {
+        if own.others(now) == OtherPeers::None {
             wake(own.fetches.no_others());
+        }
+    }
+
+    fn tell_ready(&mut self, node: usize) {
+        for handle in self.nodes[node].table.links() {
+            self.update(node, handle.id(), Link::set_ready);
         }
     }
 
@@ -180,6 +198,10 @@ pub(super) fn address(node: usize) -> PeerAddress {
     }
 }
 
-const TRANSFER_TIMEOUT_MS: u64 = 5_000;
+const JOIN_OPTIONS: JoinOptions = JoinOptions {
+    timeout_ms: 5_000,
+    alone_after_ms: 500,
+    min_peers: 0,
+};
 /// Two heartbeats.
 const SILENT_AFTER_MS: u64 = 1_000;

@@ -106,7 +106,7 @@ impl World {
                 own.fetches.leave(&fetch.ticket);
                 return true;
             }
-            let others = own.others();
+            let others = own.others(now);
             let links: Vec<LinkId> = own.table.links().iter().map(|link| link.id()).collect();
             fetch
                 .held

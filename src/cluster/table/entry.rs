@@ -17,10 +17,26 @@ pub(super) struct MemberEntry<L> {
     pub(super) boot: Option<BootId>,
     pub(super) status: MemberStatus,
     pub(super) link: Option<L>,
-    /// One full dial is over, whatever came of it.
-    pub(super) tried: bool,
+    /// What came of the last full dial, if no link did.
+    pub(super) reach: Reach,
     /// What went over links that are gone.
     pub(super) traffic: Traffic,
+}
+
+/// What a full dial of a configured peer has found where no link came of it. The later ones are
+/// better reasons to believe that a member may be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Reach {
+    /// Nobody listens there.
+    Unreachable,
+    /// Something listens there, and no member has spoken.
+    Mute,
+    /// A member is there, and it or this node refuses the other.
+    Refused,
+    /// A member is there whose link to another node of this node's name lives.
+    Replaced,
+    /// No dial is over.
+    Untried,
 }
 
 /// How a member stands.
@@ -34,6 +50,8 @@ pub(crate) enum MemberStatus {
     },
     Down,
     Left,
+    /// A member is at that address, and it or this node refuses the other.
+    Refused,
     /// A configured address that turned out to be this node.
     Myself,
 }
@@ -68,7 +86,7 @@ impl<L: MemberLink> MemberEntry<L> {
             boot: None,
             status,
             link: None,
-            tried: false,
+            reach: Reach::Untried,
             traffic: Traffic::default(),
         }
     }
@@ -101,7 +119,13 @@ impl<L: MemberLink> MemberEntry<L> {
         MemberRow {
             name: self.name.clone(),
             address: Arc::clone(&self.address),
-            status: self.status,
+            status: match (self.status, self.reach) {
+                (
+                    MemberStatus::Unreached | MemberStatus::Suspect { .. } | MemberStatus::Down,
+                    Reach::Refused | Reach::Replaced,
+                ) => MemberStatus::Refused,
+                (status, _) => status,
+            },
             traffic: link.map_or(self.traffic, |link| link.traffic().plus(self.traffic)),
             link: link.cloned(),
         }

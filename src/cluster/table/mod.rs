@@ -11,7 +11,7 @@ mod tests;
 use std::{mem, net::SocketAddr, sync::Arc};
 
 use self::entry::MemberEntry;
-pub(crate) use self::entry::{MemberLabel, MemberRow, MemberStatus};
+pub(crate) use self::entry::{MemberLabel, MemberRow, MemberStatus, Reach};
 use super::{
     link::{LinkId, LinkIdentity, MemberLink},
     tie_break::{Existing, stays},
@@ -102,7 +102,7 @@ impl<L: MemberLink> MemberTable<L> {
     ///
     /// # Errors
     ///
-    /// [`Refusal::DuplicateName`] while another node of that name is there.
+    /// [`Refusal::NameTaken`] while another node of that name is there.
     pub(crate) fn check(&self, name: &str, boot: BootId, now: Now) -> Result<(), Refusal> {
         let is_twin = |entry: &MemberEntry<L>| {
             entry.name.as_deref() == Some(name)
@@ -111,7 +111,7 @@ impl<L: MemberLink> MemberTable<L> {
                 })
         };
         if self.entries.iter().any(is_twin) {
-            return Err(Refusal::DuplicateName {
+            return Err(Refusal::NameTaken {
                 name: name.to_owned(),
             });
         }
@@ -164,7 +164,7 @@ impl<L: MemberLink> MemberTable<L> {
         entry.name = Some(identity.name);
         entry.boot = Some(identity.boot);
         entry.status = MemberStatus::Up;
-        entry.tried = true;
+        entry.reach = Reach::Untried;
         entry.link = Some(link);
         Ok(Admitted {
             address: Arc::clone(&entry.address),
@@ -181,9 +181,6 @@ impl<L: MemberLink> MemberTable<L> {
             return None;
         }
         entry.status = MemberStatus::Suspect { heard_ms };
-        // A node that still needs this member's sessions must dial it once more before it may
-        // conclude that nobody is there.
-        entry.tried = false;
         entry.label()
     }
 
@@ -191,6 +188,7 @@ impl<L: MemberLink> MemberTable<L> {
     pub(crate) fn leave(&mut self, link: LinkId) -> Option<MemberLabel> {
         let entry = self.entries.iter_mut().find(|e| e.has(link))?;
         entry.status = MemberStatus::Left;
+        entry.reach = Reach::Unreachable;
         entry.label()
     }
 
@@ -208,10 +206,10 @@ impl<L: MemberLink> MemberTable<L> {
         down
     }
 
-    /// Notes that a full dial of a configured peer failed.
-    pub(crate) fn dial_failed(&mut self, peer: &PeerAddress) {
+    /// Notes that a full dial of a configured peer failed, and what it has found.
+    pub(crate) fn dial_failed(&mut self, peer: &PeerAddress, found: Reach) {
         if let Some(at) = self.configured(peer) {
-            self.entries[at].tried = true;
+            self.entries[at].reach = found;
         }
     }
 
@@ -219,7 +217,6 @@ impl<L: MemberLink> MemberTable<L> {
     pub(crate) fn is_myself(&mut self, peer: &PeerAddress) -> bool {
         self.configured(peer).is_some_and(|at| {
             let entry = &mut self.entries[at];
-            entry.tried = true;
             mem::replace(&mut entry.status, MemberStatus::Myself) != MemberStatus::Myself
         })
     }
@@ -256,10 +253,27 @@ impl<L: MemberLink> MemberTable<L> {
         configured.flatten().cloned().collect()
     }
 
-    /// Returns whether every configured peer has a link or has failed a full dial.
-    pub(crate) fn all_tried(&self) -> bool {
-        let is_tried = |e: &MemberEntry<L>| e.configured.is_none() || e.tried || e.live().is_some();
-        self.entries.iter().all(is_tried)
+    /// Returns the best reason to believe that a configured peer is there to which there is no link;
+    /// `None` if all have one, or are this node.
+    ///
+    /// After a link has ended, its member must be dialled once more before anybody may conclude that
+    /// nobody is there.
+    pub(crate) fn unlinked(&self) -> Option<Reach> {
+        let is_linked = |entry: &MemberEntry<L>| {
+            entry.live().is_some() || entry.boot.is_some_and(|boot| self.live_of(boot).is_some())
+        };
+        let unlinked = self.entries.iter().filter(|entry| {
+            entry.configured.is_some() && entry.status != MemberStatus::Myself && !is_linked(entry)
+        });
+        unlinked.map(|entry| entry.reach).max()
+    }
+
+    /// Returns why configured peers refuse this node, if none of them has a link to it.
+    pub(crate) fn exclusion(&self) -> Option<Reach> {
+        let is_refused = |reach: &Reach| matches!(reach, Reach::Refused | Reach::Replaced);
+        let configured = self.entries.iter().filter(|e| e.configured.is_some());
+        let refused = configured.map(|e| e.reach).filter(is_refused).max();
+        refused.filter(|_| self.entries.iter().all(|e| e.live().is_none()))
     }
 
     /// Returns the members, each once, without this node.
@@ -352,7 +366,7 @@ impl<L: MemberLink> MemberTable<L> {
         entry.drop_link();
         entry.name = Some(Arc::clone(&link.name));
         entry.boot = Some(link.boot);
-        entry.tried = true;
+        entry.reach = Reach::Untried;
         if let Some((_, same)) = merged {
             entry.status = same.status;
             entry.link = same.link;

@@ -112,13 +112,13 @@ fn configured_peer_is_recognised_by_dialling_it_although_it_is_linked() {
     let mut table = Table::new(&["node-b:1"]);
     table.accept(None, "b", 2).expect("new");
     assert_eq!(table.rows().len(), 2, "nobody knows yet that they are one");
-    assert!(!table.members.all_tried());
+    assert!(table.members.unlinked() == Some(Reach::Untried));
     assert_eq!(
         table.dial("node-b:1", "b", 2).expect_err("linked already"),
         Refusal::Duplicate
     );
     assert_eq!(table.rows(), [row("node-b:1", "b")]);
-    assert!(table.members.all_tried());
+    assert!(table.members.unlinked().is_none());
     assert_eq!(table.members.links().len(), 1);
 }
 
@@ -128,7 +128,7 @@ fn node_that_restarts_takes_its_place_under_its_name() {
     let first = table.accept(None, "b", 2).expect("new");
     assert!(first.is_news);
     let twin = table.accept(None, "b", 3).expect_err("the first one lives");
-    assert!(matches!(twin, Refusal::DuplicateName { .. }));
+    assert!(matches!(twin, Refusal::NameTaken { .. }));
     let link = table.members.links().remove(0);
     let gone = table.members.close(link.0.id).expect("it was up");
     assert_eq!(&*gone.name, "b");

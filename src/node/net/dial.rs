@@ -16,7 +16,7 @@ use crate::node::{
     log_throttle::LogThrottle,
     peers::{lifecycle::Established, link_task},
 };
-use crate::{cluster::millis, config::PeerAddress, wire::Refusal};
+use crate::{cluster::Reach, config::PeerAddress, wire::Refusal};
 
 /// Keeps one peer linked until `stop`. A link that the peer dialled is as good as an own one.
 pub(crate) async fn keep(node: Arc<Node>, peer: PeerAddress, stop: CancellationToken) {
@@ -41,7 +41,6 @@ struct Dialling {
     node: Arc<Node>,
     peer: PeerAddress,
     backoff: Backoff,
-    since_ms: u64,
     /// Lines about a peer that is not there.
     absent_log: LogThrottle,
     /// Lines about one that answers and does not fit.
@@ -69,10 +68,19 @@ enum DialError {
     Handshake(HandshakeError),
 }
 
+impl DialError {
+    /// Returns what was found at the address.
+    const fn found(&self) -> Reach {
+        match self {
+            Self::Connect(_) | Self::NoAnswer => Reach::Unreachable,
+            Self::Handshake(error) => error.found(),
+        }
+    }
+}
+
 impl Dialling {
     fn new(node: Arc<Node>, peer: PeerAddress) -> Self {
         Self {
-            since_ms: node.now().mono_ms,
             node,
             peer,
             backoff: Backoff::default(),
@@ -103,17 +111,27 @@ impl Dialling {
                     self.backoff = Backoff::default();
                     continue;
                 }
-                Dialled::Linked(_) | Dialled::Superfluous => self.backoff.next(),
+                Dialled::Linked(_) | Dialled::Superfluous => self.pause(),
                 Dialled::Myself => {
                     self.note_myself();
                     REST
                 }
                 Dialled::Failed(error) => {
                     self.note_failed(&error);
-                    self.backoff.next()
+                    self.pause()
                 }
             };
             sleep(self.jittered(pause)).await;
+        }
+    }
+
+    /// Returns how long to wait before the next dial: not long while the node may yet become ready
+    /// without this peer.
+    fn pause(&mut self) -> Duration {
+        let pause = self.backoff.next();
+        match self.node.is_looking_for_peers() {
+            true => pause.min(WHILE_LOOKING),
+            false => pause,
         }
     }
 
@@ -174,16 +192,8 @@ impl Dialling {
     fn note_failed(&self, error: &DialError) {
         let node = &self.node;
         let now = node.now();
-        // A node that comes back at once may find its former self still listed at the peer. That
-        // passes, and the peer has the sessions: it is not "nobody to ask".
-        let may_pass = matches!(
-            error,
-            DialError::Handshake(HandshakeError::RefusedByPeer(Refusal::DuplicateName { .. }))
-        ) && now.mono_ms.saturating_sub(self.since_ms)
-            < millis(node.settings.down_after);
-        if !may_pass {
-            node.peers.table().dial_failed(&self.peer);
-        }
+        node.peers.table().dial_failed(&self.peer, error.found());
+        node.watch_exclusion();
         if let DialError::Handshake(_) = error {
             node.monitor
                 .counters
@@ -244,6 +254,8 @@ fn jittered(pause: Duration, random: u8) -> Duration {
 
 const SHORTEST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(2);
+/// The longest pause while a starting node looks for its peers.
+const WHILE_LOOKING: Duration = Duration::from_millis(200);
 /// A link that lived so long is dialled again at once when it breaks.
 const STABLE: Duration = Duration::from_secs(1);
 /// A line of a kind is followed by the next one after such a time, and later ever more seldom.

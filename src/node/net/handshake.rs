@@ -17,6 +17,7 @@ use super::{
     tls::{Accepted, SecureError},
     transport::Io,
 };
+use crate::cluster::Reach;
 use crate::wire::{Confirm, FrameCodec, FrameError, Greeting, Hello, Refusal};
 
 /// A stream on which hello is done.
@@ -71,6 +72,21 @@ impl HandshakeError {
             self,
             Self::Closed | Self::TimedOut | Self::Secure(SecureError::Closed)
         )
+    }
+
+    /// Returns what the dialler has found.
+    pub(super) const fn found(&self) -> Reach {
+        match self {
+            Self::Refused(refusal) | Self::RefusedByPeer(refusal) => match refusal {
+                Refusal::NameTaken { .. } => Reach::Replaced,
+                Refusal::NotAHello => Reach::Mute,
+                _ => Reach::Refused,
+            },
+            Self::Secure(error) if error.is_refusal() => Reach::Refused,
+            Self::Io(_) | Self::Closed | Self::TimedOut | Self::Secure(_) | Self::Frame(_) => {
+                Reach::Mute
+            }
+        }
     }
 
     /// Returns whether a node of the cluster that is in order may be at the other end.

@@ -10,7 +10,10 @@ use crate::log::{debug, info, warn};
 use super::{ended::Ended, link::PeerLink};
 use crate::node::{Event, MemberEventKind, Node};
 use crate::{
-    cluster::{Dialler, LinkId, LinkIdentity, MemberLabel, MemberTable, Newcomer, Removal, millis},
+    cluster::{
+        Dialler, LinkId, LinkIdentity, MemberLabel, MemberTable, Newcomer, Readiness, Removal,
+        millis,
+    },
     config::PeerAddress,
     replica::{Link, LinkEvent, LinkOptions},
     session::Now,
@@ -90,7 +93,9 @@ impl Node {
         // The link was made before it could be found: what happened in between is told now. The end
         // of the join may be told meanwhile, so it is looked for under the link's lock.
         link.update(&self.peers.acks, |machine| {
-            machine.set_ready(!self.awaits_transfer());
+            if self.availability.tells_ready() {
+                machine.set_ready();
+            }
         });
         if admitted.is_news {
             let (name, address) = (Arc::clone(&link.identity.name), admitted.address);
@@ -103,6 +108,7 @@ impl Node {
                 .send_member(MemberEventKind::Up, name, address);
         }
         self.fetch_from(&link);
+        self.watch_exclusion();
         self.advance_join(now);
         Ok(registered)
     }
@@ -124,6 +130,7 @@ impl Node {
                 }
                 LinkEvent::Lagging => self.note_lagging(link.identity.id),
                 LinkEvent::CaughtUp => self.note_caught_up(link.identity.id),
+                LinkEvent::PeersTransfer => moved = true,
                 LinkEvent::DroppedOutdated { sessions } => {
                     warn!(
                         node = %self.settings.node, member = %link.identity.name, sessions,
@@ -156,6 +163,7 @@ impl Node {
     fn refresh_links(&self, table: &MemberTable<Arc<PeerLink>>) {
         self.peers.refresh(table);
         self.requests.stalls.links_changed();
+        self.requests.links_changed.notify_waiters();
     }
 
     /// Takes a peer off the list and ends its link. Returns whether it was listed.
@@ -169,11 +177,30 @@ impl Node {
         match removal {
             Removal::NotListed => false,
             Removal::Removed { link } => {
+                self.watch_exclusion();
                 if let Some(link) = link {
                     link.close(&self.peers.acks);
                 }
                 true
             }
+        }
+    }
+
+    /// Notes whether any configured peer lets this node in. Call it when a link or a dial has ended,
+    /// or a link was made.
+    pub(crate) fn watch_exclusion(&self) {
+        let exclusion = self.peers.table().exclusion();
+        if !self.availability.set_exclusion(exclusion) {
+            return;
+        }
+        let node = &self.settings.node;
+        match self.availability.readiness() {
+            Some(Readiness::Refused) => warn!(
+                %node,
+                "not ready: members are there, and none has a link with this node; the lines `no \
+                 link` say why"
+            ),
+            _ => info!(%node, "no longer refused by all members"),
         }
     }
 
@@ -203,6 +230,7 @@ impl Node {
             suspect
         };
         self.fetch_closed(link.identity.id);
+        self.watch_exclusion();
         if matches!(ended, Ended::Violation(_)) {
             self.monitor
                 .counters

@@ -7,6 +7,7 @@ use crate::log::{debug, info, warn};
 use crate::node::{Event, Node};
 use crate::{
     cluster::{DONOR_TIMEOUT_MS, JoinLink, JoinStep, LinkId, MemberLabel, Readiness},
+    replica::Link,
     session::Now,
 };
 
@@ -18,9 +19,9 @@ impl Node {
         }
         let steps = {
             let mut join = self.availability.join();
-            let (links, all_tried) = {
+            let (links, unlinked) = {
                 let table = self.peers.table();
-                (table.links(), table.all_tried())
+                (table.links(), table.unlinked())
             };
             let candidates: Vec<JoinLink> = links
                 .iter()
@@ -29,10 +30,19 @@ impl Node {
                         link: link.identity.id,
                         synced: machine.is_synced(),
                         progress: machine.progress(),
+                        peer: machine.peers_transfer(),
                     })
                 })
                 .collect();
-            join.step(&candidates, all_tried, now)
+            let steps = join.step(&candidates, unlinked, now);
+            let hops = join.settled_hops();
+            for link in &links {
+                let told = link.update(&self.peers.acks, |machine| machine.set_settled(hops));
+                if told == Some(true) {
+                    link.wake_writer();
+                }
+            }
+            steps
         };
         for step in steps {
             self.carry_out(step);
@@ -83,14 +93,25 @@ impl Node {
                     );
                 }
             }
-            JoinStep::Ready(readiness) => self.announce(readiness),
+            JoinStep::Ready(readiness) => {
+                self.announce(readiness);
+                self.tell_ready();
+            }
             JoinStep::Over => {
                 self.availability.end_transfer();
-                for link in self.peers.live().iter() {
-                    link.update(&self.peers.acks, |machine| machine.set_ready(true));
-                    link.wake_writer();
-                }
+                self.watch_exclusion();
+                self.tell_ready();
             }
+        }
+    }
+
+    fn tell_ready(&self) {
+        if !self.availability.tells_ready() {
+            return;
+        }
+        for link in self.peers.live().iter() {
+            link.update(&self.peers.acks, Link::set_ready);
+            link.wake_writer();
         }
     }
 
@@ -128,6 +149,11 @@ impl Node {
                 "no complete session state has been received within [{}] seconds, going on with \
                  [{sessions}] sessions; check the links to the other members or raise \
                  `transfer_timeout`",
+                self.settings.transfer_timeout.as_secs_f64()
+            ),
+            Readiness::Refused => warn!(
+                %node,
+                "no member has let this node in within [{}] seconds; it is not ready",
                 self.settings.transfer_timeout.as_secs_f64()
             ),
         }

@@ -27,6 +27,7 @@ impl Node {
     ///
     /// Dropping the future stops waiting.
     pub(crate) async fn find(&self, key: SessionKey) {
+        self.await_first_link().await;
         let fetches = &self.requests.fetches;
         let entered = fetches.enter(key, FetchReason::Absent, Provenance::Known);
         let Some(mut waiter) = entered else {
@@ -48,6 +49,7 @@ impl Node {
     ///
     /// Dropping the future stops waiting.
     pub(super) async fn ask_all(&self, keys: &[SessionKey]) -> Result<(), LinkClosed> {
+        self.await_first_link().await;
         let answers = join_all(keys.iter().map(|key| self.ask_again(*key))).await;
         answers.into_iter().collect()
     }
@@ -122,7 +124,37 @@ impl Node {
     pub(crate) fn conclude_fetches(&self) {
         if self.others() == OtherPeers::None {
             self.requests.fetches.no_others();
+            self.requests.links_changed.notify_waiters();
         }
+    }
+
+    /// Returns whether the node has just started, and looks for peers that cannot be reached yet.
+    pub(crate) fn is_looking_for_peers(&self) -> bool {
+        self.awaits_transfer() && self.availability.join().search_left_ms(self.now()) > 0
+    }
+
+    /// While a node joins and has no link yet, waits for the first one: until then nobody can be
+    /// asked, and a dial that is refused says only that the peer is not there *yet*. Returns when
+    /// there is nobody to wait for, or `alone_after` from the start on is over.
+    async fn await_first_link(&self) {
+        if !self.awaits_transfer() {
+            return;
+        }
+        let left_ms = self.availability.join().search_left_ms(self.now());
+        let linked = async {
+            loop {
+                let changed = self.requests.links_changed.notified();
+                tokio::pin!(changed);
+                changed.as_mut().enable();
+                let (others, links) = self.whom_to_ask();
+                if !links.is_empty() || others == OtherPeers::None {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        // Those who are there by then are asked.
+        let _ = timeout(Duration::from_millis(left_ms), linked).await;
     }
 
     fn ask(&self, link: &PeerLink, key: SessionKey, question: u64) {
@@ -139,10 +171,17 @@ impl Node {
     }
 
     fn others(&self) -> OtherPeers {
-        if self.awaits_transfer() && !self.peers.table().all_tried() {
-            OtherPeers::Expected
-        } else {
-            OtherPeers::None
+        if !self.awaits_transfer() {
+            return OtherPeers::None;
+        }
+        let join = self.availability.join();
+        let (has_links, unlinked) = {
+            let table = self.peers.table();
+            (!table.links().is_empty(), table.unlinked())
+        };
+        match join.expects_others(has_links, unlinked, self.now()) {
+            true => OtherPeers::Expected,
+            false => OtherPeers::None,
         }
     }
 }

@@ -11,6 +11,8 @@ mod stalls;
 
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use self::{order_desk::OrderDesk, pending::Fetches, stalls::Stalls};
 use super::cookie_names::CookieNames;
 use crate::session::Now;
@@ -22,6 +24,8 @@ pub(super) struct Requests {
     pub(super) orders: OrderDesk,
     pub(super) stalls: Stalls,
     pub(super) cookie_names: CookieNames,
+    /// Wakes requests that wait for the first link of a node that joins.
+    pub(super) links_changed: Notify,
 }
 
 impl Requests {
@@ -31,6 +35,7 @@ impl Requests {
             orders: OrderDesk::new(),
             stalls: Stalls::new(ack_timeout, now),
             cookie_names: CookieNames::default(),
+            links_changed: Notify::new(),
         }
     }
 }

@@ -65,12 +65,53 @@ async fn second_node_of_a_name_stays_outside() {
     })
     .await;
     assert_eq!(state_of(&one, "n2"), Some(MemberState::Up));
-    assert_eq!(twin.ready().await, Readiness::Alone);
+    assert_eq!(twin.ready().await, Readiness::Refused);
+    assert!(!twin.is_ready());
+    assert_eq!(twin.stats().readiness, Some(Readiness::Refused));
+    assert_eq!(twin.members()[0].state, MemberState::Refused);
     drop(two);
     // The name is free now, and the twin has never stopped dialling.
     until(&mut events, |e| is_member(e, MemberEventKind::Up)).await;
     until_seen(&one, "n2", MemberState::Up).await;
     until_seen(&twin, "n1", MemberState::Up).await;
+    wait_until("it is ready", || twin.is_ready()).await;
+}
+
+/// Cut off for long enough for another process to start under its name.
+#[tokio::test(start_paused = true)]
+async fn node_whose_name_is_taken_meanwhile_is_not_ready_while_peers_refuse_it() {
+    let network = MemoryNetwork::default();
+    let (one, two) = pair(&network).await;
+    network.cut();
+    until_seen(&one, "n2", MemberState::Down).await;
+    network.heal_between(1, 3);
+    let replacement = start(&network, "n2", 3, &[1]);
+    network.heal();
+    one.add_peer(address(3)).expect("valid");
+    wait_until("the old one is refused", || !two.is_ready()).await;
+    assert_eq!(two.stats().readiness, Some(Readiness::Refused));
+    assert!(one.is_ready());
+    wait_until("the new one is ready", || replacement.is_ready()).await;
+    drop(replacement);
+    wait_until("the name is free again", || two.is_ready()).await;
+}
+
+/// A node that serves is not shut by one that is set up wrongly.
+#[tokio::test(start_paused = true)]
+async fn node_of_another_secret_does_not_make_a_ready_one_unready() {
+    let network = MemoryNetwork::default();
+    let one = start_with(&network, 1, &config("n1", 1, &[2]).secret(SECRETS[0]));
+    assert_eq!(one.ready().await, Readiness::Alone);
+    let two = start_with(&network, 2, &config("n2", 2, &[1]).secret(SECRETS[1]));
+    assert_eq!(two.ready().await, Readiness::Refused);
+    assert!(one.is_ready() && !two.is_ready());
+    assert!(one.stats().refused > 0 && two.stats().refused > 0);
+    assert_eq!(state_of_only_peer(&one), MemberState::Refused);
+    assert_eq!(state_of_only_peer(&two), MemberState::Refused);
+}
+
+fn state_of_only_peer(cluster: &Cluster) -> MemberState {
+    cluster.members()[0].state
 }
 
 #[tokio::test(start_paused = true)]
@@ -78,8 +119,9 @@ async fn clusters_of_different_names_stay_apart() {
     let network = MemoryNetwork::default();
     let one = start(&network, "n1", 1, &[2]);
     let two = start_with(&network, 2, &config("n2", 2, &[1]).cluster("other"));
-    assert_eq!(one.ready().await, Readiness::Alone);
-    assert_eq!(two.ready().await, Readiness::Alone);
+    assert_eq!(one.ready().await, Readiness::Refused);
+    assert_eq!(two.ready().await, Readiness::Refused);
+    assert!(!one.is_ready() && !two.is_ready(), "no silent split");
     assert!(one.stats().refused > 0 && two.stats().refused > 0);
 }
 
@@ -140,3 +182,8 @@ async fn stats_are_plain_json() {
     assert_eq!(json["members"][0]["state"], "up");
     assert_eq!(json["members"][0]["acked_lag"], 0);
 }
+
+const SECRETS: [&str; 2] = [
+    "8f1c0a9de5427b36f0d1948ab37e62c5d90f4b8a13e67c2504bd9af1683ec752",
+    "27d6b1f3409c8ea5163ff2ad7b05c8e94a92d06b5ec317f8d4703bea91c64f08",
+];

@@ -43,6 +43,9 @@ pub(crate) enum LinkEvent {
     CaughtUp,
     /// This node was away for longer than tombstones are kept, and has dropped what the peer lacks.
     DroppedOutdated { sessions: usize },
+    /// The peer has come further with its own state transfer, see
+    /// [`Link::peers_transfer`](super::Link::peers_transfer).
+    PeersTransfer,
     /// The peer sent what is beyond twice a limit of this node, which is not merged.
     OverLimit(&'static str),
     /// There is something to say on other links: an order, or what came of one.
@@ -55,6 +58,28 @@ pub(crate) enum LinkEvent {
     Left,
     /// A replicated change, when asked for at construction.
     Changed(Change),
+}
+
+/// How far the peer has come with its own state transfer, as it tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PeersTransfer {
+    /// It has told nothing yet.
+    Unknown,
+    /// Within so many hops of the peer, itself included, nobody has anybody left to wait for.
+    UnderWay {
+        settled_hops: u8,
+    },
+    Over,
+}
+
+impl PeersTransfer {
+    /// Returns the same of a peer that has told that its transfer is under way.
+    pub(super) const fn or_under_way(self) -> Self {
+        match self {
+            Self::UnderWay { .. } => self,
+            Self::Unknown | Self::Over => Self::UnderWay { settled_hops: 0 },
+        }
+    }
 }
 
 /// The error of a peer that broke the protocol: close the link and say why.

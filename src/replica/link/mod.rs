@@ -14,7 +14,9 @@ mod round;
 mod token_bucket;
 mod window;
 
-pub(crate) use self::event::{LinkAcks, LinkEvent, LinkGauges, LinkOptions, Violation};
+pub(crate) use self::event::{
+    LinkAcks, LinkEvent, LinkGauges, LinkOptions, PeersTransfer, Violation,
+};
 use self::{
     answers::{Answers, Listing},
     groups::GroupSet,
@@ -59,7 +61,10 @@ pub(crate) struct Link {
     heartbeat_ms: u64,
     next_heartbeat_ms: u64,
     ready: bool,
-    peer_ready: bool,
+    /// What is to be told of this node's transfer, and whether that is due.
+    settled_hops: u8,
+    is_settled_due: bool,
+    peers_transfer: PeersTransfer,
     leaving: Goodbye,
     /// Urgent messages since the last states, which must have their turn however many changes come.
     urgent_in_a_row: u32,
@@ -106,7 +111,9 @@ impl Link {
             heartbeat_ms: options.heartbeat_ms,
             next_heartbeat_ms: now.mono_ms,
             ready: false,
-            peer_ready: false,
+            settled_hops: 0,
+            is_settled_due: false,
+            peers_transfer: PeersTransfer::Unknown,
             leaving: Goodbye::No,
             urgent_in_a_row: 0,
             orders: OrderCursor::default(),
@@ -196,7 +203,12 @@ impl Link {
                 }
             }
             Message::Heartbeat { root, ready } => {
-                self.peer_ready = ready;
+                if self.note_peers_transfer(match ready {
+                    true => PeersTransfer::Over,
+                    false => self.peers_transfer.or_under_way(),
+                }) {
+                    events.push(LinkEvent::PeersTransfer);
+                }
                 let is_equal = root == replica.root(now);
                 // A peer that joins asks for all itself, of its donor first.
                 if is_equal || ready || self.answers.have_been_asked() {
@@ -267,6 +279,11 @@ impl Link {
                     events.extend(merging.take(order, self.peer));
                 }
             }
+            Message::Settled { hops } => {
+                if self.note_peers_transfer(PeersTransfer::UnderWay { settled_hops: hops }) {
+                    events.push(LinkEvent::PeersTransfer);
+                }
+            }
         }
         if self.round.take_ended() {
             self.round_is_over(replica, self.asked_ms, now);
@@ -311,13 +328,21 @@ impl Link {
 
     /// Returns whether something is to be sent because time has passed.
     pub(crate) fn is_due(&self, now: Now) -> bool {
-        now.mono_ms >= self.next_heartbeat_ms || self.owes_answer() || self.outbound.has_to_tell()
+        now.mono_ms >= self.next_heartbeat_ms
+            || self.owes_answer()
+            || self.outbound.has_to_tell()
+            || self.is_settled_due
     }
 
     /// Sets whether requests of this node wait for acknowledgements. As long as none does, the peer
     /// need not wake anybody for one.
     pub(crate) const fn expect_acks(&mut self, at_once: bool) {
         self.outbound.expect_acks(at_once);
+    }
+
+    /// Notes what the peer has told of its transfer. Returns whether that is news.
+    fn note_peers_transfer(&mut self, told: PeersTransfer) -> bool {
+        std::mem::replace(&mut self.peers_transfer, told) != told
     }
 
     /// Notes that the peer begins a round, and so has ended the one before.
@@ -446,6 +471,11 @@ impl Link {
                 ready: self.ready,
             });
         }
+        if std::mem::take(&mut self.is_settled_due) {
+            return Some(Message::Settled {
+                hops: self.settled_hops,
+            });
+        }
         if !self.inbound.is_open() {
             return None;
         }
@@ -503,11 +533,11 @@ impl Link {
     /// reverse.
     pub(crate) fn begin_round(&mut self) {
         self.round.go_ahead();
-        self.round.begin_complete(0);
+        self.round.ask();
     }
 
-    /// Returns whether a complete round has ended on this link and the position the peer announced
-    /// at its start is applied.
+    /// Returns whether the complete round that was asked for last has ended, and the position that
+    /// the peer announced when the link opened is applied.
     pub(crate) fn is_synced(&self) -> bool {
         self.round.has_completed() && self.inbound.has_caught_up()
     }
@@ -536,18 +566,28 @@ impl Link {
         self.inbound.look_up(key, question)
     }
 
-    /// Returns whether the peer has told that it is ready (its transfer is over).
-    pub(crate) const fn peer_is_ready(&self) -> bool {
-        self.peer_ready
+    /// Returns how far the peer has come with its own state transfer.
+    pub(crate) const fn peers_transfer(&self) -> PeersTransfer {
+        self.peers_transfer
     }
 
-    /// Sets whether this node is ready, which heartbeats tell. Until it is, rounds wait for
-    /// [`Link::begin_round`].
-    pub(crate) const fn set_ready(&mut self, ready: bool) {
-        self.ready = ready;
-        if ready {
+    /// Notes that this node's state transfer is over, and tells the peer at once. Until
+    /// then, rounds wait for [`Link::begin_round`].
+    pub(crate) const fn set_ready(&mut self) {
+        if !self.ready {
+            self.ready = true;
+            self.is_settled_due = false;
+            self.next_heartbeat_ms = 0;
             self.round.go_ahead();
         }
+    }
+
+    /// Notes within how many hops nobody has anybody left to wait for. Returns whether the peer is
+    /// to be told.
+    pub(crate) const fn set_settled(&mut self, hops: u8) -> bool {
+        self.is_settled_due |= hops != self.settled_hops && !self.ready;
+        self.settled_hops = hops;
+        self.is_settled_due
     }
 
     pub(crate) const fn is_lagging(&self) -> bool {

@@ -329,7 +329,7 @@ fn nodes_that_always_differ_exchange_a_kibibyte_for_each_heartbeat_at_most() {
         created.expect("room for a session");
         pair.replicas[0].release(key, Replicate::Now, NOW);
     }
-    pair.links.iter_mut().for_each(|link| link.set_ready(true));
+    pair.links.iter_mut().for_each(|link| link.set_ready());
     pair.talk();
     // Four changes are always under way, of other sessions at each heartbeat.
     for beat in 1..40 {

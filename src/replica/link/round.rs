@@ -44,7 +44,7 @@ pub(super) struct Round {
     progress: u64,
     /// The complete round that has just ended.
     completed: Option<Totals>,
-    has_completed: bool,
+    asked: Asked,
     /// A round of either kind has ended.
     ended: bool,
     rounds_to_report: u32,
@@ -68,6 +68,25 @@ enum Stage {
     Compare,
     /// Shards are being listed.
     List,
+}
+
+/// The state of the complete round that was asked for last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    No,
+    /// It begins when the present round is over.
+    Due,
+    UnderWay,
+    Done,
+}
+
+impl Asked {
+    /// Notes that a complete round begins.
+    const fn begin(&mut self) {
+        if matches!(self, Self::Due) {
+            *self = Self::UnderWay;
+        }
+    }
 }
 
 /// The state of comparisons for which nobody has asked.
@@ -123,10 +142,17 @@ impl Round {
             totals: Totals::default(),
             progress: 0,
             completed: None,
-            has_completed: false,
+            asked: Asked::No,
             ended: false,
             rounds_to_report: 0,
         }
+    }
+
+    /// Wants a complete round that begins from now on; [`Self::has_completed`] is about the last one
+    /// that was asked for.
+    pub(super) fn ask(&mut self) {
+        self.asked = Asked::Due;
+        self.begin_complete(0);
     }
 
     /// Wants a round that leaves nothing out and begins from now on; it repairs `skips` skips.
@@ -235,8 +261,8 @@ impl Round {
         std::mem::replace(&mut self.ended, false)
     }
 
-    pub(super) const fn has_completed(&self) -> bool {
-        self.has_completed
+    pub(super) fn has_completed(&self) -> bool {
+        self.asked == Asked::Done
     }
 
     pub(super) const fn progress(&self) -> u64 {
@@ -314,12 +340,13 @@ impl Round {
 
     fn begin_due(&mut self) {
         if Mutant::NeverRepair.is_on() {
-            self.has_completed = true;
+            self.asked = Asked::Done;
             return;
         }
         let is_unasked = self.stage == Stage::Ask && self.complete;
         if is_unasked && let Some(skips) = self.complete_due.take() {
             self.totals.skips = self.totals.skips.saturating_add(skips);
+            self.asked.begin();
         }
         if self.is_over()
             && let Some(skips) = self.complete_due.take()
@@ -330,6 +357,7 @@ impl Round {
             };
             self.complete = true;
             self.stage = Stage::Ask;
+            self.asked.begin();
         }
     }
 
@@ -341,7 +369,9 @@ impl Round {
         self.ended = true;
         if std::mem::replace(&mut self.complete, false) {
             self.completed = Some(self.totals);
-            self.has_completed = true;
+            if self.asked == Asked::UnderWay {
+                self.asked = Asked::Done;
+            }
             self.rounds_to_report = self.rounds_to_report.saturating_add(self.totals.skips);
         }
         self.begin_due();

@@ -48,6 +48,24 @@ impl SecureError {
         inner.is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
     }
 
+    /// Returns whether one end does not take what the other proves itself with.
+    pub(crate) const fn is_refusal(&self) -> bool {
+        match self {
+            Self::OtherSecret
+            | Self::RefusedByPeer(_)
+            | Self::OtherKind
+            | Self::OtherAuthority
+            | Self::OtherName(_)
+            | Self::Expired => true,
+            Self::Io(_)
+            | Self::Closed
+            | Self::NotTls
+            | Self::OtherProtocol
+            | Self::Host(_)
+            | Self::Tls(_) => false,
+        }
+    }
+
     /// Returns whether the other end waits to be told why it is refused.
     pub(super) const fn is_told(&self) -> bool {
         matches!(
