@@ -541,6 +541,18 @@ impl ClusterConfig {
     /// Default: 3 s. Zero dials each peer once. A node without peers does not wait. A peer that is
     /// there but does not let this node in is waited for longer, for
     /// [`transfer_timeout`](Self::transfer_timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use tower_cluster_sessions::ClusterConfig;
+    /// let config = ClusterConfig::new("node1")
+    ///     .listen("127.0.0.1:4100")
+    ///     .peer("127.0.0.1:4101")
+    ///     .alone_after(Duration::from_secs(10));
+    /// # assert!(format!("{config:?}").contains("node1"));
+    /// ```
     #[must_use]
     pub fn alone_after(mut self, time: Duration) -> Self {
         self.alone_after = time;
@@ -556,6 +568,17 @@ impl ClusterConfig {
     ///
     /// At the first start of a cluster so many other nodes must start, too: with 1, a single node
     /// is never ready.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::ClusterConfig;
+    /// let config = ClusterConfig::new("node1")
+    ///     .listen("127.0.0.1:4100")
+    ///     .peer("127.0.0.1:4101")
+    ///     .min_peers(1);
+    /// # assert!(format!("{config:?}").contains("node1"));
+    /// ```
     #[must_use]
     pub fn min_peers(mut self, peers: usize) -> Self {
         self.min_peers = peers;
