@@ -36,43 +36,50 @@ pub(crate) fn session_version(
     })
 }
 
-/// A hash of the attributes and counters that a copy has, removed ones included, and of the writes
-/// that made them what they are. Add them in the order of their names.
+/// A hash of the writes that made the attributes and counters of a copy what they are, removed ones
+/// included. A tag is that of one write, so it stands for name and value. Add them in the order of
+/// their names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct AttributesHash(u64);
 
 impl AttributesHash {
     pub(crate) fn of(registers: &[(Arc<str>, Register)]) -> Self {
-        registers
-            .iter()
-            .fold(Self::default(), |hash, (name, register)| {
-                let tag = register.tag;
-                match &register.content {
-                    Content::Json(_) => hash.with_value(name, tag),
-                    Content::Counter(counter) => hash.with_counter(name, tag, counter),
-                    Content::Removed => hash.with_removal(name, tag),
-                }
-            })
+        let each = registers.iter();
+        each.fold(Self::default(), |hash, (_, register)| {
+            let tag = register.tag;
+            match &register.content {
+                Content::Json(_) => hash.with_value(tag),
+                Content::Counter(counter) => hash.with_counter(tag, counter),
+                Content::Removed => hash.with_removal(tag),
+            }
+        })
     }
 
-    pub(crate) fn with_value(self, name: &str, tag: Tag) -> Self {
-        self.with(name.as_bytes()).with(&tag_bytes(tag))
+    pub(crate) fn with_value(self, tag: Tag) -> Self {
+        let Origin { boot, epoch } = tag.origin;
+        let boot = u64::from_le_bytes(boot.bytes());
+        self.with(tag.stamp.get()).with(boot).with(epoch.into())
     }
 
-    pub(crate) fn with_removal(self, name: &str, tag: Tag) -> Self {
-        self.with_value(name, tag).with(b"removed")
+    pub(crate) fn with_removal(self, tag: Tag) -> Self {
+        self.with_value(tag).with(REMOVED)
     }
 
-    pub(crate) fn with_counter(self, name: &str, tag: Tag, counter: &Counter) -> Self {
-        let base = self.with_value(name, tag).with(&counter.base.to_le_bytes());
+    pub(crate) fn with_counter(self, tag: Tag, counter: &Counter) -> Self {
+        let base = self.with_value(tag).with(counter.base.cast_unsigned());
         let counts = counter.counts.iter();
-        counts.fold(base, |hash, count| hash.with(&tag_bytes(count.tag())))
+        counts.fold(base, |hash, count| hash.with_value(count.tag()))
     }
 
-    fn with(self, bytes: &[u8]) -> Self {
-        Self(XxHash3_64::oneshot_with_seed(self.0, bytes))
+    /// Takes in a number, as FNV-1a takes in a byte (Fowler, Noll, Vo). The version mixes the result
+    /// better, once.
+    const fn with(self, number: u64) -> Self {
+        Self((self.0 ^ number).wrapping_mul(FNV_PRIME))
     }
 }
+
+const FNV_PRIME: u64 = 0x0100_0000_01B3;
+const REMOVED: u64 = u64::MAX;
 
 impl SessionState {
     pub(crate) fn version(&self, key: &SessionKey) -> u64 {
@@ -126,12 +133,12 @@ mod tests {
             sum: 5,
         };
         let attributes = AttributesHash::default()
-            .with_value("a", tag(1))
-            .with_counter("b", Tag::BOTTOM, &Counter::new(vec![count]))
-            .with_removal("c", tag(2));
+            .with_value(tag(1))
+            .with_counter(Tag::BOTTOM, &Counter::new(vec![count]))
+            .with_removal(tag(2));
         assert_eq!(
             session_version(&key, &vector, access, attributes),
-            0x8068_3904_bac1_f357
+            0x6eb4_3d8b_97a4_3ccb
         );
         assert_eq!(destroyed_version(&key), 0xfe8a_7fec_7d80_ca73);
     }

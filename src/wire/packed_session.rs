@@ -169,9 +169,9 @@ pub(super) fn walk(
             let is_present = !matches!(value, Value::Removed);
             size.add(is_present, register_weight(name, value.weight()));
             hash = match value {
-                Value::Json(_) => hash.with_value(name, tag),
-                Value::Counter(counter) => hash.with_counter(name, tag, &counter),
-                Value::Removed => hash.with_removal(name, tag),
+                Value::Json(_) => hash.with_value(tag),
+                Value::Counter(counter) => hash.with_counter(tag, &counter),
+                Value::Removed => hash.with_removal(tag),
             };
         },
     )?;

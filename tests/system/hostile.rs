@@ -155,7 +155,7 @@ async fn one_session_told_differently_to_each_node_and_too_large_together() {
         let claim = Claim {
             boot: [boot; 8],
             writers: 2000,
-            names: 1500,
+            names: 500,
             bytes: 100,
             secrets: 100,
             ..Claim::new(key(1))
