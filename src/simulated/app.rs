@@ -1,7 +1,7 @@
 //! The app that every node serves: the real layer, axum, HTTP. Each handler tells the history what
 //! it saw and, once peers have acknowledged, who really holds what it wrote.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -24,6 +24,8 @@ use crate::{
 pub(super) const HTTP_PORT: u16 = 80;
 const LINK_PORT: u16 = 4100;
 const SECRET: &str = "0e9d3fbd27f2b1f9a0f1c4677d9a1e5b88c6c1a25ddf7a4c903bfe6f2240d7e3";
+/// How long a node that begins looks for its peers, and its requests with it.
+pub(super) const ALONE_AFTER: Duration = Duration::from_secs(1);
 /// Tells which operation of the history a request is.
 pub(super) const OP: &str = "x-op";
 
@@ -35,6 +37,7 @@ pub(super) async fn serve(stage: Arc<Stage>, node: usize) -> turmoil::Result {
     let config = ClusterConfig::new(name(node))
         .listen(address(node))
         .peers((0..plan.nodes).filter(|other| *other != node).map(address))
+        .alone_after(ALONE_AFTER)
         .log_records(plan.log_records);
     let config = if plan.encrypted {
         config.secret(SECRET)

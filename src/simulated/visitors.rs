@@ -23,7 +23,7 @@ use tokio::{
 use turmoil::net::TcpStream;
 
 use super::{
-    app::{HTTP_PORT, OP},
+    app::{ALONE_AFTER, HTTP_PORT, OP},
     history::{Kind, Outcome},
     plan::Dice,
     stage::{Phase, Stage, name},
@@ -242,7 +242,7 @@ const BROWSERS: u64 = 3;
 const TABS: u64 = 2;
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(200);
 const PATIENCE: Duration = Duration::from_secs(5);
-/// No request takes longer at a node that lives: the time a session is asked for during a transfer,
-/// `ack_timeout` and a tick twice, the way there and back. The handler waits for its own writes, and
+/// No request takes longer at a node that lives: the time for which a node that begins looks for its
+/// peers, the time a session is asked for during a transfer, `ack_timeout` and a tick twice, the way there and back. The handler waits for its own writes, and
 /// then its response for what others wrote to the session meanwhile.
-const PROMPT: Duration = Duration::from_millis(2_900);
+const PROMPT: Duration = ALONE_AFTER.saturating_add(Duration::from_millis(2_900));
