@@ -359,9 +359,6 @@ impl TestCluster {
     fn difference(&self) -> Option<String> {
         let present: Vec<&TestNode> = self.nodes.iter().filter(|node| node.is_member()).collect();
         for (at, one) in present.iter().enumerate() {
-            if one.running().node().awaits_transfer() {
-                return Some(format!("{} still receives sessions", name(one.port)));
-            }
             for other in &present[at + 1..] {
                 let is_cut = self.network.is_cut(one.port, other.port);
                 if let Some(why) = one.differs_from(other).filter(|_| !is_cut) {
@@ -370,7 +367,9 @@ impl TestCluster {
                 }
             }
         }
-        None
+        let joining = |node: &&&TestNode| node.running().node().awaits_transfer();
+        let joining = present.iter().find(joining);
+        joining.map(|node| format!("{} still receives sessions", name(node.port)))
     }
 }
 

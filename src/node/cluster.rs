@@ -471,7 +471,7 @@ impl Cluster {
     /// # let cluster = Cluster::start(ClusterConfig::new("node1").listen("127.0.0.1:0")).await?;
     /// // Each session of the user has an attribute `user`.
     /// let logins = cluster.destroy_where("", "user", &"alice").await?;
-    /// println!("logged out {logins} times");
+    /// println!("logged out {} times", logins.sessions);
     /// # Ok(())
     /// # }
     /// ```

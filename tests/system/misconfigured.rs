@@ -122,10 +122,12 @@ async fn nodes_with_different_secrets_do_not_meet_and_both_say_why() {
     second.secret = Some(Arc::new(other));
     let first = Node::start(first).await;
     let second = Node::start(second).await;
+    // A balancer must not take them for two nodes of one cluster.
     for node in [&first, &second] {
-        node.until_ready().await;
         node.until_logged(&["same `secret`"]).await;
-        assert!(node.status().await["refused"].as_u64() > Some(0));
+        let status = node.status().await;
+        assert!(status["refused"].as_u64() > Some(0), "{status:#}");
+        assert_eq!(status["ready"], false, "{status:#}");
     }
 }
 
@@ -137,10 +139,10 @@ async fn two_nodes_of_one_name_refuse_each_other_and_say_so() {
     second.name = "node1".to_owned();
     let first = Node::start(first).await;
     let second = Node::start(second).await;
-    // Each goes on alone.
+    // Each serves whom it is sent, and tells balancers to send nobody.
     for node in [&first, &second] {
-        node.until_ready().await;
         node.until_logged(&["two nodes are called `node1`"]).await;
+        assert_eq!(node.status().await["ready"], false);
         Visitor::new().hit(node.http()).await;
     }
 }
