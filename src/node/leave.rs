@@ -51,6 +51,9 @@ impl Node {
         if self.settings.destroy_sessions_on_leave {
             self.destroy_all();
         }
+        // What filtered requests wrote goes with the session's next commit, and there may be none.
+        self.replica.commit_all(self.now());
+        self.wake_links();
         let flushed = self.acknowledged(self.replica.head(), Ack::All);
         if timeout(self.settings.leave_timeout, flushed).await.is_err() {
             warn!(

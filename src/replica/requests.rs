@@ -9,6 +9,7 @@ use super::{
     observer::Observer,
     store::{
         hot::Replicate,
+        lock,
         shard::Shard,
         writer::{SessionWriter, Written},
     },
@@ -241,6 +242,21 @@ impl Replica {
         match shard.entry(key) {
             Some(entry) => entry.hot.commit(key, &self.log, now),
             None => commit_tombstone(&mut shard, key, &self.log, now),
+        }
+    }
+
+    /// Commits all that was written here and not yet committed: by filtered requests, and by those
+    /// under way.
+    pub(crate) fn commit_all(&self, now: Now) {
+        for shard in &self.store.shards {
+            // The lock is let go of in between.
+            let uncommitted = lock(shard).uncommitted();
+            for key in uncommitted {
+                if let Some(entry) = self.store.shard(&key).entry(&key) {
+                    entry.hot.dirty = true;
+                    entry.hot.commit(&key, &self.log, now);
+                }
+            }
         }
     }
 }

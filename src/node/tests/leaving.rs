@@ -25,6 +25,24 @@ async fn node_that_leaves_flushes_says_goodbye_and_frees_its_port() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_filtered_requests_wrote_is_told_before_the_goodbye() {
+    let network = MemoryNetwork::default();
+    let (one, two) = pair(&network).await;
+    let key = create(two.node());
+    let position = two.node().commit(&key);
+    two.node().acknowledged(position, Ack::All).await;
+    let written = two
+        .node()
+        .write(&key, Replicate::Deferred, u64::MAX, |writer| {
+            writer.set("b", b"1".as_slice().into())
+        });
+    written.expect("it lives");
+    assert_eq!(two.node().commit(&key), position, "nothing to commit");
+    two.leave().await;
+    assert_eq!(get(one.node(), &key, "b"), Some(1.into()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn node_that_left_serves_what_it_has_and_creates_nothing() {
     let network = MemoryNetwork::default();
     let (_one, two) = pair(&network).await;

@@ -237,6 +237,17 @@ impl Shard {
         old.map(|(key, _)| *key).collect()
     }
 
+    /// Returns the keys of sessions that were written here since their last commit.
+    pub(crate) fn uncommitted(&self) -> Vec<SessionKey> {
+        let sessions = self.sessions.iter().flat_map(SortedMap::iter);
+        let has_more = |residency: &Residency| match residency {
+            Residency::Hot(hot) => hot.written > hot.logged,
+            Residency::Cold(_) => false,
+        };
+        let uncommitted = sessions.filter(|(_, session)| has_more(&session.residency));
+        uncommitted.map(|(key, _)| *key).collect()
+    }
+
     /// Looks at a session or tombstone again then.
     pub(crate) fn schedule(&mut self, key: &SessionKey, at_ms: u64) {
         let (digest, due) = (self.digest_of(key), bucket(at_ms));
