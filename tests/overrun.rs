@@ -17,7 +17,8 @@ use crate::support::{
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_peer_is_waited_for_once_and_catches_up_by_itself() {
-    const RATE: usize = 64 * 1024;
+    // One write takes longer than `ack_timeout`.
+    const RATE: usize = 16 * 1024;
     let pair = Pair::start_with(|config| {
         let config = config.log_records(64);
         config.ack_timeout(Duration::from_millis(300))
