@@ -156,7 +156,11 @@ impl World {
         if is_open {
             return Some("a session lives of which its client has logged out".to_owned());
         }
-        // What a node has sent right before it crashed may have come behind the search.
+        // What a node has sent right before it crashed, or dropped at the session's limit, may have
+        // come behind the search.
+        if self.plan.ends_sessions() {
+            return None;
+        }
         let mut searches = self.searches.iter().filter(|searched| {
             let still_runs = self.nodes[searched.node].replica.boot() == searched.boot;
             still_runs && searched.crashes == self.crashes

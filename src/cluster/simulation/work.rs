@@ -7,7 +7,7 @@ use crate::{
     replica::{Observer, Replica, Replicate, SessionWriter},
     session::{
         Access, Content, Item, Order, OrderContent, OrderId, Proof, Register, Search, SessionError,
-        SessionKey, SessionSecret, Stamp, Tag,
+        SessionKey, SessionSecret, SessionState, Stamp, Tag,
     },
     wire::Position,
 };
@@ -282,14 +282,18 @@ impl World {
             keep: None,
             upto: Stamp::ZERO.next(now).unwrap_or(Stamp::MAX),
         };
-        self.carry_out(node, &search, Stamp::MAX);
-        self.give(node, OrderContent::Search(search.clone()));
+        // What only a node that has crashed had, and sent before, may come behind the search.
         let meant = self.sessions.iter().flat_map(|known| {
-            let writes = known.writes.iter().filter(|(name, _)| *name == SEARCHED);
-            let earlier = writes.filter(|(_, tag)| tag.stamp <= search.upto);
-            earlier.map(|(_, tag)| (known.key, *tag))
+            let held = self.nodes.iter().filter_map(|node| {
+                let tag = |state: &SessionState| state.register(SEARCHED).map(|held| held.tag);
+                node.replica.read(&known.key, tag).ok().flatten()
+            });
+            let earlier = held.filter(|tag| tag.stamp <= search.upto);
+            earlier.map(|tag| (known.key, tag))
         });
         let meant = meant.collect();
+        self.carry_out(node, &search, Stamp::MAX);
+        self.give(node, OrderContent::Search(search.clone()));
         self.searches.push(SimSearch {
             meant,
             node,
