@@ -1,4 +1,5 @@
-//! The merge of two copies of a session. It is associative, commutative and idempotent.
+//! The merge of two copies of a session. It is associative, commutative and idempotent, as long as
+//! nothing is forgotten of them. Copies that forgot in another order become equal when they meet.
 
 use std::sync::Arc;
 
