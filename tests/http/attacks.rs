@@ -98,7 +98,8 @@ async fn oversize_and_malformed_cookies_open_nothing_and_hide_nothing() {
             format!(".{sent}"),
             format!("\"{sent}"),
             format!("\"\"{sent}\"\""),
-            format!("{sent}="),
+            // One `=` more makes the older form of some encrypted values, which opens.
+            format!("{sent}=="),
             format!("={sent}"),
             sent[1..].to_owned(),
             sent[..sent.len() - 1].to_owned(),
