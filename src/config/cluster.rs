@@ -2,9 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use super::{
+    duration,
     key::KeyText,
     limits::{Limits, Shape},
     secret::{self, SecretSource},
@@ -16,8 +17,8 @@ use super::{
 /// The values are checked when the cluster starts.
 ///
 /// It can be read with `serde`, from a file in any format. Fields are called like the methods, the
-/// name of the node `node`, the list of peers `peers`. Times are whole milliseconds in fields that
-/// end in `_ms`. An unknown field is an error.
+/// name of the node `node`, the list of peers `peers`. Times are texts with a unit: `250ms`, `5s`,
+/// `30m`, `12h` or `7d`. An unknown field is an error.
 ///
 /// ```
 /// use std::time::Duration;
@@ -32,7 +33,7 @@ use super::{
 ///         "node": "node1",
 ///         "listen": "127.0.0.1:4100",
 ///         "peers": ["127.0.0.1:4101"],
-///         "ack_timeout_ms": 250
+///         "ack_timeout": "250ms"
 ///     }"#,
 /// )?;
 /// assert_eq!(from_file, in_code);
@@ -54,24 +55,21 @@ pub struct ClusterConfig {
     pub(super) tls: Option<TlsFiles>,
     pub(super) tls_name: Option<String>,
     pub(super) insecure_plaintext: bool,
-    #[serde(rename = "ack_timeout_ms", deserialize_with = "milliseconds")]
+    #[serde(deserialize_with = "duration::read")]
     pub(super) ack_timeout: Duration,
     pub(super) consistency_key: Option<KeyText>,
-    #[serde(
-        rename = "read_your_writes_timeout_ms",
-        deserialize_with = "milliseconds"
-    )]
+    #[serde(deserialize_with = "duration::read")]
     pub(super) read_your_writes_timeout: Duration,
-    #[serde(rename = "transfer_timeout_ms", deserialize_with = "milliseconds")]
+    #[serde(deserialize_with = "duration::read")]
     pub(super) transfer_timeout: Duration,
-    #[serde(rename = "alone_after_ms", deserialize_with = "milliseconds")]
+    #[serde(deserialize_with = "duration::read")]
     pub(super) alone_after: Duration,
     pub(super) min_peers: usize,
-    #[serde(rename = "leave_timeout_ms", deserialize_with = "milliseconds")]
+    #[serde(deserialize_with = "duration::read")]
     pub(super) leave_timeout: Duration,
-    #[serde(rename = "heartbeat_interval_ms", deserialize_with = "milliseconds")]
+    #[serde(deserialize_with = "duration::read")]
     pub(super) heartbeat_interval: Duration,
-    #[serde(rename = "down_after_ms", deserialize_with = "milliseconds")]
+    #[serde(deserialize_with = "duration::read")]
     pub(super) down_after: Duration,
     pub(super) max_sessions: usize,
     pub(super) max_session_bytes: usize,
@@ -455,7 +453,7 @@ impl ClusterConfig {
     /// let config = ClusterConfig::new("node1").listen("127.0.0.1:4100")
     ///     .ack_timeout(Duration::from_millis(250));
     /// # let from_file: ClusterConfig = serde_json::from_str(r#"{"node": "node1",
-    /// #     "listen": "127.0.0.1:4100", "ack_timeout_ms": 250}"#)?;
+    /// #     "listen": "127.0.0.1:4100", "ack_timeout": "250ms"}"#)?;
     /// # assert_eq!(config, from_file);
     /// # Ok::<(), serde_json::Error>(())
     /// ```
@@ -502,7 +500,7 @@ impl ClusterConfig {
     /// let config = ClusterConfig::new("node1").listen("127.0.0.1:4100")
     ///     .read_your_writes_timeout(Duration::from_millis(20));
     /// # let from_file: ClusterConfig = serde_json::from_str(r#"{"node": "node1",
-    /// #     "listen": "127.0.0.1:4100", "read_your_writes_timeout_ms": 20}"#)?;
+    /// #     "listen": "127.0.0.1:4100", "read_your_writes_timeout": "20ms"}"#)?;
     /// # assert_eq!(config, from_file);
     /// # Ok::<(), serde_json::Error>(())
     /// ```
@@ -525,7 +523,7 @@ impl ClusterConfig {
     /// let config = ClusterConfig::new("node1").listen("127.0.0.1:4100")
     ///     .transfer_timeout(Duration::from_secs(30));
     /// # let from_file: ClusterConfig = serde_json::from_str(r#"{"node": "node1",
-    /// #     "listen": "127.0.0.1:4100", "transfer_timeout_ms": 30000}"#)?;
+    /// #     "listen": "127.0.0.1:4100", "transfer_timeout": "30s"}"#)?;
     /// # assert_eq!(config, from_file);
     /// # Ok::<(), serde_json::Error>(())
     /// ```
@@ -597,7 +595,7 @@ impl ClusterConfig {
     /// let config = ClusterConfig::new("node1").listen("127.0.0.1:4100")
     ///     .leave_timeout(Duration::from_secs(2));
     /// # let from_file: ClusterConfig = serde_json::from_str(r#"{"node": "node1",
-    /// #     "listen": "127.0.0.1:4100", "leave_timeout_ms": 2000}"#)?;
+    /// #     "listen": "127.0.0.1:4100", "leave_timeout": "2s"}"#)?;
     /// # assert_eq!(config, from_file);
     /// # Ok::<(), serde_json::Error>(())
     /// ```
@@ -620,7 +618,7 @@ impl ClusterConfig {
     /// let config = ClusterConfig::new("node1").listen("127.0.0.1:4100")
     ///     .heartbeat_interval(Duration::from_millis(200));
     /// # let from_file: ClusterConfig = serde_json::from_str(r#"{"node": "node1",
-    /// #     "listen": "127.0.0.1:4100", "heartbeat_interval_ms": 200}"#)?;
+    /// #     "listen": "127.0.0.1:4100", "heartbeat_interval": "200ms"}"#)?;
     /// # assert_eq!(config, from_file);
     /// # Ok::<(), serde_json::Error>(())
     /// ```
@@ -644,7 +642,7 @@ impl ClusterConfig {
     /// let config = ClusterConfig::new("node1").listen("127.0.0.1:4100")
     ///     .down_after(Duration::from_secs(10));
     /// # let from_file: ClusterConfig = serde_json::from_str(r#"{"node": "node1",
-    /// #     "listen": "127.0.0.1:4100", "down_after_ms": 10000}"#)?;
+    /// #     "listen": "127.0.0.1:4100", "down_after": "10s"}"#)?;
     /// # assert_eq!(config, from_file);
     /// # Ok::<(), serde_json::Error>(())
     /// ```
@@ -831,10 +829,6 @@ impl ClusterConfig {
     }
 }
 
-fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    u64::deserialize(deserializer).map(Duration::from_millis)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -850,10 +844,10 @@ mod tests {
             "advertise": "shop1:4100", "peers": ["a:1", "b:2"], "insecure_plaintext": true,
             "secrets": [{"value": "s"}, {"file": "/f"}, {"env": "E"}],
             "tls": {"cert": "c", "key": "k", "ca": "a"}, "tls_name": "t",
-            "consistency_key": "k", "read_your_writes_timeout_ms": 9,
-            "ack_timeout_ms": 1, "transfer_timeout_ms": 2,
-            "alone_after_ms": 10, "min_peers": 11, "leave_timeout_ms": 3,
-            "heartbeat_interval_ms": 4, "down_after_ms": 8, "max_sessions": 5,
+            "consistency_key": "k", "read_your_writes_timeout": "9ms",
+            "ack_timeout": "1ms", "transfer_timeout": "2ms",
+            "alone_after": "10ms", "min_peers": 11, "leave_timeout": "3ms",
+            "heartbeat_interval": "4ms", "down_after": "8ms", "max_sessions": 5,
             "max_session_bytes": 6, "max_attributes": 7, "log_records": 8,
             "destroy_sessions_on_leave": true, "notify_listeners_on_replication": true
         }"#;
@@ -903,9 +897,9 @@ mod tests {
     #[test]
     fn misspelt_and_misplaced_values_are_errors() {
         for (json, word) in [
-            (r#"{"ack_timeout": 250}"#, "ack_timeout_ms"),
-            (r#"{"ack_timeout_ms": "1s"}"#, "u64"),
-            (r#"{"ack_timeout_ms": -1}"#, "u64"),
+            (r#"{"ack_timeout": 250}"#, "\"250ms\""),
+            (r#"{"ack_timeout": "-1s"}"#, "\"250ms\""),
+            (r#"{"ack_timout": "1s"}"#, "ack_timeout"),
             (r#"{"peer": "a:1"}"#, "peers"),
         ] {
             let error = read(json).expect_err(json).to_string();

@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::duration::WrittenTime;
+
 /// The limits of a session's life: how long it may be idle, how old it may become, or both.
 ///
 /// The default is 30 minutes idle, Tomcat's `session-timeout`, and no limit of age. Limits are kept
 /// in whole milliseconds, rounded up, and are a hundred years at most. A limit of zero is an error
 /// where it is used; [`never`](Self::never) is without limits.
 ///
-/// It can be read with `serde`: `idle_ms`, `absolute_ms` or both, or else `never`.
+/// It can be read with `serde`: `idle`, `absolute` or both as times with a unit, or else `never`.
 ///
 /// ```
 /// use std::time::Duration;
@@ -22,7 +24,7 @@ use serde::Deserialize;
 /// assert_eq!(both.absolute_limit(), Some(12 * hour));
 /// assert_eq!(Expiry::default(), Expiry::idle(hour / 2));
 ///
-/// let from_file: Expiry = serde_json::from_str(r#"{ "idle_ms": 3600000 }"#)?;
+/// let from_file: Expiry = serde_json::from_str(r#"{ "idle": "60m" }"#)?;
 /// assert_eq!(from_file, Expiry::idle(hour));
 /// # Ok::<(), serde_json::Error>(())
 /// ```
@@ -192,8 +194,8 @@ pub(crate) const ZERO_LIMIT: &str =
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
-    idle_ms: Option<u64>,
-    absolute_ms: Option<u64>,
+    idle: Option<WrittenTime>,
+    absolute: Option<WrittenTime>,
     #[serde(default)]
     never: bool,
 }
@@ -202,10 +204,10 @@ impl TryFrom<Written> for Expiry {
     type Error = &'static str;
 
     fn try_from(written: Written) -> Result<Self, &'static str> {
-        let limit = |ms: Option<u64>| ms.map(|ms| millis(Duration::from_millis(ms)));
-        let expiry = Self::from_millis(limit(written.idle_ms), limit(written.absolute_ms));
+        let limit = |time: Option<WrittenTime>| time.map(|WrittenTime(time)| millis(time));
+        let expiry = Self::from_millis(limit(written.idle), limit(written.absolute));
         if (expiry == Self::never()) != written.never {
-            return Err("an expiry has `idle_ms`, `absolute_ms` or both, or else `never`");
+            return Err("an expiry has `idle`, `absolute` or both, or else `never`");
         }
         if expiry.has_zero_limit() {
             return Err(
@@ -251,8 +253,8 @@ mod tests {
     fn what_a_file_says_is_checked() {
         let read = serde_json::from_str::<Expiry>;
         for (json, expected) in [
-            (r#"{"idle_ms": 5}"#, Expiry::from_millis(Some(5), None)),
-            (r#"{"absolute_ms": 7}"#, Expiry::from_millis(None, Some(7))),
+            (r#"{"idle": "5ms"}"#, Expiry::from_millis(Some(5), None)),
+            (r#"{"absolute": "7ms"}"#, Expiry::from_millis(None, Some(7))),
             (r#"{"never": true}"#, Expiry::never()),
         ] {
             assert_eq!(read(json).expect(json), expected);
@@ -260,10 +262,10 @@ mod tests {
         for (json, word) in [
             ("{}", "or else `never`"),
             (r#"{"never": false}"#, "or else `never`"),
-            (r#"{"never": true, "idle_ms": 5}"#, "or else `never`"),
-            (r#"{"idle_ms": 0}"#, "use `never`"),
-            (r#"{"idle_ms": 5, "absolute_ms": 0}"#, "use `never`"),
-            (r#"{"idle": 5}"#, "idle_ms"),
+            (r#"{"never": true, "idle": "5ms"}"#, "or else `never`"),
+            (r#"{"idle": "0s"}"#, "use `never`"),
+            (r#"{"idle": "5s", "absolute": "0s"}"#, "use `never`"),
+            (r#"{"idle": 5}"#, "\"250ms\""),
         ] {
             let error = read(json).expect_err(json).to_string();
             assert!(error.contains(word), "{error}");

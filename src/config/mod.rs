@@ -4,6 +4,7 @@ mod ack;
 mod address;
 mod cluster;
 mod consistency;
+mod duration;
 mod error;
 mod expiry;
 mod key;
