@@ -144,7 +144,7 @@ pub use crate::{
     config::{Ack, ClusterConfig, ConfigError, ConfigErrorKind, Consistency, Expiry, StartError},
     middleware::{
         Attribute, ClusterSessionLayer, ClusterSessionService, FilterError, LayerError,
-        ResponseFuture, SameSite, Session, SessionSlot, Typed,
+        LayerOptions, ResponseFuture, SameSite, Session, SessionSlot, Typed,
     },
     node::{
         Cluster, DestroyedWhere, Event, Events, Member, MemberEvent, MemberEventKind, MemberState,

@@ -7,6 +7,7 @@ use regex_syntax::{
     ast::{self, Ast, RepetitionKind, parse::Parser},
     hir::translate::Translator,
 };
+use serde::{Deserialize, Deserializer, de};
 
 /// Patterns of paths. A path is filtered when one of them matches the whole of it.
 #[derive(Clone, Debug, Default)]
@@ -58,6 +59,17 @@ impl FilterError {
     #[must_use]
     pub const fn position(&self) -> Option<usize> {
         self.at
+    }
+}
+
+/// Reads a list of patterns.
+impl<'de> Deserialize<'de> for Filter {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut filter = Self::default();
+        for pattern in Vec::<String>::deserialize(deserializer)? {
+            filter.add(&pattern).map_err(de::Error::custom)?;
+        }
+        Ok(filter)
     }
 }
 

@@ -7,11 +7,8 @@ use tower_layer::Layer;
 #[cfg(any(feature = "signed", feature = "private"))]
 use super::cookie::seal::{CookieKeys, Sealer};
 use super::{
-    cookie::{CookieRules, SameSite},
-    filter::{Filter, FilterError},
-    layer_config::LayerConfig,
-    layer_error::LayerError,
-    service::ClusterSessionService,
+    cookie::SameSite, filter::FilterError, layer_config::LayerConfig, layer_error::LayerError,
+    layer_options::LayerOptions, service::ClusterSessionService,
 };
 use crate::{
     config::{Ack, ClusterConfig, Consistency, Expiry, StartError},
@@ -56,32 +53,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct ClusterSessionLayer {
     cluster: Cluster,
-    options: Arc<Options>,
-}
-
-#[derive(Clone, Debug)]
-struct Options {
-    cookie: CookieRules,
-    context: Option<Arc<str>>,
-    expiry: Expiry,
-    ack: Ack,
-    consistency: Consistency,
-    filter: Filter,
-    cache_headers: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            cookie: CookieRules::default(),
-            context: None,
-            expiry: Expiry::default(),
-            ack: Ack::default(),
-            consistency: Consistency::default(),
-            filter: Filter::default(),
-            cache_headers: true,
-        }
-    }
+    options: Arc<LayerOptions>,
 }
 
 impl ClusterSessionLayer {
@@ -202,6 +174,26 @@ impl ClusterSessionLayer {
             cluster: cluster.clone(),
             options: Arc::default(),
         }
+    }
+
+    /// Sets all options at once, in place of those set before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer, LayerOptions};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// let options: LayerOptions = serde_json::from_str(r#"{ "ack": "none" }"#)?;
+    /// let layer = ClusterSessionLayer::from_cluster(&cluster).with_options(options);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_options(mut self, options: LayerOptions) -> Self {
+        self.options = Arc::new(options);
+        self
     }
 
     /// Sets the cookie's name.
@@ -939,16 +931,13 @@ impl ClusterSessionLayer {
         self.config().map(drop)
     }
 
-    fn options(&mut self) -> &mut Options {
+    fn options(&mut self) -> &mut LayerOptions {
         Arc::make_mut(&mut self.options)
     }
 
     fn config(&self) -> Result<LayerConfig, LayerError> {
         let options = &self.options;
-        let cookie = options.cookie.check(options.context.as_deref())?;
-        if options.expiry.has_zero_limit() {
-            return Err(LayerError::ZeroLimit);
-        }
+        let cookie = options.check()?;
         let context = options.context.clone().unwrap_or_else(|| "".into());
         let node = self.cluster.node();
         let token_key = self.token_key()?;

@@ -24,6 +24,7 @@ pub(crate) mod internals;
 mod layer;
 mod layer_config;
 mod layer_error;
+mod layer_options;
 mod request;
 mod service;
 mod session;
@@ -43,6 +44,7 @@ pub use self::{
     future::ResponseFuture,
     layer::ClusterSessionLayer,
     layer_error::LayerError,
+    layer_options::LayerOptions,
     service::ClusterSessionService,
     session::Session,
     slot::SessionSlot,

@@ -13,8 +13,8 @@ use http::{
 };
 use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_cluster_sessions::{
-    ClusterConfig, ClusterSessionLayer, Consistency, Expiry, LayerError, SameSite, SessionError,
-    SessionSlot,
+    ClusterConfig, ClusterSessionLayer, Consistency, Expiry, LayerError, LayerOptions, SameSite,
+    SessionError, SessionSlot,
 };
 
 use crate::http_support::*;
@@ -560,6 +560,30 @@ async fn cookies_that_browsers_would_drop_are_refused_with_the_fix() {
         .with_secure(false)
         .with_path("/shop");
     plain.check().unwrap();
+}
+
+#[tokio::test]
+async fn options_from_a_configuration_show_in_the_cookie() {
+    let options: LayerOptions = serde_json::from_str(
+        r#"{"cookie": {"name": "shop", "path": "/shop", "same_site": "strict", "persistent": true},
+            "expiry": {"idle": "10m"}, "context": "shop", "cache_headers": false}"#,
+    )
+    .unwrap();
+    let layer = layer().await.with_options(options);
+    let response = visit(&layer, (), async |session| session.insert("a", 1).unwrap()).await;
+    let cookie = set_cookie(&response).expect("a new session");
+    for part in ["shop=", "; Path=/shop", "; SameSite=Strict", "; Max-Age="] {
+        assert!(cookie.contains(part), "{part} is not in {cookie}");
+    }
+    for (options, word) in [
+        (r#"{"cookie": {"htp_only": true}}"#, "http_only"),
+        (r#"{"filter": [".*\\.(gif"]}"#, "invalid filter"),
+        (r#"{"expiry": {"idle": "0s"}}"#, "use `never`"),
+        (r#"{"ack": "some"}"#, "`none`"),
+    ] {
+        let error = serde_json::from_str::<LayerOptions>(options).unwrap_err();
+        assert!(error.to_string().contains(word), "{error}");
+    }
 }
 
 #[tokio::test]

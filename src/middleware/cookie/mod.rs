@@ -31,8 +31,9 @@ pub enum SameSite {
     None,
 }
 
-/// The rules of the cookie, as the layer's setters say.
-#[derive(Clone, Debug)]
+/// The rules of the cookie, as the layer's setters or a configuration say.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(crate) struct CookieRules {
     /// `None`: the default name, which depends on the context.
     pub(crate) name: Option<String>,
@@ -43,8 +44,10 @@ pub(crate) struct CookieRules {
     pub(crate) path: String,
     pub(crate) persistent: bool,
     pub(crate) partitioned: bool,
+    #[serde(skip)]
     pub(crate) seal: SealRules,
     /// Whether to work over plain HTTP: without `Secure` and without a prefix that requires it.
+    #[serde(rename = "insecure_for_development")]
     pub(crate) development: bool,
 }
 

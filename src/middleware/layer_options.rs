@@ -1,0 +1,75 @@
+//! The options of a layer, as its setters and configurations say.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::{
+    cookie::{CookieRules, SessionCookie},
+    filter::Filter,
+    layer_error::LayerError,
+};
+use crate::config::{Ack, Consistency, Expiry};
+
+/// The options of a layer, for apps that read them from a configuration.
+///
+/// It can be read with `serde`. Fields are called like the setters of
+/// [`ClusterSessionLayer`](crate::ClusterSessionLayer), without `with_`. What is about the cookie is
+/// in `cookie`; `filter` is a list of patterns. Seals are set in code, since their keys are no text.
+/// What is absent has its default. An unknown field is an error, and so is a malformed filter.
+///
+/// ```
+/// use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer, LayerOptions};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let options: LayerOptions = serde_json::from_str(
+///     r#"{
+///         "cookie": { "name": "__Host-shop", "same_site": "strict", "persistent": true },
+///         "expiry": { "idle": "2h" },
+///         "filter": [".*\\.(gif|js|png)"],
+///         "ack": "one"
+///     }"#,
+/// )?;
+/// let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+/// let layer = ClusterSessionLayer::from_cluster(&cluster).with_options(options);
+/// layer.check()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LayerOptions {
+    pub(super) cookie: CookieRules,
+    pub(super) context: Option<Arc<str>>,
+    pub(super) expiry: Expiry,
+    pub(super) ack: Ack,
+    pub(super) consistency: Consistency,
+    pub(super) filter: Filter,
+    pub(super) cache_headers: bool,
+}
+
+impl LayerOptions {
+    /// Checks what can be checked without the cluster, and returns the cookie.
+    pub(crate) fn check(&self) -> Result<SessionCookie, LayerError> {
+        let cookie = self.cookie.check(self.context.as_deref())?;
+        if self.expiry.has_zero_limit() {
+            return Err(LayerError::ZeroLimit);
+        }
+        Ok(cookie)
+    }
+}
+
+impl Default for LayerOptions {
+    fn default() -> Self {
+        Self {
+            cookie: CookieRules::default(),
+            context: None,
+            expiry: Expiry::default(),
+            ack: Ack::default(),
+            consistency: Consistency::default(),
+            filter: Filter::default(),
+            cache_headers: true,
+        }
+    }
+}
