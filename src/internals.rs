@@ -170,7 +170,7 @@ pub fn json(bytes: usize) -> Arc<[u8]> {
 
 /// Makes a session of one attribute and one counter that nobody uses any more.
 fn create(replica: &Replica, meta: &Arc<SessionMeta>, key: SessionKey, value: Arc<[u8]>) {
-    let created = replica.create(Arc::clone(meta), key, secret(), NOW);
+    let created = replica.create(Arc::clone(meta), key, secret(), 0, NOW);
     created.expect("there is room for a session");
     let observer = &mut Observer::new(false);
     let written = replica.write(&key, Replicate::Now, observer, NOW, |writer| {

@@ -74,6 +74,7 @@ pub struct ClusterConfig {
     pub(super) max_sessions: usize,
     pub(super) max_session_bytes: usize,
     pub(super) max_attributes: usize,
+    pub(super) max_bytes: Option<usize>,
     pub(super) log_records: usize,
     pub(super) destroy_sessions_on_leave: bool,
     pub(super) notify_listeners_on_replication: bool,
@@ -674,6 +675,39 @@ impl ClusterConfig {
         self
     }
 
+    /// Sets how many bytes of memory all sessions of a node may take together.
+    ///
+    /// Default: half of the machine's memory, or of the process's cgroup's (version 1 or 2) if that
+    /// has less. Where neither can be read, which is elsewhere than on Linux, 2 GiB. The node logs
+    /// the number when it starts.
+    ///
+    /// When it is reached, creating a session fails with
+    /// [`SessionError::Full`](crate::SessionError::Full), and so does a write that would make one
+    /// larger. All other writes go on. From four fifths on a warning is logged every ten seconds.
+    /// What peers have taken in is merged up to half as many bytes again, since it would be lost
+    /// otherwise; beyond that it is counted as [`Stats::over_limit`](crate::Stats::over_limit).
+    ///
+    /// [`Stats::session_bytes`](crate::Stats::session_bytes) is what counts against it: the bytes
+    /// that the node has asked the allocator for, and of which it uses somewhat more. Sessions in use
+    /// take more than others, so reading may go beyond the limit for a second or so.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::ClusterConfig;
+    /// let config = ClusterConfig::new("node1").listen("127.0.0.1:4100")
+    ///     .max_bytes(1 << 30);
+    /// # let from_file: ClusterConfig = serde_json::from_str(r#"{"node": "node1",
+    /// #     "listen": "127.0.0.1:4100", "max_bytes": 1073741824}"#)?;
+    /// # assert_eq!(config, from_file);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    #[must_use]
+    pub fn max_bytes(mut self, bytes: usize) -> Self {
+        self.max_bytes = Some(bytes);
+        self
+    }
+
     /// Sets how many bytes of names and values one session may hold.
     ///
     /// Default: 262 144 (256 KiB), at most 64 MiB. A write beyond it fails and changes nothing.
@@ -796,6 +830,7 @@ impl ClusterConfig {
             max_sessions,
             max_session_bytes,
             max_attributes,
+            max_bytes: _,
         } = Limits::default();
         Self {
             node: String::new(),
@@ -822,6 +857,7 @@ impl ClusterConfig {
             max_sessions,
             max_session_bytes,
             max_attributes,
+            max_bytes: None,
             log_records: Shape::default().log_records,
             destroy_sessions_on_leave: false,
             notify_listeners_on_replication: false,
@@ -848,7 +884,7 @@ mod tests {
             "ack_timeout": "1ms", "transfer_timeout": "2ms",
             "alone_after": "10ms", "min_peers": 11, "leave_timeout": "3ms",
             "heartbeat_interval": "4ms", "down_after": "8ms", "max_sessions": 5,
-            "max_session_bytes": 6, "max_attributes": 7, "log_records": 8,
+            "max_session_bytes": 6, "max_attributes": 7, "max_bytes": 12, "log_records": 8,
             "destroy_sessions_on_leave": true, "notify_listeners_on_replication": true
         }"#;
         let ms = Duration::from_millis;
@@ -878,6 +914,7 @@ mod tests {
             .max_sessions(5)
             .max_session_bytes(6)
             .max_attributes(7)
+            .max_bytes(12)
             .log_records(8)
             .destroy_sessions_on_leave(true)
             .notify_listeners_on_replication(true);

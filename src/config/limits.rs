@@ -9,6 +9,8 @@ pub(crate) struct Limits {
     /// Bytes of names and values of one session.
     pub(crate) max_session_bytes: usize,
     pub(crate) max_attributes: usize,
+    /// Bytes of memory that all sessions together take.
+    pub(crate) max_bytes: usize,
 }
 
 impl Limits {
@@ -23,6 +25,12 @@ impl Limits {
 
     pub(crate) const fn max_tombstones(&self) -> usize {
         self.max_sessions.saturating_mul(4)
+    }
+
+    /// Returns the bytes up to which what peers send is merged: half as many again, as the default is
+    /// half of the memory that there is.
+    pub(crate) const fn hard_bytes(&self) -> usize {
+        self.max_bytes.saturating_add(self.max_bytes / 2)
     }
 
     /// Returns how many sessions and tombstones one of `digest_shards` may list.
@@ -54,12 +62,15 @@ impl Limits {
 /// Entries of 24 bytes that fit the mebibyte that any message may have.
 const LISTED_BEYOND: usize = 40_000;
 
+/// The defaults of users, but for `max_bytes`: that depends on the machine, which the settings look
+/// at.
 impl Default for Limits {
     fn default() -> Self {
         Self {
             max_sessions: 1_000_000,
             max_session_bytes: 256 * 1024,
             max_attributes: 256,
+            max_bytes: usize::MAX,
         }
     }
 }

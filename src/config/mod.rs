@@ -9,6 +9,7 @@ mod error;
 mod expiry;
 mod key;
 mod limits;
+mod memory;
 mod secret;
 mod secret_file;
 mod security;

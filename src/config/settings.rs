@@ -8,6 +8,7 @@ use super::{
     error::ConfigError,
     key::{ClusterSecret, KeyProblem},
     limits::{Limits, Shape},
+    memory,
     security::{Security, plaintext},
 };
 use crate::session::{InvalidRoute, Route};
@@ -68,6 +69,7 @@ impl ClusterConfig {
             max_sessions,
             max_session_bytes,
             max_attributes,
+            max_bytes,
             log_records,
             destroy_sessions_on_leave,
             notify_listeners_on_replication,
@@ -169,6 +171,10 @@ impl ClusterConfig {
                     MAX_SESSION_BYTES,
                 )?,
                 max_attributes: within("max_attributes", *max_attributes, MAX_ATTRIBUTES)?,
+                max_bytes: match max_bytes {
+                    Some(bytes) => within("max_bytes", *bytes, usize::MAX)?,
+                    None => half_of_the_memory(),
+                },
             },
             shape: Shape {
                 log_records: match within("log_records", *log_records, MAX_LOG_RECORDS)? {
@@ -282,6 +288,14 @@ fn within(setting: &'static str, value: usize, max: usize) -> Result<usize, Conf
     Err(ConfigError::invalid(setting, message))
 }
 
+/// Returns half of the memory that this process may use.
+fn half_of_the_memory() -> usize {
+    let memory = memory::of_machine().unwrap_or(UNKNOWN_MEMORY);
+    usize::try_from(memory / 2).unwrap_or(usize::MAX)
+}
+
+/// What a machine has of which nothing is known.
+const UNKNOWN_MEMORY: u64 = 4 << 30;
 /// Keys of a digest shard are counted in 32 bits.
 const MAX_SESSIONS: usize = 1 << 31;
 /// A full state is put together in memory, on each link.
@@ -334,6 +348,7 @@ mod tests {
                 max_sessions: 1_000_000,
                 max_session_bytes: 262_144,
                 max_attributes: 256,
+                max_bytes: half_of_the_memory(),
             },
             shape: Shape {
                 lock_shards: 256,
@@ -480,6 +495,7 @@ mod tests {
             &node().max_attributes(1 << 17),
             &["`max_attributes`", "65536"],
         );
+        refused(&node().max_bytes(0), &["`max_bytes` is 0", "1 to"]);
         refused(&node().log_records(0), &["`log_records`"]);
         assert_eq!(
             node()

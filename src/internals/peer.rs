@@ -165,6 +165,7 @@ const SMALL: (Limits, Shape) = (
         max_sessions: 16,
         max_session_bytes: 1024,
         max_attributes: 4,
+        max_bytes: usize::MAX,
     },
     Shape {
         lock_shards: 2,

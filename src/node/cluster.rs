@@ -111,9 +111,12 @@ impl Cluster {
         let security = LinkSecurity::new(&settings, env.unix_time())?;
         settings.security.forget_secrets();
         let (links, peers) = (settings.security.kind(), listed(&settings.peers));
+        let max_mib = settings.limits.max_bytes >> 20;
         info!(
             node = %settings.node, cluster = %settings.cluster, version = VERSION, links, %peers,
-            "Cluster is about to start: version [{VERSION}], links by [{links}], peers [{peers}]"
+            max_bytes = settings.limits.max_bytes,
+            "Cluster is about to start: version [{VERSION}], links by [{links}], peers [{peers}], \
+             sessions in [{max_mib}] MiB"
         );
         if let Security::Plaintext { anywhere: true } = settings.security {
             warn!(

@@ -15,6 +15,8 @@ pub(super) struct Monitor {
     pub(super) misfit_log: LogThrottle,
     pub(super) over_limit_log: LogThrottle,
     pub(super) full_log: LogThrottle,
+    /// Lines about limits that are near.
+    pub(super) nearly_full_log: LogThrottle,
     pub(super) too_large_log: LogThrottle,
     /// Lines about tasks that panicked.
     pub(super) panic_log: LogThrottle,
@@ -42,6 +44,7 @@ impl Monitor {
             misfit_log: LogThrottle::default(),
             over_limit_log: LogThrottle::default(),
             full_log: LogThrottle::default(),
+            nearly_full_log: LogThrottle::default(),
             too_large_log: LogThrottle::default(),
             panic_log: LogThrottle::default(),
         }

@@ -34,6 +34,10 @@ pub struct Stats {
     pub sessions: usize,
     /// Sessions that may be held, as [`max_sessions`](crate::ClusterConfig::max_sessions) says.
     pub max_sessions: usize,
+    /// Bytes of memory that the sessions take: what was asked of the allocator, which uses more.
+    pub session_bytes: usize,
+    /// Bytes that they may take, as [`max_bytes`](crate::ClusterConfig::max_bytes) says.
+    pub max_bytes: usize,
     /// Destroyed sessions that are remembered, so that they stay destroyed.
     pub tombstones: usize,
     /// Records of this node's log so far: commits, and use that peers were told of.
@@ -42,9 +46,10 @@ pub struct Stats {
     pub refused: u64,
     /// Links closed because the peer sent what it must not send.
     pub violations: u64,
-    /// Messages with sessions beyond twice the limits of this node, which were not merged.
+    /// Messages with sessions far beyond the limits of this node, which were not merged: twice of
+    /// each, but one and a half times `max_bytes`.
     pub over_limit: u64,
-    /// Sessions that were not created, because there was no room
+    /// Sessions that were not created, and writes that were refused, because there was no room
     /// ([`SessionError::Full`](crate::SessionError::Full)).
     pub full: u64,
     /// Writes that were refused, because the session would have been too large
@@ -122,6 +127,8 @@ impl Node {
             readiness: self.availability.readiness(),
             sessions: self.replica.sessions(),
             max_sessions: self.settings.limits.max_sessions,
+            session_bytes: self.replica.session_bytes(),
+            max_bytes: self.settings.limits.max_bytes,
             tombstones: self.replica.tombstones(),
             log_head: Position::number(self.replica.head()),
             refused: counters.refused.load(Ordering::Relaxed),

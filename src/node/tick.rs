@@ -47,6 +47,24 @@ impl Node {
         self.tick_links(now);
         self.note_down(now);
         self.advance_join(now);
+        self.warn_of_limits(now);
+    }
+
+    /// Warns when four fifths of what may be held are.
+    fn warn_of_limits(&self, now: Now) {
+        let limits = &self.settings.limits;
+        let (sessions, max_sessions) = (self.replica.sessions(), limits.max_sessions);
+        let (bytes, max_bytes) = (self.replica.session_bytes(), limits.max_bytes);
+        let is_near = |held: usize, most: usize| held > most - most / 5;
+        if (is_near(sessions, max_sessions) || is_near(bytes, max_bytes))
+            && self.monitor.nearly_full_log.may_log(now)
+        {
+            warn!(
+                node = %self.settings.node, sessions, bytes,
+                "nearly full: [{sessions}] of [{max_sessions}] sessions, [{bytes}] of \
+                 [{max_bytes}] bytes"
+            );
+        }
     }
 
     fn sweep_some(&self, sweep: &mut Sweep, now: Now) {

@@ -31,6 +31,7 @@ fn limits() -> Limits {
         max_sessions: 1000,
         max_session_bytes: 1 << 20,
         max_attributes: 16,
+        max_bytes: usize::MAX,
     }
 }
 

@@ -113,6 +113,11 @@ impl Replica {
         self.store.sessions()
     }
 
+    /// Returns the bytes of memory that sessions take.
+    pub(crate) fn session_bytes(&self) -> usize {
+        self.store.counts.bytes()
+    }
+
     /// Returns how many destroyed sessions are remembered.
     pub(crate) fn tombstones(&self) -> usize {
         self.store.tombstones()

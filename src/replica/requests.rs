@@ -11,7 +11,7 @@ use super::{
         hot::Replicate,
         lock,
         shard::Shard,
-        writer::{SessionWriter, Written},
+        writer::{Room, SessionWriter, Written},
     },
 };
 use crate::{
@@ -91,18 +91,22 @@ impl Replica {
         }
     }
 
-    /// Creates a session, which is pinned until it is released.
+    /// Creates a session, which is pinned until it is released, and will hold `weight` bytes soon.
     ///
     /// # Errors
     ///
-    /// When there are as many sessions or tombstones as there may be.
+    /// When there are as many sessions, tombstones or bytes as there may be.
     pub(crate) fn create(
         &self,
         meta: Arc<SessionMeta>,
         key: SessionKey,
         secret: SecretHash,
+        weight: usize,
         now: Now,
     ) -> Result<(), SessionError> {
+        if self.store.free_bytes() <= weight {
+            return Err(SessionError::Full);
+        }
         if self.store.counts.tombstones() >= self.store.limits.max_tombstones() {
             return Err(SessionError::Full);
         }
@@ -163,7 +167,11 @@ impl Replica {
         }
         entry.renew_origin(now);
         let limits = &self.store.limits;
-        let mut writer = SessionWriter::new(entry.hot, key, limits, observer, now);
+        let room = Room {
+            limits,
+            free_bytes: self.store.free_bytes(),
+        };
+        let mut writer = SessionWriter::new(entry.hot, key, room, observer, now);
         let result = write(&mut writer);
         let written = writer.finish();
         if written > Written::Nothing {

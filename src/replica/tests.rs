@@ -31,7 +31,7 @@ fn key(number: u8) -> SessionKey {
 }
 
 fn create(replica: &Replica, number: u8, expiry: Expiry) -> Result<(), SessionError> {
-    replica.create(meta(expiry), key(number), secret(9).hash(), NOW)?;
+    replica.create(meta(expiry), key(number), secret(9).hash(), 0, NOW)?;
     replica.unpin(&key(number), Replicate::Now, NOW);
     Ok(())
 }
@@ -248,6 +248,82 @@ fn full_store_creates_nothing_and_keeps_what_it_has() {
     set(&replica, 1, "a", b"1").expect("existing sessions work on");
     replica.destroy(&key(2), NOW).expect("there");
     create(&replica, 3, Expiry::default()).expect("room again");
+}
+
+/// Returns limits with room for this many bytes.
+fn bytes(max_bytes: usize) -> Limits {
+    Limits {
+        max_bytes,
+        ..Limits::default()
+    }
+}
+
+#[test]
+fn store_without_free_bytes_takes_what_does_not_grow_and_nothing_else() {
+    let replica = replica(1, bytes(20_000));
+    create(&replica, 1, Expiry::default()).expect("room");
+    create(&replica, 2, Expiry::default()).expect("room");
+    set(&replica, 1, "a", &[b'1'; 18_000]).expect("room");
+    write(&replica, 2, |writer| writer.add("hits", 1)).expect("room");
+    let before = replica.session_bytes();
+    for result in [
+        set(&replica, 2, "a", &[b'1'; 2_000]),
+        set(&replica, 1, "a", &[b'1'; 20_000]),
+        replica.create(meta(idle(MINUTE)), key(3), secret(9).hash(), 2_000, NOW),
+    ] {
+        assert!(matches!(result, Err(SessionError::Full)), "{result:?}");
+    }
+    assert_eq!((replica.sessions(), replica.session_bytes()), (2, before));
+
+    set(&replica, 1, "a", &[b'2'; 18_000]).expect("no larger");
+    write(&replica, 2, |writer| writer.add("hits", 1)).expect("counting");
+    write(&replica, 2, |writer| writer.cycle(secret(8).hash())).expect("a login");
+    replica.destroy(&key(1), NOW).expect("there");
+    set(&replica, 2, "a", &[b'1'; 2_000]).expect("room again");
+    create(&replica, 3, Expiry::default()).expect("room again");
+    for number in [2, 3] {
+        replica.destroy(&key(number), NOW).expect("there");
+    }
+    assert_eq!(replica.session_bytes(), 0, "each byte is counted once");
+}
+
+#[test]
+fn peers_fill_half_as_many_bytes_again_and_no_more() {
+    let (peer, full) = (replica(1, Limits::default()), replica(2, bytes(20_000)));
+    let supply = |number: u8, size: usize| {
+        create(&peer, number, Expiry::default()).expect("room");
+        set(&peer, number, "a", &vec![b'1'; size]).expect("room");
+        apply(&full, number, peer.full(&key(number), NOW), NOW)
+    };
+    for number in 0..3 {
+        supply(number, 8_000).expect("within the hard limit");
+    }
+    assert!(full.session_bytes() > 20_000, "more than its own may have");
+    let over = Err(OverLimit("bytes of all sessions"));
+    assert_eq!(supply(3, 8_000), over);
+    assert!(full.session_bytes() <= 30_000);
+
+    let change = |size: usize| {
+        let since = peer
+            .last_logged(&key(1))
+            .map_or(Stamp::ZERO, |tag| tag.stamp);
+        peer.commit(&key(1), NOW);
+        set(&peer, 1, "a", &vec![b'2'; size]).expect("room");
+        let observer = &mut Observer::new(false);
+        let read =
+            |writer: &mut SessionWriter<'_>| Ok(writer.state().delta(origin(1), since, true));
+        let delta = peer.write(&key(1), Replicate::Now, observer, NOW, read);
+        apply(&full, 1, Item::Delta(Box::new(delta.expect("there"))), NOW)
+    };
+    assert_eq!(change(16_000), over);
+    assert_eq!(
+        change(7_000),
+        Ok(ApplyOutcome::Done),
+        "what shrinks is taken"
+    );
+    let destroyed = Item::Destroyed(Tombstone::new(Expiry::default(), NOW.mono_ms));
+    apply(&full, 0, destroyed, NOW).expect("always");
+    supply(4, 6_000).expect("room again");
 }
 
 #[test]
@@ -476,7 +552,7 @@ fn every_digest_shard_is_listed_on_its_own() {
         let key = SessionKey::from_bytes(bytes);
         let hash = secret(9).hash();
         let meta = meta(Expiry::default());
-        replica.create(meta, key, hash, NOW).expect("room");
+        replica.create(meta, key, hash, 0, NOW).expect("room");
         keys.push(key);
     }
     let mut listed = Vec::new();

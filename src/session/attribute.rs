@@ -187,6 +187,7 @@ impl Counter {
                 true
             }
             Err(at) => {
+                self.counts.reserve_exact(1);
                 self.counts.insert(at, count);
                 true
             }

@@ -13,11 +13,14 @@ use crate::config::ZERO_LIMIT;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SessionError {
-    /// The node holds as many sessions, or tombstones of destroyed ones, as it may.
+    /// The node holds as many sessions, tombstones of destroyed ones, or bytes, as it may.
     ///
-    /// Existing sessions work on. Raise [`max_sessions`](crate::ClusterConfig::max_sessions) or
-    /// shorten the idle limit.
-    #[error("no room for another session: raise `max_sessions` or shorten the idle limit")]
+    /// Existing sessions work on, but for writes that would make them larger when it is bytes. Raise
+    /// [`max_sessions`](crate::ClusterConfig::max_sessions) or
+    /// [`max_bytes`](crate::ClusterConfig::max_bytes), or shorten the idle limit.
+    #[error(
+        "no room for more sessions: raise `max_sessions` or `max_bytes`, or shorten the idle limit"
+    )]
     Full,
     /// The node has left the cluster or is leaving it.
     ///

@@ -157,15 +157,21 @@ impl SessionState {
     }
 }
 
+impl SessionState {
+    /// Returns the bytes of memory that the session takes as it is here. Names and values are
+    /// counted as its own.
+    pub(crate) fn memory(&self) -> usize {
+        let vector = size_of_val(self.vector.entries());
+        size_of::<Self>() + vector + memory_of(&self.registers, &self.secrets)
+    }
+}
+
 impl Item {
     /// Returns about how many bytes of memory the item takes.
     pub(crate) fn memory(&self) -> usize {
         let beside = match self {
             Self::Delta(delta) => size_of::<Delta>() + memory_of(&delta.registers, &delta.secrets),
-            Self::Full(state) => {
-                let vector = size_of_val(state.vector().entries());
-                size_of::<SessionState>() + vector + memory_of(&state.registers, &state.secrets)
-            }
+            Self::Full(state) => state.memory(),
             Self::Packed(state) => {
                 let entries = |summary: &PackedSummary| size_of_val(summary.vector.entries());
                 let vector = state.summary.as_ref().map_or(0, entries);

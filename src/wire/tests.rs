@@ -26,6 +26,7 @@ const LIMITS: DecodeLimits = DecodeLimits::new(
         max_sessions: 1000,
         max_session_bytes: 1024,
         max_attributes: 2,
+        max_bytes: usize::MAX,
     },
     &Shape {
         lock_shards: 2,

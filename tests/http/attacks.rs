@@ -243,6 +243,43 @@ async fn flood_on_one_node_fills_all_and_leaves_their_users_alone() {
     assert!(cookie(&come(&two).await).is_some(), "there is room on both");
 }
 
+/// 8000 strangers store 260 KB each, as much as one session may hold.
+#[tokio::test(start_paused = true)]
+async fn large_anonymous_sessions_fill_no_more_than_max_bytes() {
+    const ROOM: usize = 16 << 20;
+    let cluster = TestCluster::start_with(2, |config| config.max_bytes(ROOM)).await;
+    let [one, two] = [0, 1].map(|node| ClusterSessionLayer::from_cluster(cluster.cluster(node)));
+    let (user, _) = start(&two, "hits", 0).await;
+    let padding = "x".repeat(260_000);
+    let come = async |node| {
+        visit(node, (), async |session| {
+            session.insert("padding", &padding)
+        })
+        .await
+    };
+    let mut let_in = 0;
+    for stranger in 0..200 {
+        let response = come([&one, &two][stranger % 2]).await;
+        match response.body() {
+            Ok(()) => let_in += 1,
+            Err(_) => assert_refused(&response),
+        }
+    }
+    assert!(
+        (ROOM / 300_000..=ROOM / 260_000).contains(&let_in),
+        "{let_in}"
+    );
+    cluster.converged().await;
+    for node in [&one, &two] {
+        let stats = node.cluster().stats();
+        assert_eq!((stats.sessions, stats.max_bytes), (let_in + 1, ROOM));
+        assert!(stats.session_bytes <= ROOM, "{stats:?}");
+        assert!(stats.full > 0, "{stats:?}");
+        hit(node, &user).await;
+    }
+    assert_eq!(value(&one, &user, "hits").await, Some(2));
+}
+
 /// Somebody without a session does what creates one.
 async fn come(layer: &ClusterSessionLayer) -> Response<Result<(), SessionError>> {
     visit(layer, (), async |session| session.insert("hits", 0)).await

@@ -69,7 +69,7 @@ impl World {
         let secret = SessionSecret::from_bytes([self.sessions.len() as u8; 16]);
         let now = self.now(node);
         let replica = &self.nodes[node].replica;
-        let created = replica.create(Arc::clone(&self.meta), key, secret.hash(), now);
+        let created = replica.create(Arc::clone(&self.meta), key, secret.hash(), 0, now);
         if created.is_err() {
             let full = replica.sessions() >= self.plan.max_sessions;
             self.check(full, || {

@@ -299,7 +299,7 @@ impl RequestSession {
                 limit,
             });
         }
-        let cookie = self.node().create(self.meta(state.expiry))?;
+        let cookie = self.node().create(self.meta(state.expiry), would_be)?;
         let key = cookie.key;
         state.phase = Phase::Held {
             cookie,

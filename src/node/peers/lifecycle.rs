@@ -294,8 +294,8 @@ impl Node {
         if self.monitor.over_limit_log.may_log(now) {
             warn!(
                 node = %self.settings.node, member = %link.identity.name,
-                "over limit: [{}] sends more {what} than twice what this node may hold, which is \
-                 not merged; limits must be the same on all nodes",
+                "over limit: [{}] sends more {what} than this node may hold, which is not \
+                 merged; limits must be the same on all nodes",
                 link.identity.name
             );
         }

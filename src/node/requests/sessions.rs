@@ -39,8 +39,13 @@ impl Node {
         access
     }
 
-    /// Creates a session, in use until [`Node::release`], to be replicated by [`Node::commit`].
-    pub(crate) fn create(&self, meta: Arc<SessionMeta>) -> Result<CookieValue, SessionError> {
+    /// Creates a session that will hold `weight` bytes, in use until [`Node::release`], to be
+    /// replicated by [`Node::commit`].
+    pub(crate) fn create(
+        &self,
+        meta: Arc<SessionMeta>,
+        weight: usize,
+    ) -> Result<CookieValue, SessionError> {
         if !self.may_create() {
             return Err(SessionError::Leaving);
         }
@@ -49,7 +54,8 @@ impl Node {
         let context = Arc::clone(&meta.context);
         let route = meta.route.clone();
         let now = self.now();
-        let created = self.replica().create(meta, key, secret.hash(), now);
+        let hash = secret.hash();
+        let created = self.replica().create(meta, key, hash, weight, now);
         created.inspect_err(|error| self.note_refused(error, now))?;
         if self.wants_session_events() {
             self.publish(Change {

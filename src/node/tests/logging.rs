@@ -333,7 +333,7 @@ async fn full_node_says_so_once_in_ten_seconds_and_counts() {
         expiry: Expiry::default(),
     });
     let refuse_both = || {
-        let full = one.node().create(Arc::clone(&meta));
+        let full = one.node().create(Arc::clone(&meta), 0);
         assert!(matches!(full, Err(SessionError::Full)));
         let large = one.node().write(&key, Replicate::Now, u64::MAX, |writer| {
             writer.set("a", vec![b'1'; 200].into())
@@ -344,7 +344,7 @@ async fn full_node_says_so_once_in_ten_seconds_and_counts() {
         for _ in 0..100 {
             refuse_both();
         }
-        for words in ["`max_sessions`", "bytes"] {
+        for words in ["`max_sessions`", "too large: bytes"] {
             let told = lines.with(&["WARN", "refused", words]);
             assert_eq!(told.len(), expected, "{words}: {told:?}");
         }
@@ -353,6 +353,29 @@ async fn full_node_says_so_once_in_ten_seconds_and_counts() {
     let stats = one.stats();
     assert_eq!((stats.sessions, stats.max_sessions), (1, 1));
     assert_eq!((stats.full, stats.too_large), (200, 200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn node_says_once_in_ten_seconds_that_it_is_nearly_full() {
+    let configs = [
+        ClusterConfig::standalone().max_sessions(5),
+        ClusterConfig::standalone().max_bytes(8_000),
+    ];
+    for config in configs {
+        let (lines, _guard) = Lines::kept();
+        let one = Cluster::start_now(config).expect("nothing to bind");
+        let told = || lines.with(&["WARN", "nearly full"]).len();
+        for _ in 0..4 {
+            create(one.node());
+        }
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(told(), 0);
+        create_in(one.node(), "", &serde_json::json!("x".repeat(5_000)));
+        for expected in 1..=2 {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            assert_eq!(told(), expected);
+        }
+    }
 }
 
 const SECRET: &str = "0e9d3fbd27f2b1f9a0f1c4677d9a1e5b88c6c1a25ddf7a4c903bfe6f2240d7e3";

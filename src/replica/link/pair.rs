@@ -46,7 +46,7 @@ impl Pair {
 
     fn create(&self) {
         let meta = meta(Expiry::default());
-        let created = self.replicas[0].create(meta, KEY, secret(9).hash(), NOW);
+        let created = self.replicas[0].create(meta, KEY, secret(9).hash(), 0, NOW);
         created.expect("room for a session");
     }
 
@@ -325,7 +325,8 @@ fn nodes_that_always_differ_exchange_a_kibibyte_for_each_heartbeat_at_most() {
     let mut pair = Pair::of_shape(&Shape::default());
     let sessions: Vec<SessionKey> = (0..=u8::MAX).map(key).collect();
     for key in &sessions {
-        let created = pair.replicas[0].create(meta(Expiry::default()), *key, secret(9).hash(), NOW);
+        let created =
+            pair.replicas[0].create(meta(Expiry::default()), *key, secret(9).hash(), 0, NOW);
         created.expect("room for a session");
         pair.replicas[0].release(key, Replicate::Now, NOW);
     }

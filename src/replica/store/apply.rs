@@ -106,20 +106,50 @@ impl Store {
         if now.mono_ms >= end_ms(summary.expiry, head.created_ms, head.accessed_ms) {
             return Ok(ApplyOutcome::Done);
         }
-        self.check_quota(shard, key)?;
+        self.check_quota(shard, key, state.body.len())?;
         quota::check_whole(&self.limits, summary.size)?;
         head.meta = self.shared_meta(Arc::clone(&head.meta));
         shard.insert_packed(*key, &state, summary, now);
         Ok(ApplyOutcome::Done)
     }
 
-    /// Returns whether one more session may be taken in.
-    fn check_quota(&self, shard: &Shard, key: &SessionKey) -> Result<(), OverLimit> {
+    /// Returns whether one more session, of so many bytes, may be taken in.
+    fn check_quota(&self, shard: &Shard, key: &SessionKey, bytes: usize) -> Result<(), OverLimit> {
         let hard = self.limits.max_sessions.saturating_mul(Limits::HARD);
         if self.sessions() >= hard {
             return Err(OverLimit("sessions"));
         }
+        self.check_bytes(bytes)?;
         self.check_listing(shard, key)
+    }
+
+    /// Returns whether sessions may take so many bytes more.
+    fn check_bytes(&self, bytes: usize) -> Result<(), OverLimit> {
+        match self.counts.bytes().saturating_add(bytes) <= self.limits.hard_bytes() {
+            true => Ok(()),
+            false => Err(OverLimit("bytes of all sessions")),
+        }
+    }
+
+    /// Returns whether a session may get these attributes of this weight. What does not make it
+    /// larger always may.
+    fn check_growth(
+        &self,
+        held: &SessionState,
+        arriving: &[(Arc<str>, Register)],
+        weight: usize,
+    ) -> Result<(), OverLimit> {
+        // Nearly always there is room, and nothing to be looked at.
+        self.check_bytes(weight).or_else(|over| {
+            let growth = |(name, register): &(Arc<str>, Register)| {
+                let before = held.register(name).map_or(0, Register::weight);
+                register.weight().saturating_sub(before)
+            };
+            match arriving.iter().map(growth).sum() {
+                0 => Ok(()),
+                growth => self.check_bytes(growth).map_err(|_| over),
+            }
+        })
     }
 
     /// Returns whether `key` can be taken in so that its digest shard still fits a listing.
@@ -180,7 +210,7 @@ impl Applying<'_> {
         if is_stale(&state, now) {
             return Ok(ApplyOutcome::Done);
         }
-        store.check_quota(shard, key)?;
+        store.check_quota(shard, key, state.memory())?;
         quota::check_whole(&store.limits, SessionSize::of_state(&state))?;
         state.set_meta(store.shared_meta(state.meta().clone()));
         self.observer.tell(|| {
@@ -198,6 +228,8 @@ impl Applying<'_> {
         let hot = &mut *entry.hot;
         let limits = &self.store.limits;
         let size = SessionSize::of_delta(&delta);
+        let (arriving, weight) = (&delta.registers, size.weight);
+        self.store.check_growth(&hot.state, arriving, weight)?;
         let written = [(delta.origin, delta.upto)];
         quota::check(limits, &hot.state, size, &written, &delta.secrets)?;
         let changes = self.observer.is_watching().then(|| {
@@ -229,6 +261,8 @@ impl Applying<'_> {
         let hot = &mut *entry.hot;
         let limits = &self.store.limits;
         let size = SessionSize::of_state(&state);
+        let (arriving, weight) = (state.registers(), size.weight);
+        self.store.check_growth(&hot.state, arriving, weight)?;
         let origins = state.vector().entries();
         quota::check(limits, &hot.state, size, origins, state.secrets())?;
         let before = self.observer.is_watching().then(|| hot.state.clone());

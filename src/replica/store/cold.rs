@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use super::{expiry::stale_ms, hot::HotSession};
+use super::{
+    expiry::stale_ms,
+    hot::{HotSession, memory},
+};
 use crate::{
     session::{BootId, Origin, PackedHead, PackedSession, SessionMeta},
     wire::{
@@ -121,6 +124,7 @@ impl ColdSession {
         };
         let logged = state.vector().of(own);
         HotSession {
+            memory: memory(&state),
             own,
             logged,
             lost: logged,
@@ -220,6 +224,7 @@ mod tests {
         state.set_expiry(Expiry::from_millis(Some(5), None), tag(&state, own));
         let written = state.vector().of(own);
         HotSession {
+            memory: memory(&state),
             own,
             logged: written,
             lost: written,

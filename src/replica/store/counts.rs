@@ -1,4 +1,4 @@
-//! How many sessions and tombstones a store holds.
+//! How many sessions and tombstones a store holds, and the bytes of these sessions.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub(crate) struct Counts {
     sessions: AtomicUsize,
     tombstones: AtomicUsize,
+    bytes: AtomicUsize,
 }
 
 /// The proof that a session was counted, which a shard asks for with each one it takes in.
@@ -31,6 +32,15 @@ impl Counts {
         counted.ok().map(|_| Counted(()))
     }
 
+    /// Counts that a session which took `before` bytes of memory takes `after`.
+    pub(super) fn resize(&self, before: usize, after: usize) {
+        // Most changes leave the size as it is, and touch nothing that all processors share.
+        if before != after {
+            self.bytes
+                .fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
+        }
+    }
+
     pub(super) fn remove_sessions(&self, number: usize) {
         self.sessions.fetch_sub(number, Ordering::Relaxed);
     }
@@ -41,6 +51,11 @@ impl Counts {
 
     pub(super) fn remove_tombstones(&self, number: usize) {
         self.tombstones.fetch_sub(number, Ordering::Relaxed);
+    }
+
+    /// Returns the bytes of memory that sessions take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     pub(crate) fn sessions(&self) -> usize {

@@ -35,6 +35,8 @@ pub(crate) struct HotSession {
     pub(crate) used_ms: u64,
     /// Monotonic milliseconds of the last change here, by us or by a peer.
     pub(crate) changed_ms: u64,
+    /// Bytes of memory, as they were counted last.
+    pub(crate) memory: usize,
 }
 
 /// A tombstone, and what only this node knows of it.
@@ -57,8 +59,9 @@ pub(crate) enum Replicate {
 
 impl HotSession {
     /// Returns a session that this node takes in as `own` and has not written yet.
-    pub(crate) const fn new(state: SessionState, own: Origin, now_ms: u64) -> Self {
+    pub(crate) fn new(state: SessionState, own: Origin, now_ms: u64) -> Self {
         Self {
+            memory: memory(&state),
             own,
             logged: Stamp::ZERO,
             lost: Stamp::ZERO,
@@ -71,6 +74,11 @@ impl HotSession {
             changed_ms: now_ms,
             state,
         }
+    }
+
+    /// Counts the bytes of memory again.
+    pub(crate) fn measure(&mut self) {
+        self.memory = memory(&self.state);
     }
 
     pub(crate) fn version(&self, key: &SessionKey) -> u64 {
@@ -134,6 +142,14 @@ impl Change {
             kind,
         }
     }
+}
+
+/// Returns the bytes of memory of a hot session, with its place in the queue of idle ones.
+pub(crate) fn memory(state: &SessionState) -> usize {
+    const BESIDE: usize = size_of::<HotSession>() - size_of::<SessionState>();
+    // The queue grows by doubling.
+    const QUEUED: usize = size_of::<(u64, SessionKey)>() / 2 * 3;
+    state.memory() + BESIDE + QUEUED
 }
 
 /// The time within which the delta of a change arrives, as a rule. Most rounds of repair leave the

@@ -67,7 +67,7 @@ mod tests {
 
     fn replica() -> Replica {
         let replica = empty();
-        let created = replica.create(meta(Expiry::default()), KEY, secret(2).hash(), NOW);
+        let created = replica.create(meta(Expiry::default()), KEY, secret(2).hash(), 0, NOW);
         created.expect("room");
         replica
     }

@@ -129,6 +129,11 @@ impl Store {
         self.in_use.load(Ordering::Relaxed)
     }
 
+    /// Returns how many bytes more sessions of this node may take.
+    pub(crate) fn free_bytes(&self) -> usize {
+        self.limits.max_bytes.saturating_sub(self.counts.bytes())
+    }
+
     /// Returns how many destroyed sessions are remembered.
     pub(crate) fn tombstones(&self) -> usize {
         self.counts.tombstones()

@@ -4,6 +4,7 @@ use std::{borrow::Cow, collections::VecDeque};
 
 use super::{
     cold::ColdSession,
+    counts::Counts,
     hot::{HotSession, IDLE_MS},
 };
 use crate::session::{BootId, Now, SessionKey, Stamp};
@@ -38,6 +39,7 @@ pub(crate) enum Residency {
 #[derive(Debug)]
 pub(crate) struct HotEntry<'a> {
     pub(crate) hot: &'a mut HotSession,
+    pub(crate) counts: &'a Counts,
     /// Of the stored session.
     pub(crate) due: &'a mut u64,
     pub(crate) version: &'a mut u64,
@@ -72,6 +74,14 @@ impl Residency {
         match self {
             Self::Hot(hot) => Some(hot),
             Self::Cold(_) => None,
+        }
+    }
+
+    /// Returns the bytes of memory that the session takes beside its place in the sorted map.
+    pub(crate) fn memory(&self) -> usize {
+        match self {
+            Self::Hot(hot) => hot.memory,
+            Self::Cold(cold) => cold.length(),
         }
     }
 
@@ -123,6 +133,9 @@ impl HotEntry<'_> {
             return false;
         }
         hot.changed_ms = now.mono_ms;
+        let before = hot.memory;
+        hot.measure();
+        self.counts.resize(before, hot.memory);
         *self.digest ^= *self.version ^ version;
         *self.version = version;
         *self.due = (*self.due).min(bucket(hot.next_check()));

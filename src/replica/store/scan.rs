@@ -118,8 +118,13 @@ mod tests {
         };
         let replica = Replica::new(boot(1), Limits::default(), &shape, NOW);
         for number in 1..=9 {
-            let created =
-                replica.create(meta(Expiry::default()), key(number), secret(1).hash(), NOW);
+            let created = replica.create(
+                meta(Expiry::default()),
+                key(number),
+                secret(1).hash(),
+                0,
+                NOW,
+            );
             created.expect("there is room");
             replica.release(&key(number), Replicate::Now, NOW);
         }

@@ -104,8 +104,12 @@ impl Shard {
             version,
             residency,
         } = self.sessions[digest].get_mut(key)?;
+        let before = residency.memory();
+        let hot = residency.make_hot(key, self.boot, &mut self.idle_queue)?;
+        self.counts.resize(before, hot.memory);
         Some(HotEntry {
-            hot: residency.make_hot(key, self.boot, &mut self.idle_queue)?,
+            hot,
+            counts: &self.counts,
             due,
             version,
             digest: &mut self.digests[digest],
@@ -361,13 +365,20 @@ impl Shard {
         let digest = self.digest_of(&key);
         self.digests[digest] ^= session.version;
         self.next_due[digest] = self.next_due[digest].min(session.due);
-        self.sessions[digest].insert(key, session);
+        let map = &mut self.sessions[digest];
+        let (before, added) = (map.memory(), session.residency.memory());
+        map.insert(key, session);
+        self.counts.resize(before, map.memory() + added);
     }
 
     fn remove_session(&mut self, key: &SessionKey) -> Option<Arc<SessionMeta>> {
         let digest = self.digest_of(key);
-        let session = self.sessions[digest].remove(key)?;
+        let map = &mut self.sessions[digest];
+        let before = map.memory();
+        let session = map.remove(key)?;
         self.counts.remove_sessions(1);
+        let removed = session.residency.memory();
+        self.counts.resize(before + removed, map.memory());
         self.digests[digest] ^= session.version;
         Some(Arc::clone(match &session.residency {
             Residency::Hot(hot) => hot.state.meta(),
@@ -389,7 +400,9 @@ impl Shard {
         }
         let cold = ColdSession::of(hot)?;
         let bytes = cold.length();
+        let before = hot.memory;
         session.residency = Residency::Cold(cold);
+        self.counts.resize(before, session.residency.memory());
         Some(bytes)
     }
 }

@@ -36,10 +36,15 @@ impl<T> SortedMap<T> {
         let at = self.position(key).ok()?;
         let (_, value) = self.entries.remove(at);
         let length = self.entries.len();
-        if self.entries.capacity() > 2 * length + slack(length) {
+        if length == 0 || self.entries.capacity() > 2 * length + slack(length) {
             self.entries.shrink_to(length);
         }
         Some(value)
+    }
+
+    /// Returns the bytes that the array takes, with its spare capacity.
+    pub(crate) const fn memory(&self) -> usize {
+        self.entries.capacity() * size_of::<(SessionKey, T)>()
     }
 
     pub(crate) fn get_mut(&mut self, key: &SessionKey) -> Option<&mut T> {

@@ -170,7 +170,7 @@ mod tests {
         let replica = Replica::new(boot(1), Limits::default(), &shape, NOW);
         let expiry = Expiry::from_millis(None, Some(5 * MINUTE));
         for number in 0..SESSIONS {
-            let created = replica.create(meta(expiry), key(number), secret(1).hash(), NOW);
+            let created = replica.create(meta(expiry), key(number), secret(1).hash(), 0, NOW);
             created.expect("there is room");
             replica.release(&key(number), Replicate::Now, NOW);
         }
@@ -249,6 +249,7 @@ mod tests {
             meta(Expiry::from_millis(None, Some(1_000))),
             late,
             secret(1).hash(),
+            0,
             now,
         );
         created.expect("there is room");

@@ -18,10 +18,18 @@ use crate::{
 pub(crate) struct SessionWriter<'a> {
     hot: &'a mut HotSession,
     key: &'a SessionKey,
-    limits: &'a Limits,
+    room: Room<'a>,
     observer: &'a mut Observer,
     now: Now,
     written: Written,
+}
+
+/// The room that there is for what is written.
+#[derive(Debug)]
+pub(crate) struct Room<'a> {
+    pub(crate) limits: &'a Limits,
+    /// Bytes that all sessions may take in addition.
+    pub(crate) free_bytes: usize,
 }
 
 /// The urgency of what a writer did.
@@ -38,14 +46,14 @@ impl<'a> SessionWriter<'a> {
     pub(crate) const fn new(
         hot: &'a mut HotSession,
         key: &'a SessionKey,
-        limits: &'a Limits,
+        room: Room<'a>,
         observer: &'a mut Observer,
         now: Now,
     ) -> Self {
         Self {
             hot,
             key,
-            limits,
+            room,
             observer,
             now,
             written: Written::Nothing,
@@ -79,9 +87,10 @@ impl<'a> SessionWriter<'a> {
         if let Some(Err(kind)) = register.map(Register::json) {
             return Err(kind.error(name));
         }
-        let max_bytes = self.limits.max_session_bytes;
-        self.check_quota(name, register, value.len(), max_bytes)?;
+        let max_bytes = self.room.limits.max_session_bytes;
+        let growth = self.check_quota(name, register, value.len(), max_bytes)?;
         let tag = self.next_tag()?;
+        self.claim(growth)?;
         self.hot.state.set(name, value, tag);
         self.attribute_changed(name);
         Ok(())
@@ -111,12 +120,20 @@ impl<'a> SessionWriter<'a> {
         };
         let held = register.map_or(0, Register::weight);
         // Nodes that begin to count in a session over its limit must not fail. Each adds one share.
-        let max_bytes = match register.is_some_and(Register::is_present) {
-            true => self.limits.max_session_bytes.saturating_mul(Limits::HARD),
-            false => self.limits.max_session_bytes,
+        let is_present = register.is_some_and(Register::is_present);
+        let max_bytes = match is_present {
+            true => self
+                .room
+                .limits
+                .max_session_bytes
+                .saturating_mul(Limits::HARD),
+            false => self.room.limits.max_session_bytes,
         };
-        self.check_quota(name, register, held + share, max_bytes)?;
+        let growth = self.check_quota(name, register, held + share, max_bytes)?;
         let tag = self.next_tag()?;
+        if !is_present {
+            self.claim(growth)?;
+        }
         let state = &mut self.hot.state;
         state.add(name, by, tag.origin, tag.stamp);
         self.attribute_changed(name);
@@ -168,29 +185,37 @@ impl<'a> SessionWriter<'a> {
         self.observer.tell(|| [self.hot.change(self.key, kind())]);
     }
 
+    /// Takes from the room that all sessions have.
+    fn claim(&mut self, growth: usize) -> Result<(), SessionError> {
+        let free_bytes = self.room.free_bytes.checked_sub(growth);
+        self.room.free_bytes = free_bytes.ok_or(SessionError::Full)?;
+        Ok(())
+    }
+
     /// Checks whether `name`, which has this register, may get a value of so many bytes. What does
     /// not make the session larger may always be written: copies that were joined may be over the
-    /// limit.
+    /// limit. Returns by how much the session grows.
     fn check_quota(
         &self,
         name: &str,
         register: Option<&Register>,
         value: usize,
         max_bytes: usize,
-    ) -> Result<(), SessionError> {
+    ) -> Result<usize, SessionError> {
         let state = &self.hot.state;
         let held = register.filter(|register| register.is_present());
         if held.is_none() {
             let attributes = state.names().count() + 1;
-            within("attributes", attributes, self.limits.max_attributes)?;
+            within("attributes", attributes, self.room.limits.max_attributes)?;
         }
         let before = held.map_or(0, |register| register.weight_as(name));
         let after = register_weight(name, value);
         if after <= before {
-            return Ok(());
+            return Ok(0);
         }
         let would_be = state.weight() - before + after;
-        within("bytes", would_be, max_bytes)
+        within("bytes", would_be, max_bytes)?;
+        Ok(after - before)
     }
 }
 
