@@ -3,7 +3,7 @@
 
 mod peer;
 
-use std::{io, sync::Arc};
+use std::{future::ready, io, sync::Arc};
 
 pub use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -155,7 +155,7 @@ impl Door {
         &self,
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     ) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static> {
-        let accepted = self.0.accept(Box::new(stream), Vec::new).await;
+        let accepted = self.0.accept(Box::new(stream), Vec::new, ready(())).await;
         let accepted = accepted.map_err(io::Error::other)?;
         Ok(accepted.io)
     }

@@ -47,6 +47,7 @@ impl Node {
         self.tick_links(now);
         self.note_down(now);
         self.advance_join(now);
+        self.give_turns(now);
         self.warn_of_limits(now);
     }
 

@@ -1,6 +1,7 @@
 //! What a node takes from its environment, taken from the simulation.
 
 use std::{
+    future::ready,
     io,
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
@@ -50,25 +51,18 @@ impl Transport for SimulatedNetwork {
     }
 
     fn resolve<'a>(&'a self, peer: &'a PeerAddress) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
-        Box::pin(async move { Ok(vec![address(peer)]) })
+        let address = SocketAddr::new(turmoil::lookup(peer.host.as_str()), peer.port);
+        Box::pin(ready(Ok(vec![address])))
     }
 
-    fn connect<'a>(
-        &'a self,
-        peer: &'a PeerAddress,
-    ) -> BoxFuture<'a, io::Result<(BoxIo, SocketAddr)>> {
+    fn connect(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<BoxIo>> {
         Box::pin(async move {
-            let address = address(peer);
             let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address))
                 .await
                 .map_err(|_| io::ErrorKind::TimedOut)??;
-            Ok((Box::new(self.0.add(stream)) as BoxIo, address))
+            Ok(Box::new(self.0.add(stream)) as BoxIo)
         })
     }
-}
-
-fn address(peer: &PeerAddress) -> SocketAddr {
-    SocketAddr::new(turmoil::lookup(peer.host.as_str()), peer.port)
 }
 
 /// Listens on the host that runs.

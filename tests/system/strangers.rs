@@ -5,6 +5,7 @@
 mod support;
 
 use std::{
+    collections::VecDeque,
     io,
     net::{Ipv4Addr, SocketAddr},
     time::Duration,
@@ -18,6 +19,7 @@ use tokio::{
 
 use crate::support::{
     load::Load,
+    process::NodePlan,
     processes::{Node, PATIENCE, plans, start_all},
 };
 
@@ -62,10 +64,8 @@ async fn unauthenticated_peers_of_all_kinds_are_refused_and_disturb_nobody() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unauthenticated_peers_keep_no_member_out() {
-    let mut nodes = start_all(plans(&["node1", "node2"])).await;
-    let node2 = nodes.pop().expect("two were started");
-    let node1 = nodes.pop().expect("two were started");
-    // All slots, taken again whenever one is free.
+    let (node1, plan) = node_and_plan_of_a_second().await;
+    // All places, taken again as soon as one is free.
     let mut strangers = JoinSet::new();
     for host in 1..=16 {
         for _ in 0..8 {
@@ -79,16 +79,70 @@ async fn unauthenticated_peers_keep_no_member_out() {
             });
         }
     }
-    node1
-        .until("strangers without a slot", |status| {
-            status["refused"].as_u64() > Some(16)
-        })
-        .await;
-    let node2 = Node::start(node2.kill().await).await;
-    node2.until_ready().await;
-    node2.until_sees(&node1, &["up"]).await;
-    node1.until_sees(&node2, &["up"]).await;
+    gets_in(plan, &node1).await;
     strangers.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn member_gets_in_past_strangers_of_many_addresses() {
+    let (node1, plan) = node_and_plan_of_a_second().await;
+    let from = |number: u32| {
+        let [_, _, high, low] = (number % 60_000).to_be_bytes();
+        Ipv4Addr::new(127, 1, high, low)
+    };
+    let flood = tokio::spawn(flood(from, node1.links()));
+    gets_in(plan, &node1).await;
+    assert!(!flood.is_finished());
+    flood.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn member_gets_in_past_strangers_at_its_own_address() {
+    let (node1, plan) = node_and_plan_of_a_second().await;
+    let node2 = Node::start(plan).await;
+    node2.until_sees(&node1, &["up"]).await;
+    let plan = node2.kill().await;
+    let flood = tokio::spawn(flood(|_| Ipv4Addr::LOCALHOST, node1.links()));
+    gets_in(plan, &node1).await;
+    assert!(!flood.is_finished());
+    flood.abort();
+}
+
+/// The first lists nobody, so that no link can be made but through its door.
+async fn node_and_plan_of_a_second() -> (Node, NodePlan) {
+    let mut plans = plans(&["node1", "node2"]);
+    let plan = plans.pop().expect("two were made");
+    let mut first = plans.pop().expect("two were made");
+    first.peers.clear();
+    (Node::start(first).await, plan)
+}
+
+/// Starts a node whose only peer has no place left for it.
+async fn gets_in(plan: NodePlan, peer: &Node) {
+    peer.until("at the end of its places", |status| {
+        status["refused"].as_u64() > Some(100)
+    })
+    .await;
+    let node = Node::start(plan).await;
+    let status = node.until_sees(peer, &["up"]).await;
+    let attempts = 1 + status["refused"].as_u64().expect("a count");
+    println!("in at attempt {attempts}");
+    assert!(attempts < 30, "{status:#}");
+    node.until_ready().await;
+}
+
+/// Opens 250 connections a second, says nothing on any, and holds them for longer than a node does.
+async fn flood(from: impl Fn(u32) -> Ipv4Addr, door: SocketAddr) {
+    let mut held = VecDeque::new();
+    let mut interval = tokio::time::interval(Duration::from_millis(4));
+    for number in 0.. {
+        interval.tick().await;
+        let stream = connect(from(number), door).await;
+        held.push_back(stream.expect("the port is open to everybody"));
+        if held.len() > 1000 {
+            held.pop_front();
+        }
+    }
 }
 
 fn hosts(nodes: &[Node]) -> Vec<SocketAddr> {

@@ -1,9 +1,8 @@
-//! Connections that peers dial: a bounded number without hello, each for two seconds.
+//! Connections that peers dial: a bounded number without hello, each for two seconds at most.
 
 use std::{
     net::{IpAddr, SocketAddr},
     sync::{Arc, atomic::Ordering},
-    time::Duration,
 };
 
 use crate::log::{debug, warn};
@@ -21,7 +20,7 @@ use crate::node::{
         link_task,
     },
 };
-use crate::{cluster::TICK, wire::Refusal};
+use crate::{cluster::TICK, session::Now, wire::Refusal};
 
 /// Takes connections until the node leaves or its handle is gone.
 pub(crate) async fn accept(node: Arc<Node>, mut acceptor: Box<dyn Acceptor>) {
@@ -45,47 +44,30 @@ async fn accept_all(node: &Arc<Node>, acceptor: &mut dyn Acceptor) {
         if !node.may_create() {
             continue;
         }
-        match Permit::try_acquire(&node.net.admission, remote.ip().to_canonical()) {
-            Some(permit) => {
-                let task = receive(Arc::clone(node), io, remote, permit);
-                node.net.tasks.spawn(task);
-            }
-            None => {
-                node.monitor
-                    .counters
-                    .refused
-                    .fetch_add(1, Ordering::Relaxed);
-                if node.monitor.refusal_log.may_log(node.now()) {
-                    warn!(
-                        node = %node.settings.node, %remote,
-                        "refused a connection from [{remote}]: too many connections without hello"
-                    );
-                }
-            }
-        }
+        let permit = Permit::acquire(&node.net.admission, remote.ip(), node.random());
+        let task = receive(Arc::clone(node), io, remote, permit);
+        node.net.tasks.spawn(task);
     }
 }
 
 async fn receive(node: Arc<Node>, io: BoxIo, remote: SocketAddr, permit: Permit) {
-    let served = async {
-        match greet(&node, io, remote).await {
-            Ok((registered, greeted, io)) => {
-                drop(permit);
-                let run = link_task::run(registered, io, greeted.codec, greeted.unread);
-                node.guarded("link", run).await;
-            }
-            Err(error) => {
-                node.log_refused(remote, &error);
-                if !error.is_of_a_node() && !node.has_proven(&error) {
-                    sleep(PENALTY).await;
-                }
+    let greeted = tokio::select! {
+        biased;
+        () = node.net.shutdown.cancelled() => return,
+        () = permit.lost() => return node.note_crowded_out(remote),
+        greeted = greet(&node, io, remote, &permit) => greeted,
+    };
+    drop(permit);
+    match greeted {
+        Ok((registered, greeted, io)) => {
+            let run = link_task::run(registered, io, greeted.codec, greeted.unread);
+            tokio::select! {
+                biased;
+                () = node.net.shutdown.cancelled() => {}
+                _ = node.guarded("link", run) => {}
             }
         }
-    };
-    tokio::select! {
-        biased;
-        () = node.net.shutdown.cancelled() => {}
-        () = served => {}
+        Err(error) => node.log_refused(remote, &error),
     }
 }
 
@@ -93,18 +75,24 @@ async fn greet(
     node: &Arc<Node>,
     io: BoxIo,
     remote: SocketAddr,
+    permit: &Permit,
 ) -> Result<(Registered, Greeted<()>, BoxIo), HandshakeError> {
-    let hosts = || node.peers.table().peers().into_iter().map(|peer| peer.host);
+    let security = &node.net.security;
     let secured = async {
-        let mut accepted = node.net.security.accept(io, || hosts().collect()).await?;
-        if !node.net.security.authenticates() && !node.may_enter(remote.ip().to_canonical()).await {
+        let hosts = || node.peers.table().peers().into_iter().map(|peer| peer.host);
+        let turn = permit.turn(|| node.random(), node.now());
+        let mut accepted = security.accept(io, || hosts().collect(), turn).await?;
+        if security.authenticates() && accepted.refusal.is_none() {
+            permit.prove(node.random());
+        }
+        if !security.authenticates() && !node.may_enter(remote.ip().to_canonical()).await {
             accepted.refusal = Some(Refusal::NotListed);
         }
         Ok(accepted)
     };
     let judge = |theirs: &_| node.judge(theirs);
     let (io, greeted) = handshake::listen(secured, &node.net.hello, judge).await?;
-    if node.net.security.authenticates() {
+    if security.authenticates() {
         node.net.admission.know(remote.ip());
     }
     let registered = node
@@ -123,11 +111,27 @@ impl Node {
         }
     }
 
-    /// Returns whether what is refused has proven that it belongs to the cluster.
-    fn has_proven(&self, refused: &HandshakeError) -> bool {
-        let judged =
-            matches!(refused, HandshakeError::Refused(refusal) if *refusal != Refusal::NotNamed);
-        judged && self.net.security.authenticates()
+    fn random(&self) -> u64 {
+        u64::from_ne_bytes(self.env.random())
+    }
+
+    /// Gives turns to those whose handshakes wait for one.
+    pub(crate) fn give_turns(&self, now: Now) {
+        self.net.admission.give_turns(|| self.random(), now);
+    }
+
+    fn note_crowded_out(&self, remote: SocketAddr) {
+        self.monitor
+            .counters
+            .refused
+            .fetch_add(1, Ordering::Relaxed);
+        if self.monitor.refusal_log.may_log(self.now()) {
+            warn!(
+                node = %self.settings.node, %remote,
+                "closed a connection from [{remote}] for a newer one: too many connections \
+                 without hello"
+            );
+        }
     }
 
     fn log_refused(&self, remote: SocketAddr, error: &HandshakeError) {
@@ -165,10 +169,6 @@ impl Node {
     }
 }
 
-/// How long the permit of a connection that proved nothing stays taken, so that there is a bounded
-/// number of such handshakes a second.
-const PENALTY: Duration = Duration::from_secs(1);
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,6 +176,20 @@ mod tests {
         config::ClusterConfig,
         node::{Cluster, net::transport::MemoryNetwork},
     };
+
+    #[tokio::test(start_paused = true)]
+    async fn addresses_of_listed_peers_are_known_before_one_is_met() {
+        let network = MemoryNetwork::default();
+        let config = ClusterConfig::new("n1").peer("127.0.0.1:2");
+        let transport = Arc::new(network.transport(1));
+        let cluster = Cluster::start_with(&config, transport).expect("valid");
+        let admission = &cluster.node().net.admission;
+        let ip = "127.0.0.1".parse().expect("valid");
+        sleep(TICK).await;
+        assert!(admission.knows(ip));
+        assert!(cluster.remove_peer("127.0.0.1:2"));
+        assert!(!admission.knows(ip));
+    }
 
     #[tokio::test]
     async fn without_encryption_only_this_machine_and_listed_addresses_may_enter() {

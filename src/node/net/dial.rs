@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -10,7 +11,10 @@ use crate::log::{debug, info, warn};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::handshake::{self, HandshakeError};
+use super::{
+    handshake::{self, HandshakeError},
+    transport::BoxIo,
+};
 use crate::node::{
     Node,
     log_throttle::LogThrottle,
@@ -141,8 +145,7 @@ impl Dialling {
     }
 
     async fn dial(&self) -> Dialled {
-        let (io, remote) = match timeout(CONNECT, self.node.env.transport.connect(&self.peer)).await
-        {
+        let (io, remote) = match timeout(CONNECT, self.connect()).await {
             Ok(Ok(connected)) => connected,
             Ok(Err(error)) => return Dialled::Failed(DialError::Connect(error)),
             Err(_) => return Dialled::Failed(DialError::NoAnswer),
@@ -175,6 +178,22 @@ impl Dialling {
             ) => Dialled::Superfluous,
             Err(error) => Dialled::Failed(DialError::Handshake(error)),
         }
+    }
+
+    async fn connect(&self) -> io::Result<(BoxIo, SocketAddr)> {
+        let transport = &self.node.env.transport;
+        // Resolved anew at each dial: behind a name there may be another machine by now.
+        let found = transport.resolve(&self.peer).await?;
+        let ips = found.iter().map(SocketAddr::ip);
+        self.node.net.admission.list(&self.peer, ips);
+        let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for address in found {
+            match transport.connect(address).await {
+                Ok(io) => return Ok((io, address)),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
     }
 
     fn note_myself(&self) {

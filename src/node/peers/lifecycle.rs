@@ -168,6 +168,7 @@ impl Node {
 
     /// Takes a peer off the list and ends its link. Returns whether it was listed.
     pub(crate) fn forget_peer(&self, peer: &PeerAddress) -> bool {
+        self.net.admission.unlist(peer);
         let removal = {
             let mut table = self.peers.table();
             let removal = table.remove(peer);

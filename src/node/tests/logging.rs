@@ -107,12 +107,9 @@ impl<T: Transport> Transport for Trapped<T> {
         self.network.resolve(peer)
     }
 
-    fn connect<'a>(
-        &'a self,
-        peer: &'a PeerAddress,
-    ) -> BoxFuture<'a, io::Result<(BoxIo, SocketAddr)>> {
+    fn connect(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<BoxIo>> {
         self.dial.step();
-        self.network.connect(peer)
+        self.network.connect(address)
     }
 }
 

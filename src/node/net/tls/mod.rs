@@ -16,17 +16,18 @@ mod unusable_file;
 pub(crate) mod tests;
 
 use std::{
-    fmt,
+    fmt, io,
     sync::{Arc, PoisonError, RwLock},
 };
 
 use rustls::{
-    CommonState,
+    CommonState, ServerConfig,
     client::verify_server_name,
     pki_types::{ServerName, UnixTime},
-    server::ParsedCertificate,
+    server::{Acceptor, ParsedCertificate},
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
 pub(crate) use self::error::SecureError;
 pub(crate) use self::reload::watch;
@@ -111,7 +112,8 @@ impl LinkSecurity {
         Ok(Box::new(stream))
     }
 
-    /// Protects a stream that was dialled to this node. `hosts` are those of the peers it knows.
+    /// Protects a stream that was dialled to this node. `hosts` are those of the peers it knows. Once
+    /// the other end has begun, `turn` is waited for before anything that costs CPU.
     ///
     /// # Cancel safety
     ///
@@ -120,21 +122,25 @@ impl LinkSecurity {
         &self,
         io: BoxIo,
         hosts: impl FnOnce() -> Vec<String>,
+        turn: impl Future<Output = ()>,
     ) -> Result<Accepted<BoxIo>, SecureError> {
-        let (acceptor, names, bytes) = match &self.0 {
+        let (tls, names, bytes) = match &self.0 {
             Protection::Plaintext => return Ok(Accepted { io, refusal: None }),
-            Protection::SessionSecret(tls) => (tls.acceptor.clone(), None, SECRET_BYTES),
+            Protection::SessionSecret(tls) => (Arc::clone(&tls.server), None, SECRET_BYTES),
             Protection::Certificates { current, .. } => {
                 let loaded = read(current);
                 let names = match &loaded.name {
                     Some(name) => vec![name.clone()],
                     None => hosts().iter().flat_map(|host| server_name(host)).collect(),
                 };
-                (loaded.tls.acceptor.clone(), Some(names), CERTIFICATE_BYTES)
+                (
+                    Arc::clone(&loaded.tls.server),
+                    Some(names),
+                    CERTIFICATE_BYTES,
+                )
             }
         };
-        let accepting = acceptor.accept(Allowance::new(io, bytes)).into_fallible();
-        let mut stream = match accepting.await {
+        let mut stream = match handshake(Allowance::new(io, bytes), tls, turn).await {
             Ok(stream) => stream,
             Err((error, io)) => {
                 let error = SecureError::explain(error);
@@ -172,6 +178,24 @@ impl LinkSecurity {
 pub(crate) struct Accepted<I> {
     pub(crate) io: I,
     pub(crate) refusal: Option<Refusal>,
+}
+
+/// Does the listener's part of the handshake. An error comes with the stream.
+async fn handshake(
+    io: Allowance,
+    config: Arc<ServerConfig>,
+    turn: impl Future<Output = ()>,
+) -> Result<TlsStream<Allowance>, (io::Error, Allowance)> {
+    let mut hello = LazyConfigAcceptor::new(Acceptor::default(), io);
+    let begun = match (&mut hello).await {
+        Ok(begun) => begun,
+        Err(error) => {
+            let io = hello.take_io();
+            return Err((error, io.expect("it goes away with `begun` alone")));
+        }
+    };
+    turn.await;
+    begun.into_stream(config).into_fallible().await
 }
 
 /// Checks that both ends named the protocol that is spoken on links.

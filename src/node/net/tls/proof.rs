@@ -9,12 +9,12 @@ use rustls::{
     server::{NoServerSessionStorage, ResolvesServerCert, danger::ClientCertVerifier},
     version::TLS13,
 };
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_rustls::TlsConnector;
 
 /// TLS as dialler and as listener, ready to prove and to check.
 pub(super) struct Tls {
     pub(super) connector: TlsConnector,
-    pub(super) acceptor: TlsAcceptor,
+    pub(super) server: Arc<ServerConfig>,
 }
 
 /// Proof of who a node is, and checks of who the other one is.
@@ -45,7 +45,7 @@ impl Tls {
         server.alpn_protocols = vec![PROTOCOL.to_vec()];
         Ok(Self {
             connector: TlsConnector::from(Arc::new(client)),
-            acceptor: TlsAcceptor::from(Arc::new(server)),
+            server: Arc::new(server),
         })
     }
 }

@@ -40,15 +40,12 @@ pub(crate) trait Transport: fmt::Debug + Send + Sync + 'static {
     /// Dropping the future gives the question up.
     fn resolve<'a>(&'a self, peer: &'a PeerAddress) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>>;
 
-    /// Dials a peer. Returns the stream and the address that answered.
+    /// Dials an address.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future gives the attempt up.
-    fn connect<'a>(
-        &'a self,
-        peer: &'a PeerAddress,
-    ) -> BoxFuture<'a, io::Result<(BoxIo, SocketAddr)>>;
+    fn connect(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<BoxIo>>;
 }
 
 /// An address that peers can dial.

@@ -44,30 +44,15 @@ impl Transport for TcpTransport {
         })
     }
 
-    fn connect<'a>(
-        &'a self,
-        peer: &'a PeerAddress,
-    ) -> BoxFuture<'a, io::Result<(BoxIo, SocketAddr)>> {
+    fn connect(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<BoxIo>> {
         Box::pin(async move {
-            let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-            // Resolved anew at each dial: behind a name there may be another machine by now.
-            for address in self.resolve(peer).await? {
-                match dial(address).await {
-                    Ok(stream) => return Ok((Box::new(stream) as BoxIo, address)),
-                    Err(error) => failure = error,
-                }
-            }
-            Err(failure)
+            let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address))
+                .await
+                .map_err(|_| timed_out("the address did not answer within 1 s"))??;
+            stream.set_nodelay(true)?;
+            Ok(Box::new(stream) as BoxIo)
         })
     }
-}
-
-async fn dial(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address))
-        .await
-        .map_err(|_| timed_out("the address did not answer within 1 s"))??;
-    stream.set_nodelay(true)?;
-    Ok(stream)
 }
 
 fn timed_out(text: &'static str) -> io::Error {
@@ -180,7 +165,6 @@ fn concerns_one_connection(error: &io::Error) -> bool {
     )
 }
 
-/// For each address of a peer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// A second more than resolvers commonly give a dead name server before they ask the next.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(6);
@@ -206,13 +190,22 @@ mod tests {
         }
     }
 
+    /// Dials all addresses of a peer, one of which must be that of the acceptor.
+    async fn dial(peer: &PeerAddress) -> Option<BoxIo> {
+        let mut dialled = None;
+        for address in TcpTransport.resolve(peer).await.expect("it has one") {
+            assert_eq!(address.port(), peer.port);
+            dialled = dialled.or(TcpTransport.connect(address).await.ok());
+        }
+        dialled
+    }
+
     async fn meets(acceptor: &mut dyn Acceptor, peer: &PeerAddress) -> SocketAddr {
-        let (dialled, accepted) = tokio::join!(TcpTransport.connect(peer), acceptor.accept());
-        let (mut out, address) = dialled.expect("somebody listens");
+        let (dialled, accepted) = tokio::join!(dial(peer), acceptor.accept());
+        let mut out = dialled.expect("somebody listens");
         let (mut inward, from) = accepted;
         out.write_all(b"x").await.expect("open");
         assert_eq!(inward.read_u8().await.expect("open"), b'x');
-        assert_eq!(address.port(), acceptor.local_address().port());
         from
     }
 
@@ -223,7 +216,6 @@ mod tests {
             .expect("a free port");
         let port = acceptor.local_address().port();
         meets(&mut *acceptor, &local(port)).await;
-        // Where `localhost` is `::1` first, this dials the second record.
         let name: PeerAddress = format!("localhost:{port}").parse().expect("valid");
         meets(&mut *acceptor, &name).await;
         let mut acceptor = TcpTransport
@@ -308,7 +300,7 @@ mod tests {
             .expect("a free port");
         let port = acceptor.local_address().port();
         drop(acceptor);
-        assert!(TcpTransport.connect(&local(port)).await.is_err());
+        assert!(dial(&local(port)).await.is_none());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 pub(crate) mod certificates;
 mod secrets;
 
-use std::io;
+use std::{future::ready, io};
 
 use rustls::pki_types::UnixTime;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
@@ -69,7 +69,7 @@ async fn dial(security: &LinkSecurity, io: BoxIo) -> Secured {
 async fn accept(security: &LinkSecurity, io: BoxIo, hosts: &[&str]) -> Secured {
     let ours = hello("two");
     let hosts = || hosts.iter().copied().map(str::to_owned).collect();
-    let secured = security.accept(io, hosts);
+    let secured = security.accept(io, hosts, ready(()));
     let met = handshake::listen(secured, &ours, |theirs| ours.judge(theirs)).await;
     met.map(|(io, _)| io)
 }

@@ -55,11 +55,11 @@ fn nameless(security: LinkSecurity) -> LinkSecurity {
     };
     let mut client = ClientConfig::clone(tls.connector.config());
     client.alpn_protocols.clear();
-    let mut server = ServerConfig::clone(tls.acceptor.config());
+    let mut server = ServerConfig::clone(&tls.server);
     server.alpn_protocols.clear();
     LinkSecurity(Protection::SessionSecret(Tls {
         connector: Arc::new(client).into(),
-        acceptor: Arc::new(server).into(),
+        server: Arc::new(server),
     }))
 }
 
