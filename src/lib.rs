@@ -99,6 +99,12 @@
 //! load it costs a look for the cookie. The first write creates the session; reading never does.
 //! Only ids that the cluster minted are used. Peers hold only a hash of the secret half.
 //!
+//! # Sessions outside requests
+//!
+//! [`Cluster::sessions`] and [`ClusterSessionLayer::sessions`] give jobs, admin pages and stores the
+//! [`Sessions`] of a context: they open a session by its public id or by the value of its cookie,
+//! and create sessions. [`Changes`] are several writes that are made as one.
+//!
 //! # Cancel safety
 //!
 //! Writes apply at once and are never rolled back. A client may disconnect, a timeout fire or a
@@ -144,13 +150,13 @@ pub use crate::{
     config::{Ack, ClusterConfig, ConfigError, ConfigErrorKind, Consistency, Expiry, StartError},
     middleware::{
         Attribute, ClusterSessionLayer, ClusterSessionService, FilterError, LayerError,
-        LayerOptions, ResponseFuture, SameSite, Session, SessionSlot, Typed,
+        LayerOptions, ResponseFuture, SameSite, Session, SessionSlot, Sessions, Typed,
     },
     node::{
         Cluster, DestroyedWhere, Event, Events, Member, MemberEvent, MemberEventKind, MemberState,
         SessionEvent, SessionEventKind, Stats,
     },
-    session::SessionError,
+    session::{Changes, CookieValue, SessionError, SessionInfo},
 };
 
 #[cfg(all(any(doc, doctest), feature = "axum"))]

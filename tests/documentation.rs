@@ -45,17 +45,13 @@ fn every_method_that_people_call_has_an_example() {
         "src/middleware/attributes.rs",
         "src/middleware/layer.rs",
         "src/middleware/session.rs",
+        "src/middleware/sessions.rs",
         "src/middleware/slot.rs",
-        "src/middleware/typed.rs",
         "src/middleware/typed.rs",
         "src/node/cluster.rs",
         "src/node/events.rs",
         "src/test_util.rs",
-        "src/middleware/attributes.rs",
-        "src/middleware/layer.rs",
-        "src/middleware/session.rs",
-        "src/middleware/slot.rs",
-        "src/middleware/typed.rs",
+        "src/session/changes.rs",
     ] {
         let text = read(&package.join(file));
         let without: Vec<_> = methods_without_example(&text);

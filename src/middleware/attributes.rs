@@ -1,6 +1,6 @@
 //! The attributes and counters of a session.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -8,8 +8,8 @@ use super::session::Session;
 use crate::{
     replica::SessionWriter,
     session::{
-        MAX_NAME_LENGTH, SessionError, SessionKey, SessionState, Tag, WrongKind, decode_json,
-        encode_json,
+        Changes, Content, Count, SessionError, SessionKey, SessionState, Tag, WrongKind,
+        check_json, check_name, decode_json, encode_json, register_weight,
     },
 };
 
@@ -84,7 +84,9 @@ impl Session {
         self.request.writable()?;
         let bytes = encode(name, &value)?;
         self.request
-            .write(name.len() + bytes.len(), |writer| writer.set(name, bytes))
+            .write(register_weight(name, bytes.len()), |writer| {
+                writer.set(name, bytes)
+            })
     }
 
     /// Removes the attribute and returns its value, if there is one.
@@ -325,6 +327,108 @@ impl Session {
         Ok(made)
     }
 
+    /// Makes several changes as one: all of them, or none if one fails. They create the session if
+    /// they write something and there is none.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`insert`](Self::insert).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_cluster_sessions::{Changes, Session, SessionError};
+    ///
+    /// fn log_in(session: &Session, user: &str) -> Result<(), SessionError> {
+    ///     let mut changes = Changes::new();
+    ///     changes.insert("user", user)?;
+    ///     changes.insert("step", "welcome")?;
+    ///     changes.remove("return to");
+    ///     session.change(&changes)
+    /// }
+    /// ```
+    pub fn change(&self, changes: &Changes) -> Result<(), SessionError> {
+        self.request.change_all(changes)
+    }
+
+    /// Returns the attribute's value as the JSON that is stored, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::WrongKind`] for a counter, and the [errors](Self#errors) of all methods.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Session, SessionError};
+    /// # fn handler(session: &Session) -> Result<(), SessionError> {
+    /// session.insert("cart", vec!["apple", "pear"])?;
+    /// assert_eq!(session.get_json("cart")?.as_deref(), Some(r#"["apple","pear"]"#));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn get_json(&self, name: &str) -> Result<Option<String>, SessionError> {
+        let found = self.look(name)?.bytes;
+        Ok(found.map(|bytes| text(&bytes)))
+    }
+
+    /// Writes an attribute whose JSON is at hand, which creates the session if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Encode`] when it is not JSON, or none that can be read back. And those of
+    /// [`insert`](Self::insert).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Session, SessionError};
+    /// # fn handler(session: &Session) -> Result<(), SessionError> {
+    /// session.insert_json("cart", r#"["apple", "pear"]"#)?;
+    /// let cart: Option<Vec<String>> = session.get("cart")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn insert_json(&self, name: &str, json: &str) -> Result<(), SessionError> {
+        check_name(name)?;
+        check_json(name, json)?;
+        let weight = register_weight(name, json.len());
+        let json: Arc<[u8]> = json.as_bytes().into();
+        self.request.write(weight, |writer| writer.set(name, json))
+    }
+
+    /// Returns all attributes at one moment, by name, as the JSON that is stored. A counter is a
+    /// number.
+    ///
+    /// # Errors
+    ///
+    /// The [errors](Self#errors) of all methods.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Session, SessionError};
+    /// # fn handler(session: &Session) -> Result<(), SessionError> {
+    /// for (name, json) in session.snapshot()? {
+    ///     println!("{name}: {json}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn snapshot(&self) -> Result<BTreeMap<String, String>, SessionError> {
+        // What is shared is copied behind the lock.
+        let all = self.request.read(|state| state.registers().to_vec())?;
+        let present = all.into_iter().flatten().filter_map(|(name, register)| {
+            let json = match &register.content {
+                Content::Json(bytes) => text(bytes),
+                Content::Counter(counter) => counter.total().to_string(),
+                Content::Removed => return None,
+            };
+            Some((name.as_ref().to_owned(), json))
+        });
+        Ok(present.collect())
+    }
+
     /// Returns whether there is an attribute or counter of this name.
     ///
     /// # Errors
@@ -485,8 +589,8 @@ impl Session {
     /// ```
     pub fn increment(&self, name: &str, by: i64) -> Result<i64, SessionError> {
         check_name(name)?;
-        self.request
-            .write(name.len(), |writer| writer.add(name, by))
+        let weight = register_weight(name, size_of::<Count>());
+        self.request.write(weight, |writer| writer.add(name, by))
     }
 
     /// Returns the counter's value as far as this node knows, 0 when there is none.
@@ -554,7 +658,8 @@ impl Session {
                 done => return done,
             }
         }
-        self.request.write(name.len() + bytes.len(), write)
+        let weight = register_weight(name, bytes.len());
+        self.request.write(weight, write)
     }
 }
 
@@ -593,13 +698,11 @@ fn decode<T: DeserializeOwned>(
     bytes.map(|bytes| decode_json(name, bytes)).transpose()
 }
 
-fn encode<T: Serialize>(name: &str, value: &T) -> Result<Arc<[u8]>, SessionError> {
-    encode_json(name, value).map(|bytes| Arc::from(bytes.as_slice()))
+/// JSON is text; a peer that is malicious may have sent something else.
+fn text(json: &[u8]) -> String {
+    String::from_utf8_lossy(json).into_owned()
 }
 
-fn check_name(name: &str) -> Result<(), SessionError> {
-    if (1..=MAX_NAME_LENGTH).contains(&name.len()) {
-        return Ok(());
-    }
-    Err(SessionError::InvalidName { name: name.into() })
+fn encode<T: Serialize>(name: &str, value: &T) -> Result<Arc<[u8]>, SessionError> {
+    encode_json(name, value).map(|bytes| Arc::from(bytes.as_slice()))
 }

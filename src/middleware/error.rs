@@ -34,7 +34,8 @@ const fn status(error: &SessionError) -> StatusCode {
         }
         SessionError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         SessionError::Destroyed | SessionError::Superseded => StatusCode::CONFLICT,
-        SessionError::HeadersSent
+        SessionError::Taken
+        | SessionError::HeadersSent
         | SessionError::Decode { .. }
         | SessionError::Encode { .. }
         | SessionError::WrongKind { .. }

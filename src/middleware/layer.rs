@@ -8,7 +8,7 @@ use tower_layer::Layer;
 use super::cookie::seal::{CookieKeys, Sealer};
 use super::{
     cookie::SameSite, filter::FilterError, layer_config::LayerConfig, layer_error::LayerError,
-    layer_options::LayerOptions, service::ClusterSessionService,
+    layer_options::LayerOptions, service::ClusterSessionService, sessions::Sessions,
 };
 use crate::{
     config::{Ack, ClusterConfig, Consistency, Expiry, StartError},
@@ -931,21 +931,52 @@ impl ClusterSessionLayer {
         self.config().map(drop)
     }
 
+    /// Returns the sessions of this layer's context, for use outside requests, with the layer's
+    /// expiry. Cookie values are read and written in the layer's form, signed or encrypted if it is
+    /// set so.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
+    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// let layer = ClusterSessionLayer::from_cluster(&cluster).with_context("shop");
+    /// let sessions = layer.sessions()?;
+    /// assert_eq!(sessions.context(), "shop");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn sessions(&self) -> Result<Sessions, LayerError> {
+        self.config().map(Sessions::new)
+    }
+
     fn options(&mut self) -> &mut LayerOptions {
         Arc::make_mut(&mut self.options)
     }
 
     fn config(&self) -> Result<LayerConfig, LayerError> {
+        let config = self.unclaimed_config()?;
+        let (cookie, context) = (&config.cookie, &config.meta.context);
+        self.claim(cookie.name(), CookieUse::Id, context)?;
+        if config.token_key.is_some() {
+            self.claim(cookie.token_name(), CookieUse::Token, context)?;
+            config.node().enable_read_your_writes();
+        }
+        Ok(config)
+    }
+
+    /// Checks the options, but not whether another layer has the name of the cookie.
+    fn unclaimed_config(&self) -> Result<LayerConfig, LayerError> {
         let options = &self.options;
         let cookie = options.check()?;
         let context = options.context.clone().unwrap_or_else(|| "".into());
         let node = self.cluster.node();
-        let token_key = self.token_key()?;
-        self.claim(cookie.name(), CookieUse::Id, &context)?;
-        if token_key.is_some() {
-            self.claim(cookie.token_name(), CookieUse::Token, &context)?;
-            node.enable_read_your_writes();
-        }
         Ok(LayerConfig {
             cluster: self.cluster.clone(),
             cookie,
@@ -955,7 +986,7 @@ impl ClusterSessionLayer {
                 expiry: options.expiry,
             }),
             ack: options.ack,
-            token_key,
+            token_key: self.token_key()?,
             filter: options.filter.clone(),
             cache_headers: options.cache_headers,
         })
@@ -989,6 +1020,42 @@ impl ClusterSessionLayer {
 /// # Panics
 ///
 /// `layer` panics when [`check`](ClusterSessionLayer::check) fails.
+impl Cluster {
+    /// Returns the sessions of a context, for use outside requests; `""` is the default context.
+    ///
+    /// It opens cookie values that are not sealed. For those of a layer that signs or encrypts them,
+    /// and for its expiry, take [`ClusterSessionLayer::sessions`].
+    ///
+    /// # Panics
+    ///
+    /// For a context that [`with_context`](ClusterSessionLayer::with_context) would not take.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig};
+    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// let sessions = cluster.sessions("shop");
+    /// assert!(sessions.open("zVgsCmrkLjvtoeYNl05I7A").await.is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn sessions(&self, context: &str) -> Sessions {
+        let layer = ClusterSessionLayer::from_cluster(self);
+        let layer = match context {
+            "" => layer,
+            context => layer.with_context(context),
+        };
+        match layer.unclaimed_config() {
+            Ok(config) => Sessions::new(config),
+            Err(error) => panic!("no sessions: {error}"),
+        }
+    }
+}
+
 impl<S> Layer<S> for ClusterSessionLayer {
     type Service = ClusterSessionService<S>;
 

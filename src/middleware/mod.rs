@@ -28,6 +28,7 @@ mod layer_options;
 mod request;
 mod service;
 mod session;
+mod sessions;
 mod slot;
 mod typed;
 
@@ -47,6 +48,7 @@ pub use self::{
     layer_options::LayerOptions,
     service::ClusterSessionService,
     session::Session,
+    sessions::Sessions,
     slot::SessionSlot,
     typed::{Attribute, Typed},
 };

@@ -1,9 +1,12 @@
 //! The session as a handler sees it: its life, its id, its limits.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use super::request::RequestSession;
-use crate::{config::Expiry, session::SessionError};
+use crate::{
+    config::{Ack, Expiry},
+    session::{SessionError, SessionInfo},
+};
 
 /// The session of the client that sent a request.
 ///
@@ -16,7 +19,8 @@ use crate::{config::Expiry, session::SessionError};
 /// [`cycle_id`](Self::cycle_id) then fail with [`SessionError::HeadersSent`].
 ///
 /// A handle counts as use: as long as one lives the session does not expire. Clones, and other
-/// handles that were loaded in the same request, show the same session.
+/// handles that were loaded in the same request, show the same session. Outside requests,
+/// [`Sessions`](crate::Sessions) opens and creates sessions; see there what is different.
 ///
 /// # Errors
 ///
@@ -46,6 +50,10 @@ pub struct Session {
 impl Session {
     pub(super) const fn new(request: Arc<RequestSession>) -> Self {
         Self { request }
+    }
+
+    pub(super) fn of(request: RequestSession) -> Self {
+        Self::new(Arc::new(request))
     }
 
     /// Returns the session's public id, or `None` as long as there is no session, and again when it
@@ -378,7 +386,100 @@ impl Session {
     /// }
     /// ```
     pub async fn replicated(&self) -> usize {
-        self.request.replicated().await
+        self.acknowledged(Ack::All).await
+    }
+
+    /// Replicates the session's changes now and waits for so many peers as `ack` says, whatever the
+    /// layer's. Otherwise it is as [`replicated`](Self::replicated).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops the waiting; the changes are on their way.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Ack, Session, SessionError};
+    /// # async fn handler(session: &Session) -> Result<(), SessionError> {
+    /// session.insert("progress", 40)?;
+    /// session.acknowledged(Ack::One).await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn acknowledged(&self, ack: Ack) -> usize {
+        self.request.acknowledged(ack).await
+    }
+
+    /// Counts as use of the session now, so that its idle time starts anew. It does nothing when
+    /// there is no session.
+    ///
+    /// A request that loads its session need not call it, unless it is
+    /// [filtered](crate::ClusterSessionLayer::with_filter). It is for handles that
+    /// [`Sessions`](crate::Sessions) has opened, which are no use by themselves.
+    ///
+    /// # Errors
+    ///
+    /// The [errors](Self#errors) of all methods.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_cluster_sessions::{SessionError, Sessions};
+    ///
+    /// /// Keeps a user's session alive while a device that holds no cookie reports.
+    /// async fn heartbeat(sessions: &Sessions, id: &str) -> Result<(), SessionError> {
+    ///     match sessions.open(id).await {
+    ///         Some(session) => session.touch(),
+    ///         None => Ok(()),
+    ///     }
+    /// }
+    /// ```
+    pub fn touch(&self) -> Result<(), SessionError> {
+        self.request.touch()
+    }
+
+    /// Returns the time since the session was created, `None` when there is none.
+    ///
+    /// # Errors
+    ///
+    /// The [errors](Self#errors) of all methods.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Session, SessionError};
+    /// use std::time::Duration;
+    ///
+    /// /// Asks for the password again before something dangerous.
+    /// fn must_confirm(session: &Session) -> Result<bool, SessionError> {
+    ///     let age = session.age()?.unwrap_or_default();
+    ///     Ok(age > Duration::from_secs(24 * 60 * 60))
+    /// }
+    /// ```
+    pub fn age(&self) -> Result<Option<Duration>, SessionError> {
+        Ok(self.info()?.map(|info| info.age))
+    }
+
+    /// Returns what there is to know of the session beside its values: its age, its last use, the
+    /// time it has left, the names of its attributes. `None` when there is no session.
+    ///
+    /// # Errors
+    ///
+    /// The [errors](Self#errors) of all methods.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Session, SessionError};
+    /// # fn handler(session: &Session) -> Result<(), SessionError> {
+    /// if let Some(info) = session.info()? {
+    ///     println!("{} was created {:?} ago and has {:?} left", info.id, info.age, info.remaining);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn info(&self) -> Result<Option<SessionInfo>, SessionError> {
+        self.request.info()
     }
 
     #[cfg(feature = "axum")]

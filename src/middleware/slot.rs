@@ -69,6 +69,28 @@ impl SessionSlot {
             .find(|slot| slot.session.config().context() == context)
     }
 
+    /// Returns whether the client sent a cookie of the layer's name, whatever it is worth.
+    ///
+    /// It looks nothing up: the cookie may be forged, or that of a session that has ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_cluster_sessions::{Session, SessionSlot};
+    ///
+    /// /// Spares a client without a cookie the look-up.
+    /// async fn session(slot: &SessionSlot) -> Option<Session> {
+    ///     match slot.presents_cookie() {
+    ///         true => Some(slot.load().await),
+    ///         false => None,
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn presents_cookie(&self) -> bool {
+        self.session.presents_cookie()
+    }
+
     /// Loads the session of the client's cookie, or an empty one that is created by its first
     /// write.
     ///

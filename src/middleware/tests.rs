@@ -2,6 +2,7 @@
 //! time. What one node alone promises is tested from outside.
 
 mod consistency;
+mod outside;
 #[cfg(all(feature = "signed", feature = "private"))]
 mod sealed;
 mod secrecy;

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     session::{
-        Access, Mutant, Now, Proof, SecretHash, SessionError, SessionKey, SessionMeta,
+        Access, Mutant, Now, Proof, SecretHash, SessionError, SessionInfo, SessionKey, SessionMeta,
         SessionSecret, SessionState, Stamp, Tag, Tombstone,
     },
     wire::Position,
@@ -61,6 +61,56 @@ impl Replica {
         access
     }
 
+    /// Looks a session up as [`open`](Self::open) does, but neither pins it nor counts as use. The
+    /// key alone opens it when no secret is asked for.
+    pub(crate) fn peek(
+        &self,
+        context: &str,
+        key: &SessionKey,
+        secret: Option<&SessionSecret>,
+        now: Now,
+    ) -> Access {
+        let hash = secret.map(SessionSecret::hash);
+        self.store.note_use();
+        let shard = self.store.shard(key);
+        match shard.view(key) {
+            Some(hot) if *hot.state.meta().context == *context && hot.is_open(now) => hash
+                .map_or(Access::Alive, |hash| {
+                    hot.state.secrets().presented(&hash, now)
+                }),
+            Some(_) | None => Access::Unknown,
+        }
+    }
+
+    /// Counts as use of a session that nobody needs to hold. The caller wakes the links when
+    /// `head()` moved.
+    ///
+    /// # Errors
+    ///
+    /// When the session is no longer there, or is past its limits.
+    pub(crate) fn touch(&self, key: &SessionKey, now: Now) -> Result<(), SessionError> {
+        let mut shard = self.store.shard(key);
+        let entry = shard.entry(key).filter(|entry| entry.hot.is_open(now));
+        let entry = entry.ok_or(SessionError::Destroyed)?;
+        if entry.hot.use_at(now) {
+            entry.hot.commit(key, &self.log, now);
+            entry.reindex(key, now);
+        }
+        Ok(())
+    }
+
+    /// Describes a session.
+    ///
+    /// # Errors
+    ///
+    /// When the session is no longer there, or is past its limits.
+    pub(crate) fn info(&self, key: &SessionKey, now: Now) -> Result<SessionInfo, SessionError> {
+        let shard = self.store.shard(key);
+        let hot = shard.view(key).filter(|hot| hot.is_open(now));
+        let hot = hot.ok_or(SessionError::Destroyed)?;
+        Ok(SessionInfo::of(key, &hot.state, hot.last_use_ms(), now))
+    }
+
     /// [Commits](Self::commit) for a request or handle that opened or created the session, and
     /// drops its pin. Use worth telling gets a record, too.
     pub(crate) fn release(
@@ -95,7 +145,7 @@ impl Replica {
     ///
     /// # Errors
     ///
-    /// When there are as many sessions, tombstones or bytes as there may be.
+    /// When there are as many sessions, tombstones or bytes as there may be, or one of this key.
     pub(crate) fn create(
         &self,
         meta: Arc<SessionMeta>,
@@ -104,6 +154,11 @@ impl Replica {
         weight: usize,
         now: Now,
     ) -> Result<(), SessionError> {
+        let mut shard = self.store.shard(&key);
+        let is_taken = shard.holds(&key) || shard.tombstone(&key).is_some();
+        if is_taken && !Mutant::CreateTwice.is_on() {
+            return Err(SessionError::Taken);
+        }
         if self.store.free_bytes() <= weight {
             return Err(SessionError::Full);
         }
@@ -118,7 +173,6 @@ impl Replica {
         let counted = counted.ok_or(SessionError::Full)?;
         let meta = self.store.shared_meta(meta);
         self.store.note_use();
-        let mut shard = self.store.shard(&key);
         let origin = shard.next_origin();
         let state = SessionState::new(meta, secret, Tag { stamp, origin }, now);
         shard.insert_counted(counted, key, state, now);

@@ -26,6 +26,14 @@ pub(crate) enum Content {
 /// Bytes of an attribute's or counter's name at most.
 pub(crate) const MAX_NAME_LENGTH: usize = 255;
 
+/// Fails for a name that no attribute can have.
+pub(crate) fn check_name(name: &str) -> Result<(), SessionError> {
+    if (1..=MAX_NAME_LENGTH).contains(&name.len()) {
+        return Ok(());
+    }
+    Err(SessionError::InvalidName { name: name.into() })
+}
+
 /// Bytes an attribute costs beside its name and value, for the size limit.
 pub(crate) const REGISTER_OVERHEAD: usize = 64;
 
@@ -154,7 +162,7 @@ impl Counter {
         self.position(origin).is_ok()
     }
 
-    fn total(&self) -> i64 {
+    pub(crate) fn total(&self) -> i64 {
         let counts = self.counts.iter().map(|count| i128::from(count.sum));
         let sum = i128::from(self.base) + counts.sum::<i128>();
         i64::try_from(sum).unwrap_or(if sum < 0 { i64::MIN } else { i64::MAX })

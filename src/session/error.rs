@@ -63,6 +63,10 @@ pub enum SessionError {
     /// that response was lost.
     #[error("the session id was replaced by another request")]
     Superseded,
+    /// The id that a session was to be created with is that of another one, which lives or was
+    /// destroyed.
+    #[error("there is a session of this id, or was one: create it with another id")]
+    Taken,
     /// The response head has left, so no cookie can be set any more.
     ///
     /// A session can no longer be created or change its id. Load and write it before the body is
@@ -120,4 +124,22 @@ pub enum SessionError {
         /// The name.
         name: Box<str>,
     },
+}
+
+impl SessionError {
+    /// Fails with [`TooLarge`](Self::TooLarge) if a session would pass a limit.
+    pub(crate) fn unless_within(
+        what: &'static str,
+        would_be: usize,
+        limit: usize,
+    ) -> Result<(), Self> {
+        if would_be <= limit {
+            return Ok(());
+        }
+        Err(Self::TooLarge {
+            what,
+            would_be,
+            limit,
+        })
+    }
 }

@@ -122,20 +122,71 @@ impl fmt::Debug for SecretHash {
     }
 }
 
-/// The value of the session cookie: 43 characters of base64url over key and secret. A route behind
-/// a dot is ignored.
+/// What opens a session: the value of its cookie, unsealed. A credential, which `Debug` does not
+/// show.
+///
+/// It is 43 characters of base64url over a locator, which finds the session and is in its public
+/// id, and a secret, which opens it. A route may follow behind a dot, and is ignored.
 #[derive(Clone, Debug)]
-pub(crate) struct CookieValue {
+pub struct CookieValue {
     pub(crate) key: SessionKey,
     pub(crate) secret: SessionSecret,
 }
 
 impl CookieValue {
+    /// Returns the value of a locator and a secret, for ids that come from elsewhere.
+    ///
+    /// Both must be uniform and unforeseeable: random bytes, or a hash of such. What is taken from
+    /// a text that a client chooses is no secret.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_cluster_sessions::CookieValue;
+    ///
+    /// # let random = |byte| [byte; 16];
+    /// let cookie = CookieValue::new(random(1), random(2));
+    /// assert_eq!(cookie.expose().len(), 43);
+    /// ```
+    #[must_use]
+    pub const fn new(locator: [u8; 16], secret: [u8; 16]) -> Self {
+        Self {
+            key: SessionKey(locator),
+            secret: SessionSecret(secret),
+        }
+    }
+
+    /// Returns the value as text, which opens the session: tell nobody but its client.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_cluster_sessions::CookieValue;
+    ///
+    /// let cookie = CookieValue::new([1; 16], [2; 16]);
+    /// let read = CookieValue::parse(&cookie.expose()).expect("its own form");
+    /// assert_eq!(read.expose(), cookie.expose());
+    /// assert!(!format!("{cookie:?}").contains(&cookie.expose()));
+    /// ```
+    #[must_use]
+    pub fn expose(&self) -> String {
+        self.format(None)
+    }
+
     /// Characters before the route.
     pub(crate) const LENGTH: usize = 43;
 
     /// Reads a cookie's value, `None` for anything this crate did not write.
-    pub(crate) fn parse(value: &str) -> Option<Self> {
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_cluster_sessions::CookieValue;
+    ///
+    /// assert!(CookieValue::parse("zVgsCmrkLjvtoeYNl05I7A").is_none(), "a public id is no credential");
+    /// ```
+    #[must_use]
+    pub fn parse(value: &str) -> Option<Self> {
         // Without a route there is nothing to look for.
         let encoded = match value.len() {
             Self::LENGTH => value,

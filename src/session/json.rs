@@ -61,6 +61,18 @@ pub(crate) fn decode_json<T: DeserializeOwned>(
     })
 }
 
+/// Checks that a text is JSON that can be read back.
+pub(crate) fn check_json(name: &str, json: &str) -> Result<(), SessionError> {
+    // It reads numbers and nesting as whoever gets the attribute does.
+    match serde_json::from_str::<serde_json::Value>(json) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(SessionError::Encode {
+            name: name.into(),
+            why: NOT_READABLE,
+        }),
+    }
+}
+
 /// JSON without spaces, up to the depth that is read back.
 struct CheckedFormat<'a> {
     depth: u8,
@@ -346,6 +358,7 @@ const MAX_DEPTH: u8 = 127;
 const TOO_DEEP: &str = "it is nested deeper than 127 levels, which are not read back";
 const NO_NUMBER: &str = "it has a float that is infinite or not a number, which JSON has not";
 const SOME_NULL: &str = "it has a `Some` of what is `null` in JSON, which is read back as `None`";
+const NOT_READABLE: &str = "the text is not JSON, or has numbers or levels that are not read back";
 const NOT_JSON: &str = "its `Serialize` fails, or it has a map whose keys are no text in JSON";
 
 #[cfg(test)]

@@ -5,10 +5,12 @@
 //! counter or an absorbing mark, so copies can meet in any order and end equal.
 
 mod attribute;
+mod changes;
 mod error;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod id;
+mod info;
 mod item;
 mod json;
 #[cfg(test)]
@@ -23,15 +25,15 @@ mod token;
 mod tombstone;
 mod version;
 
-pub use self::error::SessionError;
 pub(crate) use self::{
     attribute::{
-        Content, Count, Counter, MAX_NAME_LENGTH, REGISTER_OVERHEAD, Register, WrongKind,
+        Content, Count, Counter, MAX_NAME_LENGTH, Register, WrongKind, check_name,
         counts_are_sorted, register_weight,
     },
-    id::{CookieValue, InvalidRoute, Route, SecretHash, SessionKey, SessionSecret},
+    changes::AttributeChange,
+    id::{InvalidRoute, Route, SecretHash, SessionKey, SessionSecret},
     item::{Delta, Item, PackedHead, PackedSession, PackedSummary, SessionSize},
-    json::{decode_json, encode_json},
+    json::{check_json, decode_json, encode_json},
     mutant::Mutant,
     order::{
         MAX_HOPS, MAX_SEARCH_BYTES, ORDER_KEEP_MS, Order, OrderContent, OrderId, Proof, Search,
@@ -46,3 +48,4 @@ pub(crate) use self::{
     tombstone::Tombstone,
     version::{AttributesHash, destroyed_version, session_version},
 };
+pub use self::{changes::Changes, error::SessionError, id::CookieValue, info::SessionInfo};

@@ -76,11 +76,13 @@ pub(crate) enum Mutant {
     TrustUnreadyDonor,
     /// A member that refuses a node counts as one that is not there.
     TakeRefusalForAbsence,
+    /// A session is created under an id that another one has, or had until it was destroyed.
+    CreateTwice,
 }
 
 #[cfg(test)]
 impl Mutant {
-    pub(crate) const ALL: [Self; 35] = [
+    pub(crate) const ALL: [Self; 36] = [
         Self::CoalesceLate,
         Self::IgnoreSince,
         Self::NeverRepair,
@@ -116,6 +118,7 @@ impl Mutant {
         Self::TellUseAtEnd,
         Self::TrustUnreadyDonor,
         Self::TakeRefusalForAbsence,
+        Self::CreateTwice,
     ];
 
     pub(crate) fn is_on(self) -> bool {

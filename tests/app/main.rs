@@ -13,6 +13,7 @@ mod http2;
 mod long_requests;
 mod members;
 mod merging;
+mod outside;
 mod partial_cuts;
 mod shutdown;
 mod streams;

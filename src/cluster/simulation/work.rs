@@ -61,7 +61,7 @@ impl World {
 
     pub(super) fn create(&mut self, node: usize) {
         if self.sessions.len() >= self.plan.sessions {
-            return;
+            return self.create_again(node);
         }
         let mut key = [0; 16];
         key.fill_with(|| self.random.byte());
@@ -85,6 +85,23 @@ impl World {
             adds: Vec::new(),
         });
         self.maybe_commit(node, self.sessions.len() - 1);
+    }
+
+    /// Creates a session under an id that the node knows another one to have, or to have had.
+    fn create_again(&mut self, node: usize) {
+        let Some(session) = self.any_session() else {
+            return;
+        };
+        let Known { key, secret, .. } = &self.sessions[session];
+        let replica = &self.nodes[node].replica;
+        if replica.read(key, |_| ()).is_err() && !replica.is_destroyed(key) {
+            return;
+        }
+        let (meta, now) = (Arc::clone(&self.meta), self.now(node));
+        let created = replica.create(meta, *key, secret.hash(), 0, now);
+        self.check(created.is_err(), || {
+            "a session was created under an id that is taken".to_owned()
+        });
     }
 
     pub(super) fn any_session(&mut self) -> Option<usize> {

@@ -55,7 +55,7 @@ impl RequestSession {
 
     /// Commits what has been written, and ends the use of the sessions. Returns the log position to
     /// wait for, if any.
-    fn release(&mut self) -> Option<Position> {
+    pub(super) fn release(&mut self) -> Option<Position> {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         *self.head_sent.get_mut() = true;
         if std::mem::replace(&mut state.released, true) {
@@ -126,7 +126,10 @@ impl RequestSession {
         let state = self.state();
         match (state.cookie, &state.phase) {
             (CookieAction::Removal, _) => Some(self.config.cookie.removal()),
-            (CookieAction::Id, Phase::Held { cookie, .. }) => self.announcement(cookie),
+            (CookieAction::Id, Phase::Held { key, secret, .. }) => {
+                let (key, secret) = (*key, secret.clone()?);
+                self.announcement(&CookieValue { key, secret })
+            }
             (CookieAction::Id | CookieAction::Nothing, _) => None,
         }
     }

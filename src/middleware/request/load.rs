@@ -25,22 +25,15 @@ impl RequestSession {
     }
 
     fn may_have_to_wait(&self, now: Now) -> bool {
-        self.lacks_peers(now) || self.config.token_key.is_some()
+        self.node().lacks_peers(now) || self.config.token_key.is_some()
     }
 
     /// Waits for peers, within bounds.
     async fn wait(&self, now: Now) {
-        if self.lacks_peers(now) {
+        if self.node().lacks_peers(now) {
             self.node().recover_sessions(self.cookie_keys()).await;
         }
         self.await_writes().await;
-    }
-
-    /// Returns whether peers may know more of a session than this node.
-    ///
-    /// A session that one peer has sent already may lack what another one was told meanwhile.
-    fn lacks_peers(&self, now: Now) -> bool {
-        self.node().may_be_behind(now) || self.node().awaits_transfer()
     }
 
     /// Opens the first session among those of the client's cookies that is alive.
@@ -61,8 +54,8 @@ impl RequestSession {
                     if needs_cookie {
                         state.cookie = CookieAction::Id;
                     }
-                    let source = SessionSource::Cookie;
-                    state.phase = Phase::Held { cookie, source };
+                    let source = SessionSource::Found;
+                    state.phase = Phase::held(cookie, source);
                     return;
                 }
                 Access::Superseded => state.phase = Phase::Superseded,

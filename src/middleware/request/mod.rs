@@ -6,6 +6,7 @@
 mod finish;
 mod lifetime;
 mod load;
+pub(super) mod outside;
 mod read_your_writes;
 mod state;
 
@@ -20,11 +21,11 @@ use std::{
 use self::state::{CookieAction, Phase, RequestState, SessionSource, WriteTarget};
 use super::{cookie::request_cookies::RequestCookies, layer_config::LayerConfig};
 use crate::{
-    config::{Ack, Expiry},
+    config::{Ack, Expiry, Limits},
     node::Node,
     replica::{Replicate, SessionWriter},
     session::{
-        Access, CookieValue, Now, REGISTER_OVERHEAD, SessionError, SessionKey, SessionMeta,
+        Access, Changes, CookieValue, Now, SessionError, SessionInfo, SessionKey, SessionMeta,
         SessionState,
     },
 };
@@ -69,6 +70,11 @@ impl RequestSession {
         &self.config
     }
 
+    /// Returns whether the client sent a cookie of our name at all.
+    pub(crate) fn presents_cookie(&self) -> bool {
+        !self.cookies.is_empty(&self.config.cookie)
+    }
+
     /// Returns the session that was alive when it was loaded or created.
     pub(crate) fn key(&self) -> Option<SessionKey> {
         self.state().key()
@@ -105,8 +111,32 @@ impl RequestSession {
         weight: usize,
         write: impl FnOnce(&mut SessionWriter<'_>) -> Result<R, SessionError>,
     ) -> Result<R, SessionError> {
-        let key = self.held_or_created(weight)?;
+        let key = self.held_or_created(|limits| {
+            SessionError::unless_within("bytes", weight, limits.max_session_bytes)?;
+            Ok(weight)
+        })?;
         self.write_to(&key, write)
+    }
+
+    /// Makes several changes as one. The session is created if they leave anything in it.
+    pub(crate) fn change_all(&self, changes: &Changes) -> Result<(), SessionError> {
+        let write = |writer: &mut SessionWriter<'_>| {
+            writer.change(changes)?;
+            Ok(changes.expiry().is_some() && self.is_persistent_in(writer.state()))
+        };
+        let changed = if changes.write_any() {
+            let key = self.held_or_created(|limits| changes.weight_within(limits))?;
+            self.write_to(&key, write).map(Some)
+        } else {
+            self.change(write)
+        };
+        match (changed?, changes.expiry()) {
+            (None, Some(expiry)) => self.state().expiry = Some(expiry),
+            // The cookie's end has changed with it.
+            (Some(true), _) => self.send_cookie(),
+            (None | Some(false), _) => {}
+        }
+        Ok(())
     }
 
     /// Changes the session if there is one.
@@ -192,8 +222,8 @@ impl RequestSession {
                 Ok(()) | Err(SessionError::Busy) => {}
                 Err(error) => return Err(error),
             },
-            Phase::Held { cookie, .. } => {
-                cookie.secret = self.node().cycle(&cookie.key)?;
+            Phase::Held { key, secret, .. } => {
+                *secret = Some(self.node().cycle(key)?);
                 state.cookie = CookieAction::Id;
                 self.changed.store(true, Ordering::Relaxed);
             }
@@ -226,9 +256,9 @@ impl RequestSession {
         self.destroy_elsewhere(&mut state)?;
         state.expiry = None;
         state.persistent = None;
-        state.cookie = match self.cookies.is_empty(&self.config.cookie) {
-            true => CookieAction::Nothing,
-            false => CookieAction::Removal,
+        state.cookie = match self.presents_cookie() {
+            true => CookieAction::Removal,
+            false => CookieAction::Nothing,
         };
         if self.has_sent_head() {
             for key in state.keys() {
@@ -267,12 +297,22 @@ impl RequestSession {
         }
     }
 
-    /// Commits what is not committed and waits until all live peers hold it.
-    pub(crate) async fn replicated(&self) -> usize {
+    /// Commits what is not committed and waits until peers hold it.
+    pub(crate) async fn acknowledged(&self, ack: Ack) -> usize {
         match self.commit() {
             None => 0,
-            position => self.node().acknowledged(position, Ack::All).await,
+            position => self.node().acknowledged(position, ack).await,
         }
+    }
+
+    /// Counts as use of the session, if there is one.
+    pub(crate) fn touch(&self) -> Result<(), SessionError> {
+        self.key().map_or(Ok(()), |key| self.node().touch(&key))
+    }
+
+    pub(crate) fn info(&self) -> Result<Option<SessionInfo>, SessionError> {
+        let info = |key| self.node().replica().info(&key, self.node().now());
+        self.key().map(info).transpose()
     }
 
     pub(crate) async fn ended(&self) {
@@ -281,7 +321,10 @@ impl RequestSession {
         }
     }
 
-    fn held_or_created(&self, weight: usize) -> Result<SessionKey, SessionError> {
+    fn held_or_created(
+        &self,
+        fits: impl FnOnce(&Limits) -> Result<usize, SessionError>,
+    ) -> Result<SessionKey, SessionError> {
         let mut state = self.state();
         match self.write_target(&state) {
             WriteTarget::Held(key) => return Ok(key),
@@ -289,22 +332,13 @@ impl RequestSession {
             WriteTarget::TooLate => return Err(SessionError::HeadersSent),
             WriteTarget::Absent => {}
         }
-        let limit = self.node().settings().limits.max_session_bytes;
-        let would_be = weight.saturating_add(REGISTER_OVERHEAD);
-        if would_be > limit {
-            let what = "bytes";
-            return Err(SessionError::TooLarge {
-                what,
-                would_be,
-                limit,
-            });
-        }
-        let cookie = self.node().create(self.meta(state.expiry), would_be)?;
+        let weight = fits(&self.node().settings().limits)?;
+        let cookie = state.given.take();
+        let cookie = cookie.unwrap_or_else(|| self.node().fresh_id());
+        self.node()
+            .create(self.meta(state.expiry), &cookie, weight)?;
         let key = cookie.key;
-        state.phase = Phase::Held {
-            cookie,
-            source: SessionSource::Created,
-        };
+        state.phase = Phase::held(cookie, SessionSource::Created);
         state.cookie = CookieAction::Id;
         self.changed.store(true, Ordering::Relaxed);
         if let Some(persistent) = state.persistent {
@@ -351,7 +385,7 @@ impl RequestSession {
 
     fn write_target(&self, state: &RequestState) -> WriteTarget {
         match &state.phase {
-            Phase::Held { cookie, .. } => WriteTarget::Held(cookie.key),
+            Phase::Held { key, .. } => WriteTarget::Held(*key),
             Phase::Superseded => WriteTarget::Superseded,
             Phase::Unread | Phase::Absent if self.has_sent_head() => WriteTarget::TooLate,
             Phase::Unread | Phase::Absent => WriteTarget::Absent,

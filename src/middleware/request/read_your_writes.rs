@@ -46,8 +46,7 @@ impl RequestSession {
                 .cookies
                 .has_token(&self.config.cookie)
                 .then(|| self.config.cookie.token_removal()),
-            (_, Phase::Held { cookie, .. }) if self.changed.load(Ordering::Relaxed) => {
-                let key = &cookie.key;
+            (_, Phase::Held { key, .. }) if self.changed.load(Ordering::Relaxed) => {
                 let token = self.client_token(key).unwrap_or_default();
                 let mut token = self.node().without_lost_writes(key, token);
                 token.add(self.node().replica().last_logged(key)?);

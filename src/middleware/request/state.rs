@@ -2,7 +2,7 @@
 
 use crate::{
     config::Expiry,
-    session::{CookieValue, SessionKey},
+    session::{CookieValue, SessionKey, SessionSecret},
     wire::Position,
 };
 
@@ -12,6 +12,8 @@ pub(crate) struct RequestState {
     pub(crate) phase: Phase,
     /// Whether the sessions are used no more.
     pub(crate) released: bool,
+    /// The id of a session that is created, instead of a fresh one.
+    pub(crate) given: Option<CookieValue>,
     /// The limits that `set_expiry` asked for before there was a session.
     pub(crate) expiry: Option<Expiry>,
     /// What `set_persistent` asked for before there was a session.
@@ -35,15 +37,28 @@ pub(crate) enum Phase {
     Superseded,
     /// Open, and counted as in use until this request ends.
     Held {
-        cookie: CookieValue,
+        key: SessionKey,
+        /// `None` when the session was opened by its public id.
+        secret: Option<SessionSecret>,
         source: SessionSource,
     },
+}
+
+impl Phase {
+    pub(crate) fn held(CookieValue { key, secret }: CookieValue, source: SessionSource) -> Self {
+        Self::Held {
+            key,
+            secret: Some(secret),
+            source,
+        }
+    }
 }
 
 /// The source of a session that is held.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SessionSource {
-    Cookie,
+    /// It was there: what the client presents opens it, or its public id finds it.
+    Found,
     Created,
 }
 
@@ -61,7 +76,7 @@ impl RequestState {
     /// Returns the session that is held.
     pub(crate) fn key(&self) -> Option<SessionKey> {
         match &self.phase {
-            Phase::Held { cookie, .. } => Some(cookie.key),
+            Phase::Held { key, .. } => Some(*key),
             Phase::Unread | Phase::Absent | Phase::Superseded => None,
         }
     }

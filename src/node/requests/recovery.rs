@@ -17,6 +17,13 @@ impl Node {
         self.requests.stalls.is_behind()
     }
 
+    /// Returns whether peers may know more of a session than this node.
+    ///
+    /// A session that one peer has sent already may lack what another one was told meanwhile.
+    pub(crate) fn lacks_peers(&self, now: Now) -> bool {
+        self.may_be_behind(now) || self.awaits_transfer()
+    }
+
     /// Asks all peers for these sessions. Returns when all have answered, or 500 ms are over; before
     /// that, it waits until `ack_timeout` after a stall for links.
     ///

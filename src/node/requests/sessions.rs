@@ -39,33 +39,61 @@ impl Node {
         access
     }
 
+    /// Opens a session by its key, or by its key and a secret, without counting as use of it.
+    pub(crate) fn peek(
+        &self,
+        context: &str,
+        key: &SessionKey,
+        secret: Option<&SessionSecret>,
+    ) -> Access {
+        self.replica().peek(context, key, secret, self.now())
+    }
+
+    /// Counts as use of a session.
+    ///
+    /// # Errors
+    ///
+    /// When the session is no longer there, or is past its limits.
+    pub(crate) fn touch(&self, key: &SessionKey) -> Result<(), SessionError> {
+        let before = self.replica().head();
+        let touched = self.replica().touch(key, self.now());
+        if self.replica().head() != before {
+            self.wake_links();
+        }
+        touched
+    }
+
+    /// Returns an id that nobody has.
+    pub(crate) fn fresh_id(&self) -> CookieValue {
+        CookieValue::new(self.env.random(), self.env.random())
+    }
+
     /// Creates a session that will hold `weight` bytes, in use until [`Node::release`], to be
     /// replicated by [`Node::commit`].
     pub(crate) fn create(
         &self,
         meta: Arc<SessionMeta>,
+        CookieValue { key, secret }: &CookieValue,
         weight: usize,
-    ) -> Result<CookieValue, SessionError> {
+    ) -> Result<(), SessionError> {
         if !self.may_create() {
             return Err(SessionError::Leaving);
         }
-        let key = SessionKey::from_bytes(self.env.random());
-        let secret = SessionSecret::from_bytes(self.env.random());
         let context = Arc::clone(&meta.context);
         let route = meta.route.clone();
         let now = self.now();
         let hash = secret.hash();
-        let created = self.replica().create(meta, key, hash, weight, now);
+        let created = self.replica().create(meta, *key, hash, weight, now);
         created.inspect_err(|error| self.note_refused(error, now))?;
         if self.wants_session_events() {
             self.publish(Change {
-                key,
+                key: *key,
                 context,
                 route,
                 kind: ChangeKind::Created,
             });
         }
-        Ok(CookieValue { key, secret })
+        Ok(())
     }
 
     /// Reads a session.

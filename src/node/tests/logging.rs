@@ -330,7 +330,9 @@ async fn full_node_says_so_once_in_ten_seconds_and_counts() {
         expiry: Expiry::default(),
     });
     let refuse_both = || {
-        let full = one.node().create(Arc::clone(&meta), 0);
+        let full = one
+            .node()
+            .create(Arc::clone(&meta), &one.node().fresh_id(), 0);
         assert!(matches!(full, Err(SessionError::Full)));
         let large = one.node().write(&key, Replicate::Now, u64::MAX, |writer| {
             writer.set("a", vec![b'1'; 200].into())

@@ -109,7 +109,9 @@ fn create_in(node: &Arc<Node>, context: &str, user: &serde_json::Value) -> Sessi
         route: None,
         expiry: Expiry::default(),
     });
-    let key = node.create(meta, 0).expect("there is room").key;
+    let cookie = node.fresh_id();
+    node.create(meta, &cookie, 0).expect("there is room");
+    let key = cookie.key;
     set(node, &key, "user", user);
     node.release(&key, Replicate::Now);
     key

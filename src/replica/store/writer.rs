@@ -7,8 +7,8 @@ use crate::replica::{change::ChangeKind, observer::Observer};
 use crate::{
     config::{Expiry, Limits},
     session::{
-        Content, Count, Now, Register, SecretHash, SessionError, SessionKey, SessionState, Tag,
-        register_weight,
+        AttributeChange, Changes, Content, Count, Now, Register, SecretHash, SessionError,
+        SessionKey, SessionState, Tag, register_weight,
     },
 };
 
@@ -141,6 +141,45 @@ impl<'a> SessionWriter<'a> {
         count.map_err(|kind| kind.error(name))
     }
 
+    /// Makes all changes, or none of them when one fails.
+    pub(crate) fn change(&mut self, changes: &Changes) -> Result<(), SessionError> {
+        let (state, written) = (self.hot.state.clone(), self.written);
+        let free_bytes = self.room.free_bytes;
+        let changed = self.make(changes);
+        if changed.is_err() {
+            self.hot.state = state;
+            self.written = written;
+            self.room.free_bytes = free_bytes;
+        }
+        changed
+    }
+
+    fn make(&mut self, changes: &Changes) -> Result<(), SessionError> {
+        // What goes makes room for what comes.
+        let names = self.hot.state.names();
+        let removed: Vec<Arc<str>> = names
+            .filter(|name| changes.removes(name))
+            .cloned()
+            .collect();
+        let before = self.hot.state.weight();
+        for name in &removed {
+            self.remove(name)?;
+        }
+        let freed = before.saturating_sub(self.hot.state.weight());
+        self.room.free_bytes = self.room.free_bytes.saturating_add(freed);
+        for (name, change) in changes.attributes() {
+            match change {
+                AttributeChange::Set(json) => self.set(name, Arc::clone(json))?,
+                AttributeChange::Add(by) => drop(self.add(name, *by)?),
+                AttributeChange::Remove => {}
+            }
+        }
+        match changes.expiry() {
+            Some(expiry) => self.set_expiry(expiry),
+            None => Ok(()),
+        }
+    }
+
     pub(crate) fn set_expiry(&mut self, expiry: Expiry) -> Result<(), SessionError> {
         let tag = self.next_tag()?;
         self.hot.state.set_expiry(expiry, tag);
@@ -206,7 +245,8 @@ impl<'a> SessionWriter<'a> {
         let held = register.filter(|register| register.is_present());
         if held.is_none() {
             let attributes = state.names().count() + 1;
-            within("attributes", attributes, self.room.limits.max_attributes)?;
+            let limit = self.room.limits.max_attributes;
+            SessionError::unless_within("attributes", attributes, limit)?;
         }
         let before = held.map_or(0, |register| register.weight_as(name));
         let after = register_weight(name, value);
@@ -214,18 +254,7 @@ impl<'a> SessionWriter<'a> {
             return Ok(0);
         }
         let would_be = state.weight() - before + after;
-        within("bytes", would_be, max_bytes)?;
+        SessionError::unless_within("bytes", would_be, max_bytes)?;
         Ok(after - before)
     }
-}
-
-fn within(what: &'static str, would_be: usize, limit: usize) -> Result<(), SessionError> {
-    if would_be <= limit {
-        return Ok(());
-    }
-    Err(SessionError::TooLarge {
-        what,
-        would_be,
-        limit,
-    })
 }

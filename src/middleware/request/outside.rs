@@ -1,0 +1,72 @@
+//! Sessions outside requests. A handle of one is as after the head of a response: each write is a
+//! commit of its own.
+
+use std::sync::{Arc, atomic::AtomicBool};
+
+use super::{
+    RequestSession,
+    state::{Phase, RequestState, SessionSource},
+};
+use crate::{
+    middleware::{cookie::request_cookies::RequestCookies, layer_config::LayerConfig},
+    replica::Replicate,
+    session::{Access, Changes, CookieValue, SessionError, SessionKey, SessionSecret},
+};
+
+impl RequestSession {
+    /// Finds a session by its key, and by its secret if there is one. It is not counted as in use.
+    pub(crate) async fn open_outside(
+        config: Arc<LayerConfig>,
+        key: SessionKey,
+        secret: Option<SessionSecret>,
+    ) -> Option<Self> {
+        await_peers(&config, key).await;
+        let node = config.node();
+        if node.peek(config.context(), &key, secret.as_ref()) != Access::Alive {
+            return None;
+        }
+        let source = SessionSource::Found;
+        let now = node.now();
+        let mut request = Self::new(config, RequestCookies::default(), Replicate::Now);
+        *request.loaded_ms.get_mut() = now.mono_ms;
+        request.head_sent = AtomicBool::new(true);
+        request.state = RequestState {
+            phase: Phase::Held {
+                key,
+                secret,
+                source,
+            },
+            // Nothing is pinned.
+            released: true,
+            ..RequestState::default()
+        }
+        .into();
+        Some(request)
+    }
+
+    /// Creates a session, under this id or a fresh one. It is counted as in use now, and not any
+    /// longer.
+    pub(crate) fn create_outside(
+        config: Arc<LayerConfig>,
+        given: Option<CookieValue>,
+        changes: &Changes,
+    ) -> Result<(Self, CookieValue), SessionError> {
+        let now = config.node().now();
+        let cookie = given.unwrap_or_else(|| config.node().fresh_id());
+        let mut request = Self::new(config, RequestCookies::default(), Replicate::Now);
+        *request.loaded_ms.get_mut() = now.mono_ms;
+        request.state().given = Some(cookie.clone());
+        request.held_or_created(|limits| changes.weight_within(limits))?;
+        request.change_all(changes)?;
+        request.release();
+        Ok((request, cookie))
+    }
+}
+
+/// Waits for what peers know of a session, where a request would.
+pub(crate) async fn await_peers(config: &LayerConfig, key: SessionKey) {
+    let node = config.node();
+    if node.lacks_peers(node.now()) {
+        node.recover_sessions(vec![key]).await;
+    }
+}
