@@ -1,7 +1,9 @@
 //! Requests that wait for acknowledgements.
 //!
-//! No request keeps a timer. A link that misses `ack_timeout` stops being counted on its own tick,
-//! and a link that closes is removed at once. Both release whoever waits for it.
+//! No request keeps a timer. A peer that misses `ack_timeout` stops being counted on its link's tick.
+//! One whose link broke is waited for until another link speaks for it, for `ack_timeout` at most:
+//! the peer is mostly still there, and a moment later it says how much it has. One that has left, or
+//! whose process is gone, is forgotten at once.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -16,50 +18,81 @@ use std::{
 use slab::Slab;
 
 use super::link::LinkId;
-use crate::{config::Ack, replica::LinkAcks, session::Mutant, wire::Position};
+use crate::{
+    config::Ack,
+    replica::LinkAcks,
+    session::{BootId, Now},
+    wire::Position,
+};
 
-/// Tracks what each link has acknowledged, and who waits for that.
+/// Tracks what each peer has acknowledged, and who waits for that.
 #[derive(Debug, Default)]
 pub(crate) struct AckTracker {
-    /// Guards links and waiters together, so that no acknowledgement falls between a waiter's look
+    /// Guards peers and waiters together, so that no acknowledgement falls between a waiter's look
     /// and its registration. Never held while waking.
     inner: Mutex<Inner>,
-    /// How many links are tracked, so that a node without any need not look.
-    links: AtomicUsize,
+    /// How many peers are tracked, so that a node without any need not look.
+    peers: AtomicUsize,
 }
 
 impl AckTracker {
-    /// Notes what a link's acknowledgements mean now. Call it under the link's lock, so that an older
-    /// view never overwrites a newer one. Wake what it returns after unlocking.
-    pub(crate) fn set(&self, link: LinkId, acks: LinkAcks) -> Released {
-        self.change(|inner| {
-            inner.put(link, Some(acks));
+    /// Notes what the acknowledgements of a peer mean now by its open link. Call it under the link's
+    /// lock, so that an older view never overwrites a newer one. Wake what it returns after unlocking.
+    pub(crate) fn set(&self, peer: BootId, link: LinkId, acks: LinkAcks) -> Released {
+        let tracked = Tracked {
+            acks,
+            link,
+            lost_until_ms: None,
+        };
+        self.change(|inner| inner.put(peer, Some(tracked)))
+    }
+
+    /// Notes that a link is over and its peer may still be there. Who waits for the peer goes on
+    /// waiting, until another link speaks for it, but not longer than this.
+    pub(crate) fn lose(&self, peer: BootId, link: LinkId, until_ms: u64) -> Released {
+        self.change(|inner| match inner.peers.get_mut(&peer) {
+            Some(tracked) if tracked.link == link => {
+                tracked.lost_until_ms.get_or_insert(until_ms);
+            }
+            Some(_) | None => {}
         })
     }
 
-    /// Lets another link to the same peer take the place of one that works. Until the new one has
-    /// something to say of its own, who waits for the peer goes on waiting as before.
-    pub(crate) fn hand_over(&self, from: LinkId, to: LinkId) -> Released {
+    /// Forgets a peer that is gone, so that nobody waits for it any more. `link` is that by which this
+    /// became known; while another one speaks for the peer, it is there.
+    pub(crate) fn forget(&self, peer: BootId, link: Option<LinkId>) -> Released {
         self.change(|inner| {
-            let acks = inner.put(from, None);
-            let acks = acks.filter(|_| !Mutant::ForgetReplaced.is_on());
-            if acks.is_some() && !inner.links.contains_key(&to) {
-                inner.put(to, acks);
+            let tracked = inner.peers.get(&peer);
+            if tracked.is_some_and(|tracked| tracked.is_lost() || Some(tracked.link) == link) {
+                inner.put(peer, None);
             }
         })
     }
 
-    /// Forgets a link that is closed, so that nobody waits for it any more.
-    pub(crate) fn remove(&self, link: LinkId) -> Released {
+    /// Lets time pass: forgets peers that were lost for too long. For the others nobody waits longer
+    /// with what is as old as `overdue`.
+    pub(crate) fn tick(&self, overdue: Option<Position>, now: Now) -> Released {
         self.change(|inner| {
-            inner.put(link, None);
+            for peer in inner.lost() {
+                inner.pass_time(peer, overdue, now);
+            }
         })
     }
 
-    /// Waits for `position`. The output is the number of links that hold it; it is 0 at once when
+    /// Gives lost peers time anew: this process was stopped while it ran out. Returns them.
+    pub(crate) fn renew(&self, until_ms: u64) -> Vec<BootId> {
+        let mut inner = self.lock();
+        let lost = inner.lost();
+        for peer in inner.peers.values_mut().filter(|peer| peer.is_lost()) {
+            peer.lost_until_ms = Some(until_ms);
+        }
+        lost
+    }
+
+    /// Waits for `position`. The output is the number of peers that hold it; it is 0 at once when
     /// there is nothing to wait for.
     pub(crate) fn wait(self: &Arc<Self>, position: Option<Position>, ack: Ack) -> AckWait {
-        let is_lonely = || self.links.load(Ordering::Acquire) == 0;
+        let is_lonely = || self.peers.load(Ordering::Acquire) == 0;
         let Some(position) = position.filter(|_| ack != Ack::None && !is_lonely()) else {
             return AckWait(WaitState::Done(0));
         };
@@ -73,7 +106,7 @@ impl AckTracker {
     fn change(&self, change: impl FnOnce(&mut Inner)) -> Released {
         let mut inner = self.lock();
         change(&mut inner);
-        self.links.store(inner.links.len(), Ordering::Release);
+        self.peers.store(inner.peers.len(), Ordering::Release);
         inner.release()
     }
 
@@ -127,7 +160,7 @@ struct Ticket {
 
 #[derive(Debug, Default)]
 struct Inner {
-    links: BTreeMap<LinkId, LinkAcks>,
+    peers: BTreeMap<BootId, Tracked>,
     watermark: Watermark,
     /// Positions that somebody waits for, ascending, with the waiter's slot. Nearly all come in that
     /// order and go in it.
@@ -137,20 +170,30 @@ struct Inner {
     waiters: Slab<Waiter>,
 }
 
-/// Up to which position no counted link is waited for.
+/// A peer that has, or had, an open link.
+#[derive(Clone, Copy, Debug)]
+struct Tracked {
+    acks: LinkAcks,
+    /// The link by which this is known.
+    link: LinkId,
+    /// Until when the peer is waited for all the same, once that link is over.
+    lost_until_ms: Option<u64>,
+}
+
+/// Up to which position no counted peer is waited for.
 #[derive(Debug)]
 struct Watermark {
     position: Option<Position>,
-    /// How many counted links stand there. Only when the last of them moves, all are looked at.
-    links: usize,
+    /// How many counted peers stand there. Only when the last of them moves, all are looked at.
+    peers: usize,
 }
 
 impl Default for Watermark {
-    /// Returns that of no link.
+    /// Returns that of no peer.
     fn default() -> Self {
         Self {
             position: Some(Position::MAX),
-            links: 0,
+            peers: 0,
         }
     }
 }
@@ -158,54 +201,70 @@ impl Default for Watermark {
 #[derive(Debug)]
 enum Waiter {
     Queued(Waker),
-    /// Kept until it is picked up, so that a link which comes up between the wake-up and the poll
+    /// Kept until it is picked up, so that a peer which comes up between the wake-up and the poll
     /// does not prolong the wait.
     Over(usize),
 }
 
 impl Inner {
-    /// Notes what a link has acknowledged, or that it is gone. Returns what was noted of it.
-    fn put(&mut self, link: LinkId, acks: Option<LinkAcks>) -> Option<LinkAcks> {
-        let old = match acks {
-            Some(acks) => self.links.insert(link, acks),
-            None => self.links.remove(&link),
+    /// Notes what a peer has acknowledged, or that it is gone.
+    fn put(&mut self, peer: BootId, tracked: Option<Tracked>) {
+        let old = match tracked {
+            Some(tracked) => self.peers.insert(peer, tracked),
+            None => self.peers.remove(&peer),
         };
-        let before = old.and_then(standing);
-        let after = acks.and_then(standing);
+        let before = old.and_then(Tracked::standing);
+        let after = tracked.and_then(Tracked::standing);
         if before == after {
-            return old;
+            return;
         }
         let watermark = &mut self.watermark;
         if before == Some(watermark.position) {
-            watermark.links -= 1;
+            watermark.peers -= 1;
         }
         if after == Some(watermark.position) {
-            watermark.links += 1;
+            watermark.peers += 1;
         } else if let Some(position) = after.filter(|after| *after < watermark.position) {
-            *watermark = Watermark { position, links: 1 };
+            *watermark = Watermark { position, peers: 1 };
         }
-        if watermark.links == 0 {
+        if watermark.peers == 0 {
             self.watermark = self.find_watermark();
         }
-        old
     }
 
     fn find_watermark(&self) -> Watermark {
         let mut watermark = Watermark::default();
-        for position in self.links.values().copied().filter_map(standing) {
+        for position in self.peers.values().copied().filter_map(Tracked::standing) {
             if position < watermark.position {
-                watermark = Watermark { position, links: 0 };
+                watermark = Watermark { position, peers: 0 };
             }
-            watermark.links += usize::from(position == watermark.position);
+            watermark.peers += usize::from(position == watermark.position);
         }
         watermark
     }
 
-    /// Counts the links whose peers hold a position. What a peer skipped does not count.
+    fn lost(&self) -> Vec<BootId> {
+        let lost = self.peers.iter().filter(|(_, peer)| peer.is_lost());
+        lost.map(|(boot, _)| *boot).collect()
+    }
+
+    /// Lets time pass for a lost peer.
+    fn pass_time(&mut self, peer: BootId, overdue: Option<Position>, now: Now) {
+        let Some(mut tracked) = self.peers.get(&peer).copied() else {
+            return;
+        };
+        let Some(until_ms) = tracked.lost_until_ms else {
+            return;
+        };
+        tracked.acks.base = tracked.acks.base.max(overdue);
+        self.put(peer, (now.mono_ms < until_ms).then_some(tracked));
+    }
+
+    /// Counts the peers that hold a position. What a peer skipped does not count.
     fn holders(&self, position: Position) -> usize {
         let position = Some(position);
-        let holds = |acks: &&LinkAcks| acks.base < position && position <= acks.acked;
-        self.links.values().filter(holds).count()
+        let holds = |Tracked { acks, .. }: &&Tracked| acks.base < position && position <= acks.acked;
+        self.peers.values().filter(holds).count()
     }
 
     fn is_over(&self, position: Position, ack: Ack) -> bool {
@@ -247,7 +306,7 @@ impl Inner {
     }
 
     /// Ends the waits that are over. Those for all peers end in the order of their positions, so the
-    /// first that goes on ends the search. Those for one peer do not: a link may hold a later position
+    /// first that goes on ends the search. Those for one peer do not: a peer may hold a later position
     /// and have skipped an earlier one.
     fn release(&mut self) -> Released {
         let mut wakers = Vec::new();
@@ -261,7 +320,7 @@ impl Inner {
         if self.for_one.is_empty() {
             return Released(wakers);
         }
-        let held = self.links.values().map(|acks| acks.acked).max();
+        let held = self.peers.values().map(|peer| peer.acks.acked).max();
         let last = watermark.max(held.flatten());
         let mut at = 0;
         while let Some(&(position, slot)) = self.for_one.get(at)
@@ -287,10 +346,18 @@ impl Inner {
     }
 }
 
-/// Returns up to which position a link is not waited for, `None` when it is not counted. Positions at
-/// or below its base are not waited for either: the peer skipped them, and gets them by repair.
-fn standing(acks: LinkAcks) -> Option<Option<Position>> {
-    acks.counted.then(|| acks.acked.max(acks.base))
+impl Tracked {
+    /// Returns up to which position the peer is not waited for, `None` when it is not counted.
+    /// Positions at or below its base are not waited for either: the peer skipped them, and gets them
+    /// by repair.
+    fn standing(self) -> Option<Option<Position>> {
+        let acks = self.acks;
+        acks.counted.then(|| acks.acked.max(acks.base))
+    }
+
+    const fn is_lost(&self) -> bool {
+        self.lost_until_ms.is_some()
+    }
 }
 
 impl Future for AckWait {
@@ -367,12 +434,28 @@ mod tests {
         }
     }
 
-    fn tracker(links: &[(u64, LinkAcks)]) -> Arc<AckTracker> {
+    fn tracker(peers: &[(u8, LinkAcks)]) -> Arc<AckTracker> {
         let tracker = Arc::new(AckTracker::default());
-        for (link, acks) in links {
-            tracker.set(LinkId(*link), *acks).wake();
+        for (peer, acks) in peers {
+            set(&tracker, *peer, *acks);
         }
         tracker
+    }
+
+    /// Each peer has one link, of its own number.
+    fn set(tracker: &AckTracker, peer: u8, acks: LinkAcks) {
+        tracker.set(boot(peer), LinkId(peer.into()), acks).wake();
+    }
+
+    const fn boot(peer: u8) -> BootId {
+        BootId::from_bytes([peer; 8])
+    }
+
+    const fn at(mono_ms: u64) -> Now {
+        Now {
+            wall_ms: 0,
+            mono_ms,
+        }
     }
 
     fn poll(wait: &mut AckWait) -> Poll<usize> {
@@ -381,19 +464,23 @@ mod tests {
 
     proptest! {
         #[test]
-        fn watermark_is_that_of_the_slowest_link_whatever_happens(
+        fn watermark_is_that_of_the_slowest_peer_whatever_happens(
             steps in prop::collection::vec(
-                (0..5_u64, 0..4_u64, 0..6_u64, any::<bool>(), 0..8_u8),
+                (0..5_u8, 0..4_u64, 0..6_u64, any::<bool>(), 0..8_u8),
                 0..200,
             ),
         ) {
             let mut inner = Inner::default();
-            for (link, base, acked, counted, kind) in steps {
-                let acks = LinkAcks { counted, ..acks(base, acked) };
-                inner.put(LinkId(link), (kind > 0).then_some(acks));
+            for (peer, base, acked, counted, kind) in steps {
+                let tracked = Tracked {
+                    acks: LinkAcks { counted, ..acks(base, acked) },
+                    link: LinkId(0),
+                    lost_until_ms: None,
+                };
+                inner.put(boot(peer), (kind > 0).then_some(tracked));
                 let found = inner.find_watermark();
                 prop_assert_eq!(inner.watermark.position, found.position);
-                prop_assert_eq!(inner.watermark.links, found.links);
+                prop_assert_eq!(inner.watermark.peers, found.peers);
             }
         }
     }
@@ -429,9 +516,9 @@ mod tests {
         let tracker = tracker(&[(1, acks(0, 3)), (2, acks(0, 3))]);
         let mut wait = tracker.wait(Position::new(4), Ack::All);
         assert_eq!(poll(&mut wait), Poll::Pending);
-        tracker.set(LinkId(1), acks(0, 4)).wake();
+        set(&tracker, 1, acks(0, 4));
         assert_eq!(poll(&mut wait), Poll::Pending);
-        tracker.set(LinkId(2), acks(0, 5)).wake();
+        set(&tracker, 2, acks(0, 5));
         assert_eq!(poll(&mut wait), Poll::Ready(2));
     }
 
@@ -440,7 +527,7 @@ mod tests {
         let tracker = tracker(&[(1, acks(0, 3)), (2, acks(0, 3))]);
         let mut wait = tracker.wait(Position::new(4), Ack::One);
         assert_eq!(poll(&mut wait), Poll::Pending);
-        tracker.set(LinkId(2), acks(0, 4)).wake();
+        set(&tracker, 2, acks(0, 4));
         assert_eq!(poll(&mut wait), Poll::Ready(1));
     }
 
@@ -449,9 +536,9 @@ mod tests {
         let tracker = tracker(&[(1, acks(7, 9)), (2, acks(0, 3))]);
         let mut wait = tracker.wait(Position::new(4), Ack::One);
         assert_eq!(poll(&mut wait), Poll::Pending);
-        tracker.set(LinkId(1), acks(7, 10)).wake();
+        set(&tracker, 1, acks(7, 10));
         assert_eq!(poll(&mut wait), Poll::Pending);
-        tracker.set(LinkId(2), acks(0, 4)).wake();
+        set(&tracker, 2, acks(0, 4));
         assert_eq!(poll(&mut wait), Poll::Ready(1));
     }
 
@@ -469,11 +556,62 @@ mod tests {
     }
 
     #[test]
-    fn peer_that_closes_releases_its_waiters() {
+    fn peer_that_is_gone_releases_its_waiters() {
         let tracker = tracker(&[(1, acks(0, 4)), (2, acks(0, 3))]);
         let mut wait = tracker.wait(Position::new(4), Ack::All);
         assert_eq!(poll(&mut wait), Poll::Pending);
-        tracker.remove(LinkId(2)).wake();
+        tracker.forget(boot(2), None).wake();
+        assert_eq!(poll(&mut wait), Poll::Pending, "it has a link");
+        tracker.forget(boot(2), Some(LinkId(2))).wake();
+        assert_eq!(poll(&mut wait), Poll::Ready(1));
+    }
+
+    #[test]
+    fn peer_whose_link_broke_is_waited_for_until_another_link_speaks_for_it() {
+        let tracker = tracker(&[(1, acks(0, 3))]);
+        let mut wait = tracker.wait(Position::new(4), Ack::All);
+        assert_eq!(poll(&mut wait), Poll::Pending);
+        tracker.lose(boot(1), LinkId(1), 1_000).wake();
+        let mut later = tracker.wait(Position::new(5), Ack::All);
+        assert_eq!(poll(&mut wait), Poll::Pending);
+        assert_eq!(poll(&mut later), Poll::Pending);
+        tracker.set(boot(1), LinkId(2), acks(3, 4)).wake();
+        assert_eq!(poll(&mut wait), Poll::Ready(1));
+        tracker.tick(None, at(2_000)).wake();
+        assert_eq!(poll(&mut later), Poll::Pending, "it has a link");
+        tracker.set(boot(1), LinkId(2), acks(3, 5)).wake();
+        assert_eq!(poll(&mut later), Poll::Ready(1));
+    }
+
+    #[test]
+    fn peer_without_a_link_is_waited_for_until_it_has_had_the_time() {
+        let tracker = tracker(&[(1, acks(0, 3))]);
+        tracker.lose(boot(1), LinkId(1), 1_000).wake();
+        let waits = [4, 5].map(|number| tracker.wait(Position::new(number), Ack::All));
+        let [mut first, mut second] = waits;
+        assert_eq!(poll(&mut first), Poll::Pending);
+        assert_eq!(poll(&mut second), Poll::Pending);
+        tracker.tick(Position::new(4), at(900)).wake();
+        assert_eq!(poll(&mut first), Poll::Ready(0), "it has waited long enough");
+        assert_eq!(poll(&mut second), Poll::Pending);
+        // A link that breaks before it has said anything gives no more time.
+        tracker.lose(boot(1), LinkId(2), 1_900).wake();
+        tracker.lose(boot(1), LinkId(1), 1_900).wake();
+        tracker.tick(None, at(1_000)).wake();
+        assert_eq!(poll(&mut second), Poll::Ready(0));
+        let mut next = tracker.wait(Position::new(6), Ack::All);
+        assert_eq!(poll(&mut next), Poll::Ready(0), "nobody waits anew");
+    }
+
+    #[test]
+    fn time_in_which_the_process_was_stopped_does_not_count() {
+        let tracker = tracker(&[(1, acks(0, 3)), (2, acks(0, 9))]);
+        tracker.lose(boot(1), LinkId(1), 1_000).wake();
+        assert_eq!(tracker.renew(3_000), [boot(1)]);
+        tracker.tick(None, at(2_999)).wake();
+        let mut wait = tracker.wait(Position::new(4), Ack::All);
+        assert_eq!(poll(&mut wait), Poll::Pending);
+        tracker.tick(None, at(3_000)).wake();
         assert_eq!(poll(&mut wait), Poll::Ready(1));
     }
 
@@ -482,9 +620,9 @@ mod tests {
         let tracker = tracker(&[(1, acks(0, 3))]);
         let mut wait = tracker.wait(Position::new(4), Ack::All);
         assert_eq!(poll(&mut wait), Poll::Pending);
-        tracker.set(LinkId(1), uncounted(0, 3)).wake();
+        set(&tracker, 1, uncounted(0, 3));
         assert_eq!(poll(&mut wait), Poll::Ready(0));
-        tracker.set(LinkId(1), acks(0, 4)).wake();
+        set(&tracker, 1, acks(0, 4));
         assert_eq!(
             poll(&mut tracker.wait(Position::new(4), Ack::All)),
             Poll::Ready(1)
@@ -496,27 +634,12 @@ mod tests {
     }
 
     #[test]
-    fn peer_whose_link_is_replaced_is_waited_for_all_the_same() {
+    fn peer_that_comes_up_between_wake_and_poll_does_not_prolong_the_wait() {
         let tracker = tracker(&[(1, acks(0, 3))]);
         let mut wait = tracker.wait(Position::new(4), Ack::All);
         assert_eq!(poll(&mut wait), Poll::Pending);
-        tracker.hand_over(LinkId(1), LinkId(2)).wake();
-        assert_eq!(poll(&mut wait), Poll::Pending);
-        assert_eq!(
-            poll(&mut tracker.wait(Position::new(5), Ack::All)),
-            Poll::Pending
-        );
-        tracker.set(LinkId(2), acks(3, 4)).wake();
-        assert_eq!(poll(&mut wait), Poll::Ready(1));
-    }
-
-    #[test]
-    fn link_that_comes_up_between_wake_and_poll_does_not_prolong_the_wait() {
-        let tracker = tracker(&[(1, acks(0, 3))]);
-        let mut wait = tracker.wait(Position::new(4), Ack::All);
-        assert_eq!(poll(&mut wait), Poll::Pending);
-        tracker.set(LinkId(1), acks(0, 4)).wake();
-        tracker.set(LinkId(2), acks(0, 0)).wake();
+        set(&tracker, 1, acks(0, 4));
+        set(&tracker, 2, acks(0, 0));
         assert_eq!(poll(&mut wait), Poll::Ready(1));
     }
 
@@ -529,9 +652,9 @@ mod tests {
             drop(wait);
             let mut woken = tracker.wait(Position::new(4), ack);
             assert_eq!(poll(&mut woken), Poll::Pending);
-            tracker.set(LinkId(1), acks(0, 4)).wake();
+            set(&tracker, 1, acks(0, 4));
             drop(woken);
-            tracker.set(LinkId(1), acks(0, 3)).wake();
+            set(&tracker, 1, acks(0, 3));
         }
         let inner = tracker.lock();
         assert!(inner.for_all.is_empty() && inner.for_one.is_empty() && inner.waiters.is_empty());

@@ -1,14 +1,12 @@
-//! A link's decisions together with what the ack tracker knows of them.
-
-use std::mem;
+//! A link's decisions together with what the ack tracker knows of its peer.
 
 use super::{
     acks::{AckTracker, Released},
-    link::LinkId,
+    link::{LinkId, LinkIdentity},
 };
 use crate::{
     replica::{Link, LinkAcks},
-    session::Now,
+    session::{BootId, Mutant},
 };
 
 /// The state machine of one link, kept in step with the [`AckTracker`]: whatever it decides, the
@@ -18,20 +16,20 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct TrackedLink {
     id: LinkId,
+    peer: BootId,
     link: Link,
-    made_ms: u64,
     /// What the tracker was told last.
     told: Option<LinkAcks>,
-    /// The link is closed, and off the tracker for good.
+    /// The link is closed. The tracker hears nothing of it any more.
     is_over: bool,
 }
 
 impl TrackedLink {
-    pub(crate) const fn new(id: LinkId, link: Link, now: Now) -> Self {
+    pub(crate) const fn new(identity: &LinkIdentity, link: Link) -> Self {
         Self {
-            id,
+            id: identity.id,
+            peer: identity.boot,
             link,
-            made_ms: now.mono_ms,
             told: None,
             is_over: false,
         }
@@ -54,32 +52,32 @@ impl TrackedLink {
             return Some((result, Released::default()));
         }
         self.told = Some(acks);
-        Some((result, tracker.set(self.id, acks)))
+        Some((result, tracker.set(self.peer, self.id, acks)))
     }
 
-    /// Ends the link: nobody waits for it any more.
+    /// Ends the link to a peer that is gone, or is not to be waited for.
     pub(crate) fn close(&mut self, tracker: &AckTracker) -> Released {
-        if mem::replace(&mut self.is_over, true) {
-            return Released::default();
-        }
-        tracker.remove(self.id)
+        self.is_over = true;
+        tracker.forget(self.peer, Some(self.id))
     }
 
-    /// Ends the link in favour of another one to the same peer.
-    pub(crate) fn yield_to(&mut self, tracker: &AckTracker, to: LinkId) -> Released {
-        if mem::replace(&mut self.is_over, true) {
-            return Released::default();
+    /// Ends a link that broke, or is given up. Its peer may still be there, and is waited for until
+    /// then at most, or until another link to it opens.
+    pub(crate) fn lose(&mut self, tracker: &AckTracker, until_ms: u64) -> Released {
+        self.is_over = true;
+        match self.link.has_said_goodbye() || Mutant::ForgetBrokenLinks.is_on() {
+            true => tracker.forget(self.peer, Some(self.id)),
+            false => tracker.lose(self.peer, self.id, until_ms),
         }
-        tracker.hand_over(self.id, to)
     }
 
-    /// Stops waiting for a link that has not opened within `limit_ms`.
-    pub(crate) fn expect_opening(&self, tracker: &AckTracker, limit_ms: u64, now: Now) -> Released {
-        let is_late = now.mono_ms.saturating_sub(self.made_ms) >= limit_ms;
-        if !is_late || self.is_over || self.link.is_open() {
-            return Released::default();
+    /// Ends the link in favour of another one to the same peer, which opens until then.
+    pub(crate) fn yield_to(&mut self, tracker: &AckTracker, until_ms: u64) -> Released {
+        self.is_over = true;
+        match Mutant::ForgetReplaced.is_on() {
+            true => tracker.forget(self.peer, Some(self.id)),
+            false => tracker.lose(self.peer, self.id, until_ms),
         }
-        tracker.remove(self.id)
     }
 
     pub(crate) const fn link(&self) -> &Link {

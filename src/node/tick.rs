@@ -82,12 +82,14 @@ impl Node {
 
     fn tick_links(&self, now: Now) {
         let acks = &self.peers.acks;
+        let ack_timeout_ms = millis(self.settings.ack_timeout);
+        acks.tick(self.replica.overdue(ack_timeout_ms, now), now)
+            .wake();
         for link in self.peers.live().iter() {
             if link.is_silent_for(millis(self.settings.down_after), now) {
-                link.close(acks);
+                link.lose(acks, self.lost_until_ms(now));
                 continue;
             }
-            link.expect_opening(acks, self.settings.ack_timeout, now);
             let ticked = link.update(acks, |machine| {
                 let events = machine.tick(&self.replica, self.peers.expects_acks(now), now);
                 (events, machine.is_due(now))

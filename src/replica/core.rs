@@ -66,6 +66,11 @@ impl Replica {
         self.log.head()
     }
 
+    /// Returns the last position of the log that is as old as this, and more.
+    pub(crate) fn overdue(&self, age_ms: u64, now: Now) -> Option<Position> {
+        self.log.before(now.mono_ms.saturating_sub(age_ms))
+    }
+
     /// Notes that a tick has passed.
     pub(crate) fn note_tick(&self, now: Now) {
         self.store.note_tick();

@@ -52,6 +52,10 @@ pub(crate) enum Mutant {
     ReuseBoot,
     /// A peer is not waited for while another link takes the place of the one it had.
     ForgetReplaced,
+    /// A peer is not waited for from the moment on in which its link breaks.
+    ForgetBrokenLinks,
+    /// A peer that has applied nothing yet is not waited for with what it missed when its link broke.
+    ForgetFirstChanges,
     /// The answer to a question from before a request began is enough for it.
     AcceptEarlierAnswer,
     /// Nothing waits for the acknowledgement of a change that has left the log.
@@ -82,7 +86,7 @@ pub(crate) enum Mutant {
 
 #[cfg(test)]
 impl Mutant {
-    pub(crate) const ALL: [Self; 36] = [
+    pub(crate) const ALL: [Self; 38] = [
         Self::CoalesceLate,
         Self::IgnoreSince,
         Self::NeverRepair,
@@ -106,6 +110,8 @@ impl Mutant {
         Self::ReadyAfterDonor,
         Self::ReuseBoot,
         Self::ForgetReplaced,
+        Self::ForgetBrokenLinks,
+        Self::ForgetFirstChanges,
         Self::AcceptEarlierAnswer,
         Self::ForgetOverrun,
         Self::LeaveSkipsToJoin,

@@ -108,6 +108,16 @@ impl Proxy {
     pub(crate) fn set(&self, wire: Wire) {
         self.wire.send_replace(wire);
     }
+
+    /// Resets all connections. New ones are possible at once.
+    pub(crate) async fn reset(&self) {
+        self.set(Wire::Cut);
+        // Besides those of connections there is that of the listener.
+        while self.wire.receiver_count() > 1 {
+            tokio::task::yield_now().await;
+        }
+        self.set(Wire::Whole);
+    }
 }
 
 async fn accept(

@@ -3,8 +3,9 @@
 
 mod support;
 
-use std::{net::SocketAddr, process::Stdio};
+use std::{net::SocketAddr, process::Stdio, time::Duration};
 
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use http::{Method, StatusCode, header::SET_COOKIE};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -15,6 +16,7 @@ use tokio::{
 use crate::support::{
     browser::Browser,
     processes::{Node, PATIENCE, PAUSE, Signal, hit_counter, plan, plans, start_all, state_of},
+    proxy::Proxy,
     visitor::Visitor,
 };
 
@@ -34,6 +36,53 @@ async fn kill_right_after_a_response_loses_nothing() {
     }
     for node in &nodes {
         visitor.hit(node.http()).await;
+    }
+}
+
+#[tokio::test]
+async fn hit_right_after_a_reset_of_the_link_is_on_the_other_node() {
+    let proxy = Proxy::new().await;
+    let mut plans = plans(&["node1", "node2"]);
+    proxy.lead_to(plans[1].listen);
+    plans[0].peers = vec![proxy.address()];
+    plans[1].peers.clear();
+    let nodes = start_all(plans).await;
+    let mut visitor = Visitor::new();
+    for _ in 0..10 {
+        proxy.reset().await;
+        visitor.hit(nodes[0].http()).await;
+        visitor.peek(nodes[1].http()).await;
+    }
+}
+
+/// Its requests have waited in its sockets while it was stopped, and are served before anything else.
+#[tokio::test]
+async fn sessions_begun_right_after_a_stop_survive_their_node() {
+    let mut nodes = start_all(plans(&["node1", "node2"])).await;
+    let victim = nodes.remove(0);
+    victim.signal(Signal::Stop);
+    let mut answers = FuturesUnordered::new();
+    for _ in 0..30 {
+        let mut connection = connect(victim.http()).await;
+        let request = "GET /hit HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+        let written = connection.write_all(request.as_bytes()).await;
+        written.expect("the system takes it");
+        answers.push(rest_of(connection));
+    }
+    // Longer than its peer waits for it.
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    victim.signal(Signal::Continue);
+    let first = answers.next().await.expect("there are requests");
+    victim.kill().await;
+
+    // Whatever else it has answered until then is read, too.
+    let answered: Vec<String> = answers.collect().await;
+    for answer in answered.iter().chain([&first]) {
+        if answer.is_empty() {
+            continue;
+        }
+        let page = peek_with_the_cookie_of(answer, nodes[0].http()).await;
+        assert!(page.contains("You have hit this page 1 times."), "{page}");
     }
 }
 
@@ -185,16 +234,7 @@ async fn request_under_way_at_sigterm_is_answered_and_kept() {
     let (_, status, log) = leaving.terminate().await;
     assert!(status.success(), "{status}:\n{log}");
 
-    let (_, cookie) = answer.split_once("set-cookie: ").expect("a new session");
-    let (cookie, _) = cookie.split_once(';').expect("it has attributes");
-    let request = format!(
-        "GET /peek HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncookie: {cookie}\r\n\r\n"
-    );
-    let mut heir = connect(nodes[0].http()).await;
-    heir.write_all(request.as_bytes())
-        .await
-        .expect("it listens");
-    let answer = rest_of(heir).await;
+    let answer = peek_with_the_cookie_of(&answer, nodes[0].http()).await;
     assert!(
         answer.contains("You have hit this page 1 times."),
         "{answer}"
@@ -323,11 +363,27 @@ async fn connect(host: SocketAddr) -> TcpStream {
     TcpStream::connect(host).await.expect("it listens")
 }
 
-/// What comes until the other side closes.
+/// What comes until the other side closes, or is gone.
 async fn rest_of(mut stream: TcpStream) -> String {
-    let mut text = String::new();
-    let read = stream.read_to_string(&mut text);
+    let mut bytes = Vec::new();
+    let read = stream.read_to_end(&mut bytes);
     let read = tokio::time::timeout(PATIENCE, read).await;
-    read.expect("it ends").expect("it is text");
-    text
+    let is_whole = read.expect("it ends").is_ok();
+    match is_whole {
+        true => String::from_utf8(bytes).expect("it is text"),
+        false => String::new(),
+    }
+}
+
+/// Shows the session that an answer has begun, on another node.
+async fn peek_with_the_cookie_of(answer: &str, host: SocketAddr) -> String {
+    let (_, cookie) = answer.split_once("set-cookie: ").expect("a new session");
+    let (cookie, _) = cookie.split_once(';').expect("it has attributes");
+    let request = format!(
+        "GET /peek HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncookie: {cookie}\r\n\r\n"
+    );
+    let mut heir = connect(host).await;
+    let written = heir.write_all(request.as_bytes()).await;
+    written.expect("it listens");
+    rest_of(heir).await
 }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     cluster::{Dialler, LinkId, LinkIdentity, MemberLink, Newcomer, Reach, TrackedLink, Traffic},
-    replica::{Link, LinkAcks},
+    replica::Link,
     session::{BootId, SessionKey, Vector},
 };
 
@@ -32,11 +32,8 @@ pub(super) struct Cable {
 pub(super) struct End {
     pub(super) handle: SimLink,
     pub(super) machine: TrackedLink,
-    pub(super) made_ms: u64,
     /// What the peer held when the link was made: what a joiner must hold to be ready.
     pub(super) held: Vec<(SessionKey, Vector)>,
-    /// What the link that this one has replaced had acknowledged.
-    pub(super) inherited: Option<LinkAcks>,
 }
 
 /// Something on its way.
@@ -225,12 +222,14 @@ impl World {
         let Ok(admitted) = self.nodes[own].table.admit(newcomer, now) else {
             return false;
         };
-        let mut inherited = None;
         for old in admitted.replaced {
-            inherited = self.replace(&old, handle.id()).or(inherited);
+            self.replace(&old);
         }
-        let mut machine = TrackedLink::new(handle.id(), link, now);
+        let mut machine = TrackedLink::new(handle.identity(), link);
         let node = &self.nodes[own];
+        for gone in admitted.outlived {
+            node.acks.forget(gone, None).wake();
+        }
         if (node.join.is_none() || node.timed_out)
             && let Some(((), released)) = machine.update(&node.acks, Link::set_ready)
         {
@@ -239,9 +238,7 @@ impl World {
         let made = End {
             handle,
             machine,
-            made_ms: now.mono_ms,
             held: self.vectors(other),
-            inherited,
         };
         if let Some(cable) = self.cables.get_mut(&number) {
             cable.ends[end] = Some(made);
@@ -252,38 +249,48 @@ impl World {
         true
     }
 
-    /// Ends a link in favour of another. Returns what it had acknowledged. The peer learns of it
-    /// after the other one.
-    fn replace(&mut self, old: &SimLink, new: LinkId) -> Option<LinkAcks> {
+    /// Ends a link in favour of another. The peer learns of it after the other one.
+    fn replace(&mut self, old: &SimLink) {
         let (number, end) = place(old.id());
         old.close();
-        let cable = self.cables.get_mut(&number)?;
-        let own = cable.nodes[end];
-        let mut gone = cable.ends[end].take()?;
-        let node = &mut self.nodes[own];
-        gone.machine.yield_to(&node.acks, new).wake();
-        node.link_closed(gone.handle.id());
-        self.put(number, end, Packet::Closed, GIVING_WAY_MS);
-        let link = gone.machine.link();
-        link.is_open().then(|| link.acks()).or(gone.inherited)
+        if let Some((own, mut gone)) = self.take_end(number, end) {
+            let until_ms = self.mono_ms + OPTIONS.ack_timeout_ms;
+            gone.machine
+                .yield_to(&self.nodes[own].acks, until_ms)
+                .wake();
+            self.put(number, end, Packet::Closed, GIVING_WAY_MS);
+        }
     }
 
     /// Ends one end of a connection. The other one learns of it when it arrives.
     pub(super) fn close(&mut self, number: u64, end: usize) {
-        let Some(cable) = self.cables.get_mut(&number) else {
-            return;
-        };
-        let own = cable.nodes[end];
-        let Some(mut gone) = cable.ends[end].take() else {
+        let Some((own, mut gone)) = self.take_end(number, end) else {
             return;
         };
         gone.handle.close();
+        let until_ms = self.mono_ms + OPTIONS.ack_timeout_ms;
         let node = &mut self.nodes[own];
-        gone.machine.close(&node.acks).wake();
+        gone.machine.lose(&node.acks, until_ms).wake();
         node.table.close(gone.handle.id());
-        node.link_closed(gone.handle.id());
         self.put(number, end, Packet::Closed, 0);
         self.check_waits(own);
+    }
+
+    /// Takes what a node has of a link. Returns it with the node.
+    fn take_end(&mut self, number: u64, end: usize) -> Option<(usize, End)> {
+        let cable = self.cables.get_mut(&number)?;
+        let (own, peer) = (cable.nodes[end], cable.nodes[1 - end]);
+        let gone = cable.ends[end].take()?;
+        let node = &mut self.nodes[own];
+        node.link_closed(gone.handle.id());
+        let link = gone.machine.link();
+        if link.is_open()
+            && let Some(contact) = node.contacts.get_mut(&peer)
+        {
+            contact.lost_ms = Some(self.mono_ms);
+            contact.was_counted = link.acks().counted;
+        }
+        Some((own, gone))
     }
 
     /// Ends all connections of a pair. Everything under way is lost, and both ends know.

@@ -167,6 +167,14 @@ fn nobody_waits_for_a_stuck_peer_however_short_the_log() {
     assert_eq!(stuck_peer(), None);
 }
 
+/// A link breaks while a request waits, and the writer dies right after the response.
+#[test]
+fn what_is_acknowledged_after_a_link_broke_is_held_by_the_peer() {
+    for is_first in [true, false] {
+        assert_eq!(write_beside_a_reset(is_first), None, "first: {is_first}");
+    }
+}
+
 /// Acknowledgements that nobody waits for come late, but before the peer counts as lagging.
 #[test]
 fn peer_that_keeps_up_does_not_lag_though_nobody_waits_for_it() {
@@ -221,6 +229,8 @@ fn hunt() -> Option<(u64, String)> {
     let scenes = long_cut().or_else(restarts_by_turns);
     let scenes = scenes.or_else(removal_forgotten_on_one_node);
     let scenes = scenes.or_else(stuck_peer).or_else(writer_without_waiters);
+    let scenes = scenes.or_else(|| write_beside_a_reset(true));
+    let scenes = scenes.or_else(|| write_beside_a_reset(false));
     let scenes = scenes.or_else(logout_along_a_path);
     let scenes = scenes.or_else(use_at_the_last_moment);
     let scenes = scenes.or_else(|| hot_beyond_a_cut(400));
@@ -476,6 +486,39 @@ fn stuck_peer() -> Option<String> {
     let wait_on = world.waits.len();
     world.check(wait_on == 0, || {
         format!("{wait_on} requests wait for a stuck peer")
+    });
+    world.broken
+}
+
+/// The write is the first of its node, or one of many.
+fn write_beside_a_reset(is_first: bool) -> Option<String> {
+    let plan = Plan {
+        nodes: 2,
+        ..THREE_NODES
+    };
+    let mut world = World::new(1, plan);
+    world.heal();
+    if !is_first {
+        world.create(0);
+        world.heal();
+    }
+    world.cut((0, 1));
+    world.create_and_commit(0);
+    for _ in 0..5 {
+        world.advance(100);
+    }
+    world.check(world.waits.len() == 1, || {
+        "a request went on alone".to_owned()
+    });
+    world.dial_everybody();
+    while !world.waits.is_empty() && world.broken.is_none() {
+        world.advance(10);
+        world.deliver_all();
+    }
+    world.crash(0, Crash::Untold);
+    let held = world.nodes[1].replica.sessions();
+    world.check(held == world.sessions.len(), || {
+        format!("the peer holds {held} sessions")
     });
     world.broken
 }

@@ -1,7 +1,7 @@
 //! What is under way, and the passing of time.
 
 use super::{
-    OPTIONS, SHAPE, World, at,
+    SHAPE, World, at,
     cable::{Cable, Packet},
     node::{SimNode, wake},
 };
@@ -21,6 +21,7 @@ impl World {
             for node in 0..self.nodes.len() {
                 let now = self.now(node);
                 self.nodes[node].sweep_some(now);
+                self.check_waits(node);
                 self.nodes[node].table.sweep(DOWN_AFTER_MS, now);
             }
             for number in self.numbers() {
@@ -66,9 +67,6 @@ impl World {
             return;
         }
         let SimParts { acks, replica } = parts(&self.nodes[node]);
-        own.machine
-            .expect_opening(acks, OPTIONS.ack_timeout_ms, now)
-            .wake();
         let mut waits = self.waits.iter();
         let expects_acks = waits.any(|wait| wait.commit.node == node);
         let ticked = own
@@ -78,8 +76,8 @@ impl World {
             return;
         };
         released.wake();
-        self.check_waits(node);
         self.handle_events(number, end, events);
+        self.check_waits(node);
     }
 
     /// Lets both ends say what they have to say.
@@ -193,12 +191,15 @@ impl World {
         let Some(cable) = self.cables.get(&number) else {
             return;
         };
-        let node = cable.nodes[end];
-        let Some(link) = cable.ends[end].as_ref().map(|own| own.handle.id()) else {
+        let (node, peer) = (cable.nodes[end], cable.nodes[1 - end]);
+        let Some(handle) = cable.ends[end].as_ref().map(|own| own.handle.clone()) else {
             return;
         };
+        let link = handle.id();
         let mut has_moved = false;
+        let now = self.now(node);
         for event in events {
+            self.nodes[node].note_contact(peer, handle.identity().boot, &event, now);
             match event {
                 LinkEvent::Acks => self.check_acks(number, end),
                 LinkEvent::Answered(key, question) => {

@@ -1,16 +1,16 @@
 //! One node: what it decides, and how it carries the decisions out.
 
-use std::{cell::Cell, rc::Rc, sync::Arc};
+use std::{cell::Cell, collections::BTreeMap, rc::Rc, sync::Arc};
 
-use super::{HOUR_MS, SHAPE, World, cable::SimLink};
+use super::{HOUR_MS, OPTIONS, SHAPE, World, cable::SimLink};
 use crate::{
     cluster::{
         AckTracker, Join, JoinLink, JoinOptions, JoinStep, LinkId, MemberTable, OtherPeers,
         PendingFetches, Readiness, boot_id,
     },
     config::{Limits, PeerAddress, Shape},
-    replica::{Link, Observer, Replica, Sweep},
-    session::Now,
+    replica::{Link, LinkEvent, Observer, Replica, Sweep},
+    session::{BootId, Now},
 };
 
 /// What a node is made of, sockets and clocks apart.
@@ -28,6 +28,20 @@ pub(super) struct SimNode {
     sweep: Sweep,
     /// Versions at the last check, by session.
     pub(super) checked: Vec<Option<u64>>,
+    /// The peers that have opened a link.
+    pub(super) contacts: BTreeMap<usize, Contact>,
+}
+
+/// A peer as the checks know it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Contact {
+    pub(super) boot: BootId,
+    /// Since when it has no open link.
+    pub(super) lost_ms: Option<u64>,
+    /// Whether requests waited for it then.
+    pub(super) was_counted: bool,
+    /// When it was found to lag last.
+    pub(super) lagged_ms: u64,
 }
 
 /// Counts the news of one session, so that who waits sees that there are some.
@@ -56,8 +70,25 @@ impl SimNode {
         wake(self.fetches.link_closed(link));
     }
 
+    /// Notes what becomes of an open link to a peer.
+    pub(super) fn note_contact(&mut self, peer: usize, boot: BootId, event: &LinkEvent, now: Now) {
+        let contact = self.contacts.entry(peer).or_insert(Contact {
+            boot,
+            lost_ms: None,
+            was_counted: true,
+            lagged_ms: 0,
+        });
+        match event {
+            LinkEvent::Acks => (contact.boot, contact.lost_ms) = (boot, None),
+            LinkEvent::Lagging => contact.lagged_ms = now.mono_ms,
+            _ => {}
+        }
+    }
+
     /// Lets a tick pass, and takes the next step of the sweep.
     pub(super) fn sweep_some(&mut self, now: Now) {
+        let overdue = self.replica.overdue(OPTIONS.ack_timeout_ms, now);
+        self.acks.tick(overdue, now).wake();
         self.replica.note_tick(now);
         let observer = &mut Observer::new(true);
         self.replica.sweep_some(&mut self.sweep, now, observer);
@@ -108,6 +139,7 @@ impl World {
             skew_ms,
             sweep: Sweep::default(),
             checked: Vec::new(),
+            contacts: BTreeMap::new(),
         }
     }
 

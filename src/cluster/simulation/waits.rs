@@ -11,13 +11,14 @@ use std::{
 
 use super::{
     Commit, OPTIONS, World,
-    cable::{End, ends_of},
+    cable::ends_of,
+    node::Contact,
 };
 use crate::{
     cluster::{AckWait, MemberLink as _},
     config::Ack,
-    replica::LinkAcks,
-    session::{Access, Item},
+    session::{Access, BootId, Item},
+    wire::Position,
 };
 
 /// A request that waits for its commit.
@@ -26,6 +27,9 @@ pub(super) struct SimWait {
     ack: Ack,
     wait: AckWait,
     flag: Arc<Flag>,
+    began_ms: u64,
+    /// Who was waited for then.
+    awaited: Vec<(usize, BootId)>,
 }
 
 /// Notes that a wait was woken.
@@ -52,6 +56,8 @@ impl World {
         self.waits.push(SimWait {
             ack,
             wait: self.nodes[node].acks.wait(commit.position, ack),
+            began_ms: self.mono_ms,
+            awaited: self.awaited(node),
             commit,
             flag: Arc::new(Flag(AtomicBool::new(true))),
         });
@@ -81,33 +87,71 @@ impl World {
     /// Checks that so many peers hold the commit, and that none is left that was to be waited for.
     fn check_wait(&mut self, wait: &SimWait, holders: usize) {
         let Commit { node, position, .. } = wait.commit;
-        let (mut holding, mut missing) = (0, 0);
-        for (cable, end, own) in ends_of(&self.cables, node) {
-            let peer = cable.nodes[1 - end];
-            let is_dead = self.nodes[peer].replica.boot() != own.handle.identity().boot;
-            holding += usize::from(is_dead || self.holds(peer, &wait.commit));
-            missing +=
-                usize::from(self.awaited(own).is_some_and(|acks| {
-                    acks.counted && acks.base < position && acks.acked < position
-                }));
-        }
+        let is_dead = |(peer, contact): (&usize, &Contact)| {
+            self.nodes[*peer].replica.boot() != contact.boot
+        };
+        let contacts = &self.nodes[node].contacts;
+        let holding = contacts
+            .iter()
+            .filter(|contact| is_dead(*contact) || self.holds(*contact.0, &wait.commit))
+            .count();
+        let ends = ends_of(&self.cables, node);
+        let missing = ends.filter(|(_, _, own)| {
+            let acks = own.machine.link().acks();
+            acks.counted && acks.base < position && acks.acked < position
+        });
+        let missing = missing.count();
+        let forgotten = wait.awaited.iter().find(|(peer, boot)| {
+            self.is_waited_for(wait, *peer, *boot) && !self.holds(*peer, &wait.commit)
+        });
+        let forgotten = forgotten.copied();
         self.check(holders <= holding, || {
             format!("{holders} peers are said to hold a write, {holding} may")
         });
         self.check(wait.ack == Ack::One || missing == 0, || {
             "a request did not wait for all peers".to_owned()
         });
+        self.check(wait.ack == Ack::One || forgotten.is_none(), || {
+            format!("a request did not wait for {forgotten:?}, to which it had lost its link")
+        });
     }
 
-    /// Returns what an end's peer has acknowledged: by the link itself once it is open, before that by
-    /// the one that it has replaced, if it opens in time.
-    fn awaited(&self, own: &End) -> Option<LinkAcks> {
-        let link = own.machine.link();
-        if link.is_open() {
-            return Some(link.acks());
-        }
-        let is_late = self.mono_ms - own.made_ms >= OPTIONS.ack_timeout_ms;
-        own.inherited.filter(|_| !is_late)
+    /// Returns the peers that requests of a node wait for: those with an open link, and those that
+    /// had one a moment ago.
+    fn awaited(&self, node: usize) -> Vec<(usize, BootId)> {
+        let contacts = self.nodes[node].contacts.iter();
+        let is_awaited = |(_, contact): &(&usize, &Contact)| match contact.lost_ms {
+            Some(lost_ms) => contact.was_counted && !self.is_over(lost_ms),
+            None => ends_of(&self.cables, node).any(|(_, _, own)| {
+                let link = own.machine.link();
+                own.handle.identity().boot == contact.boot && link.acks().counted
+            }),
+        };
+        let awaited = contacts.filter(is_awaited);
+        awaited.map(|(peer, contact)| (*peer, contact.boot)).collect()
+    }
+
+    /// Returns whether a request may not go on without a peer that it began to wait for.
+    fn is_waited_for(&self, wait: &SimWait, peer: usize, boot: BootId) -> bool {
+        let own = &self.nodes[wait.commit.node];
+        let Some(contact) = own.contacts.get(&peer) else {
+            return false;
+        };
+        let behind = Position::number(own.replica.head()) - Position::number(wait.commit.position);
+        let has_left_log = behind >= self.plan.log_records as u64;
+        let is_same = contact.boot == boot && self.nodes[peer].replica.boot() == boot;
+        let has_lagged = contact.lagged_ms >= wait.began_ms;
+        let has_skipped = ends_of(&self.cables, wait.commit.node).any(|(_, _, own)| {
+            own.handle.identity().boot == boot && own.machine.link().has_skipped()
+        });
+        let is_lost = contact.lost_ms.is_some_and(|lost_ms| self.is_over(lost_ms));
+        let has_given_up = has_lagged || has_skipped || has_left_log;
+        is_same && !has_given_up && !is_lost && !self.is_over(wait.began_ms)
+    }
+
+    /// Returns whether `ack_timeout` has passed since then.
+    const fn is_over(&self, since_ms: u64) -> bool {
+        self.mono_ms - since_ms >= OPTIONS.ack_timeout_ms
     }
 
     /// Returns whether a node holds what another one has committed, or something later.

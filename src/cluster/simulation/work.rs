@@ -104,6 +104,15 @@ impl World {
         });
     }
 
+    /// Creates a session that is committed at once.
+    pub(super) fn create_and_commit(&mut self, node: usize) {
+        let (sessions, commits) = (self.sessions.len(), self.commits.len());
+        self.create(node);
+        while self.commits.len() == commits {
+            self.maybe_commit(node, sessions);
+        }
+    }
+
     pub(super) fn any_session(&mut self) -> Option<usize> {
         (!self.sessions.is_empty()).then(|| self.random.below(self.sessions.len()))
     }

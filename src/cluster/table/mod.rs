@@ -47,6 +47,8 @@ pub(crate) struct Admitted<L> {
     pub(crate) address: Arc<str>,
     /// Links that must be closed now.
     pub(crate) replaced: Vec<L>,
+    /// Earlier runs of the member's process, which are over.
+    pub(crate) outlived: Vec<BootId>,
     /// Whether the member was not up before.
     pub(crate) is_news: bool,
 }
@@ -58,6 +60,7 @@ pub(crate) enum Removal<L> {
     /// The peer was listed. Its link, if it has one, must be closed.
     Removed {
         link: Option<L>,
+        boot: Option<BootId>,
     },
 }
 
@@ -92,9 +95,10 @@ impl<L: MemberLink> MemberTable<L> {
     pub(crate) fn remove(&mut self, peer: &PeerAddress) -> Removal<L> {
         match self.configured(peer) {
             None => Removal::NotListed,
-            Some(at) => Removal::Removed {
-                link: self.entries.remove(at).link,
-            },
+            Some(at) => {
+                let MemberEntry { link, boot, .. } = self.entries.remove(at);
+                Removal::Removed { link, boot }
+            }
         }
     }
 
@@ -147,12 +151,15 @@ impl<L: MemberLink> MemberTable<L> {
             }
         }
         let mut replaced = Vec::new();
+        let mut outlived = Vec::new();
         let mut was_up = false;
         for entry in &mut self.entries {
             let is_same = entry.boot == Some(identity.boot);
-            if (is_same || entry.name.as_ref() == Some(&identity.name))
-                && let Some(old) = entry.drop_link()
-            {
+            if !is_same && entry.name.as_ref() != Some(&identity.name) {
+                continue;
+            }
+            outlived.extend(entry.boot.filter(|_| !is_same));
+            if let Some(old) = entry.drop_link() {
                 was_up |= is_same && entry.status == MemberStatus::Up;
                 replaced.push(old);
             }
@@ -169,6 +176,7 @@ impl<L: MemberLink> MemberTable<L> {
         Ok(Admitted {
             address: Arc::clone(&entry.address),
             replaced,
+            outlived,
             is_news: !was_up,
         })
     }
@@ -337,10 +345,9 @@ impl<L: MemberLink> MemberTable<L> {
         }
     }
 
-    /// Returns whether a node has answered at a configured address.
-    pub(crate) fn has_met(&self, peer: &PeerAddress) -> bool {
-        let entry = self.configured(peer).map(|at| &self.entries[at]);
-        entry.is_some_and(|entry| entry.boot.is_some())
+    /// Returns which node has answered last at a configured address.
+    pub(crate) fn boot_at(&self, peer: &PeerAddress) -> Option<BootId> {
+        self.entries[self.configured(peer)?].boot
     }
 
     /// Notes who answered at a configured address that was dialled.

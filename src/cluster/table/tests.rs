@@ -220,7 +220,7 @@ fn peer_is_removed_with_its_link_once() {
     let peer = "node-b:1".parse().expect("valid");
     table.dial("node-b:1", "b", 2).expect("new");
     let removed = table.members.remove(&peer);
-    assert!(matches!(removed, Removal::Removed { link: Some(_) }));
+    assert!(matches!(removed, Removal::Removed { link: Some(_), .. }));
     assert!(matches!(table.members.remove(&peer), Removal::NotListed));
     assert!(table.rows().is_empty());
 }

@@ -80,6 +80,11 @@ impl DialError {
             Self::Handshake(error) => error.found(),
         }
     }
+
+    /// Returns whether the peer's machine says that nobody listens there.
+    fn is_refused(&self) -> bool {
+        matches!(self, Self::Connect(error) if is_refusal(error))
+    }
 }
 
 impl Dialling {
@@ -186,14 +191,17 @@ impl Dialling {
         let found = transport.resolve(&self.peer).await?;
         let ips = found.iter().map(SocketAddr::ip);
         self.node.net.admission.list(&self.peer, ips);
-        let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        let mut failure = None;
         for address in found {
             match transport.connect(address).await {
                 Ok(io) => return Ok((io, address)),
-                Err(error) => failure = error,
+                // That nobody listens is known only when all addresses say so.
+                Err(error) if failure.as_ref().is_none_or(is_refusal) => failure = Some(error),
+                Err(_) => {}
             }
         }
-        Err(failure)
+        let none = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        Err(failure.unwrap_or_else(none))
     }
 
     fn note_myself(&self) {
@@ -212,6 +220,9 @@ impl Dialling {
         let node = &self.node;
         let now = node.now();
         node.peers.table().dial_failed(&self.peer, error.found());
+        if error.is_refused() {
+            node.note_refused_dial(&self.peer);
+        }
         node.watch_exclusion();
         if let DialError::Handshake(_) = error {
             node.monitor
@@ -224,7 +235,7 @@ impl Dialling {
         // something else.
         let is_silent = matches!(error, DialError::Handshake(error) if error.is_silence());
         let is_absent = match error {
-            DialError::Handshake(_) => is_silent && node.peers.table().has_met(&self.peer),
+            DialError::Handshake(_) => is_silent && node.peers.table().boot_at(&self.peer).is_some(),
             DialError::Connect(_) | DialError::NoAnswer => true,
         };
         let log = if is_absent {
@@ -246,6 +257,10 @@ impl Dialling {
         }
         node.advance_join(now);
     }
+}
+
+fn is_refusal(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ConnectionRefused
 }
 
 /// Twice as long each time.

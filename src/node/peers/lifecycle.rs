@@ -69,7 +69,6 @@ impl Node {
             Established::Accepted { remote } => (Dialler::Them, None, remote),
         };
         let link = Arc::new(self.make_link(theirs, dialler, now));
-        let id = link.identity.id;
         let admitted = {
             let mut table = self.peers.table();
             let newcomer = Newcomer {
@@ -83,7 +82,10 @@ impl Node {
             admitted
         };
         for old in admitted.replaced {
-            old.yield_to(&self.peers.acks, id);
+            old.yield_to(&self.peers.acks, self.lost_until_ms(now));
+        }
+        for gone in admitted.outlived {
+            self.peers.acks.forget(gone, None).wake();
         }
         let registered = Registered {
             node: Arc::clone(self),
@@ -177,10 +179,13 @@ impl Node {
         };
         match removal {
             Removal::NotListed => false,
-            Removal::Removed { link } => {
+            Removal::Removed { link, boot } => {
                 self.watch_exclusion();
                 if let Some(link) = link {
                     link.close(&self.peers.acks);
+                }
+                if let Some(boot) = boot {
+                    self.peers.acks.forget(boot, None).wake();
                 }
                 true
             }
@@ -205,6 +210,19 @@ impl Node {
         }
     }
 
+    /// Returns until when requests wait for a peer whose link ends now.
+    pub(crate) fn lost_until_ms(&self, now: Now) -> u64 {
+        now.mono_ms + millis(self.settings.ack_timeout)
+    }
+
+    /// Notes that nobody listens any more where a peer was. Requests do not wait for it.
+    pub(crate) fn note_refused_dial(&self, peer: &PeerAddress) {
+        let boot = self.peers.table().boot_at(peer);
+        if let Some(boot) = boot {
+            self.peers.acks.forget(boot, None).wake();
+        }
+    }
+
     fn make_link(&self, theirs: &Hello, dialler: Dialler, now: Now) -> PeerLink {
         let options = LinkOptions {
             ack_timeout_ms: millis(self.settings.ack_timeout),
@@ -222,8 +240,14 @@ impl Node {
     }
 
     fn link_ended(&self, link: &PeerLink, ended: &Ended) {
-        self.notice_stall(self.now());
-        link.close(&self.peers.acks);
+        let now = self.now();
+        self.notice_stall(now);
+        let is_given_up = matches!(ended, Ended::Left | Ended::Violation(_));
+        if is_given_up || self.net.shutdown.is_cancelled() {
+            link.close(&self.peers.acks);
+        } else {
+            link.lose(&self.peers.acks, self.lost_until_ms(now));
+        }
         let suspect = {
             let mut table = self.peers.table();
             let suspect = table.close(link.identity.id);

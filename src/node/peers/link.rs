@@ -7,14 +7,13 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cluster::{AckTracker, LinkId, LinkIdentity, MemberLink, TrackedLink, Traffic, millis},
+    cluster::{AckTracker, LinkIdentity, MemberLink, TrackedLink, Traffic},
     replica::Link,
     session::Now,
 };
@@ -36,7 +35,7 @@ pub(crate) struct PeerLink {
 impl PeerLink {
     pub(crate) fn new(identity: LinkIdentity, link: Link, now: Now) -> Self {
         Self {
-            machine: Mutex::new(TrackedLink::new(identity.id, link, now)),
+            machine: Mutex::new(TrackedLink::new(&identity, link)),
             identity,
             writer: Notify::new(),
             closed: CancellationToken::new(),
@@ -65,25 +64,26 @@ impl PeerLink {
         look(self.lock().link())
     }
 
-    /// Ends the link: its tasks stop, and nobody waits for it.
+    /// Ends the link: its tasks stop, and nobody waits for its peer.
     pub(crate) fn close(&self, tracker: &AckTracker) {
         let released = self.lock().close(tracker);
         released.wake();
         self.closed.cancel();
     }
 
-    /// Ends the link in favour of another to the same peer.
-    pub(crate) fn yield_to(&self, tracker: &AckTracker, to: LinkId) {
-        self.gave_way.store(true, Ordering::Relaxed);
-        let released = self.lock().yield_to(tracker, to);
+    /// Ends a link whose peer may still be there. Requests wait for it until then at most.
+    pub(crate) fn lose(&self, tracker: &AckTracker, until_ms: u64) {
+        let released = self.lock().lose(tracker, until_ms);
         released.wake();
         self.closed.cancel();
     }
 
-    /// Stops waiting for a link that has not opened within `limit`.
-    pub(crate) fn expect_opening(&self, tracker: &AckTracker, limit: Duration, now: Now) {
-        let released = self.lock().expect_opening(tracker, millis(limit), now);
+    /// Ends the link in favour of another to the same peer, which opens until then.
+    pub(crate) fn yield_to(&self, tracker: &AckTracker, until_ms: u64) {
+        self.gave_way.store(true, Ordering::Relaxed);
+        let released = self.lock().yield_to(tracker, until_ms);
         released.wake();
+        self.closed.cancel();
     }
 
     /// Returns whether another link took the place of this one.

@@ -101,7 +101,9 @@ impl Node {
         }
         let stalled_ms = stalls.detector.tick(now);
         let links = self.peers.live();
-        if links.is_empty() {
+        let until_ms = self.lost_until_ms(now);
+        let lost = self.peers.acks.renew(until_ms);
+        if links.is_empty() && lost.is_empty() {
             return;
         }
         warn!(
@@ -110,7 +112,7 @@ impl Node {
             now.mono_ms.saturating_sub(stalled_ms)
         );
         let begun = Recovery::new(
-            links.iter().map(|link| link.identity.boot),
+            links.iter().map(|link| link.identity.boot).chain(lost),
             recovery.take(),
             self.peers.next_id(),
             stalled_ms,
@@ -118,8 +120,9 @@ impl Node {
         );
         stalls.set(&mut recovery, Some(begun));
         // Nobody knows how old what comes out of them is; a new one begins with where the peer is.
+        // Until then requests wait for the peers as before.
         for link in links.iter() {
-            link.close(&self.peers.acks);
+            link.lose(&self.peers.acks, until_ms);
         }
     }
 

@@ -57,6 +57,17 @@ async fn stalled_node_does_not_wait_for_a_peer_that_is_gone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn session_begun_right_after_a_stall_is_acknowledged_by_the_peer() {
+    let network = MemoryNetwork::default();
+    let (one, two) = pair(&network).await;
+    tokio::time::advance(Duration::from_secs(10)).await;
+    let key = create(two.node());
+    let position = two.node().commit(&key);
+    assert_eq!(two.node().acknowledged(position, Ack::All).await, 1);
+    assert!(holds(&one, &key));
+}
+
+#[tokio::test(start_paused = true)]
 async fn node_without_links_has_nobody_to_ask_after_a_stall() {
     let network = MemoryNetwork::default();
     let one = start(&network, "n1", 1, &[]);

@@ -42,6 +42,76 @@ async fn change_that_a_lagging_peer_has_not_got_dies_with_its_node() {
     assert_eq!(get(two.node(), &key, "n"), Some(1.into()));
 }
 
+/// Resets all streams. Both nodes can make new ones at once.
+fn reset(network: &MemoryNetwork) {
+    network.cut();
+    network.heal();
+}
+
+#[tokio::test(start_paused = true)]
+async fn change_right_after_a_reset_is_acknowledged_by_the_peer() {
+    let network = MemoryNetwork::default();
+    let (one, two) = pair(&network).await;
+    reset(&network);
+    // The first change of this node: the peer has applied nothing of it yet.
+    let key = create(one.node());
+    for round in 0..10 {
+        let position = set(one.node(), &key, "n", &round.into());
+        assert_eq!(one.node().acknowledged(position, Ack::All).await, 1);
+        assert_eq!(get(two.node(), &key, "n"), Some(round.into()));
+        reset(&network);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn peer_that_does_not_come_back_is_waited_for_once() {
+    let network = MemoryNetwork::default();
+    // It cannot look whether the peer is still there, since it does not know its address.
+    let one = start(&network, "n1", 1, &[]);
+    let _two = start(&network, "n2", 2, &[1]);
+    until_seen(&one, "n2", MemberState::Up).await;
+    let key = create(one.node());
+    let position = one.node().commit(&key);
+    one.node().acknowledged(position, Ack::All).await;
+    network.cut();
+    let began_ms = one.node().now().mono_ms;
+    let waited_ms = || one.node().now().mono_ms - began_ms;
+    for round in 0..10 {
+        let position = set(one.node(), &key, "n", &round.into());
+        assert_eq!(one.node().acknowledged(position, Ack::All).await, 0);
+        assert!((1_000..=1_200).contains(&waited_ms()), "{}", waited_ms());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn peer_whose_address_refuses_is_not_waited_for() {
+    let network = MemoryNetwork::default();
+    let (one, two) = pair(&network).await;
+    let key = create(one.node());
+    let position = one.node().commit(&key);
+    one.node().acknowledged(position, Ack::All).await;
+    drop(two);
+    let began_ms = one.node().now().mono_ms;
+    let position = set(one.node(), &key, "n", &1.into());
+    assert_eq!(one.node().acknowledged(position, Ack::All).await, 0);
+    let waited_ms = one.node().now().mono_ms - began_ms;
+    assert!(waited_ms < 200, "{waited_ms}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn peer_that_is_taken_off_the_list_is_not_waited_for() {
+    let network = MemoryNetwork::default();
+    let (one, _two) = pair(&network).await;
+    let key = create(one.node());
+    network.cut();
+    until_seen(&one, "n2", MemberState::Suspect).await;
+    assert!(one.remove_peer(address(2)));
+    let began_ms = one.node().now().mono_ms;
+    let position = set(one.node(), &key, "n", &1.into());
+    assert_eq!(one.node().acknowledged(position, Ack::All).await, 0);
+    assert_eq!(one.node().now().mono_ms, began_ms);
+}
+
 #[tokio::test(start_paused = true)]
 async fn alternating_nodes_never_read_old_values() {
     let network = MemoryNetwork::default();

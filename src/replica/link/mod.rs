@@ -600,12 +600,23 @@ impl Link {
         replica.orders.is_at_end(&self.orders)
     }
 
+    /// Returns whether this node leaves, and says so on this link.
+    pub(crate) fn has_said_goodbye(&self) -> bool {
+        self.leaving != Goodbye::No
+    }
+
     /// Returns whether nothing is under way on either side's behalf.
     #[cfg(test)]
     pub(crate) fn is_idle(&self) -> bool {
         let is_repair_idle = self.round.is_idle() && self.answers.is_empty();
         let are_streams_idle = self.inbound.is_idle() && self.outbound.is_idle();
         is_repair_idle && are_streams_idle && self.window.in_flight() == 0
+    }
+
+    /// Returns whether the peer has skipped what it has yet to repair.
+    #[cfg(test)]
+    pub(crate) const fn has_skipped(&self) -> bool {
+        self.outbound.has_skipped()
     }
 
     #[cfg(test)]
