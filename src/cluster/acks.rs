@@ -79,6 +79,11 @@ impl AckTracker {
         })
     }
 
+    /// Returns whether a peer is waited for whose link is over.
+    pub(crate) fn is_lost(&self, peer: BootId) -> bool {
+        self.lock().peers.get(&peer).is_some_and(Tracked::is_lost)
+    }
+
     /// Gives lost peers time anew: this process was stopped while it ran out. Returns them.
     pub(crate) fn renew(&self, until_ms: u64) -> Vec<BootId> {
         let mut inner = self.lock();

@@ -135,10 +135,10 @@ impl Dialling {
     }
 
     /// Returns how long to wait before the next dial: not long while the node may yet become ready
-    /// without this peer.
+    /// without this peer, or requests wait for it.
     fn pause(&mut self) -> Duration {
         let pause = self.backoff.next();
-        match self.node.is_looking_for_peers() {
+        match self.node.is_looking_for_peers() || self.node.has_just_lost(&self.peer) {
             true => pause.min(WHILE_LOOKING),
             false => pause,
         }
@@ -288,7 +288,7 @@ fn jittered(pause: Duration, random: u8) -> Duration {
 
 const SHORTEST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(2);
-/// The longest pause while a starting node looks for its peers.
+/// The longest pause while a starting node looks for its peers, or requests wait for one.
 const WHILE_LOOKING: Duration = Duration::from_millis(200);
 /// A link that lived so long is dialled again at once when it breaks.
 const STABLE: Duration = Duration::from_secs(1);

@@ -215,6 +215,12 @@ impl Node {
         now.mono_ms + millis(self.settings.ack_timeout)
     }
 
+    /// Returns whether requests wait for a peer though it has no link.
+    pub(crate) fn has_just_lost(&self, peer: &PeerAddress) -> bool {
+        let boot = self.peers.table().boot_at(peer);
+        boot.is_some_and(|boot| self.peers.acks.is_lost(boot))
+    }
+
     /// Notes that nobody listens any more where a peer was. Requests do not wait for it.
     pub(crate) fn note_refused_dial(&self, peer: &PeerAddress) {
         let boot = self.peers.table().boot_at(peer);
