@@ -268,7 +268,8 @@ impl Inner {
     /// Counts the peers that hold a position. What a peer skipped does not count.
     fn holders(&self, position: Position) -> usize {
         let position = Some(position);
-        let holds = |Tracked { acks, .. }: &&Tracked| acks.base < position && position <= acks.acked;
+        let holds =
+            |Tracked { acks, .. }: &&Tracked| acks.base < position && position <= acks.acked;
         self.peers.values().filter(holds).count()
     }
 
@@ -597,7 +598,11 @@ mod tests {
         assert_eq!(poll(&mut first), Poll::Pending);
         assert_eq!(poll(&mut second), Poll::Pending);
         tracker.tick(Position::new(4), at(900)).wake();
-        assert_eq!(poll(&mut first), Poll::Ready(0), "it has waited long enough");
+        assert_eq!(
+            poll(&mut first),
+            Poll::Ready(0),
+            "it has waited long enough"
+        );
         assert_eq!(poll(&mut second), Poll::Pending);
         // A link that breaks before it has said anything gives no more time.
         tracker.lose(boot(1), LinkId(2), 1_900).wake();

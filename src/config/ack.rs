@@ -19,6 +19,9 @@ pub enum Ack {
     /// The first peer's.
     One,
     /// Every live peer's. The default.
+    ///
+    /// A peer whose link broke a moment ago is one of them: the response waits until it is linked anew,
+    /// for [`ack_timeout`](crate::ClusterConfig::ack_timeout) after the break at most.
     #[default]
     All,
 }

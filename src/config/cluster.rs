@@ -442,8 +442,9 @@ impl ClusterConfig {
 
     /// Sets how long a response waits for peers to acknowledge.
     ///
-    /// Default: 1 s. A peer that takes longer is not waited for until it has caught up. A short
-    /// time limits the harm a slow peer does to latency. A long time makes it rarer that a change
+    /// Default: 1 s. A peer that takes longer is not waited for until it has caught up. One whose link
+    /// breaks is waited for until it is back, for this time at most, unless it is known to be gone. A
+    /// short time limits the harm a slow peer does to latency. A long time makes it rarer that a change
     /// is on one node alone.
     ///
     /// # Examples

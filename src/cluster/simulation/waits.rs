@@ -9,11 +9,7 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
-use super::{
-    Commit, OPTIONS, World,
-    cable::ends_of,
-    node::Contact,
-};
+use super::{Commit, OPTIONS, World, cable::ends_of, node::Contact};
 use crate::{
     cluster::{AckWait, MemberLink as _},
     config::Ack,
@@ -87,9 +83,8 @@ impl World {
     /// Checks that so many peers hold the commit, and that none is left that was to be waited for.
     fn check_wait(&mut self, wait: &SimWait, holders: usize) {
         let Commit { node, position, .. } = wait.commit;
-        let is_dead = |(peer, contact): (&usize, &Contact)| {
-            self.nodes[*peer].replica.boot() != contact.boot
-        };
+        let is_dead =
+            |(peer, contact): (&usize, &Contact)| self.nodes[*peer].replica.boot() != contact.boot;
         let contacts = &self.nodes[node].contacts;
         let holding = contacts
             .iter()
@@ -128,7 +123,9 @@ impl World {
             }),
         };
         let awaited = contacts.filter(is_awaited);
-        awaited.map(|(peer, contact)| (*peer, contact.boot)).collect()
+        awaited
+            .map(|(peer, contact)| (*peer, contact.boot))
+            .collect()
     }
 
     /// Returns whether a request may not go on without a peer that it began to wait for.

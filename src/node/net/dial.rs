@@ -235,7 +235,9 @@ impl Dialling {
         // something else.
         let is_silent = matches!(error, DialError::Handshake(error) if error.is_silence());
         let is_absent = match error {
-            DialError::Handshake(_) => is_silent && node.peers.table().boot_at(&self.peer).is_some(),
+            DialError::Handshake(_) => {
+                is_silent && node.peers.table().boot_at(&self.peer).is_some()
+            }
             DialError::Connect(_) | DialError::NoAnswer => true,
         };
         let log = if is_absent {
