@@ -121,6 +121,7 @@
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `axum` | yes | `Session`, `Option<Session>`, [`Typed`] and [`SessionSlot`] are extractors, [`SessionError`] is a response; filters see the path outside `nest` |
+//! | `config` | no | [`Configuration`]: settings from a TOML file and the environment |
 //! | `signed` | no | `with_signed`: session cookies that nobody else can make |
 //! | `private` | no | `with_private`: session cookies that nobody else can make or read |
 //! | `test-util` | no | clusters in one process whose links can be cut and healed, for an app's own tests |
@@ -137,6 +138,8 @@ mod replica;
 mod session;
 #[cfg(all(test, feature = "axum"))]
 mod simulated;
+#[cfg(feature = "config")]
+mod sources;
 #[cfg(feature = "test-util")]
 pub mod test_util;
 mod wire;
@@ -145,6 +148,8 @@ mod wire;
 pub use crate::middleware::MissingLayer;
 #[cfg(any(feature = "signed", feature = "private"))]
 pub use crate::middleware::{CookieKey, CookieKeys};
+#[cfg(feature = "config")]
+pub use crate::sources::Configuration;
 pub use crate::{
     cluster::Readiness,
     config::{Ack, ClusterConfig, ConfigError, ConfigErrorKind, Consistency, Expiry, StartError},

@@ -1,6 +1,6 @@
 //! What can be wrong with a configuration, and with a start.
 
-use std::{error::Error, fmt, io, path::PathBuf, sync::Arc};
+use std::{borrow::Cow, error::Error, fmt, io, path::PathBuf, sync::Arc};
 
 /// A configuration that cannot work.
 ///
@@ -11,7 +11,7 @@ use std::{error::Error, fmt, io, path::PathBuf, sync::Arc};
 /// Two errors are equal when setting, kind and text are.
 #[derive(Clone)]
 pub struct ConfigError {
-    setting: &'static str,
+    setting: Cow<'static, str>,
     kind: ConfigErrorKind,
     message: String,
     source: Option<Arc<io::Error>>,
@@ -19,10 +19,11 @@ pub struct ConfigError {
 
 impl ConfigError {
     /// Returns the setting that the error is about, by the name of its method of
-    /// [`ClusterConfig`](crate::ClusterConfig). The name of the node is `node`.
+    /// [`ClusterConfig`](crate::ClusterConfig). The name of the node is `node`. In a configuration
+    /// it is the field, behind its tables and dots, such as `layer.expiry.idle`.
     #[must_use]
-    pub const fn setting(&self) -> &'static str {
-        self.setting
+    pub fn setting(&self) -> &str {
+        &self.setting
     }
 
     /// Returns the kind of fault that the setting has.
@@ -35,7 +36,10 @@ impl ConfigError {
         Self::new(setting, ConfigErrorKind::Missing, message)
     }
 
-    pub(super) fn invalid(setting: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn invalid(
+        setting: impl Into<Cow<'static, str>>,
+        message: impl Into<String>,
+    ) -> Self {
         Self::new(setting, ConfigErrorKind::Invalid, message)
     }
 
@@ -47,20 +51,27 @@ impl ConfigError {
         Self::new(setting, ConfigErrorKind::Insecure, message)
     }
 
-    pub(super) fn new(
-        setting: &'static str,
+    pub(crate) fn new(
+        setting: impl Into<Cow<'static, str>>,
         kind: ConfigErrorKind,
         message: impl Into<String>,
     ) -> Self {
         Self {
-            setting,
+            setting: setting.into(),
             kind,
             message: message.into(),
             source: None,
         }
     }
 
-    pub(super) fn caused_by(mut self, source: Option<io::Error>) -> Self {
+    /// Adds the place where the setting was given, such as a file and line.
+    #[cfg(feature = "config")]
+    pub(crate) fn at(mut self, place: &str) -> Self {
+        self.message = format!("{place}: {}", self.message);
+        self
+    }
+
+    pub(crate) fn caused_by(mut self, source: Option<io::Error>) -> Self {
         self.source = source.map(Arc::new);
         self
     }
@@ -69,7 +80,7 @@ impl ConfigError {
 impl PartialEq for ConfigError {
     fn eq(&self, other: &Self) -> bool {
         // The text holds that of the cause, which cannot be compared.
-        (self.setting, self.kind, &self.message) == (other.setting, other.kind, &other.message)
+        (&self.setting, self.kind, &self.message) == (&other.setting, other.kind, &other.message)
     }
 }
 

@@ -42,6 +42,17 @@ pub(crate) struct Settings {
 }
 
 impl ClusterConfig {
+    /// Checks all but the secrets and certificates, for which files are read.
+    #[cfg(feature = "config")]
+    pub(crate) fn check_without_files(&self) -> Result<(), ConfigError> {
+        let mut config = self.clone();
+        config.secrets.clear();
+        config.tls = None;
+        config.tls_name = None;
+        config.insecure_plaintext = true;
+        config.settings().map(drop)
+    }
+
     /// Checks everything that can be checked before a socket is opened.
     pub(crate) fn settings(&self) -> Result<Settings, ConfigError> {
         let Self {

@@ -7,7 +7,7 @@ use std::{env, fs, net::TcpListener, os::unix::fs::PermissionsExt as _, process,
 
 use crate::support::{
     process::{NodePlan, StartFailure},
-    processes::{Node, Refusal, plan, plans, start_all, state_of},
+    processes::{Node, Refusal, hit_counter, plan, plans, start_all, state_of},
     secret::SecretFile,
     visitor::Visitor,
 };
@@ -217,4 +217,27 @@ async fn refused(plan: NodePlan) -> Refusal {
             refusal
         }
     }
+}
+
+#[tokio::test]
+async fn configuration_in_a_file_is_told_by_line_and_in_a_variable_by_name() {
+    let file = env::temp_dir().join(format!("sessions-{}.toml", process::id()));
+    let text = "node = \"node1\"\nlisten = \"127.0.0.1:0\"\nack_timeout = 250\n";
+    fs::write(&file, text).expect("files can be written for a while");
+    let run = |variable, value| {
+        let output = process::Command::new(hit_counter())
+            .args(["node", "--http", "127.0.0.1:0", "--config"])
+            .arg(&file)
+            .env(variable, value)
+            .output()
+            .expect("it runs");
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).expect("UTF-8")
+    };
+    let named = format!("{}:3: `ack_timeout`", file.display());
+    let log = run("OTHER", "");
+    assert!(log.contains(&named) && log.contains("\"250ms\""), "{log}");
+    let log = run("SESSIONS_ACK_TIMEOUT", "soon");
+    assert!(log.contains("SESSIONS_ACK_TIMEOUT: `ack_timeout`"), "{log}");
+    fs::remove_file(&file).expect("just written");
 }

@@ -3,7 +3,7 @@
 use std::{
     io::{self, Write as _, stdout},
     num::NonZeroUsize,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_cluster_sessions::{
-    Ack, Cluster, ClusterConfig, ClusterSessionLayer, Consistency, Expiry,
+    Ack, Cluster, ClusterConfig, ClusterSessionLayer, Configuration, Consistency, Expiry,
 };
 
 use crate::{
@@ -27,14 +27,36 @@ const DEVELOPMENT_KEY: &str = "yU54DwKnU7nMgAqXz5LOoK7F3g2b0f6hRkRZ1tXqS3c=";
 
 #[derive(Debug, Args)]
 pub(crate) struct NodeArgs {
-    /// The node's own name, another one on each node
-    #[arg(long)]
-    name: String,
     /// Where browsers or the balancer connect, such as 127.0.0.1:8080; port 0 picks a free one
     #[arg(long, value_name = "ADDR")]
     http: String,
+    /// Threads that serve requests [default: one for each core]
+    #[arg(long)]
+    pub(crate) workers: Option<NonZeroUsize>,
+    /// Seconds to serve on after the signal to stop, not ready, so that the balancer sees it first
+    #[arg(long, value_name = "SECONDS", default_value_t = 3)]
+    drain: u64,
+    /// Holds all that the flags below say, and more, as TOML; variables such as
+    /// SESSIONS_ACK_TIMEOUT win over it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    flags: NodeFlags,
+}
+
+#[derive(Debug, Args)]
+#[group(id = "flags", multiple = true, conflicts_with = "config")]
+struct NodeFlags {
+    /// The node's own name, another one on each node
+    #[arg(long, required_unless_present = "config", default_value = "")]
+    name: String,
     /// Where the other nodes connect, such as 127.0.0.1:4100; port 0 picks a free one
-    #[arg(long, value_name = "ADDR")]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        required_unless_present = "config",
+        default_value = ""
+    )]
     listen: String,
     /// Where another node listens; repeat it for each
     #[arg(long = "peer", value_name = "ADDR")]
@@ -68,12 +90,6 @@ pub(crate) struct NodeArgs {
     /// The name of the cookie [default: id]
     #[arg(long, value_name = "NAME")]
     cookie: Option<String>,
-    /// Threads that serve requests [default: one for each core]
-    #[arg(long)]
-    pub(crate) workers: Option<NonZeroUsize>,
-    /// Seconds to serve on after the signal to stop, not ready, so that the balancer sees it first
-    #[arg(long, value_name = "SECONDS", default_value_t = 3)]
-    drain: u64,
     /// Paths of files, whose requests are not use of the session
     #[arg(long, value_name = "REGEX", default_value = DEFAULT_FILTER)]
     filter: String,
@@ -102,8 +118,11 @@ enum ConsistencyArg {
 /// Runs the node until SIGTERM or ctrl-C.
 pub(crate) async fn run(args: NodeArgs) -> Result<(), BoxError> {
     let stop = stop_signal()?;
-    let cluster = Cluster::start(cluster_config(&args)).await?;
-    let sessions = session_layer(&args, &cluster)?;
+    let (cluster, sessions) = match &args.config {
+        None => start(&args.flags).await?,
+        Some(file) => start_configured(file).await?,
+    };
+    sessions.check()?;
     let listener = TcpListener::bind(&args.http)
         .await
         .map_err(|source| HttpBindError {
@@ -116,7 +135,11 @@ pub(crate) async fn run(args: NodeArgs) -> Result<(), BoxError> {
     let links = cluster.local_address();
     let links = links.map_or_else(String::new, |links| format!(" and links to {links}"));
     // Nobody needs to read it.
-    let _ = writeln!(stdout(), "{} serves http://{http}{links}", args.name);
+    let _ = writeln!(
+        stdout(),
+        "{} serves http://{http}{links}",
+        cluster.node_name()
+    );
 
     let drain = Duration::from_secs(args.drain);
     serve(listener, &cluster, sessions, (stop, drain)).await?;
@@ -150,7 +173,20 @@ async fn serve(
     Ok(())
 }
 
-fn cluster_config(args: &NodeArgs) -> ClusterConfig {
+async fn start_configured(file: &Path) -> Result<(Cluster, ClusterSessionLayer), BoxError> {
+    let configuration = Configuration::from_file_and_env(file, "SESSIONS_")?;
+    let cluster = Cluster::start(configuration.cluster).await?;
+    let layer = ClusterSessionLayer::from_cluster(&cluster).with_options(configuration.layer);
+    Ok((cluster, layer))
+}
+
+async fn start(args: &NodeFlags) -> Result<(Cluster, ClusterSessionLayer), BoxError> {
+    let cluster = Cluster::start(cluster_config(args)).await?;
+    let layer = session_layer(args, &cluster)?;
+    Ok((cluster, layer))
+}
+
+fn cluster_config(args: &NodeFlags) -> ClusterConfig {
     let mut config = ClusterConfig::new(&args.name)
         .listen(&args.listen)
         .peers(&args.peers)
@@ -173,7 +209,7 @@ fn cluster_config(args: &NodeArgs) -> ClusterConfig {
     config
 }
 
-fn session_layer(args: &NodeArgs, cluster: &Cluster) -> Result<ClusterSessionLayer, BoxError> {
+fn session_layer(args: &NodeFlags, cluster: &Cluster) -> Result<ClusterSessionLayer, BoxError> {
     let mut layer = ClusterSessionLayer::from_cluster(cluster)
         // Browsers send `Secure` cookies over plain HTTP to localhost only, other clients never.
         .insecure_for_development()
@@ -193,7 +229,6 @@ fn session_layer(args: &NodeArgs, cluster: &Cluster) -> Result<ClusterSessionLay
     if let Some(name) = &args.cookie {
         layer = layer.with_name(name);
     }
-    layer.check()?;
     Ok(layer)
 }
 
