@@ -252,9 +252,9 @@ impl ClusterConfig {
 
     /// Adds a peer by its `host:port`.
     ///
-    /// Default: no peers. Names are resolved at each dial. It is enough that one of two nodes lists
-    /// the other, and repetitions do no harm. The same list may go to all nodes: a node recognises
-    /// itself.
+    /// Default: no peers. A name stands for a node at each of its addresses, and is looked up every
+    /// ten seconds. It is enough that one of two nodes lists the other, and repetitions do no harm.
+    /// The same list, or one name of all nodes, may go to all: a node recognises itself.
     ///
     /// Any address but loopback needs a [`secret`](Self::secret) or [`tls`](Self::tls).
     ///

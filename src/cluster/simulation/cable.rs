@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     OPTIONS, Pair, World,
-    node::{address, name},
+    node::{address, name, socket},
 };
 use crate::{
     cluster::{Dialler, LinkId, LinkIdentity, MemberLink, Newcomer, Reach, TrackedLink, Traffic},
@@ -155,11 +155,13 @@ impl World {
     }
 
     fn needs(&self, (from, to): (usize, usize)) -> bool {
-        self.nodes[from].table.link_to(&address(to)).is_none()
+        let table = &self.nodes[from].table;
+        table.link_to(&address(to), socket(to)).is_none()
     }
 
     pub(super) fn fail_to_dial(&mut self, from: usize, to: usize, found: Reach) {
-        self.nodes[from].table.dial_failed(&address(to), found);
+        let table = &mut self.nodes[from].table;
+        table.dial_failed(&address(to), Some(socket(to)), found);
         self.advance_join(from);
     }
 
@@ -217,7 +219,7 @@ impl World {
             link: handle.clone(),
             dialled: (dialler == Dialler::Us).then_some(&peer_address),
             advertised: Some(&advertised),
-            remote: ([127, 0, 0, 1], 9).into(),
+            remote: socket(other),
         };
         let Ok(admitted) = self.nodes[own].table.admit(newcomer, now) else {
             return false;

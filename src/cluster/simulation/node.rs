@@ -1,6 +1,6 @@
 //! One node: what it decides, and how it carries the decisions out.
 
-use std::{cell::Cell, collections::BTreeMap, rc::Rc, sync::Arc};
+use std::{cell::Cell, collections::BTreeMap, net::SocketAddr, rc::Rc, sync::Arc};
 
 use super::{HOUR_MS, OPTIONS, SHAPE, World, cable::SimLink};
 use crate::{
@@ -128,6 +128,7 @@ impl World {
         let mut table = MemberTable::new(boot, SILENT_AFTER_MS);
         for peer in (0..self.plan.nodes).filter(|peer| *peer != node) {
             table.add(&address(peer));
+            table.resolve(&address(peer), &[socket(peer)]);
         }
         SimNode {
             replica: Replica::new(boot, limits, &shape, now),
@@ -228,6 +229,11 @@ pub(super) fn address(node: usize) -> PeerAddress {
         host: format!("node{node}.test"),
         port: 1,
     }
+}
+
+pub(super) fn socket(node: usize) -> SocketAddr {
+    let last = u8::try_from(node).expect("few nodes");
+    ([127, 0, 0, last], 1).into()
 }
 
 const JOIN_OPTIONS: JoinOptions = JoinOptions {

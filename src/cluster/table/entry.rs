@@ -1,6 +1,6 @@
 //! One member in the table.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use crate::{
     cluster::link::{LinkId, MemberLink, Traffic},
@@ -12,6 +12,10 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct MemberEntry<L> {
     pub(super) configured: Option<PeerAddress>,
+    /// Which address of the configured peer this is, once they are looked up. A name may have several
+    /// and stand for several members.
+    pub(super) at: Option<SocketAddr>,
+    /// As it is shown.
     pub(super) address: Arc<str>,
     pub(super) name: Option<Arc<str>>,
     pub(super) boot: Option<BootId>,
@@ -81,6 +85,7 @@ impl<L: MemberLink> MemberEntry<L> {
     ) -> Self {
         Self {
             configured,
+            at: None,
             address,
             name: None,
             boot: None,
@@ -93,6 +98,16 @@ impl<L: MemberLink> MemberEntry<L> {
 
     pub(super) fn live(&self) -> Option<&L> {
         self.link.as_ref().filter(|link| !link.is_closed())
+    }
+
+    pub(super) fn is_of(&self, peer: &PeerAddress) -> bool {
+        self.configured.as_ref() == Some(peer)
+    }
+
+    /// Returns whether no link is here, and none is about to come back.
+    pub(super) fn is_gone(&self) -> bool {
+        let may_be_back = matches!(self.status, MemberStatus::Up | MemberStatus::Suspect { .. });
+        self.live().is_none() && !may_be_back
     }
 
     pub(super) fn has(&self, link: LinkId) -> bool {

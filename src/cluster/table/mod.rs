@@ -1,7 +1,8 @@
 //! The table of members: configured peers, which are never forgotten, and nodes that dialled us.
 //!
 //! An entry is found by boot id, then by the address dialled or advertised, then by name. So a node
-//! that restarts takes its old place, and a node known by two addresses is one member.
+//! that restarts takes its old place, and a node known by two addresses is one member. A configured
+//! name has an entry for each of its addresses.
 
 mod entry;
 
@@ -57,10 +58,10 @@ pub(crate) struct Admitted<L> {
 #[derive(Debug)]
 pub(crate) enum Removal<L> {
     NotListed,
-    /// The peer was listed. Its link, if it has one, must be closed.
+    /// The peer was listed. Its links must be closed.
     Removed {
-        link: Option<L>,
-        boot: Option<BootId>,
+        links: Vec<L>,
+        boots: Vec<BootId>,
     },
 }
 
@@ -76,7 +77,7 @@ impl<L: MemberLink> MemberTable<L> {
     /// Lists a peer. Returns whether it is new. A node of this address that dialled us before keeps
     /// its link.
     pub(crate) fn add(&mut self, peer: &PeerAddress) -> bool {
-        if self.configured(peer).is_some() {
+        if self.entries.iter().any(|e| e.is_of(peer)) {
             return false;
         }
         let address: Arc<str> = peer.to_string().into();
@@ -91,14 +92,67 @@ impl<L: MemberLink> MemberTable<L> {
         true
     }
 
-    /// Takes a peer off the list.
-    pub(crate) fn remove(&mut self, peer: &PeerAddress) -> Removal<L> {
-        match self.configured(peer) {
-            None => Removal::NotListed,
-            Some(at) => {
-                let MemberEntry { link, boot, .. } = self.entries.remove(at);
-                Removal::Removed { link, boot }
+    /// Notes all addresses of a configured peer. Those that are not among them stay as long as
+    /// members are there. Returns the addresses to be dialled.
+    pub(crate) fn resolve(&mut self, peer: &PeerAddress, found: &[SocketAddr]) -> Vec<SocketAddr> {
+        if self.entries.iter().any(|e| e.is_of(peer)) {
+            for at in found.iter().take(MAX_ADDRESSES) {
+                self.add_address(peer, *at, found);
             }
+        }
+        let is_over = |entry: &MemberEntry<L>| {
+            entry.is_of(peer) && entry.is_gone() && entry.at.is_none_or(|at| !found.contains(&at))
+        };
+        self.entries.retain(|entry| !is_over(entry));
+        let addresses: Vec<SocketAddr> = self.of(peer).filter_map(|entry| entry.at).collect();
+        self.label_all(peer);
+        addresses
+    }
+
+    fn add_address(&mut self, peer: &PeerAddress, at: SocketAddr, found: &[SocketAddr]) {
+        if self.configured(peer, Some(at)).is_some() {
+            return;
+        }
+        // What is known of a member stays when its only address changes.
+        let free = self.position(|e| match e.at {
+            _ if !e.is_of(peer) => false,
+            None => found.len() == 1 || e.is_gone(),
+            Some(old) => e.is_gone() && !found.contains(&old),
+        });
+        let free = free.unwrap_or_else(|| {
+            let text = at.to_string().into();
+            let entry = MemberEntry::new(Some(peer.clone()), text, MemberStatus::Unreached);
+            self.entries.push(entry);
+            self.entries.len() - 1
+        });
+        let entry = &mut self.entries[free];
+        entry.at = Some(at);
+        entry.reach = Reach::Untried;
+        if entry.status == MemberStatus::Myself {
+            entry.status = MemberStatus::Unreached;
+        }
+    }
+
+    /// Shows a name that has one address as it is written, and the addresses of others.
+    fn label_all(&mut self, peer: &PeerAddress) {
+        let is_alone = self.of(peer).count() == 1;
+        for entry in self.entries.iter_mut().filter(|e| e.is_of(peer)) {
+            entry.address = match entry.at {
+                Some(at) if !is_alone => at.to_string().into(),
+                Some(_) | None => peer.to_string().into(),
+            };
+        }
+    }
+
+    /// Takes a peer off the list, at all its addresses.
+    pub(crate) fn remove(&mut self, peer: &PeerAddress) -> Removal<L> {
+        let removed: Vec<_> = self.entries.extract_if(.., |e| e.is_of(peer)).collect();
+        match removed.is_empty() {
+            true => Removal::NotListed,
+            false => Removal::Removed {
+                boots: removed.iter().filter_map(|e| e.boot).collect(),
+                links: removed.into_iter().filter_map(|e| e.link).collect(),
+            },
         }
     }
 
@@ -146,7 +200,7 @@ impl<L: MemberLink> MemberTable<L> {
                 is_silent: existing.is_silent_for(self.silent_after_ms, now),
             };
             if stays(existing, identity.dialler, self.own.cmp(&identity.boot)) {
-                self.learn(dialled, &identity);
+                self.learn(dialled, remote, &identity);
                 return Err(Refusal::Duplicate);
             }
         }
@@ -214,24 +268,25 @@ impl<L: MemberLink> MemberTable<L> {
         down
     }
 
-    /// Notes that a full dial of a configured peer failed, and what it has found.
-    pub(crate) fn dial_failed(&mut self, peer: &PeerAddress, found: Reach) {
-        if let Some(at) = self.configured(peer) {
+    /// Notes that a full dial of a configured peer failed, and what it has found. Without an address,
+    /// none has been found at all.
+    pub(crate) fn dial_failed(&mut self, peer: &PeerAddress, at: Option<SocketAddr>, found: Reach) {
+        if let Some(at) = self.configured(peer, at) {
             self.entries[at].reach = found;
         }
     }
 
     /// Notes that a configured address is this node's own. Returns whether that is news.
-    pub(crate) fn is_myself(&mut self, peer: &PeerAddress) -> bool {
-        self.configured(peer).is_some_and(|at| {
+    pub(crate) fn is_myself(&mut self, peer: &PeerAddress, at: SocketAddr) -> bool {
+        self.configured(peer, Some(at)).is_some_and(|at| {
             let entry = &mut self.entries[at];
             mem::replace(&mut entry.status, MemberStatus::Myself) != MemberStatus::Myself
         })
     }
 
-    /// Returns the link that makes dialling this peer needless.
-    pub(crate) fn link_to(&self, peer: &PeerAddress) -> Option<L> {
-        let entry = &self.entries[self.configured(peer)?];
+    /// Returns the link that makes dialling this address of a peer needless.
+    pub(crate) fn link_to(&self, peer: &PeerAddress, at: SocketAddr) -> Option<L> {
+        let entry = &self.entries[self.configured(peer, Some(at))?];
         let link = entry.live().or_else(|| self.live_of(entry.boot?));
         link.cloned()
     }
@@ -257,8 +312,26 @@ impl<L: MemberLink> MemberTable<L> {
 
     /// Returns the configured peers.
     pub(crate) fn peers(&self) -> Vec<PeerAddress> {
-        let configured = self.entries.iter().map(|e| &e.configured);
-        configured.flatten().cloned().collect()
+        let mut peers = Vec::new();
+        for peer in self.entries.iter().filter_map(|e| e.configured.as_ref()) {
+            if !peers.contains(peer) {
+                peers.push(peer.clone());
+            }
+        }
+        peers
+    }
+
+    /// Returns whether nobody listens at this address of a name because the name's members listen at
+    /// addresses of the other IP version: never here, and there one has been met.
+    pub(crate) fn is_spare(&self, peer: &PeerAddress, at: SocketAddr) -> bool {
+        let has_met = |v4: bool| {
+            self.of(peer)
+                .any(|entry| entry.boot.is_some() && entry.at.is_some_and(|at| at.is_ipv4() == v4))
+        };
+        let entry = self.configured(peer, Some(at)).map(|at| &self.entries[at]);
+        entry.is_some_and(|entry| entry.reach == Reach::Unreachable)
+            && !has_met(at.is_ipv4())
+            && has_met(!at.is_ipv4())
     }
 
     /// Returns the best reason to believe that a configured peer is there to which there is no link;
@@ -271,7 +344,10 @@ impl<L: MemberLink> MemberTable<L> {
             entry.live().is_some() || entry.boot.is_some_and(|boot| self.live_of(boot).is_some())
         };
         let unlinked = self.entries.iter().filter(|entry| {
-            entry.configured.is_some() && entry.status != MemberStatus::Myself && !is_linked(entry)
+            entry.configured.is_some()
+                && entry.status != MemberStatus::Myself
+                && !is_linked(entry)
+                && !self.is_of_spare_address(entry)
         });
         unlinked.map(|entry| entry.reach).max()
     }
@@ -297,7 +373,11 @@ impl<L: MemberLink> MemberTable<L> {
         };
         let entries = self.entries.iter().enumerate();
         entries
-            .filter(|(at, entry)| entry.status != MemberStatus::Myself && !is_alias(*at, entry))
+            .filter(|(at, entry)| {
+                entry.status != MemberStatus::Myself
+                    && !is_alias(*at, entry)
+                    && !self.is_of_spare_address(entry)
+            })
             .map(|(_, entry)| entry.row())
             .collect()
     }
@@ -311,14 +391,11 @@ impl<L: MemberLink> MemberTable<L> {
         advertised: Option<&str>,
         remote: SocketAddr,
     ) -> Result<usize, Refusal> {
-        self.learn(dialled, link);
+        self.learn(dialled, remote, link);
         let found = dialled
-            .and_then(|peer| self.configured(peer))
+            .and_then(|peer| self.configured(peer, Some(remote)))
             .or_else(|| self.position(|e| e.boot == Some(link.boot)))
-            .or_else(|| {
-                let peer = advertised?.parse().ok()?;
-                self.position(|e| e.configured.as_ref() == Some(&peer) && e.live().is_none())
-            })
+            .or_else(|| self.advertised(advertised?))
             .or_else(|| self.position(|e| e.name.as_ref() == Some(&link.name)));
         if let Some(at) = found {
             return Ok(at);
@@ -333,6 +410,18 @@ impl<L: MemberLink> MemberTable<L> {
         Ok(self.entries.len() - 1)
     }
 
+    /// Finds the entry of a configured peer that has no link by what a node calls itself. A name of
+    /// several addresses does not tell which of them it is.
+    fn advertised(&self, advertised: &str) -> Option<usize> {
+        let peer: PeerAddress = advertised.parse().ok()?;
+        let at = advertised.parse::<SocketAddr>().ok();
+        let is_alone = self.of(&peer).count() == 1;
+        self.position(|e| {
+            let is_it = (e.is_of(&peer) && is_alone) || (at.is_some() && e.at == at);
+            is_it && e.configured.is_some() && e.live().is_none()
+        })
+    }
+
     /// Takes a node's name from entries of its former selves: whoever answers there next says who it
     /// is.
     fn take_name(&mut self, link: &LinkIdentity) {
@@ -345,21 +434,30 @@ impl<L: MemberLink> MemberTable<L> {
         }
     }
 
+    /// Returns how an address of a peer is shown.
+    pub(crate) fn shown(&self, peer: &PeerAddress, at: SocketAddr) -> Arc<str> {
+        let entry = self.configured(peer, Some(at)).map(|at| &self.entries[at]);
+        entry.map_or_else(
+            || peer.to_string().into(),
+            |entry| Arc::clone(&entry.address),
+        )
+    }
+
     /// Returns which node has answered last at a configured address.
-    pub(crate) fn boot_at(&self, peer: &PeerAddress) -> Option<BootId> {
-        self.entries[self.configured(peer)?].boot
+    pub(crate) fn boot_at(&self, peer: &PeerAddress, at: SocketAddr) -> Option<BootId> {
+        self.entries[self.configured(peer, Some(at))?].boot
     }
 
     /// Notes who answered at a configured address that was dialled.
-    fn learn(&mut self, dialled: Option<&PeerAddress>, link: &LinkIdentity) {
-        let Some(at) = dialled.and_then(|peer| self.configured(peer)) else {
+    fn learn(&mut self, dialled: Option<&PeerAddress>, remote: SocketAddr, link: &LinkIdentity) {
+        let Some(at) = dialled.and_then(|peer| self.configured(peer, Some(remote))) else {
             return;
         };
         if self.entries[at].live().is_some() {
             return;
         }
         let is_same = |e: &MemberEntry<L>| {
-            e.configured.is_none()
+            (e.configured.is_none() || (e.configured.as_ref() == dialled && e.at.is_none()))
                 && (e.boot == Some(link.boot) || e.name.as_ref() == Some(&link.name))
         };
         let merged = self
@@ -379,10 +477,22 @@ impl<L: MemberLink> MemberTable<L> {
             entry.link = same.link;
             entry.traffic = entry.traffic.plus(same.traffic);
         }
+        if let Some(peer) = dialled {
+            self.label_all(peer);
+        }
     }
 
-    fn configured(&self, peer: &PeerAddress) -> Option<usize> {
-        self.position(|e| e.configured.as_ref() == Some(peer))
+    fn configured(&self, peer: &PeerAddress, at: Option<SocketAddr>) -> Option<usize> {
+        self.position(|e| e.is_of(peer) && e.at == at)
+    }
+
+    fn of(&self, peer: &PeerAddress) -> impl Iterator<Item = &MemberEntry<L>> {
+        self.entries.iter().filter(move |entry| entry.is_of(peer))
+    }
+
+    fn is_of_spare_address(&self, entry: &MemberEntry<L>) -> bool {
+        let peer = entry.configured.as_ref().zip(entry.at);
+        peer.is_some_and(|(peer, at)| self.is_spare(peer, at))
     }
 
     fn position(&self, is_it: impl Fn(&MemberEntry<L>) -> bool) -> Option<usize> {
@@ -402,6 +512,8 @@ impl<L: MemberLink> MemberTable<L> {
     }
 }
 
+/// Addresses of one name.
+const MAX_ADDRESSES: usize = 256;
 /// Members that nobody configured, which in a cluster with one seed are all but that; beyond it one
 /// that is gone makes room.
 const MAX_UNLISTED: usize = 256;

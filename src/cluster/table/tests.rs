@@ -41,11 +41,17 @@ struct Table {
 impl Table {
     fn new(peers: &[&str]) -> Self {
         let own = BootId::from_bytes([5; 8]);
-        let mut members = MemberTable::new(own, 1000);
-        for peer in peers {
-            assert!(members.add(&peer.parse().expect("valid")));
+        let members = MemberTable::new(own, 1000);
+        let mut table = Self { members, links: 0 };
+        for (name, last) in peers.iter().zip(1..) {
+            assert!(table.members.add(&peer(name)));
+            table.resolve(name, &[at(last)]);
         }
-        Self { members, links: 0 }
+        table
+    }
+
+    fn resolve(&mut self, name: &str, found: &[SocketAddr]) -> Vec<SocketAddr> {
+        self.members.resolve(&peer(name), found)
     }
 
     fn link(&mut self, name: &str, boot: u16, dialler: Dialler) -> TestLink {
@@ -58,13 +64,26 @@ impl Table {
         })
     }
 
+    /// Dials the first address of a peer.
     fn dial(&mut self, peer: &str, name: &str, boot: u16) -> Result<Admitted<TestLink>, Refusal> {
+        let peer = self::peer(peer);
+        let first = self.members.of(&peer).find_map(|entry| entry.at);
+        self.dial_at(&peer, first.expect("resolved"), name, boot)
+    }
+
+    fn dial_at(
+        &mut self,
+        peer: &PeerAddress,
+        remote: SocketAddr,
+        name: &str,
+        boot: u16,
+    ) -> Result<Admitted<TestLink>, Refusal> {
         let link = self.link(name, boot, Dialler::Us);
         let newcomer = Newcomer {
             link,
-            dialled: Some(&peer.parse().expect("valid")),
+            dialled: Some(peer),
             advertised: None,
-            remote: ([127, 0, 0, 1], 9).into(),
+            remote,
         };
         self.members.admit(newcomer, NOW)
     }
@@ -93,6 +112,18 @@ impl Table {
     }
 }
 
+fn peer(text: &str) -> PeerAddress {
+    text.parse().expect("valid")
+}
+
+fn at(last: u8) -> SocketAddr {
+    ([127, 0, 0, last], 1).into()
+}
+
+fn v6(last: u16) -> SocketAddr {
+    ([0, 0, 0, 0, 0, 0, 0, last], 1).into()
+}
+
 fn row(address: &str, name: &str) -> (String, Option<String>) {
     (address.to_owned(), Some(name.to_owned()))
 }
@@ -103,8 +134,8 @@ fn configured_peer_that_dials_us_first_is_known_by_what_it_advertises() {
     let admitted = table.accept(Some("node-b:1"), "b", 2).expect("new");
     assert!(admitted.is_news);
     assert_eq!(table.rows(), [row("node-b:1", "b")]);
-    let peer = "node-b:1".parse().expect("valid");
-    assert!(table.members.link_to(&peer).is_some(), "no need to dial it");
+    let link = table.members.link_to(&peer("node-b:1"), at(1));
+    assert!(link.is_some(), "no need to dial it");
 }
 
 #[test]
@@ -220,7 +251,7 @@ fn peer_is_removed_with_its_link_once() {
     let peer = "node-b:1".parse().expect("valid");
     table.dial("node-b:1", "b", 2).expect("new");
     let removed = table.members.remove(&peer);
-    assert!(matches!(removed, Removal::Removed { link: Some(_), .. }));
+    assert!(matches!(removed, Removal::Removed { links, .. } if links.len() == 1));
     assert!(matches!(table.members.remove(&peer), Removal::NotListed));
     assert!(table.rows().is_empty());
 }
@@ -239,4 +270,124 @@ fn node_that_is_replaced_at_another_address_is_one_member() {
     };
     replaced(|table| table.dial("node-c:1", "b", 3));
     replaced(|table| table.accept(Some("node-c:1"), "b", 3));
+}
+
+/// A name that stands for three members and this node itself.
+fn table_of_a_name() -> Table {
+    let mut table = Table::new(&["nodes:1"]);
+    let all = [at(1), at(2), at(3), at(9)];
+    assert_eq!(table.resolve("nodes:1", &all), all);
+    assert!(table.members.is_myself(&peer("nodes:1"), at(9)));
+    for (last, name) in [(1, "b"), (2, "c"), (3, "d")] {
+        let dialled = table.dial_at(&peer("nodes:1"), at(last), name, u16::from(last) + 1);
+        assert!(dialled.expect("new").is_news);
+    }
+    table
+}
+
+#[test]
+fn name_of_several_addresses_stands_for_several_members() {
+    let mut table = table_of_a_name();
+    let rows = ["b", "c", "d"].into_iter().zip(1..);
+    let rows: Vec<_> = rows
+        .map(|(name, last)| row(&at(last).to_string(), name))
+        .collect();
+    assert_eq!(table.rows(), rows);
+    assert_eq!(table.members.links().len(), 3);
+    assert_eq!(table.members.peers(), [peer("nodes:1")]);
+    assert!(table.members.unlinked().is_none());
+    let removed = table.members.remove(&peer("nodes:1"));
+    assert!(matches!(removed, Removal::Removed { links, .. } if links.len() == 3));
+    assert!(table.rows().is_empty());
+    assert!(
+        table.resolve("nodes:1", &[at(1)]).is_empty(),
+        "not listed any more"
+    );
+}
+
+#[test]
+fn address_that_is_not_told_any_more_is_dialled_as_long_as_a_member_is_there() {
+    let mut table = table_of_a_name();
+    let rest = [at(2), at(3), at(9)];
+    let all = [at(1), at(2), at(3), at(9)];
+    assert_eq!(table.resolve("nodes:1", &rest), all, "it is linked");
+    table.members.close(LinkId(1)).expect("it was up");
+    assert_eq!(table.resolve("nodes:1", &rest), all, "it may be back");
+    let later = Now {
+        mono_ms: NOW.mono_ms + 3_000,
+        ..NOW
+    };
+    assert_eq!(table.members.sweep(3_000, later).len(), 1);
+    assert_eq!(table.resolve("nodes:1", &rest), rest);
+    assert_eq!(table.rows().len(), 2);
+}
+
+#[test]
+fn member_whose_only_address_changes_keeps_its_place() {
+    let mut table = Table::new(&["node-b:1"]);
+    table.dial("node-b:1", "b", 2).expect("new");
+    table.members.leave(LinkId(1)).expect("it was up");
+    table.members.close(LinkId(1));
+    assert_eq!(table.resolve("node-b:1", &[at(7)]), [at(7)]);
+    assert_eq!(table.rows(), [row("node-b:1", "b")]);
+    table.dial("node-b:1", "b", 3).expect("it is back");
+    assert_eq!(table.rows(), [row("node-b:1", "b")]);
+}
+
+#[test]
+fn both_ip_versions_of_one_node_are_one_member_with_one_link() {
+    let mut table = Table::new(&["node-b:1"]);
+    table.resolve("node-b:1", &[at(1), v6(1)]);
+    let node = peer("node-b:1");
+    table.dial_at(&node, at(1), "b", 2).expect("new");
+    let second = table.dial_at(&node, v6(1), "b", 2);
+    assert_eq!(second.expect_err("linked already"), Refusal::Duplicate);
+    assert_eq!(table.rows(), [row(&at(1).to_string(), "b")]);
+    assert!(table.members.link_to(&node, v6(1)).is_some());
+    assert_eq!(table.members.links().len(), 1);
+    assert!(table.members.unlinked().is_none());
+}
+
+#[test]
+fn ip_version_at_which_nobody_listens_is_no_member() {
+    let mut table = Table::new(&["localhost:1"]);
+    let node = peer("localhost:1");
+    table.resolve("localhost:1", &[at(1), v6(1)]);
+    table
+        .members
+        .dial_failed(&node, Some(v6(1)), Reach::Unreachable);
+    assert_eq!(table.rows().len(), 2, "it may be there");
+    table.dial_at(&node, at(1), "b", 2).expect("new");
+    assert_eq!(table.rows(), [row(&at(1).to_string(), "b")]);
+    assert!(table.members.unlinked().is_none());
+    assert!(table.members.is_spare(&node, v6(1)) && !table.members.is_spare(&node, at(1)));
+}
+
+#[test]
+fn peer_that_dials_us_before_its_name_is_looked_up_is_found_by_it() {
+    let mut table = Table::new(&[]);
+    table.members.add(&peer("node-b:1"));
+    table.accept(Some("node-b:1"), "b", 2).expect("new");
+    table.resolve("node-b:1", &[at(1)]);
+    assert_eq!(table.rows(), [row("node-b:1", "b")]);
+    assert!(table.members.link_to(&peer("node-b:1"), at(1)).is_some());
+}
+
+#[test]
+fn members_of_a_name_that_dial_us_first_are_told_apart_by_dialling_them() {
+    let mut table = Table::new(&[]);
+    table.members.add(&peer("nodes:1"));
+    table.accept(Some("nodes:1"), "b", 2).expect("new");
+    table.accept(Some("nodes:1"), "c", 3).expect("new");
+    table.resolve("nodes:1", &[at(1), at(2)]);
+    for (last, name, boot) in [(1, "c", 3), (2, "b", 2)] {
+        let dialled = table.dial_at(&peer("nodes:1"), at(last), name, boot);
+        assert_eq!(dialled.expect_err("linked already"), Refusal::Duplicate);
+    }
+    assert_eq!(
+        table.rows(),
+        [row(&at(1).to_string(), "c"), row(&at(2).to_string(), "b")]
+    );
+    assert_eq!(table.members.links().len(), 2);
+    assert!(table.members.unlinked().is_none());
 }

@@ -1,6 +1,7 @@
 //! Dialling the configured peers, for ever.
 
 use std::{
+    collections::HashMap,
     io,
     net::SocketAddr,
     sync::{Arc, atomic::Ordering},
@@ -8,13 +9,13 @@ use std::{
 };
 
 use crate::log::{debug, info, warn};
-use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
-
-use super::{
-    handshake::{self, HandshakeError},
-    transport::BoxIo,
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout},
 };
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::handshake::{self, HandshakeError};
 use crate::node::{
     Node,
     log_throttle::LogThrottle,
@@ -22,28 +23,125 @@ use crate::node::{
 };
 use crate::{cluster::Reach, config::PeerAddress, wire::Refusal};
 
-/// Keeps one peer linked until `stop`. A link that the peer dialled is as good as an own one.
+/// Keeps one peer linked until `stop`, at each address of its name. A link that a peer dialled is as
+/// good as an own one.
 pub(crate) async fn keep(node: Arc<Node>, peer: PeerAddress, stop: CancellationToken) {
-    tokio::select! {
-        biased;
-        () = stop.cancelled() => {}
-        () = keep_dialling(&node, &peer) => {}
-    }
+    let resolving = again(&node, || Resolving::new(&node, &peer, &stop).run());
+    until(&stop, resolving).await;
 }
 
-async fn keep_dialling(node: &Arc<Node>, peer: &PeerAddress) {
-    loop {
-        let dialling = Dialling::new(Arc::clone(node), peer.clone());
-        if node.guarded("dial", dialling.run()).await.is_some() {
-            return;
-        }
+/// Does a part of a task again whenever it has panicked.
+async fn again<F: Future<Output = ()>>(node: &Node, work: impl Fn() -> F) {
+    while node.guarded("dial", work()).await.is_none() {
         sleep(LONGEST).await;
     }
 }
 
-struct Dialling {
+async fn until(stop: &CancellationToken, work: impl Future<Output = ()>) {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => {}
+        () = work => {}
+    }
+}
+
+/// Looks up the addresses of one peer, and has each of them dialled.
+struct Resolving<'a> {
+    node: &'a Arc<Node>,
+    peer: &'a PeerAddress,
+    stop: &'a CancellationToken,
+    dials: HashMap<SocketAddr, DropGuard>,
+    /// Woken when an address could not be linked: there may be another one by now.
+    missed: Arc<Notify>,
+    backoff: Backoff,
+    absent_log: LogThrottle,
+}
+
+impl<'a> Resolving<'a> {
+    fn new(node: &'a Arc<Node>, peer: &'a PeerAddress, stop: &'a CancellationToken) -> Self {
+        Self {
+            node,
+            peer,
+            stop,
+            dials: HashMap::new(),
+            missed: Arc::default(),
+            backoff: Backoff::default(),
+            absent_log: LogThrottle::slowing(SOON, SELDOM),
+        }
+    }
+
+    async fn run(mut self) {
+        while self.node.may_create() {
+            let pause = match self.look_up().await {
+                Ok(found) => {
+                    self.backoff = Backoff::default();
+                    self.absent_log.reset();
+                    self.dial_all(&found);
+                    REFRESH
+                }
+                Err(error) => {
+                    self.note_failed(&error);
+                    self.backoff.next(self.node.is_looking_for_peers())
+                }
+            };
+            // Whichever comes first; names are looked up again in any case.
+            let _elapsed = timeout(self.node.jittered(pause), self.missed.notified()).await;
+        }
+    }
+
+    async fn look_up(&self) -> io::Result<Vec<SocketAddr>> {
+        let mut found = self.node.env.transport.resolve(self.peer).await?;
+        // Name servers tell them in another order each time.
+        found.sort_unstable();
+        found.dedup();
+        if found.is_empty() {
+            let text = "the name has no address";
+            return Err(io::Error::new(io::ErrorKind::NotFound, text));
+        }
+        Ok(found)
+    }
+
+    fn dial_all(&mut self, found: &[SocketAddr]) {
+        let (node, tasks) = (self.node, &self.node.net.tasks);
+        let ips = found.iter().map(SocketAddr::ip);
+        node.net.admission.list(self.peer, ips);
+        let wanted = node.peers.table().resolve(self.peer, found);
+        self.dials.retain(|at, _| wanted.contains(at));
+        for at in wanted {
+            self.dials.entry(at).or_insert_with(|| {
+                let stop = self.stop.child_token();
+                let (node, peer) = (Arc::clone(node), self.peer.clone());
+                let (guard, missed) = (stop.clone().drop_guard(), Arc::clone(&self.missed));
+                tasks.spawn(async move {
+                    let dial = || Dialling::new(Arc::clone(&node), peer.clone(), at, &missed).run();
+                    until(&stop, again(&node, dial)).await;
+                });
+                guard
+            });
+        }
+    }
+
+    fn note_failed(&self, error: &io::Error) {
+        let (node, address) = (self.node, self.peer);
+        let now = node.now();
+        let mut table = node.peers.table();
+        table.dial_failed(address, None, Reach::Unreachable);
+        drop(table);
+        node.watch_exclusion();
+        if self.absent_log.may_log(now) {
+            let name = &node.settings.node;
+            info!(node = %name, %address, "cannot look up [{address}], trying on: {error}");
+        }
+        node.advance_join(now);
+    }
+}
+
+/// Keeps one address of a peer linked.
+struct Dialling<'a> {
     node: Arc<Node>,
     peer: PeerAddress,
+    at: SocketAddr,
+    missed: &'a Notify,
     backoff: Backoff,
     /// Lines about a peer that is not there.
     absent_log: LogThrottle,
@@ -66,8 +164,6 @@ enum Dialled {
 enum DialError {
     #[error("cannot connect: {0}")]
     Connect(#[source] io::Error),
-    #[error("cannot connect: no answer within {} s", CONNECT.as_secs())]
-    NoAnswer,
     #[error(transparent)]
     Handshake(HandshakeError),
 }
@@ -76,22 +172,24 @@ impl DialError {
     /// Returns what was found at the address.
     const fn found(&self) -> Reach {
         match self {
-            Self::Connect(_) | Self::NoAnswer => Reach::Unreachable,
+            Self::Connect(_) => Reach::Unreachable,
             Self::Handshake(error) => error.found(),
         }
     }
 
     /// Returns whether the peer's machine says that nobody listens there.
     fn is_refused(&self) -> bool {
-        matches!(self, Self::Connect(error) if is_refusal(error))
+        matches!(self, Self::Connect(error) if error.kind() == io::ErrorKind::ConnectionRefused)
     }
 }
 
-impl Dialling {
-    fn new(node: Arc<Node>, peer: PeerAddress) -> Self {
+impl<'a> Dialling<'a> {
+    fn new(node: Arc<Node>, peer: PeerAddress, at: SocketAddr, missed: &'a Notify) -> Self {
         Self {
             node,
             peer,
+            at,
+            missed,
             backoff: Backoff::default(),
             absent_log: LogThrottle::slowing(SOON, SELDOM),
             misfit_log: LogThrottle::slowing(SOON, SELDOM),
@@ -100,14 +198,14 @@ impl Dialling {
 
     async fn run(mut self) {
         while self.node.may_create() {
-            let existing = self.node.peers.table().link_to(&self.peer);
+            let existing = self.node.peers.table().link_to(&self.peer, self.at);
             if let Some(link) = existing {
                 self.absent_log.reset();
                 self.misfit_log.reset();
                 link.closed().await;
                 // The link's own task needs a moment to take it off the table, and of two nodes
                 // that lost each other one may be quicker to dial.
-                sleep(self.jittered(SHORTEST)).await;
+                sleep(self.node.jittered(SHORTEST)).await;
                 continue;
             }
             let dialled = self.dial().await;
@@ -130,30 +228,23 @@ impl Dialling {
                     self.pause()
                 }
             };
-            sleep(self.jittered(pause)).await;
+            sleep(self.node.jittered(pause)).await;
         }
     }
 
     /// Returns how long to wait before the next dial: not long while the node may yet become ready
     /// without this peer, or requests wait for it.
     fn pause(&mut self) -> Duration {
-        let pause = self.backoff.next();
-        match self.node.is_looking_for_peers() || self.node.has_just_lost(&self.peer) {
-            true => pause.min(WHILE_LOOKING),
-            false => pause,
-        }
-    }
-
-    fn jittered(&self, pause: Duration) -> Duration {
-        let [random] = self.node.env.random();
-        jittered(pause, random)
+        let is_awaited =
+            self.node.is_looking_for_peers() || self.node.has_just_lost(&self.peer, self.at);
+        self.backoff.next(is_awaited)
     }
 
     async fn dial(&self) -> Dialled {
-        let (io, remote) = match timeout(CONNECT, self.connect()).await {
-            Ok(Ok(connected)) => connected,
-            Ok(Err(error)) => return Dialled::Failed(DialError::Connect(error)),
-            Err(_) => return Dialled::Failed(DialError::NoAnswer),
+        let remote = self.at;
+        let io = match self.node.env.transport.connect(remote).await {
+            Ok(io) => io,
+            Err(error) => return Dialled::Failed(DialError::Connect(error)),
         };
         let origin = Established::Dialled {
             peer: &self.peer,
@@ -185,32 +276,17 @@ impl Dialling {
         }
     }
 
-    async fn connect(&self) -> io::Result<(BoxIo, SocketAddr)> {
-        let transport = &self.node.env.transport;
-        // Resolved anew at each dial: behind a name there may be another machine by now.
-        let found = transport.resolve(&self.peer).await?;
-        let ips = found.iter().map(SocketAddr::ip);
-        self.node.net.admission.list(&self.peer, ips);
-        let mut failure = None;
-        for address in found {
-            match transport.connect(address).await {
-                Ok(io) => return Ok((io, address)),
-                // That nobody listens is known only when all addresses say so.
-                Err(error) if failure.as_ref().is_none_or(is_refusal) => failure = Some(error),
-                Err(_) => {}
-            }
-        }
-        let none = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        Err(failure.unwrap_or_else(none))
-    }
-
     fn note_myself(&self) {
         let node = &self.node;
-        let first = node.peers.table().is_myself(&self.peer);
+        let (first, address) = {
+            let mut table = node.peers.table();
+            let first = table.is_myself(&self.peer, self.at);
+            (first, table.shown(&self.peer, self.at))
+        };
         if first {
-            info!(
-                node = %node.settings.node, address = %self.peer,
-                "peer [{}] is this node itself", self.peer
+            debug!(
+                node = %node.settings.node, %address,
+                "peer [{address}] is this node itself"
             );
         }
         node.advance_join(node.now());
@@ -219,9 +295,17 @@ impl Dialling {
     fn note_failed(&self, error: &DialError) {
         let node = &self.node;
         let now = node.now();
-        node.peers.table().dial_failed(&self.peer, error.found());
+        let (address, is_spare, has_met) = {
+            let mut table = node.peers.table();
+            table.dial_failed(&self.peer, Some(self.at), error.found());
+            (
+                table.shown(&self.peer, self.at),
+                table.is_spare(&self.peer, self.at),
+                table.boot_at(&self.peer, self.at).is_some(),
+            )
+        };
         if error.is_refused() {
-            node.note_refused_dial(&self.peer);
+            node.note_refused_dial(&self.peer, self.at);
         }
         node.watch_exclusion();
         if let DialError::Handshake(_) = error {
@@ -230,22 +314,20 @@ impl Dialling {
                 .refused
                 .fetch_add(1, Ordering::Relaxed);
         }
-        let (name, address) = (&node.settings.node, &self.peer);
+        let name = &node.settings.node;
         // A node that starts or leaves closes without a word; what never was a node may be
         // something else.
         let is_silent = matches!(error, DialError::Handshake(error) if error.is_silence());
         let is_absent = match error {
-            DialError::Handshake(_) => {
-                is_silent && node.peers.table().boot_at(&self.peer).is_some()
-            }
-            DialError::Connect(_) | DialError::NoAnswer => true,
+            DialError::Handshake(_) => is_silent && has_met,
+            DialError::Connect(_) => true,
         };
         let log = if is_absent {
             &self.absent_log
         } else {
             &self.misfit_log
         };
-        if !log.may_log(now) {
+        if is_spare || !log.may_log(now) {
             debug!(%address, "no link to [{address}]: {error}");
         } else if is_absent {
             info!(node = %name, %address, "no link to [{address}], dialling on: {error}");
@@ -258,11 +340,17 @@ impl Dialling {
             warn!(node = %name, %address, "no link to [{address}], dialling on: {error}{hint}");
         }
         node.advance_join(now);
+        if !is_spare {
+            self.missed.notify_one();
+        }
     }
 }
 
-fn is_refusal(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::ConnectionRefused
+impl Node {
+    fn jittered(&self, pause: Duration) -> Duration {
+        let [random] = self.env.random();
+        jittered(pause, random)
+    }
 }
 
 /// Twice as long each time.
@@ -276,10 +364,15 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    fn next(&mut self) -> Duration {
+    /// Returns how long to wait before the next attempt: not long while the node, or its requests,
+    /// wait for this peer.
+    fn next(&mut self, is_awaited: bool) -> Duration {
         let pause = self.0;
         self.0 = LONGEST.min(pause * 2);
-        pause
+        match is_awaited {
+            true => pause.min(WHILE_LOOKING),
+            false => pause,
+        }
     }
 }
 
@@ -299,8 +392,8 @@ const SOON: Duration = Duration::from_secs(10);
 const SELDOM: Duration = Duration::from_secs(600);
 /// How often an address that was this node's own is tried again.
 const REST: Duration = Duration::from_secs(60);
-/// Connecting tries each record of a name for one second; this bounds them all.
-const CONNECT: Duration = Duration::from_secs(4);
+/// How often a name is looked up although all its addresses are linked: others may have come.
+const REFRESH: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
@@ -309,7 +402,7 @@ mod tests {
     #[test]
     fn pauses_double_and_end_at_two_seconds() {
         let mut backoff = Backoff::default();
-        let stalls: Vec<_> = (0..8).map(|_| backoff.next().as_millis()).collect();
+        let stalls: Vec<_> = (0..8).map(|_| backoff.next(false).as_millis()).collect();
         assert_eq!(stalls, [50, 100, 200, 400, 800, 1600, 2000, 2000]);
     }
 

@@ -168,7 +168,7 @@ impl Node {
         self.requests.links_changed.notify_waiters();
     }
 
-    /// Takes a peer off the list and ends its link. Returns whether it was listed.
+    /// Takes a peer off the list and ends its links. Returns whether it was listed.
     pub(crate) fn forget_peer(&self, peer: &PeerAddress) -> bool {
         self.net.admission.unlist(peer);
         let removal = {
@@ -179,12 +179,12 @@ impl Node {
         };
         match removal {
             Removal::NotListed => false,
-            Removal::Removed { link, boot } => {
+            Removal::Removed { links, boots } => {
                 self.watch_exclusion();
-                if let Some(link) = link {
+                for link in links {
                     link.close(&self.peers.acks);
                 }
-                if let Some(boot) = boot {
+                for boot in boots {
                     self.peers.acks.forget(boot, None).wake();
                 }
                 true
@@ -216,14 +216,14 @@ impl Node {
     }
 
     /// Returns whether requests wait for a peer though it has no link.
-    pub(crate) fn has_just_lost(&self, peer: &PeerAddress) -> bool {
-        let boot = self.peers.table().boot_at(peer);
+    pub(crate) fn has_just_lost(&self, peer: &PeerAddress, at: SocketAddr) -> bool {
+        let boot = self.peers.table().boot_at(peer, at);
         boot.is_some_and(|boot| self.peers.acks.is_lost(boot))
     }
 
     /// Notes that nobody listens any more where a peer was. Requests do not wait for it.
-    pub(crate) fn note_refused_dial(&self, peer: &PeerAddress) {
-        let boot = self.peers.table().boot_at(peer);
+    pub(crate) fn note_refused_dial(&self, peer: &PeerAddress, at: SocketAddr) {
+        let boot = self.peers.table().boot_at(peer, at);
         if let Some(boot) = boot {
             self.peers.acks.forget(boot, None).wake();
         }

@@ -8,6 +8,7 @@ mod leaving;
 mod links;
 mod logging;
 mod members;
+mod names;
 mod security;
 mod stalls;
 mod waiting;
