@@ -122,6 +122,7 @@
 //! |---|---|---|
 //! | `axum` | yes | `Session`, `Option<Session>`, [`Typed`] and [`SessionSlot`] are extractors, [`SessionError`] is a response; filters see the path outside `nest` |
 //! | `config` | no | [`Configuration`]: settings from a TOML file and the environment |
+//! | `server-xml` | no | [`ServerXml`]: a Tomcat's `<Cluster>` as such a configuration |
 //! | `signed` | no | `with_signed`: session cookies that nobody else can make |
 //! | `private` | no | `with_private`: session cookies that nobody else can make or read |
 //! | `test-util` | no | clusters in one process whose links can be cut and healed, for an app's own tests |
@@ -150,6 +151,8 @@ pub use crate::middleware::MissingLayer;
 pub use crate::middleware::{CookieKey, CookieKeys};
 #[cfg(feature = "config")]
 pub use crate::sources::Configuration;
+#[cfg(feature = "server-xml")]
+pub use crate::sources::{LeftOut, ServerXml};
 pub use crate::{
     cluster::Readiness,
     config::{Ack, ClusterConfig, ConfigError, ConfigErrorKind, Consistency, Expiry, StartError},

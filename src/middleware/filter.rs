@@ -36,6 +36,12 @@ impl Filter {
     }
 }
 
+/// Checks a pattern.
+#[cfg(feature = "server-xml")]
+pub(crate) fn check_filter(pattern: &str) -> Result<(), FilterError> {
+    compile(pattern).map(drop)
+}
+
 /// The reason why a pattern is no filter.
 ///
 /// Its text shows the pattern with a mark under the position.

@@ -39,6 +39,8 @@ mod tests;
 pub use self::cookie::seal::{CookieKey, CookieKeys};
 #[cfg(feature = "axum")]
 pub use self::extract::MissingLayer;
+#[cfg(feature = "server-xml")]
+pub(crate) use self::filter::check_filter;
 pub use self::{
     cookie::SameSite,
     filter::FilterError,

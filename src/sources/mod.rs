@@ -6,6 +6,8 @@
 mod environment;
 mod fault;
 mod file;
+#[cfg(feature = "server-xml")]
+mod server_xml;
 mod text;
 mod tree;
 
@@ -16,6 +18,8 @@ use std::{env, path::Path};
 
 use serde::Deserialize;
 
+#[cfg(feature = "server-xml")]
+pub use self::server_xml::{LeftOut, ServerXml};
 use self::{environment::Variables, fault::Fault, tree::Table};
 use crate::{
     config::{ClusterConfig, ConfigError},
@@ -107,10 +111,14 @@ impl Configuration {
 
     fn load(path: Option<&Path>, variables: Variables) -> Result<Self, ConfigError> {
         let text = path.map(file::read).transpose()?.unwrap_or_default();
-        let mut tree = match path {
+        let tree = match path {
             Some(path) => file::parse(path, &text)?,
             None => Table::default(),
         };
+        Self::from_tree(tree, variables)
+    }
+
+    fn from_tree(mut tree: Table<'_>, variables: Variables) -> Result<Self, ConfigError> {
         let secrets = variables.set_in(&mut tree);
         let places = tree.places();
         let layer = tree.take("layer");

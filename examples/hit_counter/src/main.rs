@@ -29,13 +29,16 @@ mod visitor;
 use std::{
     env,
     error::Error,
-    io::{IsTerminal, Write as _, stderr},
+    fs,
+    io::{IsTerminal, Write as _, stderr, stdout},
+    path::PathBuf,
     process::ExitCode,
 };
 
 use clap::{Parser, Subcommand};
 use mimalloc::MiMalloc;
 use tokio::runtime::Builder;
+use tower_cluster_sessions::ServerXml;
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
     layer::SubscriberExt as _,
@@ -65,7 +68,13 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs one node until it is told to stop by SIGTERM or ctrl-C
-    Node(NodeArgs),
+    Node(Box<NodeArgs>),
+    /// Shows what the `<Cluster>` of a Tomcat's server.xml becomes: a file for `node --config`, and
+    /// in its comments what is not carried over
+    ServerXml {
+        /// The server.xml
+        file: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -101,7 +110,13 @@ fn run(cli: Cli) -> Result<ExitCode, BoxError> {
             if let Some(workers) = args.workers {
                 runtime.worker_threads(workers.get());
             }
-            runtime.build()?.block_on(node::run(args))?;
+            runtime.build()?.block_on(node::run(*args))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Command::ServerXml { file }) => {
+            let text = fs::read_to_string(&file)
+                .map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+            write!(stdout(), "{}", ServerXml::parse(&text)?)?;
             Ok(ExitCode::SUCCESS)
         }
         None => runtime.build()?.block_on(scenario::run(cli.scenario)),
