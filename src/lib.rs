@@ -68,6 +68,7 @@
 //! | `operations.md` | configuration, secrets, deploys, shutdown, balancers, logs, sizing |
 //! | `guarantees.md` | what is promised and what can be lost, with the test of each sentence |
 //! | `performance.md` | what it costs |
+//! | `from-tower-sessions.md` | what apps with tower-sessions, axum-login and the like have to change |
 //! | `from-tomcat.md` | each element of Tomcat's `server.xml`, and what it becomes |
 //! | `architecture.md`, `protocol.md`, `hostile-peers.md` | how it is built, what nodes say, and what a malicious one can do |
 //!

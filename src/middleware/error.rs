@@ -1,17 +1,45 @@
 //! The response to the client when a handler returns a failed session operation.
 
-use axum::{
-    http::StatusCode,
-    response::{IntoResponse, Response},
-};
+use http::StatusCode;
 
 use crate::session::SessionError;
 
+impl SessionError {
+    /// Returns the status of the response to a request that this error ends, as the
+    /// [type](Self) lists them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http::StatusCode;
+    /// use tower_cluster_sessions::SessionError;
+    ///
+    /// assert_eq!(SessionError::Full.status(), StatusCode::SERVICE_UNAVAILABLE);
+    /// ```
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        match self {
+            Self::Full | Self::Leaving | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Destroyed | Self::Superseded => StatusCode::CONFLICT,
+            Self::Taken
+            | Self::HeadersSent
+            | Self::Decode { .. }
+            | Self::Encode { .. }
+            | Self::WrongKind { .. }
+            | Self::ZeroLimit
+            | Self::Exhausted
+            | Self::InvalidName { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
 /// Makes a response whose body is the status in words, and for a conflict what to do: what went wrong
 /// is for the log, not for the client.
-impl IntoResponse for SessionError {
-    fn into_response(self) -> Response {
-        let status = status(&self);
+#[cfg(feature = "axum")]
+impl axum::response::IntoResponse for SessionError {
+    fn into_response(self) -> axum::response::Response {
+        let status = self.status();
         if status == StatusCode::INTERNAL_SERVER_ERROR {
             crate::log::error!(error = %self, "session operation failed");
         } else {
@@ -27,26 +55,10 @@ impl IntoResponse for SessionError {
     }
 }
 
-const fn status(error: &SessionError) -> StatusCode {
-    match error {
-        SessionError::Full | SessionError::Leaving | SessionError::Busy => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
-        SessionError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-        SessionError::Destroyed | SessionError::Superseded => StatusCode::CONFLICT,
-        SessionError::Taken
-        | SessionError::HeadersSent
-        | SessionError::Decode { .. }
-        | SessionError::Encode { .. }
-        | SessionError::WrongKind { .. }
-        | SessionError::ZeroLimit
-        | SessionError::Exhausted
-        | SessionError::InvalidName { .. } => StatusCode::INTERNAL_SERVER_ERROR,
-    }
-}
-
-#[cfg(test)]
+#[cfg(all(test, feature = "axum"))]
 mod tests {
+    use axum::response::IntoResponse as _;
+
     use super::*;
 
     #[test]

@@ -13,7 +13,6 @@
 
 mod attributes;
 mod cookie;
-#[cfg(feature = "axum")]
 mod error;
 #[cfg(feature = "axum")]
 mod extract;

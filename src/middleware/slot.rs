@@ -91,6 +91,27 @@ impl SessionSlot {
         self.session.presents_cookie()
     }
 
+    /// Returns the public id in the client's cookie, as far as it can be read without a look-up.
+    ///
+    /// That says nothing: the session may have ended, and the cookie may not open it. Take
+    /// [`Session::id`] for that of a session that lives. Of several cookies it is the first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_cluster_sessions::SessionSlot;
+    ///
+    /// fn note(slot: &SessionSlot) {
+    ///     let claimed = slot.presented_id();
+    ///     println!("the client claims to have the session {claimed:?}");
+    /// }
+    /// ```
+    #[must_use]
+    pub fn presented_id(&self) -> Option<String> {
+        let key = self.session.cookie_keys().into_iter().next()?;
+        Some(key.public_id(None))
+    }
+
     /// Loads the session of the client's cookie, or an empty one that is created by its first
     /// write.
     ///

@@ -478,16 +478,32 @@ async fn node_that_leaves_creates_nothing_outside_requests_either() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn slot_tells_whether_the_client_sent_a_cookie() {
+async fn slot_tells_what_the_client_presents_without_a_look_up() {
     use tower::{Layer as _, ServiceExt as _, service_fn};
 
     let layer = layer().await;
-    for (cookies, sent) in [("", false), ("other=1", false), ("__Host-id=forged", true)] {
+    let (cookie, id) = start(&layer, "a", 1).await;
+    let forged = CookieValue::new([1; 16], [2; 16]);
+    let cases = [
+        (String::new(), false, None),
+        ("other=1".to_owned(), false, None),
+        ("__Host-id=malformed".to_owned(), true, None),
+        (
+            format!("__Host-id={}", forged.expose()),
+            true,
+            Some("AQEBAQEBAQEBAQEBAQEBAQ"),
+        ),
+        (format!("__Host-id=malformed; {cookie}"), true, Some(&*id)),
+    ];
+    for (cookies, sent, presented) in cases {
         let service = service_fn(async |request: http::Request<()>| {
-            Ok::<_, std::convert::Infallible>(http::Response::new(slot(&request).presents_cookie()))
+            let slot = slot(&request);
+            let told = (slot.presents_cookie(), slot.presented_id());
+            Ok::<_, std::convert::Infallible>(http::Response::new(told))
         });
-        let answer = layer.layer(service).oneshot(request(cookies)).await;
-        assert_eq!(*answer.expect("it cannot fail").body(), sent, "{cookies}");
+        let answer = layer.layer(service).oneshot(request(&cookies)).await;
+        let told = answer.expect("it cannot fail").into_body();
+        assert_eq!(told, (sent, presented.map(str::to_owned)), "{cookies}");
     }
 }
 

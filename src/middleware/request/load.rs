@@ -67,7 +67,7 @@ impl RequestSession {
         }
     }
 
-    fn cookie_keys(&self) -> Vec<SessionKey> {
+    pub(crate) fn cookie_keys(&self) -> Vec<SessionKey> {
         let candidates = self.cookies.candidates(&self.config.cookie);
         candidates.map(|candidate| candidate.cookie.key).collect()
     }
