@@ -1,0 +1,174 @@
+//! Requests at once, and nodes that die.
+
+use std::sync::Arc;
+
+use tokio::sync::Barrier;
+use tower_cluster_sessions::test_util::TestCluster;
+
+use super::visitor::{DOORS, Door, Visitor, everywhere, shown};
+
+/// Another visitor with the same cookie.
+fn again<'a>(
+    cluster: &'a TestCluster,
+    door: Door,
+    node: usize,
+    cookie: &Option<String>,
+) -> Visitor<'a> {
+    let mut visitor = Visitor::new(cluster, door, &[node]);
+    visitor.cookie.clone_from(cookie);
+    visitor
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_at_once_lose_none_of_each_others_entries() {
+    for door in DOORS {
+        for nodes in [[0, 0], [0, 1]] {
+            let cluster = TestCluster::start(2).await;
+            let mut first = Visitor::new(&cluster, door, &[0]);
+            first
+                .visit(async |s| shown(s.insert("start", 0).await))
+                .await;
+            let both_have_read = Arc::new(Barrier::new(2));
+            let [mut one, mut two] = nodes.map(|node| again(&cluster, door, node, &first.cookie));
+            let write = |name: &'static str| {
+                let both_have_read = Arc::clone(&both_have_read);
+                move |s: crate::tower_sessions::Session| {
+                    let both_have_read = Arc::clone(&both_have_read);
+                    async move {
+                        shown(s.get_value(name).await);
+                        both_have_read.wait().await;
+                        shown(s.insert(name, 1).await)
+                    }
+                }
+            };
+            tokio::join!(one.visit(write("one")), two.visit(write("two")));
+            for name in ["one", "two"] {
+                let read = first
+                    .visit(move |s| async move { shown(s.get::<u64>(name).await) })
+                    .await;
+                assert_eq!(read, "Some(1)", "{door:?} {nodes:?} {name}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn save_after_a_logout_revives_nothing() {
+    for door in DOORS {
+        for nodes in [[0, 0], [0, 1]] {
+            let cluster = TestCluster::start(2).await;
+            let mut first = Visitor::new(&cluster, door, &[0]);
+            first
+                .visit(async |s| shown(s.insert("start", 0).await))
+                .await;
+            let [mut slow, mut quick] =
+                nodes.map(|node| again(&cluster, door, node, &first.cookie));
+            let (has_read, logged_out) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+            let barriers = (Arc::clone(&has_read), Arc::clone(&logged_out));
+            let late = slow.visit(move |s| {
+                let (has_read, logged_out) = barriers.clone();
+                async move {
+                    shown(s.get_value("start").await);
+                    has_read.wait().await;
+                    logged_out.wait().await;
+                    shown(s.insert("late", 1).await)
+                }
+            });
+            let out = async {
+                has_read.wait().await;
+                quick.visit(async |s| shown(s.flush().await)).await;
+                logged_out.wait().await;
+            };
+            tokio::join!(late, out);
+            cluster.converged().await;
+            for node in [0, 1] {
+                assert_eq!(
+                    cluster.cluster(node).session_count(),
+                    0,
+                    "{door:?} {nodes:?}"
+                );
+            }
+            let mut last = again(&cluster, door, 1, &first.cookie);
+            let read = last
+                .visit(async |s| shown(s.get::<u64>("late").await))
+                .await;
+            assert_eq!(read, "None", "{door:?} {nodes:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn cycled_session_of_the_layer_keeps_what_a_parallel_request_writes() {
+    let cluster = TestCluster::start(2).await;
+    let mut first = Visitor::new(&cluster, Door::Layer, &[0]);
+    first
+        .visit(async |s| shown(s.insert("start", 0).await))
+        .await;
+    let mut parallel = again(&cluster, Door::Layer, 1, &first.cookie);
+    let (has_read, cycled) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+    let barriers = (Arc::clone(&has_read), Arc::clone(&cycled));
+    let write = parallel.visit(move |s| {
+        let (has_read, cycled) = barriers.clone();
+        async move {
+            shown(s.get_value("start").await);
+            has_read.wait().await;
+            cycled.wait().await;
+            shown(s.insert("parallel", 1).await)
+        }
+    });
+    let cycle = async {
+        has_read.wait().await;
+        first.visit(async |s| shown(s.cycle_id().await)).await;
+        cycled.wait().await;
+    };
+    tokio::join!(write, cycle);
+    let read = first
+        .visit(async |s| shown(s.get::<u64>("parallel").await))
+        .await;
+    assert_eq!(read, "Some(1)");
+}
+
+#[tokio::test(start_paused = true)]
+async fn node_that_dies_between_requests_takes_nothing_with_it() {
+    for door in DOORS {
+        let mut cluster = TestCluster::start(2).await;
+        let mut cookie = None;
+        for round in 0..4_u64 {
+            let node = usize::from(round % 2 == 1);
+            let mut visitor = again(&cluster, door, node, &cookie);
+            let read = visitor.visit(move |s| async move {
+                let read = s.get::<u64>("round").await.expect("it can be read");
+                s.insert("round", round).await.expect("it can be written");
+                shown::<_, ()>(Ok(read))
+            });
+            let expected = format!("{:?}", round.checked_sub(1));
+            assert_eq!(read.await, expected, "{door:?}");
+            cookie = visitor.cookie;
+            // As by `kill -9`, right after the response.
+            cluster.kill(node);
+            let other = again(&cluster, door, 1 - node, &cookie);
+            let mut other = other;
+            let read = other
+                .visit(async |s| shown(s.get::<u64>("round").await))
+                .await;
+            assert_eq!(read, format!("Some({round})"), "{door:?}");
+            cluster.restart(node).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn request_that_is_dropped_after_a_flush_has_logged_out() {
+    everywhere(async |cluster, mut visitor| {
+        visitor.visit(async |s| shown(s.insert("a", 1).await)).await;
+        let hung = visitor.answer(async |s| {
+            shown(s.flush().await);
+            std::future::pending().await
+        });
+        let given_up = tokio::time::timeout(std::time::Duration::from_secs(5), hung).await;
+        assert!(given_up.is_err());
+        cluster.converged().await;
+        assert_eq!(cluster.cluster(0).session_count(), 0);
+    })
+    .await;
+}

@@ -1,0 +1,7 @@
+//! What holds for both ways in and both lines of tower-sessions.
+
+mod at_once;
+mod expiry;
+mod methods;
+mod sealed;
+pub(crate) mod visitor;
