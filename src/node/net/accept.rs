@@ -17,7 +17,7 @@ use crate::node::{
     Node,
     peers::{
         lifecycle::{Established, Registered},
-        link_task,
+        link_task::{self, GIVING_WAY},
     },
 };
 use crate::{cluster::TICK, session::Now, wire::Refusal};
@@ -60,12 +60,7 @@ async fn receive(node: Arc<Node>, io: BoxIo, remote: SocketAddr, permit: Permit)
     drop(permit);
     match greeted {
         Ok((registered, greeted, io)) => {
-            let run = link_task::run(registered, io, greeted.codec, greeted.unread);
-            tokio::select! {
-                biased;
-                () = node.net.shutdown.cancelled() => {}
-                _ = node.guarded("link", run) => {}
-            }
+            link_task::spawn(registered, io, greeted.codec, greeted.unread);
         }
         Err(error) => node.log_refused(remote, &error),
     }
@@ -95,9 +90,16 @@ async fn greet(
     if security.authenticates() {
         node.net.admission.know(remote.ip());
     }
-    let registered = node
-        .admit(&greeted.theirs, Established::Accepted { remote })
-        .map_err(HandshakeError::Refused)?;
+    let registered = match node.admit(&greeted.theirs, Established::Accepted { remote }) {
+        Ok(registered) => registered,
+        Err(refusal) => {
+            if refusal == Refusal::Duplicate {
+                // The peer has a link by now, and must know the other before it sees this one end.
+                sleep(GIVING_WAY).await;
+            }
+            return Err(HandshakeError::Refused(refusal));
+        }
+    };
     Ok((registered, greeted, io))
 }
 

@@ -259,8 +259,17 @@ impl<'a> Dialling<'a> {
             Ok((io, greeted)) => {
                 self.node.net.admission.know(remote.ip());
                 let since_ms = self.node.now().mono_ms;
-                let run = link_task::run(greeted.verdict, io, greeted.codec, greeted.unread);
-                self.node.guarded("link", run).await;
+                let link = Arc::clone(&greeted.verdict.link);
+                let (codec, unread) = (greeted.codec, greeted.unread);
+                let mut running = link_task::spawn(greeted.verdict, io, codec, unread);
+                tokio::select! {
+                    _ = &mut running => {}
+                    // One that gave way is still open for a while, when another may have ended.
+                    () = link.closed() => if !link.gave_way() {
+                        // That it cannot be joined means that it has ended, too.
+                        let _ = running.await;
+                    },
+                }
                 let life_ms = self.node.now().mono_ms.saturating_sub(since_ms);
                 Dialled::Linked(Duration::from_millis(life_ms))
             }

@@ -6,7 +6,7 @@ use std::{future::poll_fn, io, sync::Arc, task::Poll, time::Duration};
 use bytes::BytesMut;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, split},
-    task::yield_now,
+    task::{JoinHandle, yield_now},
     time::{sleep, timeout},
 };
 use tokio_util::task::AbortOnDropHandle;
@@ -24,17 +24,30 @@ use crate::{
     wire::{DecodeLimits, FrameCodec, FrameError, Message},
 };
 
+/// Carries a link, in a task of its own, until it is over or the node stops.
+pub(crate) fn spawn(
+    registered: Registered,
+    io: BoxIo,
+    codec: FrameCodec,
+    unread: BytesMut,
+) -> JoinHandle<()> {
+    let node = Arc::clone(&registered.node);
+    let tasks = node.net.tasks.clone();
+    tasks.spawn(async move {
+        tokio::select! {
+            biased;
+            () = node.net.shutdown.cancelled() => {}
+            _ = node.guarded("link", run(registered, io, codec, unread)) => {}
+        }
+    })
+}
+
 /// Carries the link until it is over.
 ///
 /// # Cancel safety
 ///
 /// Dropping the future closes the link.
-pub(crate) async fn run(
-    mut registered: Registered,
-    io: BoxIo,
-    mut codec: FrameCodec,
-    unread: BytesMut,
-) {
+async fn run(mut registered: Registered, io: BoxIo, mut codec: FrameCodec, unread: BytesMut) {
     let node = Arc::clone(&registered.node);
     let link = Arc::clone(&registered.link);
     let max_message = Message::max_length(&node.decode_limits());
@@ -276,6 +289,6 @@ const PACE: Duration = Duration::from_millis(1);
 /// A buffer that a long message has grown beyond this is given back.
 const KEEP_BYTES: usize = 1024 * 1024;
 /// How long the socket of a link that another has replaced stays open.
-const GIVING_WAY: Duration = Duration::from_millis(500);
+pub(crate) const GIVING_WAY: Duration = Duration::from_millis(500);
 /// How long the peer has to close after our goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
