@@ -7,6 +7,7 @@
 mod acks;
 mod boot;
 mod fetch;
+mod handover;
 mod join;
 mod link;
 pub(crate) mod rate_limit;
@@ -24,6 +25,7 @@ pub(crate) use self::{
     acks::{AckTracker, AckWait},
     boot::boot_id,
     fetch::{FetchReason, FetchStep, FetchTicket, OtherPeers, PendingFetches, Provenance},
+    handover::{Handover, Lack},
     join::{DONOR_TIMEOUT_MS, Join, JoinLink, JoinOptions, JoinStep},
     link::{Dialler, LinkId, LinkIdentity, MemberLink, Traffic},
     stall::{Recovery, RecoveryLink, StallDetector},

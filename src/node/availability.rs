@@ -32,7 +32,10 @@ pub(super) struct Availability {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LeaveProgress {
     No,
-    Started,
+    /// Peers get what they lack.
+    HandingOver,
+    /// Links get the goodbye.
+    Parting,
     Done,
 }
 
@@ -132,15 +135,28 @@ impl Availability {
         *self.leaving.borrow() == LeaveProgress::No
     }
 
+    /// Returns whether links are made: not once they get the goodbye.
+    pub(super) fn makes_links(&self) -> bool {
+        matches!(
+            *self.leaving.borrow(),
+            LeaveProgress::No | LeaveProgress::HandingOver
+        )
+    }
+
     /// Begins to leave. Returns whether nobody has done so before.
     pub(super) fn begin_leaving(&self) -> bool {
         self.leaving.send_if_modified(|leaving| {
             let is_first = *leaving == LeaveProgress::No;
             if is_first {
-                *leaving = LeaveProgress::Started;
+                *leaving = LeaveProgress::HandingOver;
             }
             is_first
         })
+    }
+
+    /// Notes that links get the goodbye.
+    pub(super) fn part(&self) {
+        self.leaving.send_replace(LeaveProgress::Parting);
     }
 
     /// Notes that the node has left.

@@ -1,12 +1,15 @@
-//! Leaving in order: flush, say goodbye, close.
+//! Leaving in order: hand over, say goodbye, close.
 
 use std::{sync::Arc, time::Duration};
 
 use crate::log::{info, warn};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::Node;
-use crate::config::Ack;
+use crate::{
+    cluster::{Handover, Lack},
+    replica::Link,
+};
 
 impl Node {
     /// Leaves once, however often it is called, and returns when that is done.
@@ -40,13 +43,14 @@ impl Node {
     async fn leave_cluster(self: Arc<Self>) {
         // Whatever happens here, those who wait for the end learn of it.
         let _leaving = Leaving(&self);
-        self.guarded("leave", self.flush_and_say_goodbye()).await;
+        self.guarded("leave", self.hand_over_and_say_goodbye())
+            .await;
         self.net.stop();
         self.net.stopped().await;
         info!(node = %self.settings.node, "Cluster left");
     }
 
-    async fn flush_and_say_goodbye(&self) {
+    async fn hand_over_and_say_goodbye(&self) {
         info!(node = %self.settings.node, "Cluster is about to be left");
         if self.settings.destroy_sessions_on_leave {
             self.destroy_all();
@@ -54,17 +58,29 @@ impl Node {
         // What filtered requests wrote goes with the session's next commit, and there may be none.
         self.replica.commit_all(self.now());
         self.wake_links();
-        let flushed = self.acknowledged(self.replica.head(), Ack::All);
-        if timeout(self.settings.leave_timeout, flushed).await.is_err() {
-            warn!(
-                node = %self.settings.node,
-                "not all members have acknowledged all changes within `leave_timeout` ([{}] ms)",
-                self.settings.leave_timeout.as_millis()
-            );
+        let mut handover = Handover::new(self.replica.head(), !self.awaits_transfer());
+        let handed_over = async {
+            while !self.hand_over(&mut handover).is_empty() {
+                sleep(LOOK_INTERVAL).await;
+            }
+        };
+        if timeout(self.settings.leave_timeout, handed_over)
+            .await
+            .is_err()
+        {
+            for (name, lack) in self.hand_over(&mut handover) {
+                warn!(
+                    node = %self.settings.node, member = %name,
+                    "left without handing everything over: member [{name}] {lack} after \
+                     `leave_timeout` ([{}] ms)",
+                    self.settings.leave_timeout.as_millis()
+                );
+            }
         }
+        self.availability.part();
         let links = self.peers.live();
         for link in links.iter() {
-            link.update(&self.peers.acks, crate::replica::Link::leave);
+            link.update(&self.peers.acks, Link::leave);
             link.wake_writer();
         }
         let closed = async {
@@ -75,6 +91,30 @@ impl Node {
         if timeout(GOODBYE, closed).await.is_err() {
             warn!(node = %self.settings.node, "closing links that do not take the goodbye");
         }
+    }
+
+    /// Goes on with what peers have yet to get. Returns the members that may lack something.
+    fn hand_over(&self, handover: &mut Handover) -> Vec<(Arc<str>, Lack)> {
+        self.peers.expect_acks(self.now());
+        let (links, missed) = {
+            let table = self.peers.table();
+            (table.links(), table.missed())
+        };
+        let mut lacks: Vec<_> = missed
+            .into_iter()
+            .map(|member| (member.name, Lack::Link))
+            .collect();
+        for link in links {
+            let identity = &link.identity;
+            let arrears = link.inspect(|machine| machine.arrears(&self.replica, handover.upto()));
+            if handover.begin_round(identity.id, &arrears) {
+                link.update(&self.peers.acks, Link::begin_round);
+                link.wake_writer();
+            }
+            let lack = handover.lack(identity.id, &arrears);
+            lacks.extend(lack.map(|lack| (Arc::clone(&identity.name), lack)));
+        }
+        lacks
     }
 
     fn destroy_all(&self) {
@@ -101,5 +141,7 @@ impl Drop for Leaving<'_> {
     }
 }
 
+/// How often a leaving node looks what its peers lack.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 /// Beyond it a peer that does not take the goodbye is cut off.
 const GOODBYE: Duration = Duration::from_secs(2);

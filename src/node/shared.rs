@@ -95,6 +95,11 @@ impl Node {
         self.availability.may_create()
     }
 
+    /// Returns whether links are made, by dials of either side.
+    pub(crate) fn makes_links(&self) -> bool {
+        self.availability.makes_links()
+    }
+
     /// Waits until peers hold the log up to `position`. The output is the number of peers that do;
     /// it is 0 at once when there is nothing to wait for.
     pub(crate) fn acknowledged(&self, position: Option<Position>, ack: Ack) -> AckWait {

@@ -107,7 +107,7 @@ impl Node {
     fn note_down(&self, now: Now) {
         let down_after = self.settings.down_after;
         let down = self.peers.table().sweep(millis(down_after), now);
-        if !self.may_create() {
+        if !self.makes_links() {
             // Who leaves closes its links itself.
             return;
         }

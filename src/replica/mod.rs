@@ -27,7 +27,7 @@ mod tests;
 pub(crate) use self::{
     change::{Change, ChangeKind},
     core::Replica,
-    link::{Link, LinkAcks, LinkEvent, LinkOptions, PeersTransfer, Violation},
+    link::{Arrears, Link, LinkAcks, LinkEvent, LinkOptions, PeersTransfer, Violation},
     observer::Observer,
     store::{hot::Replicate, missing::Missing, sweep::Sweep, writer::SessionWriter},
 };

@@ -108,7 +108,6 @@ impl Orders {
     }
 
     /// Returns whether a link has passed on all there is.
-    #[cfg(test)]
     pub(super) fn is_at_end(&self, cursor: &OrderCursor) -> bool {
         cursor.seen == self.count.load(Ordering::Acquire)
     }

@@ -82,11 +82,15 @@ pub(crate) enum Mutant {
     TakeRefusalForAbsence,
     /// A session is created under an id that another one has, or had until it was destroyed.
     CreateTwice,
+    /// A node that leaves waits for nobody but those for whom requests wait.
+    LeaveBehind,
+    /// A node that leaves does not wait for peers that join.
+    LeaveJoiners,
 }
 
 #[cfg(test)]
 impl Mutant {
-    pub(crate) const ALL: [Self; 38] = [
+    pub(crate) const ALL: [Self; 40] = [
         Self::CoalesceLate,
         Self::IgnoreSince,
         Self::NeverRepair,
@@ -125,6 +129,8 @@ impl Mutant {
         Self::TrustUnreadyDonor,
         Self::TakeRefusalForAbsence,
         Self::CreateTwice,
+        Self::LeaveBehind,
+        Self::LeaveJoiners,
     ];
 
     pub(crate) fn is_on(self) -> bool {

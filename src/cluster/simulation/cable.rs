@@ -83,7 +83,7 @@ impl SimLink {
         self.0.heard_ms.set(mono_ms);
     }
 
-    fn close(&self) {
+    pub(super) fn close(&self) {
         self.0.is_closed.set(true);
     }
 }
@@ -255,7 +255,7 @@ impl World {
     fn replace(&mut self, old: &SimLink) {
         let (number, end) = place(old.id());
         old.close();
-        if let Some((own, mut gone)) = self.take_end(number, end) {
+        if let Some((own, _, mut gone)) = self.take_end(number, end) {
             let until_ms = self.mono_ms + OPTIONS.ack_timeout_ms;
             gone.machine
                 .yield_to(&self.nodes[own].acks, until_ms)
@@ -266,7 +266,7 @@ impl World {
 
     /// Ends one end of a connection. The other one learns of it when it arrives.
     pub(super) fn close(&mut self, number: u64, end: usize) {
-        let Some((own, mut gone)) = self.take_end(number, end) else {
+        let Some((own, _, mut gone)) = self.take_end(number, end) else {
             return;
         };
         gone.handle.close();
@@ -278,8 +278,8 @@ impl World {
         self.check_waits(own);
     }
 
-    /// Takes what a node has of a link. Returns it with the node.
-    fn take_end(&mut self, number: u64, end: usize) -> Option<(usize, End)> {
+    /// Takes what a node has of a link. Returns it with the node and its peer.
+    pub(super) fn take_end(&mut self, number: u64, end: usize) -> Option<(usize, usize, End)> {
         let cable = self.cables.get_mut(&number)?;
         let (own, peer) = (cable.nodes[end], cable.nodes[1 - end]);
         let gone = cable.ends[end].take()?;
@@ -292,7 +292,7 @@ impl World {
             contact.lost_ms = Some(self.mono_ms);
             contact.was_counted = link.acks().counted;
         }
-        Some((own, gone))
+        Some((own, peer, gone))
     }
 
     /// Ends all connections of a pair. Everything under way is lost, and both ends know.
@@ -393,7 +393,7 @@ impl World {
         self.cables.get_mut(&number)?.ends[end].as_mut()
     }
 
-    fn vectors(&self, node: usize) -> Vec<(SessionKey, Vector)> {
+    pub(super) fn vectors(&self, node: usize) -> Vec<(SessionKey, Vector)> {
         let replica = &self.nodes[node].replica;
         let read = |key: &SessionKey| replica.read(key, |state| state.vector().clone()).ok();
         let keys = self.sessions.iter().map(|known| known.key);

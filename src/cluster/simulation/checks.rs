@@ -61,10 +61,17 @@ impl World {
         if self.plan.ends_sessions() {
             return;
         }
-        let now = self.now(node);
-        let replica = &self.nodes[node].replica;
         let mut ends = ends_of(&self.cables, node);
-        let lacks = |(key, vector): &(SessionKey, Vector)| match replica.full(key, now) {
+        let missing = ends.any(|(_, _, own)| own.held.iter().any(|held| self.lacks(node, held)));
+        drop(ends);
+        self.check(!missing, || {
+            "a ready node lacks what a peer held".to_owned()
+        });
+    }
+
+    /// Returns whether a node lacks something of a copy that another one held.
+    pub(super) fn lacks(&self, node: usize, (key, vector): &(SessionKey, Vector)) -> bool {
+        match self.nodes[node].replica.full(key, self.now(node)) {
             Item::Full(state) => vector.entries().iter().any(|(origin, stamp)| {
                 !state.covers(Tag {
                     stamp: *stamp,
@@ -73,12 +80,7 @@ impl World {
             }),
             Item::Absent => true,
             Item::Destroyed(_) | Item::Delta(_) | Item::Packed(_) => false,
-        };
-        let missing = ends.any(|(_, _, own)| own.held.iter().any(lacks));
-        drop(ends);
-        self.check(!missing, || {
-            "a ready node lacks what a peer held".to_owned()
-        });
+        }
     }
 
     /// Checks that after all faults nodes are equal, nothing is left to say or to wait for, and what

@@ -9,6 +9,7 @@
 
 mod cable;
 mod checks;
+mod leave;
 mod network;
 mod node;
 mod requests;
@@ -167,6 +168,17 @@ fn nobody_waits_for_a_stuck_peer_however_short_the_log() {
     assert_eq!(stuck_peer(), None);
 }
 
+#[test]
+fn node_that_leaves_waits_for_a_peer_that_has_just_lost_its_link() {
+    assert_eq!(leave_during_a_cut(), None);
+}
+
+/// What a third node wrote that is gone is in the log of none.
+#[test]
+fn node_that_leaves_waits_for_a_peer_that_joins() {
+    assert_eq!(leave_beside_a_joiner(), None);
+}
+
 /// A link breaks while a request waits, and the writer dies right after the response.
 #[test]
 fn what_is_acknowledged_after_a_link_broke_is_held_by_the_peer() {
@@ -231,6 +243,8 @@ fn hunt() -> Option<(u64, String)> {
     let scenes = scenes.or_else(stuck_peer).or_else(writer_without_waiters);
     let scenes = scenes.or_else(|| write_beside_a_reset(true));
     let scenes = scenes.or_else(|| write_beside_a_reset(false));
+    let scenes = scenes.or_else(leave_during_a_cut);
+    let scenes = scenes.or_else(leave_beside_a_joiner);
     let scenes = scenes.or_else(logout_along_a_path);
     let scenes = scenes.or_else(use_at_the_last_moment);
     let scenes = scenes.or_else(|| hot_beyond_a_cut(400));
@@ -521,6 +535,35 @@ fn write_beside_a_reset(is_first: bool) -> Option<String> {
         format!("the peer holds {held} sessions")
     });
     world.broken
+}
+
+fn leave_during_a_cut() -> Option<String> {
+    let plan = Plan {
+        nodes: 2,
+        ..THREE_NODES
+    };
+    let mut world = World::new(1, plan);
+    world.heal();
+    world.cut((0, 1));
+    world.create(0);
+    world.leave_from(0, |world| world.dial_everybody());
+    world.check_held_by(1)
+}
+
+fn leave_beside_a_joiner() -> Option<String> {
+    let mut world = World::new(1, THREE_NODES);
+    world.heal();
+    world.cut_off(1);
+    world.create(2);
+    world.create(2);
+    world.heal_what_is_connected();
+    for gone in [2, 1] {
+        world.crash(gone, Crash::Told);
+    }
+    world.fail_to_dial(0, 2, Reach::Unreachable);
+    world.dial_each_other((0, 1));
+    world.leave_from(0, |_| ());
+    world.check_held_by(1)
 }
 
 fn writer_without_waiters() -> Option<String> {

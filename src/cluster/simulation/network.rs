@@ -32,6 +32,7 @@ impl World {
             }
             for node in 0..self.nodes.len() {
                 self.advance_join(node);
+                self.advance_leave(node);
             }
         }
     }
@@ -196,7 +197,7 @@ impl World {
             return;
         };
         let link = handle.id();
-        let mut has_moved = false;
+        let (mut has_moved, mut has_left) = (false, false);
         let now = self.now(node);
         for event in events {
             self.nodes[node].note_contact(peer, handle.identity().boot, &event, now);
@@ -207,8 +208,12 @@ impl World {
                 }
                 LinkEvent::RoundCompleted { .. } | LinkEvent::PeersTransfer => has_moved = true,
                 LinkEvent::SearchOrdered => self.carry_out_searches(node),
+                LinkEvent::Left => has_left = true,
                 _ => {}
             }
+        }
+        if has_left {
+            self.let_go(number, end);
         }
         if has_moved {
             self.advance_join(node);

@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, collections::BTreeMap, net::SocketAddr, rc::Rc, sync::Arc};
 
-use super::{HOUR_MS, OPTIONS, SHAPE, World, cable::SimLink};
+use super::{HOUR_MS, OPTIONS, SHAPE, World, cable::SimLink, leave::SimLeave};
 use crate::{
     cluster::{
         AckTracker, Join, JoinLink, JoinOptions, JoinStep, LinkId, MemberTable, OtherPeers,
@@ -28,6 +28,8 @@ pub(super) struct SimNode {
     sweep: Sweep,
     /// Versions at the last check, by session.
     pub(super) checked: Vec<Option<u64>>,
+    /// The leave that is under way.
+    pub(super) leave: Option<SimLeave>,
     /// The peers that have opened a link.
     pub(super) contacts: BTreeMap<usize, Contact>,
 }
@@ -140,6 +142,7 @@ impl World {
             skew_ms,
             sweep: Sweep::default(),
             checked: Vec::new(),
+            leave: None,
             contacts: BTreeMap::new(),
         }
     }

@@ -51,7 +51,8 @@ impl World {
                 self.crash(node, how);
             }
             65..66 => self.destroy_where(node),
-            66..75 => {
+            66..67 => self.begin_to_leave(node),
+            67..75 => {
                 let passed = self.random.below(400) as u64;
                 self.advance(passed);
             }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     config::PeerAddress,
-    session::{BootId, Now},
+    session::{BootId, Mutant, Now},
     wire::Refusal,
 };
 
@@ -308,6 +308,22 @@ impl<L: MemberLink> MemberTable<L> {
             .filter_map(MemberEntry::live)
             .cloned()
             .collect()
+    }
+
+    /// Returns the members that have lost their link, and may be back at any moment.
+    pub(crate) fn missed(&self) -> Vec<MemberLabel> {
+        if Mutant::LeaveBehind.is_on() {
+            return Vec::new();
+        }
+        let missed = self.entries.iter().filter(|entry| {
+            let was_there = matches!(
+                entry.status,
+                MemberStatus::Up | MemberStatus::Suspect { .. }
+            );
+            let is_linked = entry.boot.is_some_and(|boot| self.live_of(boot).is_some());
+            was_there && entry.reach != Reach::Unreachable && !is_linked
+        });
+        missed.filter_map(MemberEntry::label).collect()
     }
 
     /// Returns the configured peers.

@@ -41,7 +41,7 @@ async fn accept_all(node: &Arc<Node>, acceptor: &mut dyn Acceptor) {
             () = node.net.shutdown.cancelled() => return,
             accepted = acceptor.accept() => accepted,
         };
-        if !node.may_create() {
+        if !node.makes_links() {
             continue;
         }
         let permit = Permit::acquire(&node.net.admission, remote.ip(), node.random());

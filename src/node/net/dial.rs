@@ -197,7 +197,7 @@ impl<'a> Dialling<'a> {
     }
 
     async fn run(mut self) {
-        while self.node.may_create() {
+        while self.node.makes_links() {
             let existing = self.node.peers.table().link_to(&self.peer, self.at);
             if let Some(link) = existing {
                 self.absent_log.reset();

@@ -93,10 +93,14 @@ impl Node {
             ended: Ended::Stopped,
         };
         // The link was made before it could be found: what happened in between is told now. The end
-        // of the join may be told meanwhile, so it is looked for under the link's lock.
+        // of the join, or the goodbye, may be told meanwhile, so they are looked for under the link's
+        // lock.
         link.update(&self.peers.acks, |machine| {
             if self.availability.tells_ready() {
                 machine.set_ready();
+            }
+            if !self.availability.makes_links() {
+                machine.leave();
             }
         });
         if admitted.is_news {
@@ -276,7 +280,7 @@ impl Node {
             debug!(member = %link.identity.name, "link closed: {ended}");
             return;
         };
-        if !self.may_create() || self.net.shutdown.is_cancelled() {
+        if !self.makes_links() || self.net.shutdown.is_cancelled() {
             return;
         }
         // One that was silent for so long counts as down at once, which is logged then.

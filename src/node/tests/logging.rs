@@ -187,11 +187,11 @@ impl fmt::Debug for TrappedAcceptor {
 
 /// What is logged on this thread.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Lines {
     /// Keeps the lines from now on.
-    fn kept() -> (Self, DefaultGuard) {
+    pub(super) fn kept() -> (Self, DefaultGuard) {
         let lines = Self::default();
         let writer = lines.clone();
         let subscriber = tracing_subscriber::fmt()
@@ -202,7 +202,7 @@ impl Lines {
     }
 
     /// Returns the lines that hold all of `words`.
-    fn with(&self, words: &[&str]) -> Vec<String> {
+    pub(super) fn with(&self, words: &[&str]) -> Vec<String> {
         let bytes = self.0.lock().expect("nobody panics with it").clone();
         let text = String::from_utf8(bytes).expect("lines are text");
         let has_all = |line: &&str| words.iter().all(|word| line.contains(word));

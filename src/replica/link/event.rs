@@ -27,6 +27,23 @@ pub(crate) struct LinkAcks {
     pub(crate) counted: bool,
 }
 
+/// What the peer has yet to get of what this node holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Arrears {
+    /// The peer has spoken.
+    pub(crate) is_open: bool,
+    pub(crate) is_lagging: bool,
+    /// How many changes it has not acknowledged.
+    pub(crate) changes: u64,
+    /// States, answers or orders are on their way, or it has yet to repair what it skipped.
+    pub(crate) has_repairs: bool,
+    /// The complete round asked for last has ended.
+    pub(crate) is_compared: bool,
+    /// Both held the same when the peer said last what it holds.
+    pub(crate) is_equal: bool,
+    pub(crate) transfer: PeersTransfer,
+}
+
 /// The news of a link for who runs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum LinkEvent {

@@ -15,7 +15,7 @@ mod token_bucket;
 mod window;
 
 pub(crate) use self::event::{
-    LinkAcks, LinkEvent, LinkGauges, LinkOptions, PeersTransfer, Violation,
+    Arrears, LinkAcks, LinkEvent, LinkGauges, LinkOptions, PeersTransfer, Violation,
 };
 use self::{
     answers::{Answers, Listing},
@@ -49,6 +49,8 @@ pub(crate) struct Link {
     peers_lineage: Option<Lineage>,
     /// While this node does not know which of its sessions the peer still has.
     comparison: Option<Comparison>,
+    /// Whether the peer's last heartbeat told of the same sessions as are here.
+    is_equal: bool,
     /// When the present rounds of both sides began, zero before the first.
     asked_ms: u64,
     peer_asked_ms: u64,
@@ -101,6 +103,7 @@ impl Link {
             lineage: replica.lineage(now),
             peers_lineage: None,
             comparison: None,
+            is_equal: false,
             asked_ms: 0,
             peer_asked_ms: 0,
             inbound: Inbound::new(applied),
@@ -214,6 +217,7 @@ impl Link {
                 if is_equal || ready || self.answers.have_been_asked() {
                     self.round.compare_root(is_equal);
                 }
+                self.is_equal = is_equal;
                 if is_equal {
                     self.record_contact(replica, now.mono_ms, now);
                 }
@@ -594,8 +598,26 @@ impl Link {
         self.outbound.is_lagging()
     }
 
+    /// Returns what the peer has yet to get, of changes those up to a position.
+    pub(crate) fn arrears(&self, replica: &Replica, upto: Option<Position>) -> Arrears {
+        let acked = Position::number(self.outbound.acks().acked);
+        let is_supplied = !self.round.has_supplies() && self.window.in_flight() == 0;
+        let is_answered = self.answers.is_empty() && self.outbound.has_answered();
+        Arrears {
+            is_open: self.is_open(),
+            is_lagging: self.is_lagging(),
+            changes: Position::number(upto).saturating_sub(acked),
+            has_repairs: !is_supplied
+                || !is_answered
+                || self.outbound.has_skipped()
+                || !self.has_passed_on(replica),
+            is_compared: self.round.has_completed(),
+            is_equal: self.is_equal,
+            transfer: self.peers_transfer,
+        }
+    }
+
     /// Returns whether all orders have left.
-    #[cfg(test)]
     pub(crate) fn has_passed_on(&self, replica: &Replica) -> bool {
         replica.orders.is_at_end(&self.orders)
     }

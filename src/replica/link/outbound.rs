@@ -147,14 +147,19 @@ impl Outbound {
         (told != at_once).then_some(Message::ExpectAcks { at_once })
     }
 
-    #[cfg(test)]
+    /// Returns whether the peer has skipped what it has yet to repair.
     pub(super) const fn has_skipped(&self) -> bool {
         self.rounds_owed > 0
     }
 
+    /// Returns whether the peer has no question open.
+    pub(super) fn has_answered(&self) -> bool {
+        self.asked.is_empty()
+    }
+
     #[cfg(test)]
     pub(super) fn is_idle(&self) -> bool {
-        self.asked.is_empty() && self.rounds_owed == 0 && self.acked == self.cursor
+        self.has_answered() && !self.has_skipped() && self.acked == self.cursor
     }
 
     pub(super) const fn acks(&self) -> LinkAcks {
