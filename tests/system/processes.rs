@@ -5,7 +5,10 @@ mod support;
 
 use std::{net::SocketAddr, process::Stdio, time::Duration};
 
-use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use futures_util::{
+    StreamExt as _,
+    stream::{self, FuturesUnordered},
+};
 use http::{Method, StatusCode, header::SET_COOKIE};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -205,6 +208,46 @@ async fn logout_on_one_node_is_logout_on_all() {
         let page = thief.get(node.http(), "/peek").await.expect("it runs");
         assert_eq!(page.hits(), Some(0), "{page:?}");
     }
+}
+
+#[tokio::test]
+async fn peer_that_was_stopped_gets_everything_from_a_node_that_leaves() {
+    let mut nodes = start_all(plans(&["node1", "node2"])).await;
+    let leaving = nodes.remove(0);
+    let stopped = &nodes[0];
+    stopped.signal(Signal::Stop);
+    let mut visitors: Vec<_> = (0..20).map(|_| Visitor::new()).collect();
+    for visitor in &mut visitors {
+        visitor.hit(leaving.http()).await;
+    }
+    leaving.signal(Signal::Terminate);
+    leaving.until_logged(&["is about to be left"]).await;
+    stopped.signal(Signal::Continue);
+    let (_, status, log) = leaving.terminate().await;
+    assert!(status.success(), "{status}:\n{log}");
+    for visitor in &mut visitors {
+        visitor.peek(stopped.http()).await;
+    }
+}
+
+#[tokio::test]
+async fn node_that_joins_gets_everything_from_a_node_that_leaves() {
+    const SESSIONS: usize = 6_000;
+    let mut plans = plans(&["node1", "node2"]);
+    let joining = plans.pop().expect("two");
+    let leaving = Node::start(plans.remove(0)).await;
+    leaving.until_ready().await;
+    let begun = stream::iter(0..SESSIONS).for_each_concurrent(16, |_| async {
+        let page = Browser::new().get(leaving.http(), "/hit").await;
+        assert_eq!(page.expect("it runs").status, StatusCode::OK);
+    });
+    begun.await;
+    let joining = Node::start(joining).await;
+    leaving.until_sees(&joining, &["up", "syncing"]).await;
+    let (_, status, log) = leaving.terminate().await;
+    assert!(status.success(), "{status}:\n{log}");
+    let status = joining.until_ready().await;
+    assert_eq!(status["sessions"], SESSIONS, "{status:#}");
 }
 
 #[tokio::test]
