@@ -47,7 +47,7 @@
 //! # assert!(answer.contains("set-cookie: __Host-id="), "{answer}");
 //! # assert!(answer.ends_with("You have hit this page 1 times."), "{answer}");
 //!
-//! cluster.leave().await; // the peers get the changes they lack, and a goodbye
+//! cluster.leave().await; // the peers get all they lack, and a goodbye
 //! # Ok(())
 //! # }
 //! ```

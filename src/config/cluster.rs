@@ -585,7 +585,7 @@ impl ClusterConfig {
         self
     }
 
-    /// Sets how long a leaving node waits for peers to hold all its changes.
+    /// Sets how long a leaving node waits for peers to have all that it has.
     ///
     /// Default: 5 s. Keep it shorter than the time your supervisor gives a process to stop.
     ///

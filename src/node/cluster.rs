@@ -234,9 +234,11 @@ impl Cluster {
 
     /// Leaves the cluster in order.
     ///
-    /// Sessions are no longer created here. The peers get the changes they lack, for at most
-    /// [`leave_timeout`](ClusterConfig::leave_timeout), and a goodbye. Then all links and the
-    /// listener close.
+    /// Sessions are no longer created here. The peers get all they lack of what this node has, also
+    /// those that lag, join or have just lost their link. That takes
+    /// [`leave_timeout`](ClusterConfig::leave_timeout) at most; the log names members that lack
+    /// something then. After it they get a goodbye, and all links and the listener close. When nobody
+    /// lacks anything, or there is no peer, it takes no longer than that.
     ///
     /// Sessions held here can still be used, but nobody else learns of it: stop serving first.
     /// Calling it again is harmless and waits for the same end.
