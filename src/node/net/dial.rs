@@ -71,7 +71,7 @@ impl<'a> Resolving<'a> {
     }
 
     async fn run(mut self) {
-        while self.node.may_create() {
+        while self.node.makes_links() {
             let pause = match self.look_up().await {
                 Ok(found) => {
                     self.backoff = Backoff::default();
