@@ -38,6 +38,10 @@ pub(crate) trait MemberLink: Clone + fmt::Debug {
 
     fn traffic(&self) -> Traffic;
 
+    /// Returns whether another link is to take the place of this one, which is nearly as old as it may
+    /// be.
+    fn is_expiring(&self) -> bool;
+
     /// Returns whether nothing was heard of the peer for so long.
     fn is_silent_for(&self, limit_ms: u64, now: Now) -> bool {
         now.mono_ms.saturating_sub(self.heard_ms()) >= limit_ms

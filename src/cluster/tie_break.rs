@@ -9,8 +9,9 @@ use crate::session::Mutant;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Existing {
     pub(super) dialler: Dialler,
-    /// Nothing was heard on it for longer than an honest peer is silent.
-    pub(super) is_silent: bool,
+    /// Nothing was heard on it for longer than an honest peer is silent, or it is nearly as old as it
+    /// may be.
+    pub(super) may_go: bool,
 }
 
 /// Returns whether the existing link stays and the new one goes. `own` is how this node's boot id
@@ -21,7 +22,7 @@ pub(super) struct Existing {
 /// as far as it knows, so an existing one that it dialled earlier is dead. Who finds at the end of
 /// its own dial that there is a link gives way.
 pub(super) fn stays(existing: Existing, new: Dialler, own: Ordering) -> bool {
-    if existing.is_silent {
+    if existing.may_go {
         return false;
     }
     match (existing.dialler, new) {
@@ -38,7 +39,7 @@ mod tests {
     const fn alive(dialler: Dialler) -> Existing {
         Existing {
             dialler,
-            is_silent: false,
+            may_go: false,
         }
     }
 
@@ -66,12 +67,12 @@ mod tests {
     }
 
     #[test]
-    fn silent_link_never_stays() {
+    fn link_that_is_silent_or_too_old_never_stays() {
         for dialler in [Dialler::Us, Dialler::Them] {
             for new in [Dialler::Us, Dialler::Them] {
                 let existing = Existing {
                     dialler,
-                    is_silent: true,
+                    may_go: true,
                 };
                 assert!(!stays(existing, new, Ordering::Less));
             }

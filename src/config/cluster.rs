@@ -71,6 +71,8 @@ pub struct ClusterConfig {
     pub(super) heartbeat_interval: Duration,
     #[serde(deserialize_with = "duration::read")]
     pub(super) down_after: Duration,
+    #[serde(deserialize_with = "duration::read")]
+    pub(super) max_link_age: Duration,
     pub(super) max_sessions: usize,
     pub(super) max_session_bytes: usize,
     pub(super) max_attributes: usize,
@@ -654,6 +656,31 @@ impl ClusterConfig {
         self
     }
 
+    /// Sets how old a link may be.
+    ///
+    /// Default: 24 hours; at least a minute. Before it is so old, the node that dialled it dials
+    /// again, which proves both ends anew, and the new link takes its place without a pause. The
+    /// other node ends a link for which that does not happen. So whoever cannot prove that it
+    /// belongs to the cluster any more is out of it within that time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use tower_cluster_sessions::ClusterConfig;
+    /// let config = ClusterConfig::new("node1").listen("127.0.0.1:4100")
+    ///     .max_link_age(Duration::from_secs(60 * 60));
+    /// # let from_file: ClusterConfig = serde_json::from_str(r#"{"node": "node1",
+    /// #     "listen": "127.0.0.1:4100", "max_link_age": "1h"}"#)?;
+    /// # assert_eq!(config, from_file);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    #[must_use]
+    pub fn max_link_age(mut self, time: Duration) -> Self {
+        self.max_link_age = time;
+        self
+    }
+
     /// Sets how many sessions a node holds.
     ///
     /// Default: 1 000 000, at most 2 147 483 648. When they are reached, creating a session fails;
@@ -855,6 +882,7 @@ impl ClusterConfig {
             leave_timeout: Duration::from_secs(5),
             heartbeat_interval: Duration::from_millis(500),
             down_after: Duration::from_secs(3),
+            max_link_age: Duration::from_secs(24 * 60 * 60),
             max_sessions,
             max_session_bytes,
             max_attributes,
@@ -884,7 +912,8 @@ mod tests {
             "consistency_key": "k", "read_your_writes_timeout": "9ms",
             "ack_timeout": "1ms", "transfer_timeout": "2ms",
             "alone_after": "10ms", "min_peers": 11, "leave_timeout": "3ms",
-            "heartbeat_interval": "4ms", "down_after": "8ms", "max_sessions": 5,
+            "heartbeat_interval": "4ms", "down_after": "8ms", "max_link_age": "13ms",
+            "max_sessions": 5,
             "max_session_bytes": 6, "max_attributes": 7, "max_bytes": 12, "log_records": 8,
             "destroy_sessions_on_leave": true, "notify_listeners_on_replication": true
         }"#;
@@ -912,6 +941,7 @@ mod tests {
             .leave_timeout(ms(3))
             .heartbeat_interval(ms(4))
             .down_after(ms(8))
+            .max_link_age(ms(13))
             .max_sessions(5)
             .max_session_bytes(6)
             .max_attributes(7)

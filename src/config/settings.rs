@@ -35,6 +35,7 @@ pub(crate) struct Settings {
     pub(crate) leave_timeout: Duration,
     pub(crate) heartbeat_interval: Duration,
     pub(crate) down_after: Duration,
+    pub(crate) max_link_age: Duration,
     pub(crate) limits: Limits,
     pub(crate) shape: Shape,
     pub(crate) destroy_sessions_on_leave: bool,
@@ -77,6 +78,7 @@ impl ClusterConfig {
             leave_timeout,
             heartbeat_interval,
             down_after,
+            max_link_age,
             max_sessions,
             max_session_bytes,
             max_attributes,
@@ -136,6 +138,16 @@ impl ClusterConfig {
             None => derived_keys(&security, cluster),
         };
         let heartbeat_interval = positive("heartbeat_interval", *heartbeat_interval)?;
+        let max_link_age = capped(*max_link_age);
+        if max_link_age < LEAST_LINK_AGE {
+            return Err(ConfigError::invalid(
+                "max_link_age",
+                format!(
+                    "`max_link_age` ({} ms) must be at least a minute",
+                    max_link_age.as_millis()
+                ),
+            ));
+        }
         let down_after = capped(*down_after);
         if down_after < 2 * heartbeat_interval {
             // One heartbeat that is late would make a peer count as down.
@@ -174,6 +186,7 @@ impl ClusterConfig {
             leave_timeout: capped(*leave_timeout),
             heartbeat_interval,
             down_after,
+            max_link_age,
             limits: Limits {
                 max_sessions: within("max_sessions", *max_sessions, MAX_SESSIONS)?,
                 max_session_bytes: within(
@@ -308,6 +321,7 @@ fn half_of_the_memory() -> usize {
 /// What a machine has of which nothing is known.
 const UNKNOWN_MEMORY: u64 = 4 << 30;
 /// Keys of a digest shard are counted in 32 bits.
+const LEAST_LINK_AGE: Duration = Duration::from_secs(60);
 const MAX_SESSIONS: usize = 1 << 31;
 /// A full state is put together in memory, on each link.
 const MAX_SESSION_BYTES: usize = 64 << 20;
@@ -355,6 +369,7 @@ mod tests {
             leave_timeout: Duration::from_secs(5),
             heartbeat_interval: Duration::from_millis(500),
             down_after: Duration::from_secs(3),
+            max_link_age: Duration::from_secs(24 * 60 * 60),
             limits: Limits {
                 max_sessions: 1_000_000,
                 max_session_bytes: 262_144,
@@ -486,6 +501,8 @@ mod tests {
         let hasty = node().down_after(Duration::from_millis(999));
         refused(&hasty, &["`down_after` (999 ms)", "twice", "500 ms"]);
         assert!(node().down_after(Duration::from_secs(1)).settings().is_ok());
+        let restless = node().max_link_age(Duration::from_secs(59));
+        refused(&restless, &["`max_link_age` (59000 ms)", "a minute"]);
         let endless = node()
             .ack_timeout(Duration::MAX)
             .heartbeat_interval(Duration::MAX)

@@ -86,7 +86,7 @@ impl Node {
         acks.tick(self.replica.overdue(ack_timeout_ms, now), now)
             .wake();
         for link in self.peers.live().iter() {
-            if link.is_silent_for(millis(self.settings.down_after), now) {
+            if link.is_silent_for(millis(self.settings.down_after), now) || link.age(now) {
                 link.lose(acks, self.lost_until_ms(now));
                 continue;
             }

@@ -101,6 +101,10 @@ impl MemberLink for SimLink {
         self.0.heard_ms.get()
     }
 
+    fn is_expiring(&self) -> bool {
+        false
+    }
+
     fn traffic(&self) -> Traffic {
         Traffic::default()
     }

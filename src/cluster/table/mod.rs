@@ -197,7 +197,7 @@ impl<L: MemberLink> MemberTable<L> {
         if let Some(existing) = self.live_of(identity.boot) {
             let existing = Existing {
                 dialler: existing.identity().dialler,
-                is_silent: existing.is_silent_for(self.silent_after_ms, now),
+                may_go: existing.is_silent_for(self.silent_after_ms, now) || existing.is_expiring(),
             };
             if stays(existing, identity.dialler, self.own.cmp(&identity.boot)) {
                 self.learn(dialled, remote, &identity);

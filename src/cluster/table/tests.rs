@@ -25,6 +25,10 @@ impl MemberLink for TestLink {
         NOW.mono_ms
     }
 
+    fn is_expiring(&self) -> bool {
+        self.0.name.starts_with("old")
+    }
+
     fn traffic(&self) -> Traffic {
         Traffic {
             sent: 10,
@@ -390,4 +394,15 @@ fn members_of_a_name_that_dial_us_first_are_told_apart_by_dialling_them() {
     );
     assert_eq!(table.members.links().len(), 2);
     assert!(table.members.unlinked().is_none());
+}
+
+#[test]
+fn link_that_is_nearly_too_old_gives_way_to_the_next_one() {
+    let mut table = Table::new(&["node-b:1"]);
+    table.dial("node-b:1", "old-b", 2).expect("new");
+    let next = table
+        .dial("node-b:1", "old-b", 2)
+        .expect("the first is old");
+    assert_eq!((next.is_news, next.replaced.len()), (false, 1));
+    assert_eq!(table.members.links().len(), 1);
 }

@@ -21,7 +21,11 @@ use crate::node::{
     log_throttle::LogThrottle,
     peers::{lifecycle::Established, link_task},
 };
-use crate::{cluster::Reach, config::PeerAddress, wire::Refusal};
+use crate::{
+    cluster::{MemberLink as _, Reach},
+    config::PeerAddress,
+    wire::Refusal,
+};
 
 /// Keeps one peer linked until `stop`, at each address of its name. A link that a peer dialled is as
 /// good as an own one.
@@ -199,10 +203,13 @@ impl<'a> Dialling<'a> {
     async fn run(mut self) {
         while self.node.makes_links() {
             let existing = self.node.peers.table().link_to(&self.peer, self.at);
-            if let Some(link) = existing {
+            if let Some(link) = existing.filter(|link| !link.is_expiring()) {
                 self.absent_log.reset();
                 self.misfit_log.reset();
-                link.closed().await;
+                tokio::select! {
+                    () = link.closed() => {}
+                    () = link.expiring() => continue,
+                }
                 // The link's own task needs a moment to take it off the table, and of two nodes
                 // that lost each other one may be quicker to dial.
                 sleep(self.node.jittered(SHORTEST)).await;
@@ -264,6 +271,7 @@ impl<'a> Dialling<'a> {
                 let mut running = link_task::spawn(greeted.verdict, io, codec, unread);
                 tokio::select! {
                     _ = &mut running => {}
+                    () = link.expiring() => {}
                     // One that gave way is still open for a while, when another may have ended.
                     () = link.closed() => if !link.gave_way() {
                         // That it cannot be joined means that it has ended, too.

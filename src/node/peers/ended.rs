@@ -16,6 +16,8 @@ pub(crate) enum Ended {
     Broken(#[source] io::Error),
     #[error("nothing was heard of it for too long")]
     Silent,
+    #[error("the link was older than `max_link_age`, and has not been made anew")]
+    TooOld,
     #[error("it left")]
     Left,
     #[error("{0}")]

@@ -7,7 +7,10 @@ use std::{
 
 use crate::log::{debug, info, warn};
 
-use super::{ended::Ended, link::PeerLink};
+use super::{
+    ended::Ended,
+    link::{Lifetime, PeerLink},
+};
 use crate::node::{Event, MemberEventKind, Node};
 use crate::{
     cluster::{
@@ -246,7 +249,9 @@ impl Node {
             boot: theirs.boot,
             dialler,
         };
-        PeerLink::new(identity, link, now)
+        let [random] = self.env.random();
+        let lifetime = Lifetime::new(millis(self.settings.max_link_age), random, now);
+        PeerLink::new(identity, link, lifetime, now)
     }
 
     fn link_ended(&self, link: &PeerLink, ended: &Ended) {

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cluster::{AckTracker, LinkIdentity, MemberLink, TrackedLink, Traffic},
+    cluster::{AckTracker, Dialler, LinkIdentity, MemberLink, TrackedLink, Traffic},
     replica::Link,
     session::Now,
 };
@@ -26,19 +26,44 @@ pub(crate) struct PeerLink {
     machine: Mutex<TrackedLink>,
     writer: Notify,
     closed: CancellationToken,
+    expiring: CancellationToken,
+    lifetime: Lifetime,
     gave_way: AtomicBool,
     heard_ms: AtomicU64,
     sent: AtomicU64,
     received: AtomicU64,
 }
 
+/// When a link is replaced by the end that dialled it, and when it ends otherwise, in monotonic
+/// milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lifetime {
+    renew_ms: u64,
+    end_ms: u64,
+}
+
+impl Lifetime {
+    /// Takes the time for replacing a link from the last quarter of its life, so that links made at
+    /// once are not replaced at once.
+    pub(crate) fn new(max_age_ms: u64, random: u8, now: Now) -> Self {
+        let end_ms = now.mono_ms.saturating_add(max_age_ms);
+        let spare_ms = max_age_ms / 8 + max_age_ms / 8 * u64::from(random) / u64::from(u8::MAX);
+        Self {
+            renew_ms: end_ms - spare_ms,
+            end_ms,
+        }
+    }
+}
+
 impl PeerLink {
-    pub(crate) fn new(identity: LinkIdentity, link: Link, now: Now) -> Self {
+    pub(crate) fn new(identity: LinkIdentity, link: Link, lifetime: Lifetime, now: Now) -> Self {
         Self {
             machine: Mutex::new(TrackedLink::new(&identity, link)),
             identity,
             writer: Notify::new(),
             closed: CancellationToken::new(),
+            expiring: CancellationToken::new(),
+            lifetime,
             gave_way: AtomicBool::new(false),
             heard_ms: AtomicU64::new(now.mono_ms),
             sent: AtomicU64::new(0),
@@ -91,6 +116,23 @@ impl PeerLink {
         self.gave_way.load(Ordering::Relaxed)
     }
 
+    /// Has the link's dialler replace it, if it is time. Returns whether it is too old for that.
+    pub(crate) fn age(&self, now: Now) -> bool {
+        if self.identity.dialler == Dialler::Us && self.lifetime.renew_ms <= now.mono_ms {
+            self.expiring.cancel();
+        }
+        self.is_too_old(now)
+    }
+
+    pub(crate) const fn is_too_old(&self, now: Now) -> bool {
+        self.lifetime.end_ms <= now.mono_ms
+    }
+
+    /// Waits until the link is to be replaced.
+    pub(crate) async fn expiring(&self) {
+        self.expiring.cancelled().await;
+    }
+
     /// Waits until the link is over.
     pub(crate) async fn closed(&self) {
         self.closed.cancelled().await;
@@ -136,6 +178,10 @@ impl MemberLink for Arc<PeerLink> {
 
     fn heard_ms(&self) -> u64 {
         self.heard_ms.load(Ordering::Relaxed)
+    }
+
+    fn is_expiring(&self) -> bool {
+        self.expiring.is_cancelled()
     }
 
     fn traffic(&self) -> Traffic {

@@ -75,6 +75,8 @@ async fn run(mut registered: Registered, io: BoxIo, mut codec: FrameCodec, unrea
             }
             if link.is_silent_for(millis(node.settings.down_after), node.now()) {
                 Ended::Silent
+            } else if link.is_too_old(node.now()) {
+                Ended::TooOld
             } else {
                 Ended::Stopped
             }

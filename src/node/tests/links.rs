@@ -3,6 +3,7 @@
 use std::future::ready;
 
 use bytes::BytesMut;
+use futures_util::FutureExt as _;
 
 use super::*;
 use crate::{
@@ -81,6 +82,48 @@ async fn changes_of_one_turn_of_the_scheduler_leave_together() {
         assert!(bytes[2] < 2 * bytes[1], "{bytes:?}");
     };
     tokio::spawn(on_the_worker).await.expect("it holds");
+}
+
+#[tokio::test(start_paused = true)]
+async fn links_are_made_anew_before_they_are_too_old_and_no_acknowledgement_is_missed() {
+    let network = MemoryNetwork::default();
+    let start = |port, peers: &[u16]| {
+        let config = config(&format!("n{port}"), port, peers).max_link_age(MINUTE);
+        start_with(&network, port, &config)
+    };
+    let (one, two) = (start(1, &[2]), start(2, &[1]));
+    until_seen(&one, "n2", MemberState::Up).await;
+    until_seen(&two, "n1", MemberState::Up).await;
+    let mut events = [one.events(), two.events()];
+    let key = create(one.node());
+    let mut links = std::collections::BTreeSet::new();
+    for second in 0..300 {
+        let position = set(one.node(), &key, "n", &second.into());
+        assert_eq!(one.node().acknowledged(position, Ack::All).await, 1);
+        links.extend(one.node().peers.live().iter().map(|link| link.identity.id));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert!((5..=8).contains(&links.len()), "{links:?}");
+    for events in &mut events {
+        while let Some(Some(event)) = events.recv().now_or_never() {
+            assert!(!matches!(event, Event::Member(_)), "{event:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn link_that_its_dialler_does_not_make_anew_ends_at_its_age() {
+    let network = MemoryNetwork::default();
+    let one = start_with(&network, 1, &config("n1", 1, &[]).max_link_age(MINUTE));
+    let two = start(&network, "n2", 2, &[1]);
+    until_seen(&one, "n2", MemberState::Up).await;
+    let mut events = one.events();
+    let before_ms = one.node().now().mono_ms;
+    until(&mut events, |e| is_member(e, MemberEventKind::Suspect)).await;
+    let age_ms = one.node().now().mono_ms - before_ms;
+    assert!((59_000..=61_000).contains(&age_ms), "{age_ms}");
+    until(&mut events, |e| is_member(e, MemberEventKind::Up)).await;
+    assert_eq!(two.members().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -260,6 +303,7 @@ impl Met {
     }
 }
 
+const MINUTE: Duration = Duration::from_secs(60);
 const FRESH: Lineage = Lineage {
     holds: false,
     away: false,
