@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::{StatusCode, header::SET_COOKIE};
 use tokio::sync::Barrier;
 use tower_cluster_sessions::test_util::TestCluster;
 
@@ -171,4 +172,53 @@ async fn request_that_is_dropped_after_a_flush_has_logged_out() {
         assert_eq!(cluster.cluster(0).session_count(), 0);
     })
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn cookie_that_was_replaced_a_moment_ago_does_not_write_to_the_layers_session() {
+    let cluster = TestCluster::start(2).await;
+    let mut visitor = Visitor::new(&cluster, Door::Layer, &[0, 1]);
+    visitor.visit(async |s| shown(s.insert("a", 1).await)).await;
+    let mut late = again(&cluster, Door::Layer, 1, &visitor.cookie);
+    visitor.visit(async |s| shown(s.cycle_id().await)).await;
+    let (status, text, headers) = late
+        .answer(async |s| shown(s.insert("late", 1).await))
+        .await;
+    assert_eq!((status, &*text), (StatusCode::CONFLICT, ""));
+    assert!(!headers.contains_key(SET_COOKIE));
+    assert_eq!(cluster.cluster(0).session_count(), 1);
+    // Whoever logs in with it gets a session of their own.
+    let login = late.visit(async |s| {
+        s.cycle_id().await.expect("there is none");
+        shown(s.insert("user", "bob").await)
+    });
+    login.await;
+    assert_eq!(cluster.cluster(0).session_count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn session_of_the_layer_can_be_saved_and_flushed_after_the_response() {
+    let cluster = TestCluster::start(2).await;
+    let mut visitor = Visitor::new(&cluster, Door::Layer, &[0]);
+    visitor.visit(async |s| shown(s.insert("a", 1).await)).await;
+    let (kept, mut sessions) = tokio::sync::mpsc::channel(1);
+    visitor
+        .visit(move |s| {
+            let kept = kept.clone();
+            async move {
+                shown(s.get_value("a").await);
+                shown::<_, ()>(Ok(kept.send(s).await.is_ok()))
+            }
+        })
+        .await;
+    let session = sessions.recv().await.expect("it was kept");
+    session.insert("b", 2).await.expect("it can be written");
+    session.save().await.expect("it lives");
+    let mut other = again(&cluster, Door::Layer, 1, &visitor.cookie);
+    cluster.converged().await;
+    let read = other.visit(async |s| shown(s.get::<u64>("b").await)).await;
+    assert_eq!(read, "Some(2)");
+    session.flush().await.expect("it lives");
+    cluster.converged().await;
+    assert_eq!(cluster.cluster(1).session_count(), 0);
 }
