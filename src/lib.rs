@@ -159,7 +159,7 @@ pub use crate::{
     config::{Ack, ClusterConfig, ConfigError, ConfigErrorKind, Consistency, Expiry, StartError},
     middleware::{
         Attribute, ClusterSessionLayer, ClusterSessionService, FilterError, LayerError,
-        LayerOptions, ResponseFuture, SameSite, Session, SessionSlot, Sessions, Typed,
+        LayerOptions, ResponseFuture, SameSite, Session, SessionSlot, Sessions, Transport, Typed,
     },
     node::{
         Cluster, DestroyedWhere, Event, Events, Member, MemberEvent, MemberEventKind, MemberState,

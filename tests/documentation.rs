@@ -47,6 +47,7 @@ fn every_method_that_people_call_has_an_example() {
         "src/middleware/session.rs",
         "src/middleware/sessions.rs",
         "src/middleware/slot.rs",
+        "src/middleware/transport.rs",
         "src/middleware/typed.rs",
         "src/node/cluster.rs",
         "src/node/events.rs",

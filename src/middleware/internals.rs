@@ -34,7 +34,7 @@ impl CookieHeaders {
         }
         let cookie = CookieRules::default().check(None).expect("defaults");
         Self {
-            cookies: RequestCookies::find(&cookie, &mut headers),
+            cookies: RequestCookies::find(&cookie, None, &mut headers),
             cookie,
         }
     }

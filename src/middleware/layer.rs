@@ -9,6 +9,7 @@ use super::cookie::seal::{CookieKeys, Sealer};
 use super::{
     cookie::SameSite, filter::FilterError, layer_config::LayerConfig, layer_error::LayerError,
     layer_options::LayerOptions, service::ClusterSessionService, sessions::Sessions,
+    transport::Transport,
 };
 use crate::{
     config::{Ack, ClusterConfig, Consistency, Expiry, StartError},
@@ -817,6 +818,30 @@ impl ClusterSessionLayer {
         self
     }
 
+    /// Sets how clients present the value that opens their session: by the cookie, by a header field,
+    /// or by either.
+    ///
+    /// Default: [`Transport::cookie`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer, Transport};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// let layer = ClusterSessionLayer::from_cluster(&cluster)
+    ///     .with_transport(Transport::bearer("x-session").or_cookie());
+    /// # layer.check()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_transport(mut self, transport: Transport) -> Self {
+        self.options().transport = transport;
+        self
+    }
+
     /// Sets whether responses of requests that looked for a session say what caches may do.
     ///
     /// Default: `true`. Such a response gets `Vary: Cookie` beside what the app set. If the client
@@ -964,6 +989,17 @@ impl ClusterSessionLayer {
         let config = self.unclaimed_config()?;
         let (cookie, context) = (&config.cookie, &config.meta.context);
         self.claim(cookie.name(), CookieUse::Id, context)?;
+        if let Some(header) = &config.header {
+            let claim = config
+                .node()
+                .claim_header(header.request().as_str(), context);
+            if let Claim::Taken { by } = claim {
+                return Err(LayerError::HeaderTaken {
+                    name: header.request().to_string(),
+                    other: by.as_ref().to_owned(),
+                });
+            }
+        }
         if config.token_key.is_some() {
             self.claim(cookie.token_name(), CookieUse::Token, context)?;
             config.node().enable_read_your_writes();
@@ -980,6 +1016,7 @@ impl ClusterSessionLayer {
         Ok(LayerConfig {
             cluster: self.cluster.clone(),
             cookie,
+            header: options.transport.check()?,
             meta: Arc::new(SessionMeta {
                 context,
                 route: node.settings().route.clone(),

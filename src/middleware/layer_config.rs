@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{cookie::SessionCookie, filter::Filter};
+use super::{cookie::SessionCookie, filter::Filter, transport::HeaderTransport};
 use crate::{
     config::Ack,
     node::{Cluster, Node},
@@ -15,6 +15,8 @@ pub(super) struct LayerConfig {
     /// Held so that the cluster lives as long as anything that serves its sessions.
     pub(super) cluster: Cluster,
     pub(super) cookie: SessionCookie,
+    /// The header field by which clients may present their session; `None` for the cookie alone.
+    pub(super) header: Option<HeaderTransport>,
     /// The part of a session that never changes, for sessions created here.
     pub(super) meta: Arc<SessionMeta>,
     pub(super) ack: Ack,

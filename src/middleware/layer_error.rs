@@ -92,6 +92,35 @@ pub enum LayerError {
         /// The context that uses it.
         other: String,
     },
+    /// No header field of this name can carry the value that opens a session.
+    #[error(
+        "header field {name:?} cannot carry sessions: choose a name of letters, digits and `-` that \
+         means nothing else, with `Transport::header` or `Transport::bearer`"
+    )]
+    #[non_exhaustive]
+    InvalidHeader {
+        /// The field's name.
+        name: String,
+    },
+    /// Another context of the cluster finds its sessions in this header field.
+    #[error(
+        "header field {name:?} carries the sessions of context {other:?} already: give each \
+         context's layer one of its own with `with_transport`"
+    )]
+    #[non_exhaustive]
+    HeaderTaken {
+        /// The field's name.
+        name: String,
+        /// The context that uses it.
+        other: String,
+    },
+    /// [`Consistency::ReadYourWrites`](crate::Consistency::ReadYourWrites) needs a cookie, which
+    /// clients that present their session in a header field do not keep.
+    #[error(
+        "`Consistency::ReadYourWrites` needs a cookie: leave it out, or `with_transport`; with \
+         `Ack::All` any node has what a client was told"
+    )]
+    ConsistencyWithoutCookie,
     /// [`Consistency::ReadYourWrites`](crate::Consistency::ReadYourWrites) needs a key to sign its
     /// cookie with.
     #[error(

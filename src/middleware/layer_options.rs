@@ -8,6 +8,7 @@ use super::{
     cookie::{CookieRules, SessionCookie},
     filter::Filter,
     layer_error::LayerError,
+    transport::Transport,
 };
 use crate::config::{Ack, Consistency, Expiry};
 
@@ -41,6 +42,7 @@ use crate::config::{Ack, Consistency, Expiry};
 #[serde(deny_unknown_fields, default)]
 pub struct LayerOptions {
     pub(super) cookie: CookieRules,
+    pub(super) transport: Transport,
     pub(super) context: Option<Arc<str>>,
     pub(super) expiry: Expiry,
     pub(super) ack: Ack,
@@ -56,6 +58,9 @@ impl LayerOptions {
         if self.expiry.has_zero_limit() {
             return Err(LayerError::ZeroLimit);
         }
+        if self.transport.check()?.is_some() && self.consistency == Consistency::ReadYourWrites {
+            return Err(LayerError::ConsistencyWithoutCookie);
+        }
         Ok(cookie)
     }
 }
@@ -64,6 +69,7 @@ impl Default for LayerOptions {
     fn default() -> Self {
         Self {
             cookie: CookieRules::default(),
+            transport: Transport::default(),
             context: None,
             expiry: Expiry::default(),
             ack: Ack::default(),

@@ -29,6 +29,7 @@ mod service;
 mod session;
 mod sessions;
 mod slot;
+mod transport;
 mod typed;
 
 #[cfg(test)]
@@ -51,5 +52,6 @@ pub use self::{
     session::Session,
     sessions::Sessions,
     slot::SessionSlot,
+    transport::Transport,
     typed::{Attribute, Typed},
 };

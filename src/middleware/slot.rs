@@ -69,7 +69,8 @@ impl SessionSlot {
             .find(|slot| slot.session.config().context() == context)
     }
 
-    /// Returns whether the client sent a cookie of the layer's name, whatever it is worth.
+    /// Returns whether the client sent a cookie of the layer's name, whatever it is worth, or a value
+    /// in the header field of its [`Transport`](crate::Transport).
     ///
     /// It looks nothing up: the cookie may be forged, or that of a session that has ended.
     ///
@@ -173,7 +174,11 @@ impl SessionSlot {
             request.extensions_mut().insert(outer.clone());
             return None;
         }
-        let cookies = RequestCookies::find(&config.cookie, request.headers_mut());
+        let cookies = RequestCookies::find(
+            &config.cookie,
+            config.header.as_ref(),
+            request.headers_mut(),
+        );
         let replicate = if !config.filter.is_empty()
             && config
                 .filter

@@ -26,6 +26,8 @@ pub(crate) enum CookieUse {
     Id,
     /// What the client has written.
     Token,
+    /// The session's id, in a header field and not in a cookie.
+    Header,
 }
 
 /// The answer to a layer that wants to use a cookie name.

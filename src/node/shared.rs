@@ -126,6 +126,13 @@ impl Node {
         claim
     }
 
+    /// Claims the name of a header field for a context, once for all layers of this node.
+    pub(crate) fn claim_header(&self, name: &str, context: &Arc<str>) -> Claim {
+        // No cookie has such a name.
+        let name = format!("{name}:");
+        self.claim_cookie(&name, CookieUse::Header, context)
+    }
+
     /// Lets every link's writer look at the log, which has grown.
     pub(crate) fn wake_links(&self) {
         self.peers.wake_writers();

@@ -268,7 +268,13 @@ fn the_example_has_every_setting_with_its_default() {
     let default = LayerOptions::default();
     assert_eq!(format!("{:?}", found.layer), format!("{default:?}"));
 
-    for table in ["", "layer", "layer.expiry", "layer.cookie"] {
+    for table in [
+        "",
+        "layer",
+        "layer.expiry",
+        "layer.transport",
+        "layer.cookie",
+    ] {
         let unknown = match table {
             "" => "unknown = 0".to_owned(),
             table => format!("{table}.unknown = 0"),
@@ -287,7 +293,7 @@ fn the_example_has_every_setting_with_its_default() {
                 let line = line.trim_start_matches("# ");
                 line.starts_with(&format!("{setting} = "))
             };
-            let is_table = ["expiry", "cookie"].contains(&setting);
+            let is_table = ["expiry", "transport", "cookie"].contains(&setting);
             assert!(is_table || section.lines().any(shows), "{table}.{setting}");
         }
     }

@@ -7,6 +7,7 @@ mod consistency;
 mod cookies;
 mod expiry;
 mod filter;
+mod header;
 #[path = "../support/http.rs"]
 mod http_support;
 mod rules;

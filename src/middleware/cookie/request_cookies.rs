@@ -8,6 +8,7 @@ use http::{
 };
 
 use super::{SessionCookie, seal::OpenedCookie};
+use crate::middleware::transport::HeaderTransport;
 
 /// The `Cookie` fields of a request that may hold our cookie.
 ///
@@ -15,6 +16,9 @@ use super::{SessionCookie, seal::OpenedCookie};
 /// cookies of our name.
 #[derive(Default)]
 pub(crate) struct RequestCookies {
+    /// What the client presents in a header field instead. Then its cookies are not looked at, and it
+    /// is answered likewise.
+    header: Option<Box<str>>,
     // Apart, so that the usual single field needs no allocation.
     first: Option<HeaderValue>,
     more: Vec<HeaderValue>,
@@ -23,9 +27,24 @@ pub(crate) struct RequestCookies {
 impl RequestCookies {
     /// Finds the fields, and marks all `Cookie` fields as sensitive: what opens a session is not
     /// for logs of headers.
-    pub(crate) fn find(cookie: &SessionCookie, headers: &mut HeaderMap) -> Self {
+    ///
+    /// Where there is a header field for the same, that is looked for first.
+    pub(crate) fn find(
+        cookie: &SessionCookie,
+        header: Option<&HeaderTransport>,
+        headers: &mut HeaderMap,
+    ) -> Self {
         let has_several = headers.len() > headers.keys_len();
         let mut found = Self::default();
+        if let Some(header) = header {
+            found.header = header.find_in(headers);
+            if !header.allows_cookie() {
+                found.header.get_or_insert_default();
+            }
+            if found.is_by_header() {
+                return found;
+            }
+        }
         let Some(first) = headers.get_mut(COOKIE) else {
             return found;
         };
@@ -47,6 +66,11 @@ impl RequestCookies {
                 Some(_) => self.more.push(field.clone()),
             }
         }
+    }
+
+    /// Returns whether the client presents its session in a header field, and gets it so.
+    pub(crate) const fn is_by_header(&self) -> bool {
+        self.header.is_some()
     }
 
     /// Returns whether the client sent no cookie of our name at all.
@@ -77,7 +101,9 @@ impl RequestCookies {
     }
 
     fn values<'a>(&'a self, cookie: &'a SessionCookie) -> impl Iterator<Item = &'a str> {
-        self.fields().flat_map(|field| cookie.values_in(field))
+        let header = self.header.as_deref().filter(|value| !value.is_empty());
+        let cookies = self.fields().flat_map(|field| cookie.values_in(field));
+        header.into_iter().chain(cookies)
     }
 
     fn fields(&self) -> impl Iterator<Item = &HeaderValue> {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError, atomic::Ordering};
 
 use http::{
-    HeaderMap, HeaderValue, Response,
+    HeaderMap, HeaderName, HeaderValue, Response,
     header::{CACHE_CONTROL, Entry, SET_COOKIE, VARY},
 };
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     cluster::AckWait,
-    middleware::cookie::CookieEnd,
+    middleware::{cookie::CookieEnd, transport::HeaderTransport},
     session::{Access, CookieValue, Now, SessionState},
     wire::Position,
 };
@@ -82,8 +82,9 @@ impl RequestSession {
             self.restrict_caches(response.headers_mut());
         }
         let headers = response.headers_mut();
-        for cookie in self.id_cookie().into_iter().chain(self.token_cookie()) {
-            headers.append(SET_COOKIE, cookie);
+        let fields = self.id_field().into_iter().chain(self.token_cookie());
+        for (name, value) in fields {
+            headers.append(name, value);
             // A shared cache that kept this response would hand the session to everybody.
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
@@ -105,14 +106,12 @@ impl RequestSession {
         if has_found && let Entry::Vacant(entry) = headers.entry(CACHE_CONTROL) {
             entry.insert(HeaderValue::from_static("private, no-cache"));
         }
-        match headers.entry(VARY) {
-            Entry::Vacant(entry) => {
-                entry.insert(HeaderValue::from_static("Cookie"));
-            }
-            Entry::Occupied(mut fields) if !fields.iter().any(varies_by_cookie) => {
-                fields.append(HeaderValue::from_static("Cookie"));
-            }
-            Entry::Occupied(_) => {}
+        let header = self.config.header.as_ref();
+        if header.is_none_or(HeaderTransport::allows_cookie) {
+            vary_by(headers, "cookie", HeaderValue::from_static("Cookie"));
+        }
+        if let Some(name) = header.map(HeaderTransport::request) {
+            vary_by(headers, name.as_str(), name.clone().into());
         }
     }
 
@@ -122,23 +121,38 @@ impl RequestSession {
             .then(|| lifetime::cookie_end(state, now))
     }
 
-    fn id_cookie(&self) -> Option<HeaderValue> {
+    /// Returns the field that tells the client its id, or that it has none any more.
+    fn id_field(&self) -> Option<(HeaderName, HeaderValue)> {
+        let by_header = self.config.header.as_ref();
+        let by_header = by_header.filter(|_| self.cookies.is_by_header());
         let state = self.state();
-        match (state.cookie, &state.phase) {
-            (CookieAction::Removal, _) => Some(self.config.cookie.removal()),
+        let announced = match (state.cookie, &state.phase) {
+            (CookieAction::Removal, _) => None,
             (CookieAction::Id, Phase::Held { key, secret, .. }) => {
                 let (key, secret) = (*key, secret.clone()?);
-                self.announcement(&CookieValue { key, secret })
+                Some(self.announced(&CookieValue { key, secret })?)
             }
-            (CookieAction::Id | CookieAction::Nothing, _) => None,
-        }
+            (CookieAction::Id | CookieAction::Nothing, _) => return None,
+        };
+        Some(match by_header {
+            Some(header) => {
+                let value = announced.map(|(value, _)| value).unwrap_or_default();
+                (header.answer().clone(), HeaderTransport::field(value))
+            }
+            None => {
+                let cookie = &self.config.cookie;
+                let removal = || cookie.removal();
+                let field = announced.map_or_else(removal, |(value, end)| cookie.set(value, end));
+                (SET_COOKIE, field)
+            }
+        })
     }
 
-    /// Returns the cookie of the session that is held.
+    /// Returns the text that opens the session that is held, and when its cookie ends.
     ///
     /// It is `None` when the id has been destroyed or replaced meanwhile. The client then gets, or
     /// has, a better one from another response, and must not lose it to ours.
-    fn announcement(&self, cookie: &CookieValue) -> Option<HeaderValue> {
+    fn announced(&self, cookie: &CookieValue) -> Option<(String, Option<CookieEnd>)> {
         let now = self.node().now();
         let hash = cookie.secret.hash();
         let described = self.node().read(&cookie.key, |state| {
@@ -147,17 +161,22 @@ impl RequestSession {
         });
         let (meta, end) = described.ok().flatten()?;
         let value = self.config.cookie.seal(cookie, meta.route.as_ref());
-        Some(self.config.cookie.set(value, end))
+        Some((value, end))
     }
 }
 
-/// Returns whether a `Vary` field names the cookie, or everything.
-fn varies_by_cookie(field: &HeaderValue) -> bool {
-    let mut names = field.as_bytes().split(|byte| *byte == b',');
-    names.any(|name| {
-        let name = name.trim_ascii();
-        name == b"*" || name.eq_ignore_ascii_case(b"cookie")
-    })
+/// Says that a response depends on a field of the request, unless it says so.
+fn vary_by(headers: &mut HeaderMap, name: &str, field: HeaderValue) {
+    let says_so = |value: &HeaderValue| {
+        let mut names = value.as_bytes().split(|byte| *byte == b',');
+        names.any(|held| {
+            let held = held.trim_ascii();
+            held == b"*" || held.eq_ignore_ascii_case(name.as_bytes())
+        })
+    };
+    if !headers.get_all(VARY).iter().any(says_so) {
+        headers.append(VARY, field);
+    }
 }
 
 /// Ends the use of the sessions.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue, header::SET_COOKIE};
 
 use super::{
     RequestSession,
@@ -38,14 +38,14 @@ impl RequestSession {
 
     /// Returns the `Set-Cookie` field that tells the client what it has written, or that there is
     /// nothing any more.
-    pub(crate) fn token_cookie(&self) -> Option<HeaderValue> {
+    pub(crate) fn token_cookie(&self) -> Option<(HeaderName, HeaderValue)> {
         let token_key = self.config.token_key.as_ref()?;
         let state = self.state();
         match (state.cookie, &state.phase) {
             (CookieAction::Removal, _) => self
                 .cookies
                 .has_token(&self.config.cookie)
-                .then(|| self.config.cookie.token_removal()),
+                .then(|| (SET_COOKIE, self.config.cookie.token_removal())),
             (_, Phase::Held { key, .. }) if self.changed.load(Ordering::Relaxed) => {
                 let token = self.client_token(key).unwrap_or_default();
                 let mut token = self.node().without_lost_writes(key, token);
@@ -53,7 +53,7 @@ impl RequestSession {
                 let now = self.node().now();
                 let end = self.node().read(key, |state| self.cookie_end(state, now));
                 let value = token_key.sign(key, &token);
-                Some(self.config.cookie.set_token(value, end.ok()?))
+                Some((SET_COOKIE, self.config.cookie.set_token(value, end.ok()?)))
             }
             _ => None,
         }

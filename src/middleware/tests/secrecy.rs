@@ -26,7 +26,7 @@ async fn secrets_do_not_show_in_debug_output_of_anything_inside() {
     };
     let mut request = request(&cookie);
     let rules = CookieRules::default().check(None).expect("defaults");
-    let cookies = RequestCookies::find(&rules, request.headers_mut());
+    let cookies = RequestCookies::find(&rules, None, request.headers_mut());
     assert!(!cookies.is_empty(&rules));
     let request = shown_by_handles(&one, &cookie).await;
     // A node shows its whole store.
