@@ -54,6 +54,8 @@ pub(crate) enum Mutant {
     ForgetReplaced,
     /// A peer is not waited for from the moment on in which its link breaks.
     ForgetBrokenLinks,
+    /// The time for which a peer without a link is waited for goes on while the process is stopped.
+    CountStoppedTime,
     /// A peer that has applied nothing yet is not waited for with what it missed when its link broke.
     ForgetFirstChanges,
     /// The answer to a question from before a request began is enough for it.
@@ -90,7 +92,7 @@ pub(crate) enum Mutant {
 
 #[cfg(test)]
 impl Mutant {
-    pub(crate) const ALL: [Self; 40] = [
+    pub(crate) const ALL: [Self; 41] = [
         Self::CoalesceLate,
         Self::IgnoreSince,
         Self::NeverRepair,
@@ -115,6 +117,7 @@ impl Mutant {
         Self::ReuseBoot,
         Self::ForgetReplaced,
         Self::ForgetBrokenLinks,
+        Self::CountStoppedTime,
         Self::ForgetFirstChanges,
         Self::AcceptEarlierAnswer,
         Self::ForgetOverrun,

@@ -299,6 +299,19 @@ impl World {
         Some((own, peer, gone))
     }
 
+    /// Stops the process of a node for so long, and lets it notice that.
+    pub(super) fn stall(&mut self, node: usize, ms: u64) {
+        self.pass(ms);
+        let until_ms = self.mono_ms + OPTIONS.ack_timeout_ms;
+        self.nodes[node].acks.renew(until_ms);
+        for number in self.numbers() {
+            let cable = &self.cables[&number];
+            if let Some(end) = cable.nodes.iter().position(|own| *own == node) {
+                self.close(number, end);
+            }
+        }
+    }
+
     /// Ends all connections of a pair. Everything under way is lost, and both ends know.
     pub(super) fn cut(&mut self, pair: Pair) {
         let pair = [pair.0, pair.1];

@@ -179,11 +179,14 @@ fn node_that_leaves_waits_for_a_peer_that_joins() {
     assert_eq!(leave_beside_a_joiner(), None);
 }
 
-/// A link breaks while a request waits, and the writer dies right after the response.
+/// A link breaks right before a write, and the writer dies right after the response.
 #[test]
 fn what_is_acknowledged_after_a_link_broke_is_held_by_the_peer() {
     for is_first in [true, false] {
-        assert_eq!(write_beside_a_reset(is_first), None, "first: {is_first}");
+        for fault in [LinkFault::Reset, LinkFault::Stall, LinkFault::ResetAndStall] {
+            let broken = write_beside(fault, is_first);
+            assert_eq!(broken, None, "{fault:?}, first: {is_first}");
+        }
     }
 }
 
@@ -241,8 +244,8 @@ fn hunt() -> Option<(u64, String)> {
     let scenes = long_cut().or_else(restarts_by_turns);
     let scenes = scenes.or_else(removal_forgotten_on_one_node);
     let scenes = scenes.or_else(stuck_peer).or_else(writer_without_waiters);
-    let scenes = scenes.or_else(|| write_beside_a_reset(true));
-    let scenes = scenes.or_else(|| write_beside_a_reset(false));
+    let scenes = scenes.or_else(|| write_beside(LinkFault::Reset, true));
+    let scenes = scenes.or_else(|| write_beside(LinkFault::ResetAndStall, false));
     let scenes = scenes.or_else(leave_during_a_cut);
     let scenes = scenes.or_else(leave_beside_a_joiner);
     let scenes = scenes.or_else(logout_along_a_path);
@@ -504,8 +507,18 @@ fn stuck_peer() -> Option<String> {
     world.broken
 }
 
+/// What happens to a node right before it writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LinkFault {
+    Reset,
+    /// Its process is stopped, and makes its links anew.
+    Stall,
+    /// It is stopped before it has a new link.
+    ResetAndStall,
+}
+
 /// The write is the first of its node, or one of many.
-fn write_beside_a_reset(is_first: bool) -> Option<String> {
+fn write_beside(fault: LinkFault, is_first: bool) -> Option<String> {
     let plan = Plan {
         nodes: 2,
         ..THREE_NODES
@@ -516,7 +529,12 @@ fn write_beside_a_reset(is_first: bool) -> Option<String> {
         world.create(0);
         world.heal();
     }
-    world.cut((0, 1));
+    if fault != LinkFault::Stall {
+        world.cut((0, 1));
+    }
+    if fault != LinkFault::Reset {
+        world.stall(0, 1_200);
+    }
     world.create_and_commit(0);
     for _ in 0..5 {
         world.advance(100);
