@@ -236,6 +236,13 @@ impl Node {
         }
     }
 
+    /// Has all links made anew that this node dialled. Those that are not end at this time.
+    pub(crate) fn renew_links(&self, end_ms: u64) {
+        for link in self.peers.live().iter() {
+            link.renew(end_ms);
+        }
+    }
+
     fn make_link(&self, theirs: &Hello, dialler: Dialler, now: Now) -> PeerLink {
         let options = LinkOptions {
             ack_timeout_ms: millis(self.settings.ack_timeout),

@@ -27,15 +27,16 @@ pub(crate) struct PeerLink {
     writer: Notify,
     closed: CancellationToken,
     expiring: CancellationToken,
-    lifetime: Lifetime,
+    /// When its dialler replaces it, and when it ends otherwise, in monotonic milliseconds.
+    renew_ms: u64,
+    end_ms: AtomicU64,
     gave_way: AtomicBool,
     heard_ms: AtomicU64,
     sent: AtomicU64,
     received: AtomicU64,
 }
 
-/// When a link is replaced by the end that dialled it, and when it ends otherwise, in monotonic
-/// milliseconds.
+/// How long a new link lives.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lifetime {
     renew_ms: u64,
@@ -63,7 +64,8 @@ impl PeerLink {
             writer: Notify::new(),
             closed: CancellationToken::new(),
             expiring: CancellationToken::new(),
-            lifetime,
+            renew_ms: lifetime.renew_ms,
+            end_ms: AtomicU64::new(lifetime.end_ms),
             gave_way: AtomicBool::new(false),
             heard_ms: AtomicU64::new(now.mono_ms),
             sent: AtomicU64::new(0),
@@ -118,14 +120,22 @@ impl PeerLink {
 
     /// Has the link's dialler replace it, if it is time. Returns whether it is too old for that.
     pub(crate) fn age(&self, now: Now) -> bool {
-        if self.identity.dialler == Dialler::Us && self.lifetime.renew_ms <= now.mono_ms {
-            self.expiring.cancel();
+        if self.renew_ms <= now.mono_ms {
+            self.renew(u64::MAX);
         }
         self.is_too_old(now)
     }
 
-    pub(crate) const fn is_too_old(&self, now: Now) -> bool {
-        self.lifetime.end_ms <= now.mono_ms
+    /// Has the link's dialler replace it now. Otherwise it ends at this time at the latest.
+    pub(crate) fn renew(&self, end_ms: u64) {
+        self.end_ms.fetch_min(end_ms, Ordering::Relaxed);
+        if self.identity.dialler == Dialler::Us {
+            self.expiring.cancel();
+        }
+    }
+
+    pub(crate) fn is_too_old(&self, now: Now) -> bool {
+        self.end_ms.load(Ordering::Relaxed) <= now.mono_ms
     }
 
     /// Waits until the link is to be replaced.

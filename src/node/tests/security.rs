@@ -122,3 +122,30 @@ async fn certificates_that_are_replaced_are_used_by_the_next_link() {
     network.heal();
     linked(&one, &two).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn links_are_made_anew_when_certificates_change_and_end_when_their_authority_is_gone() {
+    let network = MemoryNetwork::default();
+    let (mine, theirs, ca) = (Files::new(), Files::new(), authority());
+    mine.put(&ca, &["node.test"]);
+    theirs.put(&ca, &["node.test"]);
+    let start = |port, peers: &[u16], files: &Files| {
+        let config = files.protect(config(&format!("n{port}"), port, peers));
+        start_with(&network, port, &config.tls_name("node.test"))
+    };
+    let (one, two) = (start(1, &[2], &mine), start(2, &[], &theirs));
+    until_seen(&one, "n2", MemberState::Up).await;
+    let mut events = one.events();
+    let link = || one.node().peers.live().first().map(|link| link.identity.id);
+    let first = link();
+    mine.put(&ca, &["node.test"]);
+    wait_until("another link", || link() > first).await;
+    let heard = events.recv().now_or_never().flatten();
+    assert!(!matches!(heard, Some(Event::Member(_))), "{heard:?}");
+
+    // The other node is not told by whoever dialled the link.
+    theirs.put(&authority(), &["node.test"]);
+    until_seen(&two, "n1", MemberState::Down).await;
+    assert_eq!(link(), None);
+    assert_eq!(two.node().peers.live().len(), 0, "it does not get in again");
+}

@@ -15,6 +15,7 @@ use super::{
     read,
 };
 use crate::{
+    cluster::millis,
     config::StartError,
     node::{Node, log_throttle::LogThrottle},
 };
@@ -50,15 +51,22 @@ async fn keep(node: &Arc<Node>) {
             spawn_blocking(move || node.net.security.reload(node.env.unix_time()))
         };
         match reading.await {
-            Ok(Ok(true)) => info!(
-                node = %node.settings.node,
-                "certificates have changed: new links use the new ones"
-            ),
+            Ok(Ok(Some(change))) => {
+                info!(
+                    node = %node.settings.node,
+                    "certificates have changed: links are made anew with the new ones"
+                );
+                let now = node.now();
+                node.renew_links(match change {
+                    Change::Authorities => now.mono_ms.saturating_add(millis(MINUTE)),
+                    Change::Own => u64::MAX,
+                });
+            }
             Ok(Err(error)) if unusable.may_log(node.now()) => warn!(
                 node = %node.settings.node,
                 "certificates have changed but cannot be used; the old ones stay in use: {error}"
             ),
-            Ok(Ok(false) | Err(_)) => {}
+            Ok(Ok(None) | Err(_)) => {}
             Err(error) if error.is_panic() => node.note_panic("certificates"),
             // The runtime shuts down.
             Err(_) => return,
@@ -88,20 +96,36 @@ fn warn_of_expiration(node: &Node, nearly_over: &LogThrottle, over: &LogThrottle
 }
 
 impl LinkSecurity {
-    /// Takes changed files in if they are usable. Whether there were any.
-    pub(super) fn reload(&self, now: UnixTime) -> Result<bool, StartError> {
+    /// Takes changed files in if they are usable. Returns what has changed.
+    pub(super) fn reload(&self, now: UnixTime) -> Result<Option<Change>, StartError> {
         let Protection::Certificates { given, current } = &self.0 else {
-            return Ok(false);
+            return Ok(None);
         };
-        if PemFiles::read(&given.files)?.digests() == read(current).digests {
-            return Ok(false);
+        let before = read(current).digests;
+        if PemFiles::read(&given.files)?.digests() == before {
+            return Ok(None);
         }
         let loaded = Arc::new(Loaded::read(given, now)?);
+        let change = match loaded.digests[2] == before[2] {
+            true => Change::Own,
+            false => Change::Authorities,
+        };
         *current.write().unwrap_or_else(PoisonError::into_inner) = loaded;
-        Ok(true)
+        Ok(Some(change))
     }
 }
 
+/// What has changed in the files of certificates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// What this node proves itself with.
+    Own,
+    /// By what the others prove themselves, and perhaps the own, too.
+    Authorities,
+}
+
 const INTERVAL: Duration = Duration::from_secs(10);
+/// For so long links stay whose peer has proven itself by authorities that may be gone.
+const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);

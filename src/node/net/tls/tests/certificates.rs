@@ -14,7 +14,7 @@ use rcgen::{
 };
 
 use super::*;
-use crate::node::net::tls::{Protection, certificates::Expiration, read};
+use crate::node::net::tls::{Protection, certificates::Expiration, read, reload::Change};
 
 /// A directory with the files of one node, gone when it is dropped.
 pub(crate) struct Files(PathBuf);
@@ -221,9 +221,11 @@ async fn changed_files_are_taken_in_and_unusable_ones_are_not() {
     let (old, new) = (authority(), authority());
     let (files, one) = node(&old, "node1.test");
     let (_two, two) = node(&new, "node2.test");
-    assert!(!one.reload(now()).expect("unchanged"));
+    assert_eq!(one.reload(now()).expect("unchanged"), None);
+    files.put(&old, &["node1.test"]);
+    assert_eq!(one.reload(now()).expect("valid"), Some(Change::Own));
     files.put(&new, &["node1.test"]);
-    assert!(one.reload(now()).expect("valid"));
+    assert_eq!(one.reload(now()).expect("valid"), Some(Change::Authorities));
     talk(meet(&one, &two, &["node1.test"]).await).await;
     files.break_certificate();
     assert!(one.reload(now()).is_err());
