@@ -10,7 +10,7 @@ use super::visitor::{DOORS, Door, Handler, Seal, Visitor, app, send, shown};
 use crate::{
     doors::{ClusterStore, SessionLayer},
     tower_sessions::{
-        Expiry, Session, SessionManagerLayer, SessionStore as _,
+        CachingSessionStore, Expiry, MemoryStore, Session, SessionManagerLayer, SessionStore as _,
         session::{Id, Record},
     },
 };
@@ -175,6 +175,34 @@ async fn store_gives_back_what_it_was_given() {
     over.expiry_date = OffsetDateTime::now_utc() - Span::seconds(1);
     stores[0].create(&mut over).await.expect("there is room");
     assert_eq!(stores[1].load(&over.id).await.expect("no failure"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn store_works_as_a_cache_and_behind_one() {
+    let cluster = TestCluster::start(1).await;
+    let store = || ClusterStore::new(cluster.cluster(0));
+    let routes = axum::Router::new().route("/", axum::routing::get(begin));
+    let apps = [
+        routes
+            .clone()
+            .layer(SessionManagerLayer::new(CachingSessionStore::new(
+                store(),
+                MemoryStore::default(),
+            ))),
+        routes.layer(SessionManagerLayer::new(CachingSessionStore::new(
+            MemoryStore::default(),
+            store(),
+        ))),
+    ];
+    for app in apps {
+        let (_, text, headers) = send(app.clone(), "/", None).await;
+        assert_eq!(text, "()");
+        let field = headers[SET_COOKIE].to_str().expect("text");
+        let cookie = field.split(';').next();
+        for _ in 0..2 {
+            assert_eq!(send(app.clone(), "/", cookie).await.1, "1");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -215,3 +215,26 @@ async fn login_gives_the_session_another_cookie() {
         assert_eq!(user.0, StatusCode::UNAUTHORIZED, "{door:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn user_is_logged_out_everywhere_by_an_entry_of_the_session() {
+    for door in DOORS {
+        let cluster = TestCluster::start(2).await;
+        let mut cookies = [const { None }; 3];
+        for (node, cookie, user) in [(0, 0, "alice"), (1, 1, "alice"), (0, 2, "bob")] {
+            let cookie = &mut cookies[cookie];
+            send(&cluster, door, node, cookie, ("POST", "/login", user)).await;
+            let mut visitor = Visitor::new(&cluster, door, &[node]);
+            visitor.cookie.clone_from(cookie);
+            let noted = visitor
+                .visit(move |s| async move { format!("{:?}", s.insert("user", user).await) });
+            assert_eq!(noted.await, "Ok(())");
+        }
+        let destroyed = cluster.cluster(1).destroy_where("", "user", &"alice").await;
+        assert_eq!(destroyed.expect("a text").sessions, 2, "{door:?}");
+        for (cookie, expected) in cookies.iter_mut().zip(["", "", "bob"]) {
+            let user = send(&cluster, door, 0, cookie, ("GET", "/user", "")).await;
+            assert_eq!(user.1, expected, "{door:?}");
+        }
+    }
+}
