@@ -124,6 +124,22 @@ async fn peer_gets_what_a_third_one_wrote_before_the_goodbye() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nodes_that_leave_together_do_not_wait_for_each_other() {
+    let network = MemoryNetwork::default();
+    let (one, two) = pair(&network).await;
+    let three = start(&network, "n3", 3, &[1, 2]);
+    three.ready().await;
+    let keys = [&one, &two, &three].map(|cluster| create(cluster.node()));
+    let before_ms = one.node().now().mono_ms;
+    tokio::join!(one.leave(), two.leave(), three.leave());
+    let took_ms = one.node().now().mono_ms - before_ms;
+    assert!(took_ms < 1_000, "{took_ms}");
+    for cluster in [&one, &two, &three] {
+        assert!(keys.iter().all(|key| holds(cluster, key)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_could_not_be_handed_over_is_logged() {
     let (lines, _guard) = logging::Lines::kept();
     let network = MemoryNetwork::default();
