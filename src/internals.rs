@@ -147,7 +147,7 @@ impl Door {
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     ) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static> {
         let dialled = self.0.dial(Box::new(stream), "peer").await;
-        dialled.map_err(io::Error::other)
+        dialled.map(|(io, _)| io).map_err(io::Error::other)
     }
 
     /// Protects a stream that was accepted.

@@ -1,8 +1,9 @@
 //! Connections that peers dial: a bounded number without hello, each for two seconds at most.
 
 use std::{
+    mem,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, OnceLock, atomic::Ordering},
 };
 
 use crate::log::{debug, warn};
@@ -73,6 +74,7 @@ async fn greet(
     permit: &Permit,
 ) -> Result<(Registered, Greeted<()>, BoxIo), HandshakeError> {
     let security = &node.net.security;
+    let proof = OnceLock::new();
     let secured = async {
         let hosts = || node.peers.table().peers().into_iter().map(|peer| peer.host);
         let turn = permit.turn(|| node.random(), node.now());
@@ -83,6 +85,7 @@ async fn greet(
         if !security.authenticates() && !node.may_enter(remote.ip().to_canonical()).await {
             accepted.refusal = Some(Refusal::NotListed);
         }
+        proof.get_or_init(|| mem::take(&mut accepted.chain));
         Ok(accepted)
     };
     let judge = |theirs: &_| node.judge(theirs);
@@ -90,7 +93,8 @@ async fn greet(
     if security.authenticates() {
         node.net.admission.know(remote.ip());
     }
-    let registered = match node.admit(&greeted.theirs, Established::Accepted { remote }) {
+    let chain = proof.get().expect("set before anybody says hello");
+    let registered = match node.admit(&greeted.theirs, Established::Accepted { remote }, chain) {
         Ok(registered) => registered,
         Err(refusal) => {
             if refusal == Refusal::Duplicate {

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     io,
     net::SocketAddr,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, OnceLock, atomic::Ordering},
     time::Duration,
 };
 
@@ -253,13 +253,19 @@ impl<'a> Dialling<'a> {
             Ok(io) => io,
             Err(error) => return Dialled::Failed(DialError::Connect(error)),
         };
-        let origin = Established::Dialled {
-            peer: &self.peer,
-            remote,
+        let proof = OnceLock::new();
+        let secured = async {
+            let (io, chain) = self.node.net.security.dial(io, &self.peer.host).await?;
+            proof.get_or_init(|| chain);
+            Ok(io)
         };
-        let secured = self.node.net.security.dial(io, &self.peer.host);
         let met = handshake::dial(secured, &self.node.net.hello, |theirs| {
-            self.node.admit(theirs, origin)
+            let origin = Established::Dialled {
+                peer: &self.peer,
+                remote,
+            };
+            let chain = proof.get().expect("set before anybody says hello");
+            self.node.admit(theirs, origin, chain)
         })
         .await;
         match met {

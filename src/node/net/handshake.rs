@@ -152,7 +152,7 @@ pub(crate) async fn listen<I: Io, T>(
     judge: impl FnOnce(&Hello) -> Result<T, Refusal>,
 ) -> Result<(I, Greeted<T>), HandshakeError> {
     within_deadline(async {
-        let Accepted { io, refusal } = stream.await?;
+        let Accepted { io, refusal, .. } = stream.await?;
         let mut talk = Talk::new(io);
         let heard = match talk.hear().await {
             Ok(bytes) => Hello::decode(&bytes),
@@ -286,7 +286,7 @@ mod tests {
         ours: &Hello,
         judge: impl FnOnce(&Hello) -> Result<T, Refusal>,
     ) -> Result<(DuplexStream, Greeted<T>), HandshakeError> {
-        let accepted = Accepted { io, refusal: None };
+        let accepted = Accepted::plain(io);
         super::listen(ready(Ok(accepted)), ours, judge).await
     }
 

@@ -16,7 +16,7 @@ pub(crate) enum Ended {
     Broken(#[source] io::Error),
     #[error("nothing was heard of it for too long")]
     Silent,
-    #[error("the link was older than `max_link_age`, or the authorities have changed")]
+    #[error("the link was older than `max_link_age`, or what proves its peer is not good any more")]
     TooOld,
     #[error("it left")]
     Left,

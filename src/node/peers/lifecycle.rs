@@ -11,7 +11,7 @@ use super::{
     ended::Ended,
     link::{Lifetime, PeerLink},
 };
-use crate::node::{Event, MemberEventKind, Node};
+use crate::node::{Event, MemberEventKind, Node, net::tls::PeerChain};
 use crate::{
     cluster::{
         Dialler, LinkId, LinkIdentity, MemberLabel, MemberTable, Newcomer, Readiness, Removal,
@@ -63,6 +63,7 @@ impl Node {
         self: &Arc<Self>,
         theirs: &Hello,
         origin: Established<'_>,
+        chain: &PeerChain,
     ) -> Result<Registered, Refusal> {
         let version = self.net.hello.judge(theirs)?;
         let now = self.now();
@@ -71,7 +72,7 @@ impl Node {
             Established::Dialled { peer, remote } => (Dialler::Us, Some(peer), remote),
             Established::Accepted { remote } => (Dialler::Them, None, remote),
         };
-        let link = Arc::new(self.make_link(theirs, dialler, now));
+        let link = Arc::new(self.make_link(theirs, dialler, chain, now));
         let admitted = {
             let mut table = self.peers.table();
             let newcomer = Newcomer {
@@ -243,7 +244,7 @@ impl Node {
         }
     }
 
-    fn make_link(&self, theirs: &Hello, dialler: Dialler, now: Now) -> PeerLink {
+    fn make_link(&self, theirs: &Hello, dialler: Dialler, chain: &PeerChain, now: Now) -> PeerLink {
         let options = LinkOptions {
             ack_timeout_ms: millis(self.settings.ack_timeout),
             heartbeat_ms: millis(self.settings.heartbeat_interval),
@@ -257,7 +258,9 @@ impl Node {
             dialler,
         };
         let [random] = self.env.random();
-        let lifetime = Lifetime::new(millis(self.settings.max_link_age), random, now);
+        let max_age = self.settings.max_link_age;
+        let max_age = (self.net.security).good_for(chain, max_age, self.env.unix_time());
+        let lifetime = Lifetime::new(millis(max_age), random, now);
         PeerLink::new(identity, link, lifetime, now)
     }
 

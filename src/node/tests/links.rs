@@ -262,7 +262,7 @@ impl FakePeer {
 
     async fn meet(mut self) -> Met {
         let (io, _) = self.acceptor.accept().await;
-        let accepted = Accepted { io, refusal: None };
+        let accepted = Accepted::plain(io);
         let hello = Hello {
             min_version: 1,
             max_version: 1,

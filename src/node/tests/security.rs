@@ -149,3 +149,22 @@ async fn links_are_made_anew_when_certificates_change_and_end_when_their_authori
     assert_eq!(link(), None);
     assert_eq!(two.node().peers.live().len(), 0, "it does not get in again");
 }
+
+#[tokio::test(start_paused = true)]
+async fn link_does_not_outlive_a_certificate() {
+    let network = MemoryNetwork::default();
+    let (files, ca) = (Files::new(), authority());
+    let seconds = 100;
+    files.put_for(&ca, &["node.test"], Duration::from_secs(seconds));
+    let start = |port, peers: &[u16]| {
+        let config = files.protect(config(&format!("n{port}"), port, peers));
+        start_with(&network, port, &config.tls_name("node.test"))
+    };
+    let (one, two) = (start(1, &[2]), start(2, &[]));
+    linked(&one, &two).await;
+    let link = || two.node().peers.live().first().map(|link| link.identity.id);
+    let (first, before_ms) = (link(), two.node().now().mono_ms);
+    wait_until("another link", || link() > first).await;
+    let age_ms = two.node().now().mono_ms - before_ms;
+    assert!(age_ms <= 1_000 * seconds, "{age_ms}");
+}

@@ -3,7 +3,7 @@
 use std::{io::Read as _, path::Path, sync::Arc, time::Duration};
 
 use rustls::{
-    Error, RootCertStore,
+    CommonState, Error, RootCertStore,
     client::{WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor, verify_server_name},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _},
     server::{ParsedCertificate, WebPkiClientVerifier, danger::ClientCertVerifier},
@@ -112,6 +112,32 @@ impl Loaded {
         }
     }
 
+    /// Returns for how long, and `at_most`, a peer's certificate is good with all that it depends on.
+    pub(super) fn good_for(&self, chain: &PeerChain, at_most: Duration, now: UnixTime) -> Duration {
+        let Some((own, between)) = chain.0.split_first() else {
+            return at_most;
+        };
+        let is_good = |seconds: u64| {
+            let then = Duration::from_secs(now.as_secs().saturating_add(seconds));
+            let then = UnixTime::since_unix_epoch(then);
+            self.of_clients
+                .verify_client_cert(own, between, then)
+                .is_ok()
+        };
+        if is_good(at_most.as_secs()) {
+            return at_most;
+        }
+        let (mut good, mut over) = (0, at_most.as_secs());
+        while over - good > 1 {
+            let middle = good.midpoint(over);
+            match is_good(middle) {
+                true => good = middle,
+                false => over = middle,
+            }
+        }
+        Duration::from_secs(good)
+    }
+
     /// Checks this node's own certificate as peers will, dialled and dialling.
     fn verify(&self, now: UnixTime) -> Result<(), Error> {
         let (own, between) = self
@@ -126,6 +152,23 @@ impl Loaded {
             Some(name) => verify_server_name(&own, name),
             None => Ok(()),
         }
+    }
+}
+
+/// What a peer has proven itself with: its certificate, and those between it and its authority.
+/// Empty where there are none.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PeerChain(Vec<CertificateDer<'static>>);
+
+impl PeerChain {
+    pub(super) fn of(connection: &CommonState) -> Self {
+        let presented = connection.peer_certificates().unwrap_or_default();
+        Self(
+            presented
+                .iter()
+                .map(|one| one.clone().into_owned())
+                .collect(),
+        )
     }
 }
 

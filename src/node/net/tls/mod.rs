@@ -18,6 +18,7 @@ pub(crate) mod tests;
 use std::{
     fmt, io,
     sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 
 use rustls::{
@@ -29,6 +30,7 @@ use rustls::{
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
+pub(crate) use self::certificates::PeerChain;
 pub(crate) use self::error::SecureError;
 pub(crate) use self::reload::watch;
 use self::{
@@ -79,6 +81,14 @@ impl LinkSecurity {
         }))
     }
 
+    /// Returns for how long, and `at_most`, what a peer has proven itself with is good.
+    pub(crate) fn good_for(&self, chain: &PeerChain, at_most: Duration, now: UnixTime) -> Duration {
+        match &self.0 {
+            Protection::Plaintext | Protection::SessionSecret(_) => at_most,
+            Protection::Certificates { current, .. } => read(current).good_for(chain, at_most, now),
+        }
+    }
+
     /// Returns whether a link proves who is at its other end.
     pub(crate) const fn authenticates(&self) -> bool {
         !matches!(self.0, Protection::Plaintext)
@@ -89,9 +99,13 @@ impl LinkSecurity {
     /// # Cancel safety
     ///
     /// Dropping the future gives the stream up.
-    pub(crate) async fn dial(&self, io: BoxIo, host: &str) -> Result<BoxIo, SecureError> {
+    pub(crate) async fn dial(
+        &self,
+        io: BoxIo,
+        host: &str,
+    ) -> Result<(BoxIo, PeerChain), SecureError> {
         let (connector, name, bytes) = match &self.0 {
-            Protection::Plaintext => return Ok(io),
+            Protection::Plaintext => return Ok((io, PeerChain::default())),
             Protection::SessionSecret(tls) => (tls.connector.clone(), any_name(), SECRET_BYTES),
             Protection::Certificates { current, .. } => {
                 let loaded = read(current);
@@ -109,7 +123,8 @@ impl LinkSecurity {
         let (io, connection) = stream.get_mut();
         check_protocol(connection)?;
         io.lift();
-        Ok(Box::new(stream))
+        let chain = PeerChain::of(connection);
+        Ok((Box::new(stream), chain))
     }
 
     /// Protects a stream that was dialled to this node. `hosts` are those of the peers it knows. Once
@@ -125,7 +140,7 @@ impl LinkSecurity {
         turn: impl Future<Output = ()>,
     ) -> Result<Accepted<BoxIo>, SecureError> {
         let (tls, names, bytes) = match &self.0 {
-            Protection::Plaintext => return Ok(Accepted { io, refusal: None }),
+            Protection::Plaintext => return Ok(Accepted::plain(io)),
             Protection::SessionSecret(tls) => (Arc::clone(&tls.server), None, SECRET_BYTES),
             Protection::Certificates { current, .. } => {
                 let loaded = read(current);
@@ -162,11 +177,14 @@ impl LinkSecurity {
                 names.any(|name| verify_server_name(&parsed, name).is_ok())
             }
         };
+        let mut chain = PeerChain::default();
         if is_named {
             io.lift();
+            chain = PeerChain::of(connection);
         }
         Ok(Accepted {
             io: Box::new(stream),
+            chain,
             refusal: (!is_named).then_some(Refusal::NotNamed),
         })
     }
@@ -177,7 +195,18 @@ impl LinkSecurity {
 #[derive(Debug)]
 pub(crate) struct Accepted<I> {
     pub(crate) io: I,
+    pub(crate) chain: PeerChain,
     pub(crate) refusal: Option<Refusal>,
+}
+
+impl<I> Accepted<I> {
+    pub(crate) fn plain(io: I) -> Self {
+        Self {
+            io,
+            chain: PeerChain::default(),
+            refusal: None,
+        }
+    }
 }
 
 /// Does the listener's part of the handshake. An error comes with the stream.

@@ -32,6 +32,14 @@ impl Files {
         self.put_params(authority, &params(names));
     }
 
+    /// Puts a certificate that ends so soon.
+    pub(crate) fn put_for(&self, authority: &Authority, names: &[&str], time: Duration) {
+        let mut params = params(names);
+        let now = Duration::from_secs(now().as_secs());
+        params.not_after = date_time_ymd(1970, 1, 1) + now + time;
+        self.put_params(authority, &params);
+    }
+
     fn put_params(&self, authority: &Authority, params: &CertificateParams) {
         let key = KeyPair::generate().expect("a key");
         let own = params.signed_by(&key, authority).expect("valid");

@@ -61,7 +61,7 @@ async fn meet(
 
 async fn dial(security: &LinkSecurity, io: BoxIo) -> Secured {
     let ours = hello("one");
-    let secured = security.dial(io, "node2.test");
+    let secured = async { Ok(security.dial(io, "node2.test").await?.0) };
     let met = handshake::dial(secured, &ours, |theirs| ours.judge(theirs)).await;
     met.map(|(io, _)| io)
 }
