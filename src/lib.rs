@@ -86,7 +86,8 @@
 //!   from node to node reads what it wrote, even if no response waited for peers.
 //! - **All nodes converge** once faults end, whatever was lost, reordered, cut or restarted.
 //! - **Deleted stays deleted.** The exception is a cut that lasts longer than the tombstone is kept
-//!   (24 hours or more), with the session in use on both sides.
+//!   (24 hours or more, or less in [floods](ClusterConfig::max_tombstone_bytes)), with the session in
+//!   use on both sides.
 //! - **Attributes merge one by one.** [`Session::update`] is atomic on its node. When two nodes
 //!   write one attribute at once, the later write wins everywhere. [`Session::increment`] adds
 //!   both.

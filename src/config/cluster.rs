@@ -77,6 +77,7 @@ pub struct ClusterConfig {
     pub(super) max_session_bytes: usize,
     pub(super) max_attributes: usize,
     pub(super) max_bytes: Option<usize>,
+    pub(super) max_tombstone_bytes: usize,
     pub(super) log_records: usize,
     pub(super) destroy_sessions_on_leave: bool,
     pub(super) notify_listeners_on_replication: bool,
@@ -785,6 +786,32 @@ impl ClusterConfig {
         self
     }
 
+    /// Sets how many bytes of memory a node has for destroyed sessions, which it remembers so that
+    /// they stay destroyed.
+    ///
+    /// Default: 67 108 864 (64 MiB), which is a million of them; 64 KiB to 2 GiB. When there is no
+    /// room for more, all nodes remember them for a shorter time, which is
+    /// [`Stats::tombstone_retention_ms`](crate::Stats::tombstone_retention_ms), and the oldest are
+    /// forgotten. Creating and destroying sessions never fails for it. A node that has never had a
+    /// peer remembers none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::ClusterConfig;
+    /// let config = ClusterConfig::new("node1").listen("127.0.0.1:4100")
+    ///     .max_tombstone_bytes(256 * 1024 * 1024);
+    /// # let from_file: ClusterConfig = serde_json::from_str(r#"{"node": "node1",
+    /// #     "listen": "127.0.0.1:4100", "max_tombstone_bytes": 268435456}"#)?;
+    /// # assert_eq!(config, from_file);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    #[must_use]
+    pub fn max_tombstone_bytes(mut self, bytes: usize) -> Self {
+        self.max_tombstone_bytes = bytes;
+        self
+    }
+
     /// Sets how many changes a node remembers for a peer that reconnects.
     ///
     /// Default: 262 144, at most 67 108 864. A peer that misses more is compared session by
@@ -859,6 +886,7 @@ impl ClusterConfig {
             max_session_bytes,
             max_attributes,
             max_bytes: _,
+            max_tombstone_bytes,
         } = Limits::default();
         Self {
             node: String::new(),
@@ -887,6 +915,7 @@ impl ClusterConfig {
             max_session_bytes,
             max_attributes,
             max_bytes: None,
+            max_tombstone_bytes,
             log_records: Shape::default().log_records,
             destroy_sessions_on_leave: false,
             notify_listeners_on_replication: false,
@@ -913,8 +942,8 @@ mod tests {
             "ack_timeout": "1ms", "transfer_timeout": "2ms",
             "alone_after": "10ms", "min_peers": 11, "leave_timeout": "3ms",
             "heartbeat_interval": "4ms", "down_after": "8ms", "max_link_age": "13ms",
-            "max_sessions": 5,
-            "max_session_bytes": 6, "max_attributes": 7, "max_bytes": 12, "log_records": 8,
+            "max_sessions": 5, "max_session_bytes": 6, "max_attributes": 7, "max_bytes": 12,
+            "max_tombstone_bytes": 13, "log_records": 8,
             "destroy_sessions_on_leave": true, "notify_listeners_on_replication": true
         }"#;
         let ms = Duration::from_millis;
@@ -946,6 +975,7 @@ mod tests {
             .max_session_bytes(6)
             .max_attributes(7)
             .max_bytes(12)
+            .max_tombstone_bytes(13)
             .log_records(8)
             .destroy_sessions_on_leave(true)
             .notify_listeners_on_replication(true);

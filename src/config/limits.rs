@@ -11,6 +11,8 @@ pub(crate) struct Limits {
     pub(crate) max_attributes: usize,
     /// Bytes of memory that all sessions together take.
     pub(crate) max_bytes: usize,
+    /// Bytes of memory for destroyed sessions.
+    pub(crate) max_tombstone_bytes: usize,
 }
 
 impl Limits {
@@ -23,8 +25,9 @@ impl Limits {
             .saturating_mul(Self::HARD)
     }
 
+    /// Returns how many tombstones there is room for.
     pub(crate) const fn max_tombstones(&self) -> usize {
-        self.max_sessions.saturating_mul(4)
+        self.max_tombstone_bytes / Self::TOMBSTONE_BYTES
     }
 
     /// Returns the bytes up to which what peers send is merged: half as many again, as the default is
@@ -51,12 +54,14 @@ impl Limits {
     /// Returns the sessions and tombstones at their hard limits.
     pub(crate) const fn max_entries(&self) -> usize {
         self.max_sessions
-            .saturating_add(self.max_tombstones())
             .saturating_mul(Self::HARD)
+            .saturating_add(self.max_tombstones())
     }
 
     /// What peers send is always merged up to this many times the limits.
     pub(crate) const HARD: usize = 2;
+    /// Bytes that a tombstone takes, with the room that its array has to grow.
+    pub(crate) const TOMBSTONE_BYTES: usize = 64;
 }
 
 /// Entries of 24 bytes that fit the mebibyte that any message may have.
@@ -71,6 +76,7 @@ impl Default for Limits {
             max_session_bytes: 256 * 1024,
             max_attributes: 256,
             max_bytes: usize::MAX,
+            max_tombstone_bytes: 64 * 1024 * 1024,
         }
     }
 }

@@ -83,6 +83,7 @@ impl ClusterConfig {
             max_session_bytes,
             max_attributes,
             max_bytes,
+            max_tombstone_bytes,
             log_records,
             destroy_sessions_on_leave,
             notify_listeners_on_replication,
@@ -199,6 +200,12 @@ impl ClusterConfig {
                     Some(bytes) => within("max_bytes", *bytes, usize::MAX)?,
                     None => half_of_the_memory(),
                 },
+                max_tombstone_bytes: between(
+                    "max_tombstone_bytes",
+                    *max_tombstone_bytes,
+                    MIN_TOMBSTONE_BYTES,
+                    MAX_TOMBSTONE_BYTES,
+                )?,
             },
             shape: Shape {
                 log_records: match within("log_records", *log_records, MAX_LOG_RECORDS)? {
@@ -305,10 +312,19 @@ fn capped(time: Duration) -> Duration {
 }
 
 fn within(setting: &'static str, value: usize, max: usize) -> Result<usize, ConfigError> {
-    if (1..=max).contains(&value) {
+    between(setting, value, 1, max)
+}
+
+fn between(
+    setting: &'static str,
+    value: usize,
+    min: usize,
+    max: usize,
+) -> Result<usize, ConfigError> {
+    if (min..=max).contains(&value) {
         return Ok(value);
     }
-    let message = format!("`{setting}` is {value} but must be 1 to {max}");
+    let message = format!("`{setting}` is {value} but must be {min} to {max}");
     Err(ConfigError::invalid(setting, message))
 }
 
@@ -326,6 +342,9 @@ const MAX_SESSIONS: usize = 1 << 31;
 /// A full state is put together in memory, on each link.
 const MAX_SESSION_BYTES: usize = 64 << 20;
 const MAX_ATTRIBUTES: usize = 1 << 16;
+/// Less is forgotten before a link that broke is back.
+const MIN_TOMBSTONE_BYTES: usize = 64 * 1024;
+const MAX_TOMBSTONE_BYTES: usize = 1 << 31;
 const MAX_LOG_RECORDS: usize = 1 << 26;
 
 #[cfg(test)]
@@ -375,6 +394,7 @@ mod tests {
                 max_session_bytes: 262_144,
                 max_attributes: 256,
                 max_bytes: half_of_the_memory(),
+                max_tombstone_bytes: 67_108_864,
             },
             shape: Shape {
                 lock_shards: 256,
@@ -524,6 +544,10 @@ mod tests {
             &["`max_attributes`", "65536"],
         );
         refused(&node().max_bytes(0), &["`max_bytes` is 0", "1 to"]);
+        refused(
+            &node().max_tombstone_bytes(65_535),
+            &["`max_tombstone_bytes` is 65535", "65536 to"],
+        );
         refused(&node().log_records(0), &["`log_records`"]);
         assert_eq!(
             node()

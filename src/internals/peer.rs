@@ -34,13 +34,16 @@ impl Peer {
     /// Makes a small node with a session and a tombstone of its own, and with listeners.
     pub fn small() -> Self {
         let replica = Replica::new(BootId::from_bytes([9; 8]), SMALL.0, &SMALL.1, NOW);
+        // A node that has no link yet remembers nothing.
+        let peer = Self::new(replica, BootId::from_bytes([1; 8]), SMALL_LIMITS, true);
+        let replica = &peer.replica;
         let meta = Arc::clone(new_session().meta());
         let [live, destroyed] = [1, 2].map(|byte| SessionKey::from_bytes([byte; 16]));
-        create(&replica, &meta, live, json(20));
-        create(&replica, &meta, destroyed, json(20));
+        create(replica, &meta, live, json(20));
+        create(replica, &meta, destroyed, json(20));
         replica.destroy(&destroyed, NOW);
         replica.commit(&destroyed, NOW);
-        Self::new(replica, BootId::from_bytes([1; 8]), SMALL_LIMITS, true)
+        peer
     }
 
     fn new(replica: Replica, peer: BootId, limits: DecodeLimits, is_listening: bool) -> Self {
@@ -166,6 +169,7 @@ const SMALL: (Limits, Shape) = (
         max_session_bytes: 1024,
         max_attributes: 4,
         max_bytes: usize::MAX,
+        max_tombstone_bytes: 64 * Limits::TOMBSTONE_BYTES,
     },
     Shape {
         lock_shards: 2,

@@ -159,7 +159,7 @@ impl Sessions {
     /// # Errors
     ///
     /// [`SessionError::Taken`] when a session of the locator lives, whatever its context, or was
-    /// destroyed less than a day ago. And those of [`create`](Self::create).
+    /// destroyed and is remembered. And those of [`create`](Self::create).
     ///
     /// # Cancel safety
     ///

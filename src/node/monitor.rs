@@ -18,6 +18,8 @@ pub(super) struct Monitor {
     /// Lines about limits that are near.
     pub(super) nearly_full_log: LogThrottle,
     pub(super) too_large_log: LogThrottle,
+    /// Lines about destroyed sessions for which there is hardly room.
+    pub(super) tombstone_log: LogThrottle,
     /// Lines about tasks that panicked.
     pub(super) panic_log: LogThrottle,
 }
@@ -46,6 +48,7 @@ impl Monitor {
             full_log: LogThrottle::default(),
             nearly_full_log: LogThrottle::default(),
             too_large_log: LogThrottle::default(),
+            tombstone_log: LogThrottle::default(),
             panic_log: LogThrottle::default(),
         }
     }

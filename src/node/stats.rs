@@ -38,8 +38,20 @@ pub struct Stats {
     pub session_bytes: usize,
     /// Bytes that they may take, as [`max_bytes`](crate::ClusterConfig::max_bytes) says.
     pub max_bytes: usize,
-    /// Destroyed sessions that are remembered, so that they stay destroyed.
+    /// Destroyed sessions that are remembered, so that they stay destroyed. A node that never had a
+    /// link remembers none.
     pub tombstones: usize,
+    /// Bytes of memory that they take.
+    pub tombstone_bytes: usize,
+    /// Bytes that they may take, as
+    /// [`max_tombstone_bytes`](crate::ClusterConfig::max_tombstone_bytes) says.
+    pub max_tombstone_bytes: usize,
+    /// How long they are remembered at most, in milliseconds, because this node or one of its peers
+    /// has no room for more; `None` when there is room for all. It is a minute at least.
+    pub tombstone_retention_ms: Option<u64>,
+    /// Destroyed sessions that were forgotten before that, because there was no room even for a
+    /// minute's.
+    pub tombstones_lost: u64,
     /// Records of this node's log so far: commits, and use that peers were told of.
     pub log_head: u64,
     /// Connections refused, by this node or by the other side.
@@ -118,6 +130,7 @@ pub enum MemberState {
 impl Node {
     pub(super) fn stats(&self) -> Stats {
         let boot = self.replica.boot().to_string();
+        let tombstones = self.replica.tombstone_use();
         let counters = &self.monitor.counters;
         Stats {
             node: self.settings.node.to_string(),
@@ -130,6 +143,10 @@ impl Node {
             session_bytes: self.replica.session_bytes(),
             max_bytes: self.settings.limits.max_bytes,
             tombstones: self.replica.tombstones(),
+            tombstone_bytes: tombstones.bytes,
+            max_tombstone_bytes: self.settings.limits.max_tombstone_bytes,
+            tombstone_retention_ms: tombstones.retention_ms,
+            tombstones_lost: tombstones.lost,
             log_head: Position::number(self.replica.head()),
             refused: counters.refused.load(Ordering::Relaxed),
             violations: counters.violations.load(Ordering::Relaxed),

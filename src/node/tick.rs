@@ -11,7 +11,7 @@ use tokio::{
 use super::{MemberEventKind, Node};
 use crate::{
     cluster::{MemberLabel, MemberLink as _, TICK, millis},
-    replica::{Observer, Sweep},
+    replica::{Observer, Sweep, TombstoneUse},
     session::Now,
 };
 
@@ -44,6 +44,7 @@ impl Node {
     fn tick(&self, now: Now) {
         self.watch_stalls(now);
         self.replica.note_tick(now);
+        self.warn_of_tombstones(now);
         self.tick_links(now);
         self.note_down(now);
         self.advance_join(now);
@@ -101,6 +102,23 @@ impl Node {
             if is_due {
                 link.wake_writer();
             }
+        }
+    }
+
+    fn warn_of_tombstones(&self, now: Now) {
+        let TombstoneUse {
+            bytes,
+            retention_ms,
+            lost,
+        } = self.replica.tombstone_use();
+        let max_bytes = self.settings.limits.max_tombstone_bytes;
+        if bytes >= max_bytes / 5 * 4 && self.monitor.tombstone_log.may_log(now) {
+            warn!(
+                node = %self.settings.node, bytes, max_bytes, retention_ms, lost,
+                "destroyed sessions take [{bytes}] of [{max_bytes}] bytes: at the limit all nodes \
+                 remember them for a shorter time; raise `max_tombstone_bytes`, or find out who \
+                 creates and destroys so many"
+            );
         }
     }
 

@@ -32,6 +32,7 @@ fn limits() -> Limits {
         max_session_bytes: 1 << 20,
         max_attributes: 16,
         max_bytes: usize::MAX,
+        max_tombstone_bytes: 8000 * Limits::TOMBSTONE_BYTES,
     }
 }
 
@@ -270,7 +271,7 @@ fn contexts_of_sessions_that_are_gone_make_room() {
     assert!(Arc::ptr_eq(&first, &second));
 }
 
-/// A link on which the peer has said its first word.
+/// A link on which the peer has said its first words.
 fn link(replica: &Replica) -> Link {
     let options = LinkOptions {
         ack_timeout_ms: 1000,
@@ -290,6 +291,8 @@ fn link(replica: &Replica) -> Link {
         lineage,
     };
     hear(&mut link, replica, live).expect("the first word");
+    let memory = Message::Memory(replica.past(NOW).memory);
+    hear(&mut link, replica, memory).expect("the second");
     link
 }
 

@@ -9,10 +9,11 @@ use twox_hash::xxhash3_64;
 
 use super::{
     applied::AppliedLogs,
-    lineage::LineageTracker,
+    lineage::{LineageTracker, Past},
     log::Log,
     observer::Observer,
     orders::Orders,
+    retention::RetentionTracker,
     store::{Store, missing::Missing, sweep::Sweep},
 };
 #[cfg(test)]
@@ -20,7 +21,7 @@ use crate::session::Item;
 use crate::{
     config::{Limits, Shape},
     session::{BootId, Now, SessionKey, SessionState, Tag, Token},
-    wire::{Position, message::Lineage},
+    wire::Position,
 };
 
 /// One node's replica: its store, its log of changes, and what it has applied of each peer's log.
@@ -32,9 +33,20 @@ pub(crate) struct Replica {
     pub(super) log: Log,
     pub(super) applied: AppliedLogs,
     pub(super) lineage: LineageTracker,
+    pub(super) retention: RetentionTracker,
     pub(super) orders: Orders,
     /// Guards the digest root, one for all links' heartbeats.
     root: Mutex<Option<Root>>,
+}
+
+/// What a node needs for destroyed sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TombstoneUse {
+    pub(crate) bytes: usize,
+    /// How long one is remembered at most, where there is not room for all.
+    pub(crate) retention_ms: Option<u64>,
+    /// How many were forgotten before that, because there was no room.
+    pub(crate) lost: u64,
 }
 
 /// A hash over all digests, and when it was computed.
@@ -52,6 +64,7 @@ impl Replica {
             log: Log::new(shape.log_records),
             applied: AppliedLogs::default(),
             lineage: LineageTracker::new(now),
+            retention: RetentionTracker::new(now),
             orders: Orders::default(),
             root: Mutex::default(),
         }
@@ -75,6 +88,9 @@ impl Replica {
     pub(crate) fn note_tick(&self, now: Now) {
         self.store.note_tick();
         self.orders.sweep(now);
+        let retention = self.retention.tick(&self.store.counts, now);
+        self.store.set_retention(retention);
+        self.lineage.record_retention(retention, now);
     }
 
     /// Takes the next step of a sweep, which takes a fraction of a millisecond: drops what has
@@ -128,6 +144,17 @@ impl Replica {
         self.store.tombstones()
     }
 
+    /// Returns what destroyed sessions take, and how long they are remembered.
+    pub(crate) fn tombstone_use(&self) -> TombstoneUse {
+        let counts = &self.store.counts;
+        let retention = counts.retention();
+        TombstoneUse {
+            bytes: counts.tombstones() * Limits::TOMBSTONE_BYTES,
+            retention_ms: retention.is_shortened().then(|| retention.ms()),
+            lost: counts.lost_tombstones(),
+        }
+    }
+
     /// Returns whether requests asked for sessions, or created some, between the last two ticks.
     pub(crate) fn is_in_use(&self) -> bool {
         self.store.is_in_use()
@@ -148,7 +175,7 @@ impl Replica {
     /// Returns whether this node counts as one that met nobody for longer than tombstones are kept.
     #[cfg(test)]
     pub(crate) fn is_away(&self, now: Now) -> bool {
-        self.lineage(now).away
+        self.past(now).lineage.away
     }
 
     /// Returns whether the session is known to be destroyed.
@@ -164,8 +191,9 @@ impl Replica {
     }
 
     /// Returns how this node's data has fared, as peers are told.
-    pub(super) fn lineage(&self, now: Now) -> Lineage {
-        self.lineage.describe(!self.store.is_empty(), now)
+    pub(super) fn past(&self, now: Now) -> Past {
+        self.lineage
+            .describe(!self.store.is_empty(), &self.retention, now)
     }
 
     /// Returns a hash over all digests, at most [`ROOT_AGE_MS`] old.

@@ -1,19 +1,20 @@
 //! Nodes that were apart for longer than tombstones are kept.
 //!
-//! A tombstone is forgotten after a day or more. A node that was cut off for that long may hold a
-//! session that the others destroyed and forgot, and repair would bring it back everywhere. Such a
-//! node doubts what it holds when it meets one whose data goes back as far, and drops what that one
-//! lacks. Only nodes that were alone for all that time can be in that state, so the boot id decides
-//! between two of them.
+//! A tombstone is forgotten after a day or more, and earlier where there is no room. A node that was
+//! cut off for that long may hold a session that the others destroyed and forgot, and repair would
+//! bring it back everywhere. Such a node doubts what it holds when it meets one whose data goes back
+//! to before that, and drops what that one lacks. Only nodes that were alone for all that time can be
+//! in that state, so the boot id decides between two of them.
 
 use std::sync::{
     Mutex, PoisonError,
     atomic::{AtomicU64, Ordering},
 };
 
+use super::retention::{RetentionTracker, least_keep_ms};
 use crate::{
-    session::{BootId, Mutant, Now, Tombstone},
-    wire::message::Lineage,
+    session::{BootId, Mutant, Now, Retention, Tombstone},
+    wire::message::{Lineage, Memory, RETENTION_HOPS},
 };
 
 /// A node's memory of its own data. Instants are monotonic milliseconds.
@@ -23,6 +24,8 @@ pub(super) struct LineageTracker {
     contact_ms: AtomicU64,
     /// Since when this node's data goes back. Guards nothing else.
     since_ms: Mutex<u64>,
+    /// What was destroyed before may be forgotten, here or where this node's data came from.
+    forgotten_ms: AtomicU64,
 }
 
 impl LineageTracker {
@@ -30,6 +33,7 @@ impl LineageTracker {
         Self {
             contact_ms: AtomicU64::new(now.mono_ms),
             since_ms: Mutex::new(now.mono_ms),
+            forgotten_ms: AtomicU64::new(0),
         }
     }
 
@@ -38,26 +42,78 @@ impl LineageTracker {
     ///
     /// To be equal is not asked for. Nodes under constant load never are, and one session that
     /// cannot be merged keeps them from it for ever.
-    pub(super) fn record_contact(&self, at_ms: u64, lineage_ms: u64, now: Now) {
+    pub(super) fn record_contact(&self, at_ms: u64, theirs: &Past) {
         self.contact_ms.fetch_max(at_ms, Ordering::Relaxed);
+        let forgotten_ms = theirs.made_ms.saturating_sub(theirs.memory.remembered_ms);
+        self.forgotten_ms.fetch_max(forgotten_ms, Ordering::Relaxed);
         let mut since_ms = self.since_ms.lock().unwrap_or_else(PoisonError::into_inner);
-        *since_ms = (*since_ms).min(now.mono_ms.saturating_sub(lineage_ms));
+        *since_ms = (*since_ms).min(theirs.made_ms.saturating_sub(theirs.lineage.lineage_ms));
     }
 
-    /// Returns the last time at which a peer knew all that this node held.
-    pub(super) fn contact_ms(&self) -> u64 {
-        self.contact_ms.load(Ordering::Relaxed)
+    /// Notes how long tombstones are remembered now.
+    pub(super) fn record_retention(&self, retention: Retention, now: Now) {
+        let forgotten_ms = now.mono_ms.saturating_sub(least_keep_ms(retention));
+        self.forgotten_ms.fetch_max(forgotten_ms, Ordering::Relaxed);
     }
 
     /// Returns what a peer is told.
-    pub(super) fn describe(&self, holds: bool, now: Now) -> Lineage {
+    pub(super) fn describe(&self, holds: bool, retentions: &RetentionTracker, now: Now) -> Past {
         let since_ms = *self.since_ms.lock().unwrap_or_else(PoisonError::into_inner);
-        let contact_ms = self.contact_ms();
-        Lineage {
-            holds,
-            away: now.mono_ms.saturating_sub(contact_ms) >= AWAY_MS,
-            lineage_ms: now.mono_ms.saturating_sub(since_ms),
+        let ago = |at_ms: &AtomicU64| now.mono_ms.saturating_sub(at_ms.load(Ordering::Relaxed));
+        let apart_ms = ago(&self.contact_ms);
+        Past {
+            lineage: Lineage {
+                holds,
+                away: apart_ms >= AWAY_MS,
+                lineage_ms: now.mono_ms.saturating_sub(since_ms),
+            },
+            memory: Memory {
+                retentions: retentions.told(),
+                remembered_ms: ago(&self.forgotten_ms).min(Tombstone::MIN_KEEP_MS),
+                apart_ms,
+            },
+            made_ms: now.mono_ms,
         }
+    }
+}
+
+/// What a node has told of its data, and when.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Past {
+    pub(super) lineage: Lineage,
+    pub(super) memory: Memory,
+    pub(super) made_ms: u64,
+}
+
+impl Past {
+    /// Returns what is taken of a peer that has told of its lineage alone.
+    pub(super) fn of_lineage(lineage: Lineage, now: Now) -> Self {
+        Self {
+            lineage,
+            memory: Memory {
+                retentions: [Retention::UNBOUNDED; RETENTION_HOPS],
+                remembered_ms: Tombstone::MIN_KEEP_MS,
+                apart_ms: if lineage.away { AWAY_MS } else { 0 },
+            },
+            made_ms: now.mono_ms,
+        }
+    }
+
+    /// Returns the last instant at which a peer knew all that the node held.
+    pub(super) const fn contact_ms(&self) -> u64 {
+        self.made_ms.saturating_sub(self.memory.apart_ms)
+    }
+
+    /// Returns whether the other node may have forgotten what was destroyed after this one was in
+    /// contact last, and destroyed of what this one had then.
+    fn is_away_from(&self, other: &Self) -> bool {
+        let apart_ms = self.memory.apart_ms;
+        let away_ms = match Mutant::AwayAfterADay.is_on() {
+            true => AWAY_MS,
+            false => away_ms(other.memory.remembered_ms),
+        };
+        let may_have_forgotten = other.lineage.holds && other.lineage.lineage_ms >= apart_ms;
+        self.lineage.holds && apart_ms >= away_ms && may_have_forgotten
     }
 }
 
@@ -65,62 +121,108 @@ impl LineageTracker {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Side {
     pub(super) boot: BootId,
-    pub(super) lineage: Lineage,
+    pub(super) past: Past,
 }
 
 impl Side {
     /// Returns whether this node, not the other one, drops what the other one lacks.
-    pub(super) fn is_doubtful_beside(self, other: Self) -> bool {
-        if Mutant::KeepOutdated.is_on() {
-            return false;
-        }
-        let (ours, theirs) = (self.lineage, other.lineage);
-        let may_have_forgotten = theirs.holds && theirs.lineage_ms >= AWAY_MS;
-        ours.away && ours.holds && may_have_forgotten && (!theirs.away || self.boot > other.boot)
+    pub(super) fn is_doubtful_beside(&self, other: &Self) -> bool {
+        let is_away = self.past.is_away_from(&other.past);
+        let are_both = || other.past.is_away_from(&self.past);
+        is_away && (!are_both() || self.boot > other.boot) && !Mutant::KeepOutdated.is_on()
     }
 }
 
-/// The shortest life of a tombstone less a margin for links and sweeps.
-const AWAY_MS: u64 = Tombstone::MIN_KEEP_MS - 60 * 60 * 1000;
+/// Returns after how long a node counts as away for one that remembers what was destroyed for so
+/// long: less by a margin for links, relays and sweeps.
+const fn away_ms(remembered_ms: u64) -> u64 {
+    let half = remembered_ms / 2;
+    remembered_ms - if half < HOUR_MS { half } else { HOUR_MS }
+}
+
+const HOUR_MS: u64 = 60 * 60 * 1000;
+/// The same for the shortest life of a tombstone where there is room.
+const AWAY_MS: u64 = away_ms(Tombstone::MIN_KEEP_MS);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::fixtures::{NOW, after};
 
-    const LONG_AWAY: Lineage = Lineage {
-        holds: true,
-        away: true,
-        lineage_ms: AWAY_MS,
-    };
+    const DAYS_MS: u64 = 3 * 24 * HOUR_MS;
 
-    fn side(boot: u8, lineage: Lineage) -> Side {
-        let boot = BootId::from_bytes([boot; 8]);
-        Side { boot, lineage }
+    /// Returns a node that was alone for so long, with data that goes back so far.
+    fn side(boot: u8, apart_ms: u64, lineage_ms: u64) -> Side {
+        let lineage = Lineage {
+            holds: true,
+            away: apart_ms >= AWAY_MS,
+            lineage_ms,
+        };
+        Side {
+            boot: BootId::from_bytes([boot; 8]),
+            past: Past {
+                memory: Memory {
+                    apart_ms,
+                    ..Past::of_lineage(lineage, NOW).memory
+                },
+                ..Past::of_lineage(lineage, NOW)
+            },
+        }
     }
 
     #[test]
     fn node_back_from_a_long_absence_doubts_what_it_holds() {
-        let present = Lineage {
-            away: false,
-            ..LONG_AWAY
-        };
-        assert!(side(1, LONG_AWAY).is_doubtful_beside(side(2, present)));
-        assert!(!side(2, present).is_doubtful_beside(side(1, LONG_AWAY)));
+        let (away, present) = (side(1, AWAY_MS, DAYS_MS), side(2, 0, DAYS_MS));
+        assert!(away.is_doubtful_beside(&present));
+        assert!(!present.is_doubtful_beside(&away));
     }
 
     #[test]
     fn of_two_long_alone_exactly_one_doubts_what_it_holds() {
-        assert!(side(2, LONG_AWAY).is_doubtful_beside(side(1, LONG_AWAY)));
-        assert!(!side(1, LONG_AWAY).is_doubtful_beside(side(2, LONG_AWAY)));
+        let [one, two] = [1, 2].map(|boot| side(boot, AWAY_MS, DAYS_MS));
+        assert!(two.is_doubtful_beside(&one));
+        assert!(!one.is_doubtful_beside(&two));
     }
 
     #[test]
     fn lone_survivor_keeps_its_sessions_when_a_restarted_peer_comes() {
-        let restarted = Lineage {
-            holds: true,
-            away: false,
-            lineage_ms: 5_000,
+        let survivor = side(2, AWAY_MS, DAYS_MS);
+        for age_ms in [5_000, AWAY_MS - 1] {
+            let restarted = side(1, age_ms, age_ms);
+            assert!(!survivor.is_doubtful_beside(&restarted));
+            assert!(!restarted.is_doubtful_beside(&survivor));
+        }
+    }
+
+    #[test]
+    fn node_is_away_the_sooner_the_less_others_remember() {
+        let mut forgetful = side(1, 0, DAYS_MS);
+        for (remembered_ms, away_ms) in [(24 * HOUR_MS, 23 * HOUR_MS), (60_000, 30_000), (0, 0)] {
+            forgetful.past.memory.remembered_ms = remembered_ms;
+            assert!(side(2, away_ms, DAYS_MS).is_doubtful_beside(&forgetful));
+            let short = side(2, away_ms.saturating_sub(1), DAYS_MS);
+            assert_eq!(short.is_doubtful_beside(&forgetful), away_ms == 0);
+        }
+    }
+
+    #[test]
+    fn what_one_node_forgot_those_have_forgotten_that_got_their_data_from_it() {
+        let tracker = LineageTracker::new(NOW);
+        let retentions = RetentionTracker::new(NOW);
+        let now = after(DAYS_MS);
+        tracker.record_retention(Retention::UNBOUNDED, now);
+        let remembered = |now| {
+            tracker
+                .describe(true, &retentions, now)
+                .memory
+                .remembered_ms
         };
-        assert!(!side(2, LONG_AWAY).is_doubtful_beside(side(1, restarted)));
+        assert_eq!(remembered(now), 24 * HOUR_MS);
+        let mut theirs = side(1, 0, DAYS_MS).past;
+        theirs.memory.remembered_ms = 60_000;
+        theirs.made_ms = now.mono_ms;
+        tracker.record_contact(now.mono_ms, &theirs);
+        assert_eq!(remembered(now), 60_000);
+        assert_eq!(remembered(after(DAYS_MS + HOUR_MS)), HOUR_MS + 60_000);
     }
 }

@@ -20,13 +20,14 @@ mod mutant;
 mod observer;
 mod orders;
 mod requests;
+mod retention;
 mod store;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use self::{
     change::{Change, ChangeKind},
-    core::Replica,
+    core::{Replica, TombstoneUse},
     link::{Arrears, Link, LinkAcks, LinkEvent, LinkOptions, PeersTransfer, Violation},
     observer::Observer,
     store::{hot::Replicate, missing::Missing, sweep::Sweep, writer::SessionWriter},

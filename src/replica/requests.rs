@@ -145,7 +145,7 @@ impl Replica {
     ///
     /// # Errors
     ///
-    /// When there are as many sessions, tombstones or bytes as there may be, or one of this key.
+    /// When there are as many sessions or bytes as there may be, or one of this key.
     pub(crate) fn create(
         &self,
         meta: Arc<SessionMeta>,
@@ -160,9 +160,6 @@ impl Replica {
             return Err(SessionError::Taken);
         }
         if self.store.free_bytes() <= weight {
-            return Err(SessionError::Full);
-        }
-        if self.store.counts.tombstones() >= self.store.limits.max_tombstones() {
             return Err(SessionError::Full);
         }
         let stamp = Stamp::ZERO.next(now).ok_or(SessionError::Exhausted)?;
@@ -238,6 +235,8 @@ impl Replica {
     }
 
     /// Destroys a session for good. Returns `None` when it is not there.
+    ///
+    /// A tombstone is left, unless this node has never met a peer. Then no copy can be anywhere.
     pub(crate) fn destroy(&self, key: &SessionKey, now: Now) -> Option<Change> {
         self.destroy_if(key, now, |_| true)
     }
@@ -286,8 +285,12 @@ impl Replica {
         if !is_wanted(&hot.state) {
             return None;
         }
-        let tombstone = Tombstone::new(hot.state.expiry(), now.mono_ms);
         let change = hot.change(key, ChangeKind::Destroyed);
+        if !self.store.has_met_peers() {
+            shard.drop_session(key);
+            return Some(change);
+        }
+        let tombstone = Tombstone::new(hot.state.expiry(), now.mono_ms);
         shard.delete(*key, tombstone);
         if let Some(tombstone) = shard.tombstone_mut(key) {
             tombstone.dirty = true;

@@ -21,7 +21,9 @@ fn replica(boot: u8, limits: Limits) -> Replica {
         digests_per_lock: 4,
         log_records: 64,
     };
-    Replica::new(fixtures::boot(boot), limits, &shape, NOW)
+    let replica = Replica::new(fixtures::boot(boot), limits, &shape, NOW);
+    replica.store.meet_peer();
+    replica
 }
 
 fn key(number: u8) -> SessionKey {
@@ -327,21 +329,103 @@ fn peers_fill_half_as_many_bytes_again_and_no_more() {
 }
 
 #[test]
-fn full_of_tombstones_creates_nothing() {
+fn creating_is_never_refused_for_what_is_remembered() {
     let limits = Limits {
         max_sessions: 1,
+        max_tombstone_bytes: 64 * Limits::TOMBSTONE_BYTES,
         ..Limits::default()
     };
     let replica = replica(1, limits);
-    for number in 0..4 {
-        create(&replica, number, Expiry::default()).expect("room");
+    for number in 0..=u8::MAX {
+        create(&replica, number, idle(30 * 24 * 60 * MINUTE)).expect("nobody has a session");
         replica.destroy(&key(number), NOW).expect("there");
+        assert!(replica.tombstones() <= 64);
+        assert!(replica.is_destroyed(&key(number)), "the newest stay");
     }
-    let refused = create(&replica, 9, Expiry::default());
-    assert!(matches!(refused, Err(SessionError::Full)));
-    sweep(&replica, after(Tombstone::MIN_KEEP_MS + 1000));
-    assert_eq!(replica.tombstones(), 0);
-    create(&replica, 9, Expiry::default()).expect("tombstones end");
+    assert_eq!(replica.store.counts.lost_tombstones(), 256 - 64);
+}
+
+/// As 46 pairs a second with the default room, by a 46th of both.
+#[test]
+fn flood_of_logins_and_logouts_for_a_day_refuses_nobody() {
+    let limits = Limits {
+        max_sessions: 2,
+        max_tombstone_bytes: Limits::default().max_tombstone_bytes / 46,
+        ..Limits::default()
+    };
+    let room = limits.max_tombstones();
+    let replica = replica(1, limits);
+    let key_of = |second: u64| {
+        let mut bytes = [7; 16];
+        bytes[..8].copy_from_slice(&second.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes());
+        SessionKey::from_bytes(bytes)
+    };
+    let mut most = 0;
+    for second in 0..24 * 60 * 60 {
+        let (key, now) = (key_of(second), after(second * 1000));
+        let created = replica.create(meta(idle(30 * MINUTE)), key, secret(9).hash(), 0, now);
+        created.expect("nobody has a session");
+        replica.release(&key, Replicate::Now, now);
+        replica.destroy(&key, now).expect("there");
+        if second % 10 == 0 {
+            sweep(&replica, now);
+        }
+        most = most.max(replica.tombstones());
+    }
+    assert!((room / 8 * 7..room).contains(&most), "{most} of {room}");
+    let tombstones = replica.tombstone_use();
+    assert_eq!(
+        (tombstones.retention_ms, tombstones.lost),
+        (Some(128 * MINUTE), 0)
+    );
+    for hours in [3, 4, 9, 18, 36, 61] {
+        sweep(&replica, after((24 + hours) * 60 * MINUTE));
+    }
+    let tombstones = replica.tombstone_use();
+    assert_eq!(
+        (tombstones.bytes, tombstones.retention_ms),
+        (0, None),
+        "all is as it was"
+    );
+}
+
+#[test]
+fn node_that_never_met_a_peer_remembers_nothing() {
+    let replica = Replica::new(fixtures::boot(1), Limits::default(), &Shape::default(), NOW);
+    create(&replica, 1, Expiry::default()).expect("room");
+    set(&replica, 1, "a", b"1").expect("there");
+    replica.destroy(&key(1), NOW).expect("there");
+    assert_eq!((replica.sessions(), replica.tombstones()), (0, 0));
+    assert!(matches!(
+        set(&replica, 1, "a", b"2"),
+        Err(SessionError::Destroyed)
+    ));
+    assert_eq!(replica.release(&key(1), Replicate::Now, NOW), None);
+}
+
+#[test]
+fn destroyed_session_that_is_still_here_ends_however_little_is_remembered() {
+    let limits = Limits {
+        max_tombstone_bytes: 0,
+        ..Limits::default()
+    };
+    let replica = replica(1, limits);
+    create(&replica, 1, Expiry::default()).expect("room");
+    let aged = Tombstone {
+        destroyed_ms: NOW.mono_ms - Tombstone::MIN_KEEP_MS,
+        keep_ms: Tombstone::MIN_KEEP_MS,
+    };
+    apply(&replica, 1, Item::Destroyed(aged), NOW).expect("it ends one");
+    assert_eq!(replica.sessions(), 0);
+    apply(&replica, 2, Item::Destroyed(aged), NOW).expect("it is past its time");
+    let fresh = Tombstone {
+        destroyed_ms: NOW.mono_ms,
+        ..aged
+    };
+    assert!(
+        apply(&replica, 2, Item::Destroyed(fresh), NOW).is_err(),
+        "no room"
+    );
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::config::ZERO_LIMIT;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SessionError {
-    /// The node holds as many sessions, tombstones of destroyed ones, or bytes, as it may.
+    /// The node holds as many sessions, or bytes of them, as it may.
     ///
     /// Existing sessions work on, but for writes that would make them larger when it is bytes. Raise
     /// [`max_sessions`](crate::ClusterConfig::max_sessions) or

@@ -18,6 +18,7 @@ mod laws;
 mod merge;
 mod mutant;
 mod order;
+mod retention;
 mod secrets;
 mod stamp;
 mod state;
@@ -38,6 +39,7 @@ pub(crate) use self::{
     order::{
         MAX_HOPS, MAX_SEARCH_BYTES, ORDER_KEEP_MS, Order, OrderContent, OrderId, Proof, Search,
     },
+    retention::Retention,
     secrets::{Access, SecretSet, SecretState},
     stamp::{BootId, GcHorizon, KEPT_ORIGINS, Now, Origin, Stamp, Tag, Vector},
     state::{

@@ -42,6 +42,10 @@ pub(crate) enum Mutant {
     KeepOutdated,
     /// Such a node drops all it held, also what the others have.
     DropConfirmed,
+    /// A node takes a day for long, also where tombstones live shorter.
+    AwayAfterADay,
+    /// Tombstones live as long as their own node has room for, whatever the others forget.
+    RetainAlone,
     /// Only nodes that are found equal know of each other what they hold.
     ContactByEqualityOnly,
     /// A delta of a counter is applied although its reset is not known here.
@@ -92,7 +96,7 @@ pub(crate) enum Mutant {
 
 #[cfg(test)]
 impl Mutant {
-    pub(crate) const ALL: [Self; 41] = [
+    pub(crate) const ALL: [Self; 43] = [
         Self::CoalesceLate,
         Self::IgnoreSince,
         Self::NeverRepair,
@@ -110,6 +114,8 @@ impl Mutant {
         Self::StampByClockOnly,
         Self::RejuvenateTombstones,
         Self::KeepOutdated,
+        Self::AwayAfterADay,
+        Self::RetainAlone,
         Self::DropConfirmed,
         Self::ContactByEqualityOnly,
         Self::IgnoreResets,

@@ -1,5 +1,6 @@
 //! What is left of a destroyed session.
 
+use super::Retention;
 use crate::config::Expiry;
 
 /// The memory of a destroyed session: since when, and for how long it must be kept.
@@ -7,7 +8,7 @@ use crate::config::Expiry;
 pub(crate) struct Tombstone {
     /// Monotonic milliseconds of the destruction on this node.
     pub(crate) destroyed_ms: u64,
-    /// How long every node remembers it.
+    /// How long every node remembers it, where there is room.
     pub(crate) keep_ms: u64,
 }
 
@@ -28,8 +29,9 @@ impl Tombstone {
     }
 
     /// Returns the instant from which on it may be forgotten.
-    pub(crate) const fn ends_ms(&self) -> u64 {
-        self.destroyed_ms.saturating_add(self.keep_ms)
+    pub(crate) fn ends_ms(&self, retention: Retention) -> u64 {
+        self.destroyed_ms
+            .saturating_add(self.keep_ms.min(retention.ms()))
     }
 
     /// Merges another report of the destruction: the earlier instant and the longer memory stay.

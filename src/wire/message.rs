@@ -11,7 +11,7 @@ use super::{
     order::{ORDER, read_order, write_order},
     position::Position,
 };
-use crate::session::{Item, Order, SessionKey};
+use crate::session::{Item, Order, Retention, SessionKey};
 
 /// What nodes say to each other once hello is done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,6 +102,9 @@ pub(crate) enum Message {
     Orders {
         orders: Vec<Order>,
     },
+    /// What the sender remembers of destroyed sessions: right behind [`Message::Resume`], and again
+    /// whenever retentions change.
+    Memory(Memory),
     /// The sender's state transfer is under way, and within so many hops of nodes whose transfer is
     /// under way, the sender included, nobody has anybody left to wait for.
     Settled {
@@ -119,6 +122,18 @@ pub(crate) struct Lineage {
     pub(crate) away: bool,
     /// How long the sender's data goes back, by itself or through those it got them from.
     pub(crate) lineage_ms: u64,
+}
+
+/// What a node remembers of destroyed sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Memory {
+    /// The shortest retention within so many hops of the sender, its own first.
+    pub(crate) retentions: [Retention; RETENTION_HOPS],
+    /// What was destroyed within that time is remembered, by the sender and by those that its data
+    /// came from.
+    pub(crate) remembered_ms: u64,
+    /// How long ago the sender and another node had told each other all they held.
+    pub(crate) apart_ms: u64,
 }
 
 impl Message {
@@ -231,6 +246,12 @@ impl Message {
             Self::Orders { orders } => {
                 to.byte(ORDERS);
                 to.list(orders.iter(), |to, order| write_order(order, now_ms, to));
+            }
+            Self::Memory(memory) => {
+                to.byte(MEMORY);
+                to.array(&memory.retentions.map(Retention::doublings));
+                to.u64(memory.remembered_ms);
+                to.u64(memory.apart_ms);
             }
             Self::Settled { hops } => {
                 to.byte(SETTLED);
@@ -347,6 +368,11 @@ impl Message {
             ORDERS => Self::Orders {
                 orders: from.list(ORDER, |from| read_order(from, now_ms))?,
             },
+            MEMORY => Self::Memory(Memory {
+                retentions: read_retentions(from)?,
+                remembered_ms: from.u64()?,
+                apart_ms: from.u64()?,
+            }),
             SETTLED => match from.byte()? {
                 hops @ 0..=MAX_SETTLED_HOPS => Self::Settled { hops },
                 _ => return Err(Malformed("more hops than are counted")),
@@ -386,6 +412,7 @@ impl Message {
             | Self::SumsDiffer { .. }
             | Self::ExpectAcks { .. }
             | Self::Orders { .. }
+            | Self::Memory(_)
             | Self::Settled { .. } => &[],
         }
     }
@@ -402,6 +429,16 @@ fn read_shard(from: &mut Reader<'_>, limits: &DecodeLimits) -> Result<u32, Malfo
     } else {
         Err(Malformed("no such digest shard"))
     }
+}
+
+fn read_retentions(from: &mut Reader<'_>) -> Result<[Retention; RETENTION_HOPS], Malformed> {
+    let doublings: [u8; RETENTION_HOPS] = from.array()?;
+    let mut retentions = [Retention::UNBOUNDED; RETENTION_HOPS];
+    for (retention, doublings) in retentions.iter_mut().zip(doublings) {
+        *retention =
+            Retention::from_doublings(doublings).ok_or(Malformed("a retention beyond all"))?;
+    }
+    Ok(retentions)
 }
 
 fn read_groups(from: &mut Reader<'_>, limits: &DecodeLimits) -> Result<u64, Malformed> {
@@ -433,7 +470,10 @@ const COMPARE_SUMS: u8 = 15;
 const SUMS_DIFFER: u8 = 16;
 const EXPECT_ACKS: u8 = 17;
 const ORDERS: u8 = 18;
+const MEMORY: u8 = 20;
 const SETTLED: u8 = 21;
+/// Retentions are told over so many links.
+pub(crate) const RETENTION_HOPS: usize = 4;
 /// Hops are counted up to this.
 pub(crate) const MAX_SETTLED_HOPS: u8 = 4;
 /// Bytes of a digest, a version or a root.

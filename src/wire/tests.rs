@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::{
     DecodeLimits, Message, Position,
-    message::Lineage,
+    message::{Lineage, Memory},
     packed_session::{Writer, write_body, write_since},
 };
 use crate::{
@@ -14,8 +14,8 @@ use crate::{
     session::{
         AttributesHash, BootId, Content, Count, Counter, Delta, Item, MAX_HOPS, MAX_SEARCH_BYTES,
         Now, Order, OrderContent, OrderId, Origin, PackedHead, PackedSession, Proof, Register,
-        Search, SecretSet, SessionKey, SessionMeta, SessionSecret, SessionSize, SessionState,
-        Stamp, Tag, Tombstone,
+        Retention, Search, SecretSet, SessionKey, SessionMeta, SessionSecret, SessionSize,
+        SessionState, Stamp, Tag, Tombstone,
     },
 };
 
@@ -27,6 +27,7 @@ const LIMITS: DecodeLimits = DecodeLimits::new(
         max_session_bytes: 1024,
         max_attributes: 2,
         max_bytes: usize::MAX,
+        max_tombstone_bytes: 4000 * Limits::TOMBSTONE_BYTES,
     },
     &Shape {
         lock_shards: 2,
@@ -180,6 +181,11 @@ fn samples() -> Vec<Message> {
         Message::ExpectAcks { at_once: false },
         Message::Orders { orders: orders() },
         Message::Settled { hops: 3 },
+        Message::Memory(Memory {
+            retentions: [28, 9, 5, 0].map(|at| Retention::from_doublings(at).expect("there is")),
+            remembered_ms: 86_400_000,
+            apart_ms: 400,
+        }),
     ]
 }
 

@@ -280,6 +280,46 @@ async fn large_anonymous_sessions_fill_no_more_than_max_bytes() {
     assert_eq!(value(&one, &user, "hits").await, Some(2));
 }
 
+#[tokio::test(start_paused = true)]
+async fn visitors_who_log_out_shut_nobody_out() {
+    let small = |config: ClusterConfig| config.max_sessions(100).max_tombstone_bytes(64 * 1024);
+    let alone = ClusterSessionLayer::new(small(ClusterConfig::standalone()));
+    let lonely = TestCluster::start_with(1, small).await;
+    let pair = TestCluster::start_with(2, small).await;
+    let of = |cluster: &TestCluster| ClusterSessionLayer::from_cluster(cluster.cluster(0));
+    // A node that has peers remembers a thousand of them, and a few more.
+    for (layer, visitors, remembered) in [
+        (alone, 400, 0..=0),
+        (of(&lonely), 400, 0..=0),
+        (of(&pair), 400, 400..=400),
+        (of(&pair), 1000, 1024..=1280),
+    ] {
+        let layer = layer.with_expiry(Expiry::idle(30 * 24 * minutes(60)));
+        for _ in 0..visitors {
+            let (visitor, _) = start(&layer, "hits", 1).await;
+            log_out(&layer, &visitor).await;
+        }
+        let visitor = come(&layer).await;
+        assert!(cookie(&visitor).is_some(), "the next one is served");
+        let stats = layer.cluster().stats();
+        assert!(remembered.contains(&stats.tombstones), "{stats:?}");
+        assert_eq!(stats.full, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn visitors_whose_id_changes_for_ever_are_never_refused() {
+    let cluster = TestCluster::start_with(2, |config| config.max_sessions(1)).await;
+    let layer = ClusterSessionLayer::from_cluster(cluster.cluster(0));
+    let (mut visitor, _) = start(&layer, "hits", 1).await;
+    for _ in 0..1000 {
+        let response = visit(&layer, &visitor, async |session| session.cycle_id()).await;
+        visitor = cookie(&response).expect("another id");
+        response.into_body().expect("it is never refused");
+    }
+    assert_eq!(value(&layer, &visitor, "hits").await, Some(1));
+}
+
 /// Somebody without a session does what creates one.
 async fn come(layer: &ClusterSessionLayer) -> Response<Result<(), SessionError>> {
     visit(layer, (), async |session| session.insert("hits", 0)).await

@@ -1,6 +1,6 @@
 //! Which requests are filtered, and what that changes.
 
-use tower_cluster_sessions::{ClusterSessionLayer, Session};
+use tower_cluster_sessions::{ClusterSessionLayer, Session, test_util::TestCluster};
 
 use crate::http_support::*;
 
@@ -80,9 +80,12 @@ async fn filtered_writes_work_here_and_leave_with_the_next_commit() {
     assert_eq!(made, 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn creating_cycling_and_destroying_are_replicated_as_always() {
-    let layer = filtered().await;
+    // A node that has no peer has nobody to tell that a session is destroyed.
+    let cluster = TestCluster::start(2).await;
+    let layer = ClusterSessionLayer::from_cluster(cluster.cluster(0)).with_filter("/static/.*");
+    let layer = layer.expect("a valid filter");
     let before = layer.cluster().stats().log_head;
     let response = visit_at(&layer, "/static/x", (), async |session| {
         insert(&session).await;
@@ -104,6 +107,7 @@ async fn creating_cycling_and_destroying_are_replicated_as_always() {
     .await;
     assert!(set_cookie(&response).is_some());
     assert_eq!(layer.cluster().stats().log_head, before + 3);
+    assert_eq!(cluster.cluster(1).session_count(), 0);
 }
 
 #[tokio::test]

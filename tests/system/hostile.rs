@@ -28,7 +28,10 @@ impl Scene {
         let mut plans = plans(&["node1", "node2"]);
         for plan in &mut plans {
             let sessions = MAX_SESSIONS.to_string();
+            let tombstone_bytes = (64 * MAX_TOMBSTONES).to_string();
             plan.flags = vec!["--max-sessions".to_owned(), sessions];
+            plan.flags
+                .extend(["--max-tombstone-bytes".to_owned(), tombstone_bytes]);
             let_in(plan);
         }
         let nodes = start_all(plans).await;
@@ -218,7 +221,7 @@ async fn tombstones_of_what_nobody_knows() {
     assert_eq!(stream(&mut mallory, parts).await, 100, "the link stays");
     settle(&mut mallory).await;
     let status = scene.nodes[0].status().await;
-    assert_eq!(status["tombstones"], 8 * MAX_SESSIONS, "{status:#}");
+    assert_eq!(status["tombstones"], MAX_TOMBSTONES, "{status:#}");
     assert!(status["over_limit"].as_u64() > Some(0), "{status:#}");
     scene.end(ROOM).await;
 }
@@ -538,6 +541,7 @@ async fn answers_to_what_nobody_asked() {
 const VISITORS: usize = 4;
 /// Small, so that limits are reached.
 const MAX_SESSIONS: u64 = 1000;
+const MAX_TOMBSTONES: u64 = 8000;
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 /// What a node may grow by, whatever it is sent: what the limits of its store allow, and what links
 /// hold that are read from and written to.

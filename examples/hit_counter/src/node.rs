@@ -81,6 +81,9 @@ struct NodeFlags {
     /// Sessions that are held at most [default: 1000000]
     #[arg(long)]
     max_sessions: Option<usize>,
+    /// Bytes of memory for destroyed sessions, of which 64 is one [default: 67108864]
+    #[arg(long, value_name = "BYTES")]
+    max_tombstone_bytes: Option<usize>,
     /// Talk to peers beyond this machine without encryption
     #[arg(long)]
     insecure_plaintext: bool,
@@ -199,6 +202,9 @@ fn cluster_config(args: &NodeFlags) -> ClusterConfig {
     }
     if let Some(sessions) = args.max_sessions {
         config = config.max_sessions(sessions);
+    }
+    if let Some(bytes) = args.max_tombstone_bytes {
+        config = config.max_tombstone_bytes(bytes);
     }
     if let Some(route) = &args.route {
         config = config.route(route);

@@ -78,9 +78,17 @@ impl World {
                     origin: *origin,
                 })
             }),
-            Item::Absent => true,
+            Item::Absent => !self.is_forgotten(key),
             Item::Destroyed(_) | Item::Delta(_) | Item::Packed(_) => false,
         }
+    }
+
+    /// Returns whether a session may have been destroyed, and that be forgotten.
+    fn is_forgotten(&self, key: &SessionKey) -> bool {
+        let mut sessions = self.sessions.iter();
+        let was_untold = sessions.any(|known| known.key == *key && known.is_forgotten);
+        let lives = |node: &SimNode| node.replica.read(key, |_| ()).is_ok();
+        was_untold || (self.plan.forgets_destroyed() && !self.nodes.iter().any(lives))
     }
 
     /// Checks that after all faults nodes are equal, nothing is left to say or to wait for, and what

@@ -101,6 +101,24 @@ fn histories_over_many_days_forget_origins_alike() {
     run_seeds("many days", 0, MANY_DAYS);
 }
 
+/// Nodes remember what was destroyed for a minute or two, and rest for nearly as long.
+#[test]
+fn histories_with_little_memory_of_the_destroyed_keep_every_promise() {
+    run_seeds("little memory", 0, LITTLE_MEMORY);
+}
+
+/// The same as with a cut of a day, where the others have soon forgotten what they destroyed.
+#[test]
+fn session_destroyed_during_a_cut_longer_than_it_is_remembered_stays_destroyed() {
+    assert_eq!(cut_beyond_memory(), None);
+}
+
+/// Of five nodes in a row the first runs out of room.
+#[test]
+fn nodes_that_reach_each_other_remember_what_was_destroyed_equally_long() {
+    assert_eq!(room_that_runs_out(), None);
+}
+
 /// A node is cut off for 26 hours and uses three sessions all the time. One is destroyed elsewhere,
 /// and the tombstone forgotten; one lives everywhere; one was begun there.
 #[test]
@@ -253,6 +271,8 @@ fn hunt() -> Option<(u64, String)> {
     let scenes = scenes.or_else(|| hot_beyond_a_cut(400));
     let scenes = scenes.or_else(day_without_equality);
     let scenes = scenes.or_else(|| joins_in_a_row(0));
+    let scenes = scenes.or_else(cut_beyond_memory);
+    let scenes = scenes.or_else(room_that_runs_out);
     if let Some(broken) = scenes.or_else(join_at_a_closed_door) {
         return Some((0, broken));
     }
@@ -263,6 +283,7 @@ fn hunt() -> Option<(u64, String)> {
         SHORT_LIVES,
         MANY_DAYS,
         MANY_NAMES,
+        LITTLE_MEMORY,
     ];
     (0..MUTANT_HISTORIES).find_map(|seed| {
         let plan = plans[seed as usize % plans.len()];
@@ -316,6 +337,70 @@ fn long_cut() -> Option<String> {
         "a write to a session that all nodes have was dropped".to_owned()
     });
     world.check_equal();
+    world.broken
+}
+
+fn cut_beyond_memory() -> Option<String> {
+    let mut world = World::new(1, LITTLE_MEMORY);
+    world.create(0);
+    world.create(0);
+    world.heal();
+    world.cut_off(1);
+    world.destroy_session(0, 0);
+    world.come_and_go(0, LITTLE_MEMORY.tombstones * 7 / 8);
+    // Begun alone, and so unknown to the others.
+    world.create(1);
+    for _ in 0..6 {
+        world.heal_what_is_connected();
+        world.pass(20_000);
+        world.change(1, 1, "alone", VALUE);
+    }
+    world.heal_what_is_connected();
+    let before = world.held();
+    let tombstones = world.nodes[0].replica.tombstones();
+    world.check(before == [1, 3, 1] && tombstones == 0, || {
+        format!("before the meeting: {before:?}, {tombstones} tombstones")
+    });
+    world.heal();
+    let after = world.held();
+    world.check(after == [2, 2, 2], || {
+        format!("after the meeting: {after:?}")
+    });
+    world.check_equal();
+    world.broken
+}
+
+fn room_that_runs_out() -> Option<String> {
+    let plan = Plan {
+        nodes: 5,
+        ..LITTLE_MEMORY
+    };
+    let mut world = World::new(1, plan);
+    for node in &mut world.nodes {
+        node.skew_ms = 0;
+    }
+    world.heal();
+    world.link_only(&[(0, 1), (1, 2), (2, 3), (3, 4)]);
+    world.come_and_go(0, plan.tombstones * 7 / 8);
+    let retentions = |world: &World| {
+        let nodes = world.nodes.iter();
+        let all = nodes.map(|node| node.replica.tombstone_use().retention_ms);
+        all.collect::<Vec<_>>()
+    };
+    world.heal_what_is_connected();
+    let told = retentions(&world);
+    world.pass(60_000);
+    world.heal_what_is_connected();
+    let nodes = world.nodes.iter();
+    let held: Vec<_> = nodes.map(|node| node.replica.tombstones()).collect();
+    world.check(held == [0; 5], || format!("{held:?} tombstones are left"));
+    world.check(told == [Some(60_000); 5], || format!("{told:?}"));
+    for _ in 0..20 {
+        world.pass(24 * HOUR_MS);
+        world.heal_what_is_connected();
+    }
+    let told = retentions(&world);
+    world.check(told == [None; 5], || format!("{told:?} in spite of room"));
     world.broken
 }
 
@@ -687,8 +772,11 @@ struct Plan {
     /// Attribute names in use. Of more than three any may be removed.
     names: usize,
     steps: usize,
-    /// How often all is quiet for 30 hours and then goes on.
+    /// How often all is quiet for a night and then goes on.
     nights: usize,
+    night_ms: u64,
+    /// Destroyed sessions that nodes have room for. Node 1 has room for a million.
+    tombstones: usize,
 }
 
 const THREE_NODES: Plan = Plan {
@@ -701,6 +789,8 @@ const THREE_NODES: Plan = Plan {
     names: 3,
     steps: 150,
     nights: 0,
+    night_ms: 30 * HOUR_MS,
+    tombstones: 1_000_000,
 };
 
 const SHORT_LOG: Plan = Plan {
@@ -734,6 +824,15 @@ const MANY_DAYS: Plan = Plan {
     ..THREE_NODES
 };
 
+const LITTLE_MEMORY: Plan = Plan {
+    sessions: 100,
+    steps: 100,
+    nights: 7,
+    night_ms: 45_000,
+    tombstones: 40,
+    ..THREE_NODES
+};
+
 /// Histories of each plan in an ordinary test run.
 const HISTORIES: u64 = 150;
 /// How many histories are looked at for a broken rule at most.
@@ -744,7 +843,12 @@ const HOUR_MS: u64 = 60 * 60 * 1000;
 impl Plan {
     /// Returns whether idle sessions end within a history.
     const fn ends_sessions(&self) -> bool {
-        self.idle_ms < 60_000 || self.nights > 0
+        self.idle_ms < 60_000 || self.nights as u64 * self.night_ms > self.idle_ms
+    }
+
+    /// Returns whether there is not room for all destroyed sessions.
+    const fn forgets_destroyed(&self) -> bool {
+        self.tombstones < self.sessions
     }
 
     /// Returns whether more removals may be remembered than a session has room for.
@@ -786,6 +890,8 @@ struct Known {
     /// Every write ever made, by name.
     writes: Vec<(&'static str, Tag)>,
     adds: Vec<(&'static str, Tag)>,
+    /// It was destroyed by a node that had met nobody, and so remembers nothing.
+    is_forgotten: bool,
 }
 
 /// Something committed, to be compared with what acknowledgements claim.
@@ -866,10 +972,10 @@ impl World {
             if self.broken.is_some() {
                 break;
             }
-            self.pass(30 * HOUR_MS);
+            self.pass(self.plan.night_ms);
             self.heal();
-            // What happened so long ago is not claimed for ever.
-            self.commits.clear();
+            // What happened so long ago is not claimed for ever, but the destroyed stay so.
+            self.commits.retain(|commit| commit.destroyed);
             self.searches.clear();
             for known in &mut self.sessions {
                 known.writes.clear();
@@ -928,9 +1034,11 @@ impl World {
         self.check(!empty, || "a ready node has nothing".to_owned());
     }
 
-    /// Notes a promise if it does not hold.
+    /// Notes a promise if it does not hold. There is none once a node had no room even for those
+    /// that were destroyed within a minute.
     fn check(&mut self, holds: bool, promise: impl FnOnce() -> String) {
-        if !holds && self.broken.is_none() {
+        let has_lost = |node: &SimNode| node.replica.tombstone_use().lost > 0;
+        if !holds && self.broken.is_none() && !self.nodes.iter().any(has_lost) {
             self.broken = Some(promise());
         }
     }

@@ -123,6 +123,10 @@ impl World {
             } else {
                 1_000
             },
+            max_tombstone_bytes: match node {
+                1 => Limits::default().max_tombstone_bytes,
+                _ => self.plan.tombstones * Limits::TOMBSTONE_BYTES,
+            },
             ..Limits::default()
         };
         let skew_ms = self.random.below(3) as u64 * HOUR_MS;

@@ -162,7 +162,11 @@ impl World {
                 Some(upto) => state.covers(upto) || self.plan.ends_sessions(),
                 None => true,
             },
-            Item::Absent => commit.logged_out.is_some() || self.plan.ends_sessions(),
+            Item::Absent => {
+                let is_forgotten = self.sessions[commit.session].is_forgotten
+                    || (commit.destroyed && self.plan.forgets_destroyed());
+                commit.logged_out.is_some() || self.plan.ends_sessions() || is_forgotten
+            }
             _ => true,
         }
     }

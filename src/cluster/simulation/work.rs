@@ -23,6 +23,7 @@ impl World {
         match self.random.below(100) {
             0..8 => self.create(node),
             8..30 => self.write(node),
+            36..44 if self.plan.forgets_destroyed() => self.destroy(node),
             30..40 => self.add(node),
             40..44 => self.remove(node),
             44..48 if self.plan.forgets_removals() => self.remove(node),
@@ -84,6 +85,7 @@ impl World {
             secret,
             writes: Vec::new(),
             adds: Vec::new(),
+            is_forgotten: false,
         });
         self.maybe_commit(node, self.sessions.len() - 1);
     }
@@ -111,6 +113,23 @@ impl World {
         self.create(node);
         while self.commits.len() == commits {
             self.maybe_commit(node, sessions);
+        }
+    }
+
+    /// Lets visitors come and log out, so many one after the other.
+    pub(super) fn come_and_go(&mut self, node: usize, visitors: usize) {
+        for _ in 0..visitors {
+            let mut key = [0; 16];
+            key.fill_with(|| self.random.byte());
+            let key = SessionKey::from_bytes(key);
+            let secret = SessionSecret::from_bytes([1; 16]).hash();
+            let now = self.now(node);
+            let replica = &self.nodes[node].replica;
+            let created = replica.create(Arc::clone(&self.meta), key, secret, 0, now);
+            replica.release(&key, Replicate::Now, now);
+            replica.destroy(&key, now);
+            replica.commit(&key, now);
+            self.check(created.is_ok(), || "a visitor was refused".to_owned());
         }
     }
 
@@ -247,8 +266,9 @@ impl World {
     pub(super) fn destroy_session(&mut self, node: usize, session: usize) {
         let key = self.sessions[session].key;
         let now = self.now(node);
-        let destroyed = self.nodes[node].replica.destroy(&key, now);
-        if destroyed.is_some() {
+        let replica = &self.nodes[node].replica;
+        if replica.destroy(&key, now).is_some() {
+            self.sessions[session].is_forgotten = !replica.is_destroyed(&key);
             self.maybe_commit(node, session);
         }
     }
@@ -346,13 +366,17 @@ impl World {
         }
     }
 
-    fn carry_out(&self, node: usize, search: &Search, upto: Stamp) -> u64 {
+    fn carry_out(&mut self, node: usize, search: &Search, upto: Stamp) -> u64 {
         let now = self.now(node);
         let replica = &self.nodes[node].replica;
         let found = replica.find(search, upto);
         for key in &found {
             replica.destroy(key, now);
             replica.commit(key, now);
+            let mut sessions = self.sessions.iter_mut();
+            if let Some(known) = sessions.find(|known| known.key == *key) {
+                known.is_forgotten = !replica.is_destroyed(key);
+            }
         }
         found.len() as u64
     }

@@ -377,4 +377,55 @@ async fn node_says_once_in_ten_seconds_that_it_is_nearly_full() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn node_with_hardly_room_for_destroyed_sessions_says_so_and_all_remember_them_for_less() {
+    const ROOM: usize = 64 * 1024;
+    let (lines, _guard) = Lines::kept();
+    let network = MemoryNetwork::default();
+    let small = config("n1", 1, &[2]).max_tombstone_bytes(ROOM);
+    let one = start_with(&network, 1, &small);
+    let two = start(&network, "n2", 2, &[1]);
+    until_seen(&one, "n2", MemberState::Up).await;
+    let told = || {
+        lines
+            .with(&["WARN", "destroyed sessions", "`max_tombstone_bytes`"])
+            .len()
+    };
+    let come_and_go = |visitors: usize| {
+        for _ in 0..visitors {
+            let key = create(one.node());
+            one.node().destroy_now(&key).expect("there");
+        }
+        tokio::time::sleep(Duration::from_secs(1))
+    };
+    come_and_go(819).await;
+    assert_eq!(told(), 0, "a little less than four fifths");
+    come_and_go(1).await;
+    assert_eq!(told(), 1);
+    let stats = one.stats();
+    assert_eq!((stats.tombstones, stats.tombstone_bytes), (820, 820 * 64));
+    assert_eq!(stats.max_tombstone_bytes, ROOM);
+    assert_eq!(stats.tombstone_retention_ms, None);
+    come_and_go(76).await;
+    for node in [&one, &two] {
+        assert_eq!(node.stats().tombstone_retention_ms, Some(60_000));
+        assert_eq!(node.stats().tombstones, 896);
+    }
+    come_and_go(500).await;
+    assert_eq!(told(), 1, "within ten seconds");
+    let stats = one.stats();
+    let lost = usize::try_from(stats.tombstones_lost).expect("few");
+    assert_eq!(stats.tombstones, 1396 - lost);
+    assert!(
+        stats.tombstone_bytes <= ROOM + ROOM / 4,
+        "no room for a minute's: {stats:?}"
+    );
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    for node in [&one, &two] {
+        let stats = node.stats();
+        assert_eq!((stats.sessions, stats.tombstones), (0, 0));
+    }
+    assert_eq!(one.stats().full, 0, "nobody was refused");
+}
+
 const SECRET: &str = "0e9d3fbd27f2b1f9a0f1c4677d9a1e5b88c6c1a25ddf7a4c903bfe6f2240d7e3";

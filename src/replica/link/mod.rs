@@ -28,13 +28,16 @@ use self::{
 };
 use super::{
     Change, Observer, Replica,
-    lineage::Side,
+    lineage::{Past, Side},
     orders::OrderCursor,
     store::{apply::ApplyOutcome, doubts::Comparison, offer::ChangeForm, quota::OverLimit},
 };
 use crate::{
-    session::{BootId, Item, Mutant, Now, Order, OrderContent, SessionKey},
-    wire::{Message, Position, message::Lineage},
+    session::{BootId, Item, Mutant, Now, Order, OrderContent, Retention, SessionKey},
+    wire::{
+        Message, Position,
+        message::{Lineage, Memory, RETENTION_HOPS},
+    },
 };
 
 /// The decisions of one established link. Sans-I/O: after hello call [`Link::new`]; then
@@ -44,9 +47,14 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Link {
     peer: BootId,
-    /// What was told of our lineage, by which both sides judge.
-    lineage: Lineage,
+    /// What was told of this node's past, by which both sides judge.
+    past: Past,
     peers_lineage: Option<Lineage>,
+    /// What the peer has told of its own. Nothing of a session leaves before.
+    peers_past: Option<Past>,
+    /// What the peer is to be told next, and the retentions that it was told last.
+    memory_due: Option<Memory>,
+    told: [Retention; RETENTION_HOPS],
     /// While this node does not know which of its sessions the peer still has.
     comparison: Option<Comparison>,
     /// Whether the peer's last heartbeat told of the same sessions as are here.
@@ -91,7 +99,9 @@ enum Goodbye {
 
 impl Link {
     pub(crate) fn new(replica: &Replica, peer: BootId, options: LinkOptions, now: Now) -> Self {
+        replica.store.meet_peer();
         let applied = replica.applied.of(peer);
+        let past = replica.past(now);
         let mut round = Round::new(replica.boot() < peer);
         let mut window = Window::new();
         window.set_in_use(replica.is_in_use());
@@ -100,8 +110,11 @@ impl Link {
         }
         Self {
             peer,
-            lineage: replica.lineage(now),
             peers_lineage: None,
+            peers_past: None,
+            memory_due: Some(past.memory),
+            told: past.memory.retentions,
+            past,
             comparison: None,
             is_equal: false,
             asked_ms: 0,
@@ -153,29 +166,17 @@ impl Link {
             has_changed: false,
         };
         let mut events = Vec::new();
+        self.judge(replica, &message, now);
         match message {
             Message::Resume {
                 applied,
                 head,
                 lineage,
             } => {
+                self.peers_lineage = Some(lineage);
                 self.outbound.open(replica, applied, now)?;
                 self.inbound.open(head);
                 events.push(LinkEvent::Acks);
-                let ours = Side {
-                    boot: replica.boot(),
-                    lineage: self.lineage,
-                };
-                let theirs = Side {
-                    boot: self.peer,
-                    lineage,
-                };
-                if ours.is_doubtful_beside(theirs) {
-                    let apart_ms = replica.lineage.contact_ms();
-                    self.comparison = Some(replica.store.doubt_older_than(apart_ms));
-                    self.round.begin_complete(0);
-                }
-                self.peers_lineage = Some(lineage);
             }
             Message::Batch { from, to, items } => {
                 self.batch_bytes += bytes as u64;
@@ -219,7 +220,7 @@ impl Link {
                 }
                 self.is_equal = is_equal;
                 if is_equal {
-                    self.record_contact(replica, now.mono_ms, now);
+                    self.record_contact(replica, now.mono_ms);
                 }
             }
             Message::CompareSums { sums, below } => {
@@ -283,6 +284,8 @@ impl Link {
                     events.extend(merging.take(order, self.peer));
                 }
             }
+            // It was judged by above.
+            Message::Memory(_) => {}
             Message::Settled { hops } => {
                 if self.note_peers_transfer(PeersTransfer::UnderWay { settled_hops: hops }) {
                     events.push(LinkEvent::PeersTransfer);
@@ -290,12 +293,14 @@ impl Link {
             }
         }
         if self.round.take_ended() {
-            self.round_is_over(replica, self.asked_ms, now);
+            self.round_is_over(replica, self.asked_ms);
         }
         if let Some(done) = self.round.take_completed() {
             self.inbound.round_done(done.skips);
             if let Some(comparison) = self.comparison.take() {
                 let sessions = replica.store.end_doubts(&comparison);
+                // What was in doubt has not left yet.
+                self.round.begin_complete(0);
                 events.push(LinkEvent::DroppedOutdated { sessions });
             }
             events.push(LinkEvent::RoundCompleted {
@@ -336,12 +341,46 @@ impl Link {
             || self.owes_answer()
             || self.outbound.has_to_tell()
             || self.is_settled_due
+            || self.memory_due.is_some()
     }
 
     /// Sets whether requests of this node wait for acknowledgements. As long as none does, the peer
     /// need not wake anybody for one.
     pub(crate) const fn expect_acks(&mut self, at_once: bool) {
         self.outbound.expect_acks(at_once);
+    }
+
+    /// Judges by what the peer has told of its past whether what is held here is in doubt. The first
+    /// word after the peer's lineage is the occasion, which in an honest peer is that of its memory.
+    fn judge(&mut self, replica: &Replica, message: &Message, now: Now) {
+        let Some(lineage) = self.peers_lineage else {
+            return;
+        };
+        let theirs = match message {
+            Message::Memory(memory) => Past {
+                memory: *memory,
+                ..Past::of_lineage(lineage, now)
+            },
+            _ if self.peers_past.is_some() => return,
+            _ => Past::of_lineage(lineage, now),
+        };
+        if self.peers_past.replace(theirs).is_some() {
+            return;
+        }
+        let ours = Side {
+            boot: replica.boot(),
+            past: self.past,
+        };
+        let beside = Side {
+            boot: self.peer,
+            past: theirs,
+        };
+        if ours.is_doubtful_beside(&beside) {
+            // What is younger than the last contact of either the other one has never had.
+            let known_ms = self.past.contact_ms().min(theirs.contact_ms());
+            self.comparison = Some(replica.store.doubt_older_than(known_ms));
+            self.round.begin_complete(0);
+        }
     }
 
     /// Notes what the peer has told of its transfer. Returns whether that is news.
@@ -352,22 +391,20 @@ impl Link {
     /// Notes that the peer begins a round, and so has ended the one before.
     fn peer_asks(&mut self, replica: &Replica, now: Now) {
         let began_ms = std::mem::replace(&mut self.peer_asked_ms, now.mono_ms);
-        self.round_is_over(replica, began_ms, now);
+        self.round_is_over(replica, began_ms);
     }
 
     /// Notes that a round of either side that began at an instant is over, if there was one.
-    fn round_is_over(&self, replica: &Replica, began_ms: u64, now: Now) {
+    fn round_is_over(&self, replica: &Replica, began_ms: u64) {
         if began_ms > 0 && !Mutant::ContactByEqualityOnly.is_on() {
-            self.record_contact(replica, began_ms, now);
+            self.record_contact(replica, began_ms);
         }
     }
 
-    fn record_contact(&self, replica: &Replica, at_ms: u64, now: Now) {
+    fn record_contact(&self, replica: &Replica, at_ms: u64) {
         // A node that doubts what it holds has told nobody of it.
-        if let (Some(theirs), None) = (self.peers_lineage, &self.comparison) {
-            replica
-                .lineage
-                .record_contact(at_ms, theirs.lineage_ms, now);
+        if let (Some(theirs), None) = (&self.peers_past, &self.comparison) {
+            replica.lineage.record_contact(at_ms, theirs);
         }
     }
 
@@ -394,6 +431,14 @@ impl Link {
         now: Now,
     ) -> Vec<LinkEvent> {
         self.window.set_in_use(replica.is_in_use());
+        if let Some(theirs) = &self.peers_past {
+            replica.retention.hear(&theirs.memory.retentions);
+        }
+        if self.memory_due.is_none() && self.told != replica.retention.told() {
+            let memory = replica.past(now).memory;
+            self.told = memory.retentions;
+            self.memory_due = Some(memory);
+        }
         let mut events = std::mem::take(&mut self.events);
         self.inbound.tick();
         self.outbound.tick(replica, now, &mut events);
@@ -426,7 +471,7 @@ impl Link {
     }
 
     fn poll_states(&mut self, replica: &Replica, now: Now) -> Option<Message> {
-        if self.leaving == Goodbye::Said || !self.inbound.is_open() {
+        if self.leaving == Goodbye::Said || self.peers_past.is_none() {
             return None;
         }
         if !self.round.has_supplies() && self.answers.is_empty() {
@@ -454,11 +499,14 @@ impl Link {
             return Some(Message::Resume {
                 applied: self.inbound.applied().position,
                 head: replica.head(),
-                lineage: self.lineage,
+                lineage: self.past.lineage,
             });
         }
         if self.leaving == Goodbye::Said {
             return None;
+        }
+        if let Some(memory) = self.memory_due.take() {
+            return Some(Message::Memory(memory));
         }
         if let Some(message) = self.inbound.poll() {
             return Some(message);
@@ -480,9 +528,7 @@ impl Link {
                 hops: self.settled_hops,
             });
         }
-        if !self.inbound.is_open() {
-            return None;
-        }
+        self.peers_past?;
         // Before the records that stand for them in the log.
         let orders = self.poll_orders(replica, now);
         if orders.is_some() {

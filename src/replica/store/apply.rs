@@ -179,18 +179,16 @@ impl Applying<'_> {
             store, key, now, ..
         } = self;
         mutant::rejuvenate_tombstone(&mut tombstone, shard, key, now);
-        if shard.tombstone(key).is_none() {
+        // A session that is here ends, however old and however many they are.
+        if shard.tombstone(key).is_none() && !shard.holds(key) {
             // One past its time would live for ever if nodes handed it to each other.
-            if now.mono_ms >= tombstone.ends_ms() {
+            if now.mono_ms >= tombstone.ends_ms(shard.retention()) {
                 return Ok(ApplyOutcome::Done);
             }
-            let hard = store.limits.max_tombstones().saturating_mul(Limits::HARD);
-            if store.tombstones() >= hard {
+            if store.tombstones() >= store.limits.max_tombstones() {
                 return Err(OverLimit("tombstones"));
             }
-            if !shard.holds(key) {
-                store.check_listing(shard, key)?;
-            }
+            store.check_listing(shard, key)?;
         }
         if let Some(meta) = shard.delete(*key, tombstone) {
             self.observer

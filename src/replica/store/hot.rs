@@ -45,8 +45,6 @@ pub(crate) struct TombstoneEntry {
     pub(crate) tombstone: Tombstone,
     pub(crate) position: Option<Position>,
     pub(crate) dirty: bool,
-    /// The bucket of the schedule in which it is looked at again.
-    pub(crate) due: u64,
 }
 
 /// The time at which a request's writes and use go out: with the request, or with the session's

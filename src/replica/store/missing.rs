@@ -123,6 +123,7 @@ mod tests {
     fn nothing_is_missing_of_a_destroyed_session() {
         let replica = replica();
         let token = foreign(NOW.wall_ms);
+        replica.store.meet_peer();
         replica.destroy(&KEY, NOW).expect("there");
         assert_eq!(replica.missing(&KEY, &token), Missing::Nothing);
         assert_eq!(replica.missing(&key(3), &token), Missing::Session);

@@ -2,7 +2,7 @@
 
 pub(super) mod apply;
 pub(super) mod cold;
-mod counts;
+pub(super) mod counts;
 pub(super) mod doubts;
 mod expiry;
 pub(super) mod hot;
@@ -32,7 +32,7 @@ use self::{
 };
 use crate::{
     config::{Limits, Shape},
-    session::{BootId, SessionKey, SessionMeta},
+    session::{BootId, Retention, SessionKey, SessionMeta},
 };
 
 /// Every session this node holds. Each method locks one shard for a moment; none hands a lock out.
@@ -51,6 +51,8 @@ pub(super) struct Store {
     /// The same for the time between the last two ticks.
     in_use: AtomicBool,
     doubts: Doubts,
+    /// Whether there has ever been a link. Nobody else holds anything of a node that never had one.
+    has_met_peers: AtomicBool,
     /// Guards the immutable parts that sessions share, few as layers are few.
     metas: Mutex<SharedMetas>,
 }
@@ -62,7 +64,7 @@ impl Store {
         let lock_shift = 32 - locks.ilog2();
         let digest_shift = lock_shift - digests.ilog2();
         let max_listed = limits.max_listed(locks * digests);
-        let counts = Arc::<Counts>::default();
+        let counts = Arc::new(Counts::new(limits.max_tombstones()));
         let shard = || Shard::new(boot, Arc::clone(&counts), digests, digest_shift);
         Self {
             limits,
@@ -74,6 +76,7 @@ impl Store {
             used: AtomicBool::new(false),
             doubts: Doubts::default(),
             in_use: AtomicBool::new(false),
+            has_met_peers: AtomicBool::new(false),
             metas: Mutex::default(),
         }
     }
@@ -122,6 +125,26 @@ impl Store {
     #[cfg(test)]
     pub(crate) fn is_destroyed(&self, key: &SessionKey) -> bool {
         self.shard(key).tombstone(key).is_some()
+    }
+
+    /// Notes that there is a link, before anything is sent on it.
+    pub(crate) fn meet_peer(&self) {
+        self.has_met_peers.store(true, Ordering::SeqCst);
+    }
+
+    /// Returns whether a peer may hold what is held here. Call it with the shard's lock held: whatever
+    /// a link sends of it is read under that lock, after the peer was met.
+    pub(crate) fn has_met_peers(&self) -> bool {
+        self.has_met_peers.load(Ordering::SeqCst)
+    }
+
+    /// Sets how long tombstones are remembered at most.
+    pub(crate) fn set_retention(&self, retention: Retention) {
+        if self.counts.set_retention(retention) {
+            for shard in &self.shards {
+                lock(shard).schedule_all();
+            }
+        }
     }
 
     /// Returns whether requests asked for sessions, or created some, between the last two ticks.

@@ -12,8 +12,8 @@ use super::{
     sorted_map::SortedMap,
 };
 use crate::session::{
-    BootId, Mutant, Now, Origin, PackedHead, PackedSession, PackedSummary, SessionKey, SessionMeta,
-    SessionState, Stamp, Tombstone, destroyed_version, session_version,
+    BootId, Mutant, Now, Origin, PackedHead, PackedSession, PackedSummary, Retention, SessionKey,
+    SessionMeta, SessionState, Stamp, Tombstone, destroyed_version, session_version,
 };
 
 /// Sessions and tombstones of one range of keys. Guarded by one lock.
@@ -75,6 +75,11 @@ impl Shard {
         };
         let boot = self.boot;
         Origin { boot, epoch }
+    }
+
+    /// Returns how long tombstones are remembered at most.
+    pub(crate) fn retention(&self) -> Retention {
+        self.counts.retention()
     }
 
     pub(crate) fn holds(&self, key: &SessionKey) -> bool {
@@ -201,21 +206,44 @@ impl Shard {
         let digest = self.digest_of(&key);
         let gone = self.remove_session(&key);
         if let Some(held) = self.tombstone_mut(&key) {
+            let before = held.tombstone;
             held.tombstone.merge(tombstone);
+            let merged = held.tombstone;
+            self.counts.remove_tombstone(&before);
+            self.counts.add_tombstone(&merged);
             return gone;
         }
         self.digests[digest] ^= destroyed_version(&key);
-        let due = bucket(tombstone.ends_ms());
+        let due = bucket(tombstone.ends_ms(self.retention()));
         let entry = TombstoneEntry {
             tombstone,
             position: None,
             dirty: false,
-            due,
         };
         self.tombstones[digest].insert(key, entry);
-        self.counts.add_tombstone();
+        self.counts.add_tombstone(&tombstone);
         self.next_due[digest] = self.next_due[digest].min(due);
+        if self.counts.tombstones() > self.counts.max_tombstones() {
+            self.make_room_beside(&key);
+        }
         gone
+    }
+
+    /// Forgets a tombstone before its time: the oldest that is listed beside a new one, or else the
+    /// oldest of this shard.
+    fn make_room_beside(&mut self, new: &SessionKey) {
+        let oldest = |tombstones: &[SortedMap<TombstoneEntry>]| {
+            let others = tombstones.iter().flat_map(SortedMap::iter);
+            others
+                .filter(|(key, _)| *key != new)
+                .min_by_key(|(_, held)| held.tombstone.destroyed_ms)
+                .map(|(key, _)| *key)
+        };
+        let beside = std::slice::from_ref(&self.tombstones[self.digest_of(new)]);
+        if let Some(key) = oldest(beside).or_else(|| oldest(&self.tombstones)) {
+            self.drop_tombstone(&key);
+            self.counts.note_lost_tombstone();
+        }
     }
 
     /// Drops an expired session without a trace. Returns its immutable part.
@@ -227,8 +255,8 @@ impl Shard {
 
     pub(crate) fn drop_tombstone(&mut self, key: &SessionKey) {
         let digest = self.digest_of(key);
-        if self.tombstones[digest].remove(key).is_some() {
-            self.counts.remove_tombstones(1);
+        if let Some(held) = self.tombstones[digest].remove(key) {
+            self.counts.remove_tombstone(&held.tombstone);
             self.digests[digest] ^= destroyed_version(key);
             self.drops = self.drops.wrapping_add(1);
         }
@@ -257,15 +285,19 @@ impl Shard {
         let (digest, due) = (self.digest_of(key), bucket(at_ms));
         if let Some(session) = self.sessions[digest].get_mut(key) {
             session.due = due;
-        } else if let Some(tombstone) = self.tombstones[digest].get_mut(key) {
-            tombstone.due = due;
         }
         self.next_due[digest] = self.next_due[digest].min(due);
+    }
+
+    /// Has the next sweep look at all there is.
+    pub(crate) fn schedule_all(&mut self) {
+        self.next_due.fill(0);
     }
 
     /// Returns some keys whose time has come, from `place` on, which it moves.
     pub(crate) fn due_from(&mut self, place: &mut Place, now: Now) -> Due {
         let now_bucket = bucket(now.mono_ms);
+        let retention = self.retention();
         let mut due = Due::default();
         while place.digest < self.next_due.len() && !due.is_enough() {
             let digest = place.digest;
@@ -290,8 +322,9 @@ impl Shard {
                 }
                 Part::Tombstones => {
                     let tombstones = self.tombstones[digest].iter_after(after);
+                    let due_of = |held: &TombstoneEntry| bucket(held.tombstone.ends_ms(retention));
                     due.look(
-                        tombstones.map(|(key, held)| (key, held.due)),
+                        tombstones.map(|(key, held)| (key, due_of(held))),
                         now_bucket,
                         next_due,
                     )
@@ -347,12 +380,15 @@ impl Shard {
                 stale_ms,
             }
         });
-        let tombstones = self.tombstones[digest].iter().map(|(key, held)| Listed {
-            key,
-            version: destroyed_version(key),
-            changed_ms: held.tombstone.destroyed_ms,
-            stale_ms: held.tombstone.ends_ms(),
-        });
+        let retention = self.retention();
+        let tombstones = self.tombstones[digest]
+            .iter()
+            .map(move |(key, held)| Listed {
+                key,
+                version: destroyed_version(key),
+                changed_ms: held.tombstone.destroyed_ms,
+                stale_ms: held.tombstone.ends_ms(retention),
+            });
         sessions.chain(tombstones)
     }
 

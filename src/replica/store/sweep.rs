@@ -106,7 +106,7 @@ fn sweep_shard(shard: &mut Shard, place: &mut Place, now: Now, observer: &mut Ob
 /// Looks at one session or tombstone. Returns whether peers are to hear that it is in use.
 fn sweep_one(shard: &mut Shard, key: &SessionKey, now: Now, observer: &mut Observer) -> bool {
     if let Some(held) = shard.tombstone(key) {
-        let ends_ms = held.tombstone.ends_ms();
+        let ends_ms = held.tombstone.ends_ms(shard.retention());
         if now.mono_ms >= ends_ms {
             shard.drop_tombstone(key);
         } else {
@@ -168,6 +168,7 @@ mod tests {
             log_records: 64,
         };
         let replica = Replica::new(boot(1), Limits::default(), &shape, NOW);
+        replica.store.meet_peer();
         let expiry = Expiry::from_millis(None, Some(5 * MINUTE));
         for number in 0..SESSIONS {
             let created = replica.create(meta(expiry), key(number), secret(1).hash(), 0, NOW);
