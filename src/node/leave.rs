@@ -106,12 +106,14 @@ impl Node {
             .collect();
         for link in links {
             let identity = &link.identity;
-            let arrears = link.inspect(|machine| machine.arrears(&self.replica, handover.upto()));
-            if handover.begin_round(identity.id, &arrears) {
+            let upto = handover.upto();
+            let arrears = || link.inspect(|machine| machine.arrears(&self.replica, upto));
+            if handover.begin_round(identity.id, &arrears()) {
                 link.update(&self.peers.acks, Link::begin_round);
                 link.wake_writer();
             }
-            let lack = handover.lack(identity.id, &arrears);
+            // A round that was over before is not the one that has just begun.
+            let lack = handover.lack(identity.id, &arrears());
             lacks.extend(lack.map(|lack| (Arc::clone(&identity.name), lack)));
         }
         lacks

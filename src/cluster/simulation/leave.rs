@@ -74,16 +74,19 @@ impl World {
         for handle in self.nodes[node].table.links() {
             let id = handle.id();
             let upto = leave.handover.upto();
-            let replica = &self.nodes[node].replica;
-            let mut ends = ends_of(&self.cables, node);
-            let Some((_, _, end)) = ends.find(|(_, _, own)| own.handle.id() == id) else {
+            let arrears = |world: &Self| {
+                let replica = &world.nodes[node].replica;
+                let mut ends = ends_of(&world.cables, node);
+                let found = ends.find(|(_, _, own)| own.handle.id() == id);
+                found.map(|(_, _, end)| end.machine.link().arrears(replica, upto))
+            };
+            let Some(before) = arrears(self) else {
                 continue;
             };
-            let arrears = end.machine.link().arrears(replica, upto);
-            drop(ends);
-            if leave.handover.begin_round(id, &arrears) {
+            if leave.handover.begin_round(id, &before) {
                 self.update(node, id, Link::begin_round);
             }
+            let arrears = arrears(self).unwrap_or(before);
             lacks += usize::from(leave.handover.lack(id, &arrears).is_some());
         }
         if lacks == 0 {
