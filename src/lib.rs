@@ -125,6 +125,7 @@
 //! | `axum` | yes | `Session`, `Option<Session>`, [`Typed`] and [`SessionSlot`] are extractors, [`SessionError`] is a response; filters see the path outside `nest` |
 //! | `config` | no | [`Configuration`]: settings from a TOML file and the environment |
 //! | `server-xml` | no | [`ServerXml`]: a Tomcat's `<Cluster>` as such a configuration |
+//! | `metrics` | no | the figures of [`Cluster::prometheus`] for the recorder of the `metrics` crate |
 //! | `signed` | no | `with_signed`: session cookies that nobody else can make |
 //! | `private` | no | `with_private`: session cookies that nobody else can make or read |
 //! | `test-util` | no | clusters in one process whose links can be cut and healed, for an app's own tests |

@@ -11,7 +11,7 @@ use http::Response;
 use pin_project_lite::pin_project;
 
 use super::request::RequestSession;
-use crate::cluster::AckWait;
+use crate::node::CommitWait;
 
 pin_project! {
     /// The future of [`ClusterSessionService`](crate::ClusterSessionService).
@@ -29,7 +29,7 @@ pin_project! {
         #[pin]
         inner: Option<F>,
         answer: Option<F::Output>,
-        wait: Option<AckWait>,
+        wait: Option<CommitWait>,
         request: Option<CommitOnDrop>,
     }
 }
@@ -98,7 +98,7 @@ impl<F: Future> fmt::Debug for ResponseFuture<F> {
 struct CommitOnDrop(Arc<RequestSession>);
 
 impl CommitOnDrop {
-    fn commit_and_wait(&mut self) -> Option<AckWait> {
+    fn commit_and_wait(&mut self) -> Option<CommitWait> {
         match Arc::get_mut(&mut self.0) {
             Some(request) => request.release_and_wait(),
             // A streamed body or a task goes on using the session.

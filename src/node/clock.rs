@@ -41,8 +41,7 @@ impl Clock {
         }
     }
 
-    /// Reads both clocks. It is the only function of the crate that reads tokio's, which tests can
-    /// pause. Monotonic time starts so late that ages older than the process can be subtracted.
+    /// Reads both clocks. Tokio's can be paused by tests. Monotonic time starts so late that ages older than the process can be subtracted.
     #[expect(clippy::disallowed_methods, reason = "this is the one place")]
     pub(super) fn now(&self) -> Now {
         let instant = Instant::now();
@@ -56,6 +55,15 @@ impl Clock {
             wall_ms: mono_ms.wrapping_add(self.ahead_ms.load(Ordering::Relaxed)),
             mono_ms,
         }
+    }
+
+    /// Returns the microseconds that the runtime's clock has gone on, for what takes less than a
+    /// millisecond. A sleep of the machine is not in it.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+    pub(super) fn now_us(&self) -> u64 {
+        let instant = Instant::now();
+        let uptime = instant.saturating_duration_since(*self.started.get_or_init(|| instant));
+        u64::try_from(uptime.as_micros()).unwrap_or(u64::MAX)
     }
 
     fn ask(&self, awake_ms: u64) {

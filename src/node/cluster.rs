@@ -592,6 +592,29 @@ impl Cluster {
         self.0.node.member_list()
     }
 
+    /// Returns this node's figures in Prometheus' text format, for a route that it scrapes.
+    ///
+    /// docs/operations.md has the list, and what to alarm on. With the feature `metrics` the same
+    /// figures also go to the recorder of the `metrics` crate that the app has installed. Install
+    /// it before the cluster starts.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig};
+    /// # let cluster = Cluster::start(ClusterConfig::new("node1").listen("127.0.0.1:0")).await?;
+    /// let text = cluster.prometheus();
+    /// assert!(text.contains("cluster_sessions_live{cluster=\"sessions\",node=\"node1\"} 0"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn prometheus(&self) -> String {
+        self.0.node.prometheus()
+    }
+
     /// Returns this node's figures, with its members.
     ///
     /// # Examples

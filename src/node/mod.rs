@@ -12,6 +12,7 @@ mod env;
 mod events;
 mod leave;
 mod log_throttle;
+mod metrics;
 mod monitor;
 pub(crate) mod net;
 mod peers;
@@ -36,5 +37,6 @@ pub(crate) use self::{
     cookie_names::{Claim, CookieUse},
     env::Env,
     net::tls::LinkSecurity,
+    requests::commit_wait::CommitWait,
     shared::Node,
 };

@@ -2,13 +2,15 @@
 
 use std::sync::atomic::AtomicU64;
 
-use super::{events::EventHub, log_throttle::LogThrottle};
+use super::{events::EventHub, log_throttle::LogThrottle, metrics::Metrics};
+use crate::config::Settings;
 
 /// Where a node's observations go.
 #[derive(Debug)]
 pub(super) struct Monitor {
     pub(super) events: EventHub,
     pub(super) counters: Counters,
+    pub(super) metrics: Metrics,
     /// Lines about unauthenticated peers.
     pub(super) refusal_log: LogThrottle,
     /// Lines about nodes that do not fit.
@@ -38,10 +40,11 @@ pub(super) struct Counters {
 }
 
 impl Monitor {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(settings: &Settings) -> Self {
         Self {
             events: EventHub::new(),
             counters: Counters::default(),
+            metrics: Metrics::new(settings),
             refusal_log: LogThrottle::default(),
             misfit_log: LogThrottle::default(),
             over_limit_log: LogThrottle::default(),

@@ -65,7 +65,7 @@ impl Node {
             peers: Peers::new(boot, &settings),
             requests: Requests::new(settings.ack_timeout, now),
             net: Network::new(hello, security, local_address),
-            monitor: Monitor::new(),
+            monitor: Monitor::new(&settings),
             clock,
             env,
             settings,

@@ -1,6 +1,6 @@
 //! What happens because time passes.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use crate::log::warn;
 use tokio::{
@@ -20,6 +20,8 @@ pub(super) async fn tick(node: Arc<Node>) {
     let mut interval = interval(TICK);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut sweep = Sweep::default();
+    #[cfg(feature = "metrics")]
+    let mut publish_ms = 0;
     loop {
         // Between two steps of a long sweep whatever else is ready has its turn, the next tick, too.
         let is_tick = tokio::select! {
@@ -31,6 +33,11 @@ pub(super) async fn tick(node: Arc<Node>) {
             let now = node.now();
             if is_tick {
                 node.tick(now);
+                #[cfg(feature = "metrics")]
+                if now.mono_ms >= publish_ms {
+                    publish_ms = now.mono_ms + PUBLISH_INTERVAL_MS;
+                    node.publish_metrics();
+                }
             }
             node.sweep_some(&mut sweep, now);
             sweep
@@ -39,6 +46,10 @@ pub(super) async fn tick(node: Arc<Node>) {
         sweep = node.guarded("tick", work).await.unwrap_or_default();
     }
 }
+
+/// How often figures are passed on.
+#[cfg(feature = "metrics")]
+const PUBLISH_INTERVAL_MS: u64 = 1000;
 
 impl Node {
     fn tick(&self, now: Now) {
@@ -75,6 +86,11 @@ impl Node {
         self.replica.sweep_some(sweep, now, &mut observer);
         if self.replica.head() != head {
             self.wake_links();
+        }
+        let metrics = &self.monitor.metrics;
+        for age_ms in observer.expired_ms() {
+            metrics.expired.fetch_add(1, Ordering::Relaxed);
+            metrics.ages.record_ms(*age_ms);
         }
         for change in observer.into_changes() {
             self.publish(change);

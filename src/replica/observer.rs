@@ -5,27 +5,44 @@ use super::change::Change;
 /// A collector of changes for event streams. One that nobody has asked for costs nothing: what it
 /// would be told is not even put together.
 #[derive(Debug)]
-pub(crate) struct Observer(Option<Vec<Change>>);
+pub(crate) struct Observer {
+    told: Option<Vec<Change>>,
+    /// The ages of the sessions that have expired, which are counted in any case.
+    expired_ms: Vec<u64>,
+}
 
 impl Observer {
     /// Returns an observer that collects changes when somebody wants them.
     pub(crate) fn new(is_wanted: bool) -> Self {
-        Self(is_wanted.then(Vec::new))
+        Self {
+            told: is_wanted.then(Vec::new),
+            expired_ms: Vec::new(),
+        }
     }
 
     /// Returns whether somebody wants changes.
     pub(crate) const fn is_watching(&self) -> bool {
-        self.0.is_some()
+        self.told.is_some()
     }
 
     /// Adds what `changes` returns, which is called only when somebody wants it.
     pub(super) fn tell<C: IntoIterator<Item = Change>>(&mut self, changes: impl FnOnce() -> C) {
-        if let Some(told) = &mut self.0 {
+        if let Some(told) = &mut self.told {
             told.extend(changes());
         }
     }
 
+    /// Notes that a session of this age has expired.
+    pub(super) fn note_expired(&mut self, age_ms: u64) {
+        self.expired_ms.push(age_ms);
+    }
+
+    /// Returns the ages of the sessions that have expired.
+    pub(crate) fn expired_ms(&self) -> &[u64] {
+        &self.expired_ms
+    }
+
     pub(crate) fn into_changes(self) -> Vec<Change> {
-        self.0.unwrap_or_default()
+        self.told.unwrap_or_default()
     }
 }

@@ -10,6 +10,7 @@ mod filter;
 mod header;
 #[path = "../support/http.rs"]
 mod http_support;
+mod metrics;
 mod rules;
 mod sealed;
 mod session;

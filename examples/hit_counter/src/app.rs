@@ -40,6 +40,7 @@ pub(crate) fn app(cluster: Cluster, sessions: ClusterSessionLayer) -> Router {
         // No GET: a link or an image on a page of others must not log anybody out.
         .route("/logout", post(logout))
         .route("/cluster.json", get(cluster_json))
+        .route("/metrics", get(metrics))
         .route("/static/style.css", get(style))
         .layer(sessions)
         // Behind the layer, so that probes have no part in sessions.
@@ -121,6 +122,13 @@ async fn logout(session: Session) -> Result<Html<String>, SessionError> {
 
 async fn cluster_json(State(cluster): State<Cluster>) -> impl IntoResponse {
     Json(cluster.stats())
+}
+
+async fn metrics(State(cluster): State<Cluster>) -> impl IntoResponse {
+    (
+        [(CONTENT_TYPE, "text/plain; version=0.0.4")],
+        cluster.prometheus(),
+    )
 }
 
 async fn ready(State(cluster): State<Cluster>) -> (StatusCode, &'static str) {

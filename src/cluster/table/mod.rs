@@ -52,6 +52,8 @@ pub(crate) struct Admitted<L> {
     pub(crate) outlived: Vec<BootId>,
     /// Whether the member was not up before.
     pub(crate) is_news: bool,
+    /// Whether the member has had a link before.
+    pub(crate) is_known: bool,
 }
 
 /// What [`MemberTable::remove`] found.
@@ -207,11 +209,13 @@ impl<L: MemberLink> MemberTable<L> {
         let mut replaced = Vec::new();
         let mut outlived = Vec::new();
         let mut was_up = false;
+        let mut is_known = false;
         for entry in &mut self.entries {
             let is_same = entry.boot == Some(identity.boot);
             if !is_same && entry.name.as_ref() != Some(&identity.name) {
                 continue;
             }
+            is_known = true;
             outlived.extend(entry.boot.filter(|_| !is_same));
             if let Some(old) = entry.drop_link() {
                 was_up |= is_same && entry.status == MemberStatus::Up;
@@ -232,6 +236,7 @@ impl<L: MemberLink> MemberTable<L> {
             replaced,
             outlived,
             is_news: !was_up,
+            is_known,
         })
     }
 

@@ -12,8 +12,8 @@ use super::{
     state::{CookieAction, Phase},
 };
 use crate::{
-    cluster::AckWait,
     middleware::{cookie::CookieEnd, transport::HeaderTransport},
+    node::CommitWait,
     session::{Access, CookieValue, Now, SessionState},
     wire::Position,
 };
@@ -39,18 +39,18 @@ impl RequestSession {
 
     /// [Commits](Self::commit_at_head), and returns the wait for peers that the layer's options ask
     /// for.
-    pub(crate) fn commit_and_wait(&self) -> Option<AckWait> {
+    pub(crate) fn commit_and_wait(&self) -> Option<CommitWait> {
         let position = self.commit_at_head()?;
-        Some(self.node().acknowledged(Some(position), self.config.ack))
+        Some(CommitWait::new(self.node(), position, self.config.ack))
     }
 
     /// [Releases](Self::release) the sessions of a request of which nobody has a handle any more.
     /// Returns the wait for peers that the layer's options ask for.
     ///
     /// The commit and the end of use are one step then.
-    pub(crate) fn release_and_wait(&mut self) -> Option<AckWait> {
+    pub(crate) fn release_and_wait(&mut self) -> Option<CommitWait> {
         let position = self.release()?;
-        Some(self.node().acknowledged(Some(position), self.config.ack))
+        Some(CommitWait::new(self.node(), position, self.config.ack))
     }
 
     /// Commits what has been written, and ends the use of the sessions. Returns the log position to

@@ -107,6 +107,10 @@ impl Node {
                 machine.leave();
             }
         });
+        if admitted.is_known {
+            let reconnects = &self.monitor.metrics.reconnects;
+            reconnects.fetch_add(1, Ordering::Relaxed);
+        }
         if admitted.is_news {
             let (name, address) = (Arc::clone(&link.identity.name), admitted.address);
             info!(
@@ -324,6 +328,8 @@ impl Node {
     }
 
     fn note_lagging(&self, link: LinkId) {
+        let timeouts = &self.monitor.metrics.ack_timeouts;
+        timeouts.fetch_add(1, Ordering::Relaxed);
         if let Some(MemberLabel { name, address }) = self.peers.table().label(link) {
             warn!(
                 node = %self.settings.node, member = %name, %address,

@@ -1,6 +1,6 @@
 //! The state transfer of a node that joins, as `cluster::Join` decides it.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use crate::log::{debug, info, warn};
 
@@ -56,11 +56,14 @@ impl Node {
         let Some(MemberLabel { name, address }) = self.peers.table().label(link) else {
             return;
         };
+        let metrics = &self.monitor.metrics;
+        metrics.repair_rounds.fetch_add(1, Ordering::Relaxed);
         let Some(asked_ms) = asked_ms else {
             debug!(member = %name, sessions, bytes, "repair round completed");
             return;
         };
         let ms = now.mono_ms.saturating_sub(asked_ms);
+        metrics.transfers.record_ms(ms);
         // Part of them may have come with the live changes, before the round reached them.
         let sessions = sessions.max(self.replica.sessions() as u64);
         info!(

@@ -1,5 +1,6 @@
 //! What requests do to sessions, and what they wait for.
 
+pub(super) mod commit_wait;
 mod fetch;
 mod order_desk;
 pub(super) mod orders;

@@ -36,6 +36,7 @@ impl Node {
         if self.replica().head() != before {
             self.wake_links();
         }
+        self.monitor.metrics.note_load(access);
         access
     }
 
@@ -76,7 +77,9 @@ impl Node {
         CookieValue { key, secret }: &CookieValue,
         weight: usize,
     ) -> Result<(), SessionError> {
+        let metrics = &self.monitor.metrics;
         if !self.may_create() {
+            metrics.leaving.fetch_add(1, Ordering::Relaxed);
             return Err(SessionError::Leaving);
         }
         let context = Arc::clone(&meta.context);
@@ -85,6 +88,7 @@ impl Node {
         let hash = secret.hash();
         let created = self.replica().create(meta, *key, hash, weight, now);
         created.inspect_err(|error| self.note_refused(error, now))?;
+        metrics.created.fetch_add(1, Ordering::Relaxed);
         if self.wants_session_events() {
             self.publish(Change {
                 key: *key,
@@ -151,6 +155,8 @@ impl Node {
         let hash = secret.hash();
         let now_ms = self.now().mono_ms;
         self.write(key, Replicate::Now, now_ms, |writer| writer.cycle(hash))?;
+        let cycled = &self.monitor.metrics.ids_cycled;
+        cycled.fetch_add(1, Ordering::Relaxed);
         Ok(secret)
     }
 
@@ -160,8 +166,15 @@ impl Node {
     ///
     /// [`SessionError::Destroyed`] when somebody else was first.
     pub(crate) fn destroy(&self, key: &SessionKey) -> Result<(), SessionError> {
-        let destroyed = self.replica().destroy(key, self.now());
+        let now = self.now();
+        let created_ms = self.read(key, SessionState::created_ms)?;
+        let destroyed = self.replica().destroy(key, now);
         let change = destroyed.ok_or(SessionError::Destroyed)?;
+        let metrics = &self.monitor.metrics;
+        metrics.destroyed.fetch_add(1, Ordering::Relaxed);
+        metrics
+            .ages
+            .record_ms(now.mono_ms.saturating_sub(created_ms));
         if self.wants_session_events() {
             self.publish(change);
         }

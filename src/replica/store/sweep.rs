@@ -4,9 +4,9 @@
 //! A million sessions may be due at once. So a sweep goes in steps, and a shard is locked for a few
 //! entries at a time: who sweeps lets others have their turn between two steps.
 
-use std::sync::atomic::Ordering;
+use std::{borrow::Cow, sync::atomic::Ordering};
 
-use super::{Store, expiry::Verdict, lock, place::Place, shard::Shard};
+use super::{Store, expiry::Verdict, hot::HotSession, lock, place::Place, shard::Shard};
 use crate::replica::{
     change::{Change, ChangeKind},
     observer::Observer,
@@ -114,12 +114,14 @@ fn sweep_one(shard: &mut Shard, key: &SessionKey, now: Now, observer: &mut Obser
         }
         return false;
     }
-    let Some(verdict) = shard.view(key).map(|hot| hot.verdict(now)) else {
+    let look = |hot: Cow<'_, HotSession>| (hot.verdict(now), hot.state.created_ms());
+    let Some((verdict, created_ms)) = shard.view(key).map(look) else {
         return false;
     };
     match verdict {
         Verdict::Drop => {
             if let Some(meta) = shard.drop_session(key) {
+                observer.note_expired(now.mono_ms.saturating_sub(created_ms));
                 observer.tell(|| [Change::of(key, &meta, ChangeKind::Expired)]);
             }
         }
