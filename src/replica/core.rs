@@ -204,14 +204,19 @@ impl Replica {
         {
             return hash;
         }
-        let mut hasher = xxhash3_64::Hasher::new();
-        for digest in self.store.digests() {
-            hasher.write(&digest.to_le_bytes());
-        }
-        let (hash, at_ms) = (hasher.finish(), now.mono_ms);
+        let (hash, at_ms) = (root_of(&self.store.digests()), now.mono_ms);
         *cached = Some(Root { hash, at_ms });
         hash
     }
+}
+
+/// Returns the hash over digests.
+pub(super) fn root_of(digests: &[u64]) -> u64 {
+    let mut hasher = xxhash3_64::Hasher::new();
+    for digest in digests {
+        hasher.write(&digest.to_le_bytes());
+    }
+    hasher.finish()
 }
 
 /// The age that the root in a heartbeat may have.

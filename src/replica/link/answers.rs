@@ -6,6 +6,7 @@ use super::{
     Violation,
     chunk::states,
     groups::{GroupSet, differing, sums_of},
+    refused::RefusedCopies,
     round::{LISTED_KEYS, LISTINGS},
 };
 use crate::{
@@ -69,6 +70,7 @@ impl Answers {
         &mut self,
         replica: &Replica,
         listing: Listing,
+        refused: &mut RefusedCopies,
         now: Now,
     ) -> Result<(), Violation> {
         let Listing {
@@ -79,7 +81,11 @@ impl Answers {
         } = listing;
         self.check_listing(shard, entries.len(), replica.store.max_listed())?;
         let leaves_out = LeavesOut::of_round(round, complete);
-        let difference = replica.store.difference(shard, leaves_out, entries, now);
+        let refused = refused.still_refused(&replica.store, shard, &entries);
+        let mut difference = replica.store.difference(shard, leaves_out, entries, now);
+        for keys in [&mut difference.send, &mut difference.want] {
+            keys.retain(|key| !refused.contains(key));
+        }
         self.pending.push_back(PendingAnswer {
             round,
             shard,
@@ -108,9 +114,13 @@ impl Answers {
         self.sums = Some((sums, below));
     }
 
-    pub(super) fn poll_digests(&mut self, replica: &Replica) -> Option<Message> {
+    pub(super) fn poll_digests(
+        &mut self,
+        replica: &Replica,
+        refused: &RefusedCopies,
+    ) -> Option<Message> {
         if let Some((theirs, below)) = self.sums.take() {
-            let digests = replica.store.digests();
+            let digests = refused.digests(&replica.store);
             let differing = differing(&sums_of(&digests), &theirs);
             let below = differing.and(below).members(&digests);
             return Some(Message::SumsDiffer {
@@ -120,7 +130,7 @@ impl Answers {
         }
         let is_asked = std::mem::replace(&mut self.digests_asked, false);
         is_asked.then(|| Message::Digests {
-            shards: replica.store.digests(),
+            shards: refused.digests(&replica.store),
         })
     }
 

@@ -10,6 +10,7 @@ mod inbound;
 mod outbound;
 #[cfg(test)]
 mod pair;
+mod refused;
 mod round;
 mod token_bucket;
 mod window;
@@ -22,6 +23,7 @@ use self::{
     groups::GroupSet,
     inbound::Inbound,
     outbound::Outbound,
+    refused::RefusedCopies,
     round::Round,
     token_bucket::TokenBucket,
     window::Window,
@@ -30,7 +32,7 @@ use super::{
     Change, Observer, Replica,
     lineage::{Past, Side},
     orders::OrderCursor,
-    store::{apply::ApplyOutcome, doubts::Comparison, offer::ChangeForm, quota::OverLimit},
+    store::{apply::ApplyOutcome, doubts::Comparison, offer::ChangeForm},
 };
 use crate::{
     session::{BootId, Item, Mutant, Now, Order, OrderContent, Retention, SessionKey},
@@ -66,6 +68,8 @@ pub(crate) struct Link {
     outbound: Outbound,
     round: Round,
     answers: Answers,
+    /// What the peer holds and this node does not merge.
+    refused: RefusedCopies,
     /// What may be on its way of the states of repair.
     window: Window,
     heartbeat_ms: u64,
@@ -123,6 +127,7 @@ impl Link {
             outbound: Outbound::new(options.ack_timeout_ms, now),
             round,
             answers: Answers::default(),
+            refused: RefusedCopies::default(),
             window,
             heartbeat_ms: options.heartbeat_ms,
             next_heartbeat_ms: now.mono_ms,
@@ -162,6 +167,7 @@ impl Link {
             now,
             observer: Observer::new(self.notify_listeners_on_replication),
             over_limit: None,
+            refused: std::mem::take(&mut self.refused),
             confirms: self.comparison.is_some(),
             has_changed: false,
         };
@@ -213,7 +219,7 @@ impl Link {
                 }) {
                     events.push(LinkEvent::PeersTransfer);
                 }
-                let is_equal = root == replica.root(now);
+                let is_equal = root == merging.refused.root(replica, now);
                 // A peer that joins asks for all itself, of its donor first.
                 if is_equal || ready || self.answers.have_been_asked() {
                     self.round.compare_root(is_equal);
@@ -228,7 +234,7 @@ impl Link {
                 self.answers.compare_sums(sums, GroupSet(below));
             }
             Message::SumsDiffer { differing, digests } => {
-                let ours = replica.store.digests();
+                let ours = merging.refused.digests(&replica.store);
                 self.round
                     .compare_groups(&ours, GroupSet(differing), &digests)?;
             }
@@ -238,8 +244,8 @@ impl Link {
                 self.answers.asked_for_digests();
             }
             Message::Digests { shards } => {
-                self.round
-                    .compare_digests(&replica.store.digests(), &shards);
+                let ours = merging.refused.digests(&replica.store);
+                self.round.compare_digests(&ours, &shards);
             }
             Message::Listing {
                 round,
@@ -253,7 +259,8 @@ impl Link {
                     complete,
                     entries,
                 };
-                self.answers.compare(replica, listing, now)?;
+                self.answers
+                    .compare(replica, listing, &mut merging.refused, now)?;
             }
             Message::Differences {
                 round,
@@ -262,6 +269,9 @@ impl Link {
                 items,
                 wants,
             } => {
+                for key in &wants {
+                    merging.refused.forget(&replica.store, key);
+                }
                 if let Some(comparison) = &mut self.comparison {
                     comparison.record_asked_for(&wants);
                 }
@@ -311,6 +321,7 @@ impl Link {
         if self.inbound.moved() {
             replica.applied.set(self.peer, self.inbound.applied(), now);
         }
+        self.refused = merging.refused;
         events.extend(merging.over_limit.map(LinkEvent::OverLimit));
         events.extend(merging.has_changed.then_some(LinkEvent::Grew));
         let changes = merging.observer.into_changes().into_iter();
@@ -518,8 +529,9 @@ impl Link {
             // From when it was due, so that those of a busy node do not come later and later.
             let next_ms = self.next_heartbeat_ms + self.heartbeat_ms;
             self.next_heartbeat_ms = next_ms.max(now.mono_ms + 1);
+            self.refused.release(&replica.store);
             return Some(Message::Heartbeat {
-                root: replica.root(now),
+                root: self.refused.root(replica, now),
                 ready: self.ready,
             });
         }
@@ -545,8 +557,8 @@ impl Link {
         let streamed = self.outbound.poll(replica, form, now, &mut self.events);
         let said = streamed
             .or_else(|| self.round.poll_report())
-            .or_else(|| self.answers.poll_digests(replica))
-            .or_else(|| self.round.poll(replica, now))?;
+            .or_else(|| self.answers.poll_digests(replica, &self.refused))
+            .or_else(|| self.round.poll(replica, &mut self.refused, now))?;
         if let Message::AskDigests | Message::CompareSums { .. } = said {
             self.asked_ms = now.mono_ms;
         }
@@ -719,6 +731,8 @@ struct Merging<'a> {
     now: Now,
     observer: Observer,
     over_limit: Option<&'static str>,
+    /// Of the link.
+    refused: RefusedCopies,
     /// Whether what the peer holds is not in doubt here.
     confirms: bool,
     /// Whether this node has destroyed something, or learned an order, that others must hear of.
@@ -734,9 +748,15 @@ impl Merging<'_> {
             store.confirm(&key);
         }
         let outcome = match store.apply(&key, item, self.now, &mut self.observer) {
-            Ok(outcome) => outcome,
-            Err(OverLimit(what)) => {
-                self.over_limit = Some(what);
+            Ok(outcome) => {
+                self.refused.forget(store, &key);
+                outcome
+            }
+            Err(over) => {
+                self.over_limit = Some(over.what);
+                if let Some(refused) = over.refused() {
+                    self.refused.note(store, key, refused);
+                }
                 ApplyOutcome::Done
             }
         };

@@ -1,6 +1,6 @@
 //! Tests of what two links tell each other of a change.
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
 use super::{Link, LinkOptions, outbound};
 use crate::{
@@ -14,6 +14,11 @@ use crate::{
 };
 
 const KEY: SessionKey = key(7);
+const SHAPE: Shape = Shape {
+    lock_shards: 4,
+    digests_per_lock: 4,
+    log_records: 64,
+};
 
 struct Pair {
     replicas: [Replica; 2],
@@ -22,16 +27,16 @@ struct Pair {
 
 impl Pair {
     fn new() -> Self {
-        Self::of_shape(&Shape {
-            lock_shards: 4,
-            digests_per_lock: 4,
-            log_records: 64,
-        })
+        Self::of_shape(&SHAPE)
     }
 
     fn of_shape(shape: &Shape) -> Self {
+        Self::of(&[Limits::default(), Limits::default()], shape)
+    }
+
+    fn of(limits: &[Limits; 2], shape: &Shape) -> Self {
         let boots = [1, 2].map(boot);
-        let replicas = boots.map(|boot| Replica::new(boot, Limits::default(), shape, NOW));
+        let replicas = [0, 1].map(|at| Replica::new(boots[at], limits[at].clone(), shape, NOW));
         let options = || LinkOptions {
             ack_timeout_ms: 1000,
             heartbeat_ms: 500,
@@ -133,14 +138,22 @@ impl Pair {
     }
 
     fn talk_at(&mut self, now: Now) -> Vec<Message> {
+        let said = self.talk_all_at(now).into_iter();
+        said.filter_map(|(by, message)| (by == 0).then_some(message))
+            .collect()
+    }
+
+    /// Lets both say all they have to say. Returns what they said, and which of them.
+    fn talk_all_at(&mut self, now: Now) -> Vec<(usize, Message)> {
         let mut said = Vec::new();
         loop {
             let [one, other] = &mut self.links;
             let [ours, theirs] = &self.replicas;
             if let Some(message) = one.poll(ours, now) {
-                said.push(message.clone());
+                said.push((0, message.clone()));
                 other.handle(theirs, message, 0, now).expect("honest");
             } else if let Some(message) = other.poll(theirs, now) {
+                said.push((1, message.clone()));
                 one.handle(ours, message, 0, now).expect("honest");
             } else {
                 return said;
@@ -365,5 +378,84 @@ fn nodes_that_always_differ_exchange_a_kibibyte_for_each_heartbeat_at_most() {
         assert!(!compared.is_empty(), "heartbeat {beat}");
         let bytes: usize = compared.into_iter().map(length).sum();
         assert!(bytes <= 1024, "{bytes} bytes at heartbeat {beat}");
+    }
+}
+
+/// One node holds more than the other one may.
+#[test]
+fn copies_that_one_node_cannot_take_are_offered_once_until_there_is_room() {
+    const MANY: u8 = 12;
+    let few = Limits {
+        max_sessions: 2,
+        ..Limits::default()
+    };
+    for full in [0, 1] {
+        let mut limits = [Limits::default(), Limits::default()];
+        limits[full] = few.clone();
+        let mut pair = Pair::of(&limits, &SHAPE);
+        let key = |number: u8| {
+            let mut bytes = [7; 16];
+            // Each in a digest shard of its own.
+            bytes[0] = number << 4;
+            SessionKey::from_bytes(bytes)
+        };
+        let holder = 1 - full;
+        for number in 0..MANY {
+            let replica = &pair.replicas[holder];
+            let meta = meta(Expiry::default());
+            let created = replica.create(meta, key(number), secret(9).hash(), 0, NOW);
+            created.expect("room for a session");
+            replica.release(&key(number), Replicate::Now, NOW);
+        }
+        pair.links.iter_mut().for_each(Link::set_ready);
+        let ms = Cell::new(0);
+        let beat = |pair: &mut Pair| {
+            ms.set(ms.get() + 500);
+            let said = pair.talk_all_at(after(ms.get())).into_iter();
+            said.map(|(_, message)| message).collect::<Vec<_>>()
+        };
+        let states = |said: &[Message]| {
+            let items = said.iter().map(|message| match message {
+                Message::Differences { items, .. } | Message::Supply { items } => items.len(),
+                _ => 0,
+            });
+            items.sum::<usize>()
+        };
+        (0..20).for_each(|_| {
+            beat(&mut pair);
+        });
+        assert_eq!(pair.replicas[full].sessions(), 4);
+        let said: Vec<_> = (0..20).flat_map(|_| beat(&mut pair)).collect();
+        let all_heartbeats = said
+            .iter()
+            .all(|said| matches!(said, Message::Heartbeat { .. }));
+        assert!(all_heartbeats, "{said:?}");
+        let bytes: usize = said.iter().map(length).sum();
+        assert!(bytes <= 40 * 16, "{bytes} bytes for 40 heartbeats");
+
+        // Room for one is room for one.
+        let held = (0..MANY)
+            .map(key)
+            .find(|key| pair.replicas[full].read(key, |_| ()).is_ok());
+        pair.replicas[full].destroy(&held.expect("four are held"), after(ms.get()));
+        pair.replicas[full].commit(&held.expect("four are held"), after(ms.get()));
+        let sent: usize = (0..20).map(|_| states(&beat(&mut pair))).sum();
+        assert_eq!(pair.replicas[full].sessions(), 4);
+        assert!((1..=4).contains(&sent), "{sent} states for one place");
+
+        // What changes is offered again, once.
+        let refused = (0..MANY).map(key).find(|key| {
+            let is_held = |node: usize| pair.replicas[node].read(key, |_| ()).is_ok();
+            is_held(holder) && !is_held(full)
+        });
+        let refused = refused.expect("twelve are not four");
+        let set = |writer: &mut SessionWriter<'_>| writer.set("a", b"1".as_slice().into());
+        let observer = &mut Observer::new(false);
+        let replica = &pair.replicas[holder];
+        let written = replica.write(&refused, Replicate::Now, observer, after(ms.get()), set);
+        written.expect("there is room");
+        replica.commit(&refused, after(ms.get()));
+        let sent: usize = (0..20).map(|_| states(&beat(&mut pair))).sum();
+        assert_eq!(sent, 1, "the changed one");
     }
 }

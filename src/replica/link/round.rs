@@ -13,6 +13,7 @@ use super::{
     Violation,
     chunk::states,
     groups::{GroupSet, sums_of},
+    refused::RefusedCopies,
 };
 use crate::{
     replica::{Replica, store::offer::LeavesOut},
@@ -283,14 +284,19 @@ impl Round {
     }
 
     /// Returns the next question or listing.
-    pub(super) fn poll(&mut self, replica: &Replica, now: Now) -> Option<Message> {
+    pub(super) fn poll(
+        &mut self,
+        replica: &Replica,
+        refused: &mut RefusedCopies,
+        now: Now,
+    ) -> Option<Message> {
         if self.stage == Stage::Ask && !self.waits_for_join {
             self.stage = Stage::Compare;
             self.background.asked = self.background.below;
             return Some(match self.complete {
                 true => Message::AskDigests,
                 false => Message::CompareSums {
-                    sums: sums_of(&replica.store.digests()),
+                    sums: sums_of(&refused.digests(&replica.store)),
                     below: self.background.asked.0,
                 },
             });
@@ -300,7 +306,8 @@ impl Round {
         }
         let shard = self.todo.pop_front()?;
         let leaves_out = LeavesOut::of_round(self.number, self.complete);
-        let entries = replica.store.listing(shard, leaves_out, now);
+        let mut entries = replica.store.listing(shard, leaves_out, now);
+        refused.amend(&replica.store, shard, &mut entries);
         self.listed.insert(shard, entries.len());
         Some(Message::Listing {
             round: self.number,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     Store,
     expiry::{end_ms, is_stale},
-    quota::{self, OverLimit},
+    quota::{self, Needs, OverLimit},
     residency::HotEntry,
     shard::Shard,
 };
@@ -18,7 +18,7 @@ use crate::{
     config::Limits,
     session::{
         Content, Delta, Item, Now, PackedSession, PackedSummary, Register, SessionKey, SessionSize,
-        SessionState, Tombstone,
+        SessionState, Tombstone, destroyed_version, session_version,
     },
 };
 
@@ -78,7 +78,11 @@ impl Store {
                 }
                 match SessionState::from_delta(*delta) {
                     Some(state) => applying.new_session(&mut shard, state),
-                    None => Ok(ApplyOutcome::Refused),
+                    None => {
+                        // What would be asked for could not be taken.
+                        self.check_quota(&shard, key, 0)?;
+                        Ok(ApplyOutcome::Refused)
+                    }
                 }
             }
             Item::Full(state) => {
@@ -106,8 +110,18 @@ impl Store {
         if now.mono_ms >= end_ms(summary.expiry, head.created_ms, head.accessed_ms) {
             return Ok(ApplyOutcome::Done);
         }
-        self.check_quota(shard, key, state.body.len())?;
-        quota::check_whole(&self.limits, summary.size)?;
+        let check = self
+            .check_quota(shard, key, state.body.len())
+            .and_then(|()| quota::check_whole(&self.limits, summary.size));
+        check.map_err(|over| {
+            let PackedSummary {
+                vector,
+                access,
+                attributes,
+                ..
+            } = summary;
+            over.of(session_version(key, vector, *access, *attributes))
+        })?;
         head.meta = self.shared_meta(Arc::clone(&head.meta));
         shard.insert_packed(*key, &state, summary, now);
         Ok(ApplyOutcome::Done)
@@ -117,17 +131,17 @@ impl Store {
     fn check_quota(&self, shard: &Shard, key: &SessionKey, bytes: usize) -> Result<(), OverLimit> {
         let hard = self.limits.max_sessions.saturating_mul(Limits::HARD);
         if self.sessions() >= hard {
-            return Err(OverLimit("sessions"));
+            return Err(OverLimit::new("sessions", Needs::Session(bytes)));
         }
-        self.check_bytes(bytes)?;
+        self.check_bytes(bytes, Needs::Session(bytes))?;
         self.check_listing(shard, key)
     }
 
     /// Returns whether sessions may take so many bytes more.
-    fn check_bytes(&self, bytes: usize) -> Result<(), OverLimit> {
+    fn check_bytes(&self, bytes: usize, needs: Needs) -> Result<(), OverLimit> {
         match self.counts.bytes().saturating_add(bytes) <= self.limits.hard_bytes() {
             true => Ok(()),
-            false => Err(OverLimit("bytes of all sessions")),
+            false => Err(OverLimit::new("bytes of all sessions", needs)),
         }
     }
 
@@ -140,14 +154,15 @@ impl Store {
         weight: usize,
     ) -> Result<(), OverLimit> {
         // Nearly always there is room, and nothing to be looked at.
-        self.check_bytes(weight).or_else(|over| {
+        let check = |bytes| self.check_bytes(bytes, Needs::Bytes(bytes));
+        check(weight).or_else(|_| {
             let growth = |(name, register): &(Arc<str>, Register)| {
                 let before = held.register(name).map_or(0, Register::weight);
                 register.weight().saturating_sub(before)
             };
             match arriving.iter().map(growth).sum() {
                 0 => Ok(()),
-                growth => self.check_bytes(growth).map_err(|_| over),
+                growth => check(growth),
             }
         })
     }
@@ -155,7 +170,8 @@ impl Store {
     /// Returns whether `key` can be taken in so that its digest shard still fits a listing.
     fn check_listing(&self, shard: &Shard, key: &SessionKey) -> Result<(), OverLimit> {
         if shard.entries_beside(key) >= self.max_listed() {
-            return Err(OverLimit("sessions whose ids are alike"));
+            let what = "sessions whose ids are alike";
+            return Err(OverLimit::new(what, Needs::Change));
         }
         Ok(())
     }
@@ -186,9 +202,11 @@ impl Applying<'_> {
                 return Ok(ApplyOutcome::Done);
             }
             if store.tombstones() >= store.limits.max_tombstones() {
-                return Err(OverLimit("tombstones"));
+                let over = OverLimit::new("tombstones", Needs::Tombstone);
+                return Err(over.of(destroyed_version(key)));
             }
-            store.check_listing(shard, key)?;
+            let checked = store.check_listing(shard, key);
+            checked.map_err(|over| over.of(destroyed_version(key)))?;
         }
         if let Some(meta) = shard.delete(*key, tombstone) {
             self.observer
@@ -208,8 +226,10 @@ impl Applying<'_> {
         if is_stale(&state, now) {
             return Ok(ApplyOutcome::Done);
         }
-        store.check_quota(shard, key, state.memory())?;
-        quota::check_whole(&store.limits, SessionSize::of_state(&state))?;
+        store
+            .check_quota(shard, key, state.memory())
+            .and_then(|()| quota::check_whole(&store.limits, SessionSize::of_state(&state)))
+            .map_err(|over| over.of(state.version(key)))?;
         state.set_meta(store.shared_meta(state.meta().clone()));
         self.observer.tell(|| {
             // A session seldom comes without attributes, and listeners must not miss the first
@@ -259,10 +279,11 @@ impl Applying<'_> {
         let hot = &mut *entry.hot;
         let limits = &self.store.limits;
         let size = SessionSize::of_state(&state);
-        let (arriving, weight) = (state.registers(), size.weight);
-        self.store.check_growth(&hot.state, arriving, weight)?;
         let origins = state.vector().entries();
-        quota::check(limits, &hot.state, size, origins, state.secrets())?;
+        self.store
+            .check_growth(&hot.state, state.registers(), size.weight)
+            .and_then(|()| quota::check(limits, &hot.state, size, origins, state.secrets()))
+            .map_err(|over| over.of(state.version(self.key)))?;
         let before = self.observer.is_watching().then(|| hot.state.clone());
         hot.lost = hot.lost.max(hot.state.merge(state, hot.own));
         let trimmed = quota::trim(limits, hot);

@@ -28,6 +28,7 @@ use std::{
 use self::{
     counts::Counts,
     doubts::{Comparison, Doubts},
+    quota::Room,
     shard::Shard,
 };
 use crate::{
@@ -45,6 +46,7 @@ pub(super) struct Store {
     /// Sessions and tombstones of one digest shard that are taken in at most.
     max_listed: usize,
     lock_shift: u32,
+    digest_shift: u32,
     pub(crate) counts: Arc<Counts>,
     /// Whether requests have asked for sessions, or created some, since the last tick.
     used: AtomicBool,
@@ -72,6 +74,7 @@ impl Store {
             shards: (0..locks).map(|_| Mutex::new(shard())).collect(),
             digests_per_shard: digests,
             lock_shift,
+            digest_shift,
             counts,
             used: AtomicBool::new(false),
             doubts: Doubts::default(),
@@ -165,6 +168,26 @@ impl Store {
     pub(crate) fn shard(&self, key: &SessionKey) -> MutexGuard<'_, Shard> {
         let at = key.prefix().checked_shr(self.lock_shift).unwrap_or(0);
         lock(&self.shards[at as usize])
+    }
+
+    /// Returns the number of the digest shard of a key, among all of the store's.
+    pub(crate) fn digest_shard(&self, key: &SessionKey) -> u32 {
+        key.prefix().checked_shr(self.digest_shift).unwrap_or(0)
+    }
+
+    /// Returns the version of a session, or of what is left of a destroyed one.
+    pub(crate) fn version(&self, key: &SessionKey) -> Option<u64> {
+        self.shard(key).version(key)
+    }
+
+    /// Returns how much more is taken from peers.
+    pub(crate) fn room_for_peers(&self) -> Room {
+        let hard = |limit: usize| limit.saturating_mul(Limits::HARD);
+        Room {
+            sessions: hard(self.limits.max_sessions).saturating_sub(self.sessions()),
+            bytes: (self.limits.hard_bytes()).saturating_sub(self.counts.bytes()),
+            tombstones: (self.limits.max_tombstones()).saturating_sub(self.tombstones()),
+        }
     }
 
     /// Returns the allocation that equal immutable parts share, so that a million sessions hold

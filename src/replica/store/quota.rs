@@ -13,7 +13,85 @@ use crate::{
 /// The error of replicated state beyond the hard limits. Nothing was merged, and the store is as it
 /// was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct OverLimit(pub(crate) &'static str);
+pub(crate) struct OverLimit {
+    /// That of which there would be too much.
+    pub(crate) what: &'static str,
+    needs: Needs,
+    /// The version of the copy that was not merged, if it was all of a session.
+    version: Option<u64>,
+}
+
+/// A peer's copy of a session that was not merged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) version: u64,
+    pub(crate) needs: Needs,
+}
+
+/// That without which a copy is not merged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Needs {
+    /// Room for a session of so many bytes.
+    Session(usize),
+    /// Room for so many bytes.
+    Bytes(usize),
+    Tombstone,
+    /// A change, since it is itself too large.
+    Change,
+}
+
+/// How much more is taken from peers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    pub(super) sessions: usize,
+    pub(super) bytes: usize,
+    pub(super) tombstones: usize,
+}
+
+impl OverLimit {
+    pub(super) const fn new(what: &'static str, needs: Needs) -> Self {
+        Self {
+            what,
+            needs,
+            version: None,
+        }
+    }
+
+    pub(super) const fn of(self, version: u64) -> Self {
+        Self {
+            version: Some(version),
+            ..self
+        }
+    }
+
+    /// Returns the copy that was not merged, if it was all of a session.
+    pub(crate) fn refused(self) -> Option<Refused> {
+        let needs = self.needs;
+        self.version.map(|version| Refused { version, needs })
+    }
+}
+
+impl Room {
+    /// Takes what a copy needs. Returns whether it was there.
+    pub(crate) fn takes(&mut self, needs: Needs) -> bool {
+        let (sessions, bytes, tombstones) = match needs {
+            Needs::Session(bytes) => (1, bytes, 0),
+            Needs::Bytes(bytes) => (0, bytes, 0),
+            Needs::Tombstone => (0, 0, 1),
+            Needs::Change => return false,
+        };
+        let left = || {
+            Some(Self {
+                sessions: self.sessions.checked_sub(sessions)?,
+                bytes: self.bytes.checked_sub(bytes)?,
+                tombstones: self.tombstones.checked_sub(tombstones)?,
+            })
+        };
+        let left = left();
+        *self = left.unwrap_or(*self);
+        left.is_some()
+    }
+}
 
 /// Checks that what arrives is within the hard limits, and that the session has room for its
 /// writers and secrets. What it has of attributes is cut when both are joined, see
@@ -82,15 +160,19 @@ pub(crate) fn trim(limits: &Limits, hot: &mut HotSession) -> Result<(), OverLimi
     }
 }
 
+const fn of_session(what: &'static str) -> OverLimit {
+    OverLimit::new(what, Needs::Change)
+}
+
 const fn hard(limit: usize) -> usize {
     limit.saturating_mul(Limits::HARD)
 }
 
-const ATTRIBUTES_OVER: OverLimit = OverLimit("attributes of a session");
-const REMOVED_OVER: OverLimit = OverLimit("removed attributes of a session");
-const WRITERS_OVER: OverLimit = OverLimit("writers of a session");
-const IDS_OVER: OverLimit = OverLimit("secrets of a session");
-const BYTES_OVER: OverLimit = OverLimit("bytes of a session");
+const ATTRIBUTES_OVER: OverLimit = of_session("attributes of a session");
+const REMOVED_OVER: OverLimit = of_session("removed attributes of a session");
+const WRITERS_OVER: OverLimit = of_session("writers of a session");
+const IDS_OVER: OverLimit = of_session("secrets of a session");
+const BYTES_OVER: OverLimit = of_session("bytes of a session");
 
 /// Half of what is decoded: this node's own writes come on top.
 const WRITERS: usize = MAX_ORIGINS / 2;

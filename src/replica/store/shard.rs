@@ -86,6 +86,13 @@ impl Shard {
         self.sessions[self.digest_of(key)].contains(key)
     }
 
+    /// Returns the version of a session, or of what is left of a destroyed one.
+    pub(crate) fn version(&self, key: &SessionKey) -> Option<u64> {
+        let session = self.sessions[self.digest_of(key)].get(key);
+        let version = session.map(|session| session.version);
+        version.or_else(|| self.tombstone(key).map(|_| destroyed_version(key)))
+    }
+
     /// Returns the session as it is, which stays cold when it is.
     pub(crate) fn view(&self, key: &SessionKey) -> Option<Cow<'_, HotSession>> {
         let session = self.sessions[self.digest_of(key)].get(key)?;
