@@ -85,7 +85,11 @@ fn config(args: &NodeArgs) -> ClusterConfig {
     if let Some(file) = &args.secret_file {
         config = config.secret_file(file);
     }
-    config.max_sessions(MAX_SESSIONS)
+    // Those that are made to fill a node have no client that comes back.
+    config
+        .max_sessions(MAX_SESSIONS)
+        .max_bytes(usize::MAX)
+        .unconfirmed_timeout(Duration::MAX)
 }
 
 fn app(layer: ClusterSessionLayer) -> Router {

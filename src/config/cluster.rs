@@ -78,6 +78,8 @@ pub struct ClusterConfig {
     pub(super) max_attributes: usize,
     pub(super) max_bytes: Option<usize>,
     pub(super) max_tombstone_bytes: usize,
+    #[serde(deserialize_with = "duration::read")]
+    pub(super) unconfirmed_timeout: Duration,
     pub(super) log_records: usize,
     pub(super) destroy_sessions_on_leave: bool,
     pub(super) notify_listeners_on_replication: bool,
@@ -684,8 +686,9 @@ impl ClusterConfig {
 
     /// Sets how many sessions a node holds.
     ///
-    /// Default: 1 000 000, at most 2 147 483 648. When they are reached, creating a session fails;
-    /// none is evicted.
+    /// Default: 1 000 000, at most 2 147 483 648. When they are reached, the oldest
+    /// [unconfirmed](Self::unconfirmed_timeout) session makes room for a new one. Where there is none,
+    /// creating a session fails; no other is evicted.
     ///
     /// # Examples
     ///
@@ -701,6 +704,39 @@ impl ClusterConfig {
     #[must_use]
     pub fn max_sessions(mut self, sessions: usize) -> Self {
         self.max_sessions = sessions;
+        self
+    }
+
+    /// Sets for how long a session is kept whose client does not come back.
+    ///
+    /// Default: 120 s; a year or more turns it off. A session is *unconfirmed* until a request
+    /// presents its cookie, on whatever node. Until then this is its idle limit, if its own is not
+    /// shorter. So bots without cookies cost memory for two minutes and not for half an hour. A
+    /// request or handle that uses a session confirms it, too, when it lasts longer than a twentieth
+    /// of this time, and so does [`Session::cycle_id`](crate::Session::cycle_id).
+    ///
+    /// When the node is full, the unconfirmed session that was created first makes room for a new
+    /// one, if it is older than five seconds and nobody uses it here.
+    ///
+    /// A client that needs longer for its second request gets a new session then. If your app has
+    /// such clients, a form of one page that takes minutes or a program that logs in without
+    /// `cycle_id`, raise it. Set the same on all nodes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use tower_cluster_sessions::ClusterConfig;
+    /// let config = ClusterConfig::new("node1").listen("127.0.0.1:4100")
+    ///     .unconfirmed_timeout(Duration::from_secs(600));
+    /// # let from_file: ClusterConfig = serde_json::from_str(r#"{"node": "node1",
+    /// #     "listen": "127.0.0.1:4100", "unconfirmed_timeout": "600s"}"#)?;
+    /// # assert_eq!(config, from_file);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    #[must_use]
+    pub fn unconfirmed_timeout(mut self, time: Duration) -> Self {
+        self.unconfirmed_timeout = time;
         self
     }
 
@@ -887,6 +923,7 @@ impl ClusterConfig {
             max_attributes,
             max_bytes: _,
             max_tombstone_bytes,
+            unconfirmed_ms: _,
         } = Limits::default();
         Self {
             node: String::new(),
@@ -916,6 +953,7 @@ impl ClusterConfig {
             max_attributes,
             max_bytes: None,
             max_tombstone_bytes,
+            unconfirmed_timeout: Duration::from_secs(120),
             log_records: Shape::default().log_records,
             destroy_sessions_on_leave: false,
             notify_listeners_on_replication: false,
@@ -943,7 +981,7 @@ mod tests {
             "alone_after": "10ms", "min_peers": 11, "leave_timeout": "3ms",
             "heartbeat_interval": "4ms", "down_after": "8ms", "max_link_age": "13ms",
             "max_sessions": 5, "max_session_bytes": 6, "max_attributes": 7, "max_bytes": 12,
-            "max_tombstone_bytes": 13, "log_records": 8,
+            "max_tombstone_bytes": 13, "unconfirmed_timeout": "14ms", "log_records": 8,
             "destroy_sessions_on_leave": true, "notify_listeners_on_replication": true
         }"#;
         let ms = Duration::from_millis;
@@ -976,6 +1014,7 @@ mod tests {
             .max_attributes(7)
             .max_bytes(12)
             .max_tombstone_bytes(13)
+            .unconfirmed_timeout(ms(14))
             .log_records(8)
             .destroy_sessions_on_leave(true)
             .notify_listeners_on_replication(true);

@@ -13,6 +13,8 @@ pub(crate) struct Limits {
     pub(crate) max_bytes: usize,
     /// Bytes of memory for destroyed sessions.
     pub(crate) max_tombstone_bytes: usize,
+    /// The idle limit of a session whose client has not come back, `u64::MAX` for none of its own.
+    pub(crate) unconfirmed_ms: u64,
 }
 
 impl Limits {
@@ -67,8 +69,8 @@ impl Limits {
 /// Entries of 24 bytes that fit the mebibyte that any message may have.
 const LISTED_BEYOND: usize = 40_000;
 
-/// The defaults of users, but for `max_bytes`: that depends on the machine, which the settings look
-/// at.
+/// The defaults of users, but for `max_bytes`, which depends on the machine, and `unconfirmed_ms`.
+/// The settings know both.
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -77,6 +79,7 @@ impl Default for Limits {
             max_attributes: 256,
             max_bytes: usize::MAX,
             max_tombstone_bytes: 64 * 1024 * 1024,
+            unconfirmed_ms: u64::MAX,
         }
     }
 }

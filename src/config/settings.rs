@@ -84,6 +84,7 @@ impl ClusterConfig {
             max_attributes,
             max_bytes,
             max_tombstone_bytes,
+            unconfirmed_timeout,
             log_records,
             destroy_sessions_on_leave,
             notify_listeners_on_replication,
@@ -206,6 +207,10 @@ impl ClusterConfig {
                     MIN_TOMBSTONE_BYTES,
                     MAX_TOMBSTONE_BYTES,
                 )?,
+                unconfirmed_ms: match positive("unconfirmed_timeout", *unconfirmed_timeout)? {
+                    time if time == capped(Duration::MAX) => u64::MAX,
+                    time => u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
+                },
             },
             shape: Shape {
                 log_records: match within("log_records", *log_records, MAX_LOG_RECORDS)? {
@@ -395,6 +400,7 @@ mod tests {
                 max_attributes: 256,
                 max_bytes: half_of_the_memory(),
                 max_tombstone_bytes: 67_108_864,
+                unconfirmed_ms: 120_000,
             },
             shape: Shape {
                 lock_shards: 256,

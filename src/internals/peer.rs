@@ -170,6 +170,7 @@ const SMALL: (Limits, Shape) = (
         max_attributes: 4,
         max_bytes: usize::MAX,
         max_tombstone_bytes: 64 * Limits::TOMBSTONE_BYTES,
+        unconfirmed_ms: u64::MAX,
     },
     Shape {
         lock_shards: 2,

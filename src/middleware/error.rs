@@ -1,6 +1,8 @@
 //! The response to the client when a handler returns a failed session operation.
 
 use http::StatusCode;
+#[cfg(feature = "axum")]
+use http::{HeaderValue, header::RETRY_AFTER};
 
 use crate::session::SessionError;
 
@@ -51,9 +53,19 @@ impl axum::response::IntoResponse for SessionError {
             }
             _ => status.canonical_reason().unwrap_or_default(),
         };
-        (status, text).into_response()
+        let mut response = (status, text).into_response();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            let seconds = HeaderValue::from_static(RETRY_SECONDS);
+            response.headers_mut().insert(RETRY_AFTER, seconds);
+        }
+        response
     }
 }
+
+/// Sessions that make room for new ones are [some seconds](crate::ClusterConfig::unconfirmed_timeout)
+/// old.
+#[cfg(feature = "axum")]
+const RETRY_SECONDS: &str = "5";
 
 #[cfg(all(test, feature = "axum"))]
 mod tests {
@@ -87,7 +99,10 @@ mod tests {
             (SessionError::Exhausted, 500),
             (decode, 500),
         ] {
-            assert_eq!(error.into_response().status(), expected);
+            let response = error.into_response();
+            assert_eq!(response.status(), expected);
+            let says_when = response.headers().contains_key(RETRY_AFTER);
+            assert_eq!(says_when, expected == 503);
         }
     }
 

@@ -64,6 +64,9 @@ pub struct Stats {
     /// Sessions that were not created, and writes that were refused, because there was no room
     /// ([`SessionError::Full`](crate::SessionError::Full)).
     pub full: u64,
+    /// Sessions of clients that had not come back, which have made room for others, as
+    /// [`unconfirmed_timeout`](crate::ClusterConfig::unconfirmed_timeout) says.
+    pub evicted: u64,
     /// Writes that were refused, because the session would have been too large
     /// ([`SessionError::TooLarge`](crate::SessionError::TooLarge)).
     pub too_large: u64,
@@ -152,6 +155,7 @@ impl Node {
             violations: counters.violations.load(Ordering::Relaxed),
             over_limit: counters.over_limit.load(Ordering::Relaxed),
             full: counters.full.load(Ordering::Relaxed),
+            evicted: self.replica.evicted(),
             too_large: counters.too_large.load(Ordering::Relaxed),
             lookups: counters.lookups.load(Ordering::Relaxed),
             stale_reads: counters.stale_reads.load(Ordering::Relaxed),

@@ -33,6 +33,7 @@ fn limits() -> Limits {
         max_attributes: 16,
         max_bytes: usize::MAX,
         max_tombstone_bytes: 8000 * Limits::TOMBSTONE_BYTES,
+        unconfirmed_ms: u64::MAX,
     }
 }
 
@@ -242,7 +243,7 @@ fn ids_chosen_by_a_peer_do_not_share_a_hash() {
 
 #[test]
 fn keys_to_be_looked_at_do_not_pile_up() {
-    let mut shard = Shard::new(BootId::from_bytes([1; 8]), Arc::default(), 1, 0);
+    let mut shard = Shard::new(BootId::from_bytes([1; 8]), u64::MAX, Arc::default(), 1, 0);
     let far = 1 << 45;
     shard.insert(KEY, session(1, 1, 1, 1, 1), NOW);
     for at in 0..1000 {

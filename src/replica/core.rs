@@ -134,6 +134,11 @@ impl Replica {
         self.store.sessions()
     }
 
+    /// Returns how many sessions have made room for others.
+    pub(crate) fn evicted(&self) -> u64 {
+        self.store.evicted()
+    }
+
     /// Returns the bytes of memory that sessions take.
     pub(crate) fn session_bytes(&self) -> usize {
         self.store.counts.bytes()

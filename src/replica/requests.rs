@@ -23,8 +23,8 @@ use crate::{
 };
 
 impl Replica {
-    /// Looks up what a request presents. A session that it opens is pinned, and its use is recorded
-    /// unless that is `Deferred`. Before that, which hides when it was last used, `look` sees it.
+    /// Looks up what a request presents. A session that it opens is confirmed and pinned, and its use
+    /// is recorded unless that is `Deferred`. Before that, which hides when it was last used, `look` sees it.
     ///
     /// Use worth telling gets a record at once: the request may run for longer than peers keep a copy
     /// that they believe unused. The caller wakes the links when `head()` moved.
@@ -51,7 +51,9 @@ impl Replica {
         if access == Access::Alive {
             look(&hot.state);
             hot.pins = hot.pins.saturating_add(1);
-            if replicate == Replicate::Now && hot.use_at(now) {
+            let is_confirmed = hot.confirm(now);
+            let is_used = replicate == Replicate::Now && hot.use_at(now);
+            if is_confirmed || is_used {
                 if !Mutant::TellUseAtEnd.is_on() {
                     hot.commit(key, &self.log, now);
                 }
@@ -92,7 +94,8 @@ impl Replica {
         let mut shard = self.store.shard(key);
         let entry = shard.entry(key).filter(|entry| entry.hot.is_open(now));
         let entry = entry.ok_or(SessionError::Destroyed)?;
-        if entry.hot.use_at(now) {
+        let is_confirmed = entry.hot.confirm(now);
+        if entry.hot.use_at(now) || is_confirmed {
             entry.hot.commit(key, &self.log, now);
             entry.reindex(key, now);
         }
@@ -108,7 +111,8 @@ impl Replica {
         let shard = self.store.shard(key);
         let hot = shard.view(key).filter(|hot| hot.is_open(now));
         let hot = hot.ok_or(SessionError::Destroyed)?;
-        Ok(SessionInfo::of(key, &hot.state, hot.last_use_ms(), now))
+        let (limits, last_use_ms) = (hot.expiry(), hot.last_use_ms());
+        Ok(SessionInfo::of(key, &hot.state, limits, last_use_ms, now))
     }
 
     /// [Commits](Self::commit) for a request or handle that opened or created the session, and
@@ -179,6 +183,12 @@ impl Replica {
             hot.written = stamp;
         }
         Ok(())
+    }
+
+    /// Makes room for a session of `weight` bytes where there is none, at the cost of those whose
+    /// clients have not come back. Returns whether it has made some.
+    pub(crate) fn make_room(&self, weight: usize, now: Now, observer: &mut Observer) -> bool {
+        self.store.make_room(weight, now, observer)
     }
 
     /// Reads a session under the shard's lock.

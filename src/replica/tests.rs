@@ -216,6 +216,10 @@ fn session_that_a_request_still_uses_is_not_expired() {
 fn touches_are_told_at_most_every_twentieth_of_the_limit() {
     let replica = replica(1, Limits::default());
     create(&replica, 1, idle(10 * MINUTE)).expect("room");
+    assert!(
+        finds(&replica, 1, NOW),
+        "that its client is back is told at once"
+    );
     replica.commit(&key(1), NOW);
     let before = replica.head();
     for second in 0..60 {
@@ -225,6 +229,110 @@ fn touches_are_told_at_most_every_twentieth_of_the_limit() {
     }
     let told = Position::number(replica.head()) - Position::number(before);
     assert_eq!(told, 1, "once in 30 s");
+}
+
+/// Returns limits with room for so many sessions, of which those are kept for two minutes whose
+/// clients do not come back.
+fn with_visitors(max_sessions: usize) -> Limits {
+    Limits {
+        max_sessions,
+        unconfirmed_ms: 2 * MINUTE,
+        ..Limits::default()
+    }
+}
+
+/// Creates a session, as a request does.
+fn begin(replica: &Replica, number: u8, now: Now) -> Result<(), SessionError> {
+    let observer = &mut Observer::new(false);
+    replica.make_room(0, now, observer);
+    replica.create(
+        meta(Expiry::default()),
+        key(number),
+        secret(9).hash(),
+        0,
+        now,
+    )
+}
+
+fn is_here(replica: &Replica, number: u8) -> bool {
+    replica.read(&key(number), |_| ()).is_ok()
+}
+
+#[test]
+fn session_whose_client_does_not_come_back_ends_after_two_minutes() {
+    let replica = replica(1, with_visitors(10));
+    for number in 1..=5 {
+        begin(&replica, number, NOW).expect("room");
+    }
+    for number in 1..=4 {
+        replica.release(&key(number), Replicate::Now, NOW);
+    }
+    // One comes back, one with a request that is filtered, one logs in, one stays for long.
+    assert!(finds(&replica, 1, after(2 * MINUTE - 1)));
+    let opened = |replicate| {
+        let secret = secret(9);
+        replica.open("", &key(2), &secret, replicate, after(MINUTE), |_| ())
+    };
+    assert_eq!(opened(Replicate::Deferred), Access::Alive);
+    replica.release(&key(2), Replicate::Deferred, after(MINUTE));
+    write(&replica, 3, |writer| writer.cycle(secret(8).hash())).expect("there");
+    sweep(&replica, after(2 * MINUTE + 500));
+    replica.release(&key(5), Replicate::Now, after(3 * MINUTE));
+    assert!(is_here(&replica, 4), "as long as use may be told of");
+    sweep(&replica, after(2 * MINUTE + 8_500));
+    let held: Vec<u8> = (1..=5)
+        .filter(|number| is_here(&replica, *number))
+        .collect();
+    assert_eq!(held, [1, 2, 3, 5]);
+    sweep(&replica, after(29 * MINUTE));
+    assert_eq!(replica.sessions(), 4, "they have their own limits");
+}
+
+#[test]
+fn oldest_session_whose_client_has_not_come_back_makes_room() {
+    let replica = replica(1, with_visitors(4));
+    for number in 1..=4 {
+        let now = after(u64::from(number) * 1_000);
+        begin(&replica, number, now).expect("room");
+        if number != 1 {
+            replica.release(&key(number), Replicate::Now, now);
+        }
+    }
+    assert!(finds(&replica, 2, after(4_500)), "it comes back");
+    let full = begin(&replica, 5, after(7_900));
+    assert!(
+        matches!(full, Err(SessionError::Full)),
+        "all are young or used"
+    );
+    begin(&replica, 5, after(8_100)).expect("the third is five seconds old");
+    assert_eq!(replica.evicted(), 1);
+    let held: Vec<u8> = (1..=5)
+        .filter(|number| is_here(&replica, *number))
+        .collect();
+    assert_eq!(
+        held,
+        [1, 2, 4, 5],
+        "the first is in use, the second has come back"
+    );
+}
+
+#[test]
+fn evicted_session_does_not_come_back_from_a_peer_unless_its_client_did() {
+    let (full, peer) = (replica(1, with_visitors(1)), replica(2, with_visitors(9)));
+    begin(&peer, 1, NOW).expect("room");
+    peer.release(&key(1), Replicate::Now, NOW);
+    let now = after(6_000);
+    apply(&full, 1, peer.full(&key(1), now), now).expect("room");
+    begin(&full, 2, now).expect("the other makes room");
+    assert_eq!(full.sessions(), 1);
+    apply(&full, 1, peer.full(&key(1), now), now).expect("no limit");
+    assert!(!is_here(&full, 1));
+    assert!(finds(&peer, 1, now));
+    apply(&full, 1, peer.full(&key(1), now), now).expect("no limit");
+    assert!(
+        is_here(&full, 1),
+        "who came back is beyond the limit, as from any peer"
+    );
 }
 
 #[test]

@@ -27,22 +27,25 @@ pub struct SessionInfo {
 }
 
 impl SessionInfo {
-    pub(crate) fn of(key: &SessionKey, state: &SessionState, last_use_ms: u64, now: Now) -> Self {
+    /// `limits` are those that hold now.
+    pub(crate) fn of(
+        key: &SessionKey,
+        state: &SessionState,
+        limits: Expiry,
+        last_use_ms: u64,
+        now: Now,
+    ) -> Self {
         let since = |ms: u64| Duration::from_millis(now.mono_ms.saturating_sub(ms));
-        let (expiry, age, idle) = (
-            state.expiry(),
-            since(state.created_ms()),
-            since(last_use_ms),
-        );
+        let (age, idle) = (since(state.created_ms()), since(last_use_ms));
         let left = |limit: Option<Duration>, spent| Some(limit?.saturating_sub(spent));
-        let idle_left = left(expiry.idle_limit(), idle);
-        let age_left = left(expiry.absolute_limit(), age);
+        let idle_left = left(limits.idle_limit(), idle);
+        let age_left = left(limits.absolute_limit(), age);
         Self {
             id: state.public_id(key),
             context: state.meta().context.as_ref().to_owned(),
             age,
             idle,
-            expiry,
+            expiry: state.expiry(),
             remaining: idle_left.into_iter().chain(age_left).min(),
             attributes: state.names().map(|name| name.as_ref().to_owned()).collect(),
         }

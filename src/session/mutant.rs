@@ -82,6 +82,8 @@ pub(crate) enum Mutant {
     PassNoOrderOn,
     /// Peers are told of use when the request ends.
     TellUseAtEnd,
+    /// A session stays unconfirmed although its client has come back.
+    LeaveUnconfirmed,
     /// A node that joins is ready with what another one that joins has given.
     TrustUnreadyDonor,
     /// A member that refuses a node counts as one that is not there.
@@ -96,7 +98,7 @@ pub(crate) enum Mutant {
 
 #[cfg(test)]
 impl Mutant {
-    pub(crate) const ALL: [Self; 43] = [
+    pub(crate) const ALL: [Self; 44] = [
         Self::CoalesceLate,
         Self::IgnoreSince,
         Self::NeverRepair,
@@ -135,6 +137,7 @@ impl Mutant {
         Self::ForgetOrders,
         Self::PassNoOrderOn,
         Self::TellUseAtEnd,
+        Self::LeaveUnconfirmed,
         Self::TrustUnreadyDonor,
         Self::TakeRefusalForAbsence,
         Self::CreateTwice,

@@ -59,7 +59,23 @@ impl Stamp {
         }
         Self::new(clock.max(self.0.checked_add(1)?))
     }
+
+    /// Returns the stamp of a use by a client that has come back, which is not the clock's alone.
+    pub(crate) fn of_visit(self) -> Self {
+        if Mutant::LeaveUnconfirmed.is_on() {
+            return Self(self.0 & !COUNT);
+        }
+        Self(self.0 | 1)
+    }
+
+    /// Returns whether [`of_visit`](Self::of_visit) made it, and not the clock alone.
+    pub(crate) const fn is_of_visit(self) -> bool {
+        self.0 & COUNT > 0
+    }
 }
+
+/// The bits of a stamp that count within a millisecond.
+const COUNT: u64 = 0xffff;
 
 /// The id of one run of one process. It is random at each start and never reused: a node that came
 /// back empty must not claim the writes of its former self.

@@ -276,10 +276,24 @@ impl SessionState {
 
     /// Records use, so that every node keeps the session.
     pub(crate) fn touch(&mut self, now: Now) {
-        if let Some(stamp) = self.access.next(now) {
-            self.access = stamp;
-        }
+        self.confirm(now);
         self.accessed_ms = now.mono_ms;
+    }
+
+    /// Records that the session is one that its client comes back to.
+    ///
+    /// The stamp of the last access says so: that of the creation is the clock's, with a count of
+    /// zero, and that of a use never is. The later one stays when copies are merged, and all that
+    /// are later than the creation are of uses. So what is confirmed stays so, on all nodes.
+    pub(crate) fn confirm(&mut self, now: Now) {
+        if let Some(stamp) = self.access.next(now) {
+            self.access = stamp.of_visit();
+        }
+    }
+
+    /// Returns whether the client is known to have come back.
+    pub(crate) const fn is_confirmed(&self) -> bool {
+        self.access.is_of_visit()
     }
 
     /// Returns a stamp that is older than none of the writes that show, nor the last use.

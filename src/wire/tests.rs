@@ -28,6 +28,7 @@ const LIMITS: DecodeLimits = DecodeLimits::new(
         max_attributes: 2,
         max_bytes: usize::MAX,
         max_tombstone_bytes: 4000 * Limits::TOMBSTONE_BYTES,
+        unconfirmed_ms: u64::MAX,
     },
     &Shape {
         lock_shards: 2,
@@ -75,7 +76,10 @@ fn sample_state() -> SessionState {
     state.cycle(next, tag(105, 2), at(5_500));
     state.set_expiry(Expiry::from_millis(None, Some(7)), tag(106, 1));
     state.touch(at(5_000));
-    state
+    let mut parts = state.into_parts();
+    // The frozen bytes are of an access without the mark of a use.
+    parts.access = stamp(1 << 16);
+    SessionState::from_parts(parts)
 }
 
 fn encode(message: &Message) -> Vec<u8> {

@@ -243,6 +243,45 @@ async fn flood_on_one_node_fills_all_and_leaves_their_users_alone() {
     assert!(cookie(&come(&two).await).is_some(), "there is room on both");
 }
 
+/// What fills a million places in 143 seconds, and ten times as much, for a thousand of them. Bots
+/// come once; visitors come back.
+#[tokio::test(start_paused = true)]
+async fn flood_of_bots_keeps_neither_visitors_nor_newcomers_out() {
+    for bots_per_second in [7, 70] {
+        let config = ClusterConfig::standalone().max_sessions(1_000);
+        let layer = ClusterSessionLayer::new(config);
+        let mut visitors = Vec::new();
+        for second in 0..300 {
+            for _ in 0..bots_per_second {
+                assert!(
+                    cookie(&come(&layer).await).is_some(),
+                    "room in second {second}"
+                );
+            }
+            if second % 10 == 0 {
+                let newcomer = come(&layer).await;
+                visitors.push(cookie(&newcomer).expect("newcomers are served"));
+            }
+            // All come back in their fourth second, and again once in a minute.
+            for (number, visitor) in visitors.iter().enumerate() {
+                let age = second - number * 10;
+                if age == 4 || age > 4 && age % 60 == 0 {
+                    hit(&layer, visitor).await;
+                }
+            }
+            pass(Duration::from_secs(1)).await;
+        }
+        for visitor in &visitors {
+            assert!(value(&layer, visitor, "hits").await.is_some(), "kept");
+        }
+        let stats = layer.cluster().stats();
+        assert_eq!(stats.full, 0);
+        assert_eq!(stats.evicted > 0, bots_per_second == 70, "{stats:?}");
+        pass(minutes(3)).await;
+        assert_eq!(layer.cluster().session_count(), visitors.len());
+    }
+}
+
 /// 8000 strangers store 260 KB each, as much as one session may hold.
 #[tokio::test(start_paused = true)]
 async fn large_anonymous_sessions_fill_no_more_than_max_bytes() {

@@ -93,6 +93,9 @@ async fn creating_cycling_and_destroying_are_replicated_as_always() {
     .await;
     let first = cookie(&response).expect("a session as always");
     assert_eq!(layer.cluster().stats().log_head, before + 1);
+    value(&layer, &first, "b").await;
+    let before = before + 1;
+    assert_eq!(layer.cluster().stats().log_head, before + 1, "it is back");
 
     let response = visit_at(&layer, "/static/x", &first, async |session| {
         session.cycle_id().unwrap();

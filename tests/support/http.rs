@@ -65,14 +65,17 @@ pub(crate) async fn visit_at<T>(
     answer.unwrap_or_else(|never| match never {})
 }
 
-/// Starts a session with `name` = `value`. Returns its cookie and its id.
+/// Starts a session with `name` = `value`, and comes back to it once, as browsers do. Returns its
+/// cookie and its id.
 pub(crate) async fn start(layer: &ClusterSessionLayer, name: &str, value: u64) -> (String, String) {
     let response = visit(layer, (), async |session| {
         session.insert(name, value).unwrap();
         session.id().unwrap()
     })
     .await;
-    (cookie(&response).unwrap(), response.into_body())
+    let cookie = cookie(&response).unwrap();
+    visit(layer, &cookie, async |_| ()).await;
+    (cookie, response.into_body())
 }
 
 /// The value of `name` in the session that `cookies` open.

@@ -27,6 +27,7 @@ async fn four_fifths_of_what_ended_sessions_took_go_back_to_the_system() {
     for plan in &mut plans {
         plan.flags = vec![
             format!("--idle-timeout={}", idle_limit.as_secs()),
+            format!("--unconfirmed-timeout={}", idle_limit.as_secs()),
             format!("--max-sessions={sessions}"),
         ];
     }

@@ -84,6 +84,9 @@ struct NodeFlags {
     /// Bytes of memory for destroyed sessions, of which 64 is one [default: 67108864]
     #[arg(long, value_name = "BYTES")]
     max_tombstone_bytes: Option<usize>,
+    /// Seconds for which a session is kept whose client does not come back [default: 120]
+    #[arg(long, value_name = "SECONDS")]
+    unconfirmed_timeout: Option<u64>,
     /// Talk to peers beyond this machine without encryption
     #[arg(long)]
     insecure_plaintext: bool,
@@ -205,6 +208,9 @@ fn cluster_config(args: &NodeFlags) -> ClusterConfig {
     }
     if let Some(bytes) = args.max_tombstone_bytes {
         config = config.max_tombstone_bytes(bytes);
+    }
+    if let Some(seconds) = args.unconfirmed_timeout {
+        config = config.unconfirmed_timeout(Duration::from_secs(seconds));
     }
     if let Some(route) = &args.route {
         config = config.route(route);

@@ -89,6 +89,19 @@ fn histories_with_a_full_store_keep_every_promise() {
     run_seeds("full store", 0, plan);
 }
 
+#[test]
+fn histories_of_visitors_that_do_not_come_back_keep_every_promise() {
+    run_seeds("visitors", 0, VISITORS);
+}
+
+/// A client comes back when its session is about to end because it has not, on one of two nodes.
+#[test]
+fn client_that_comes_back_at_the_last_moment_keeps_its_session_on_all_nodes() {
+    for is_cut in [false, true] {
+        assert_eq!(visit_at_the_last_moment(is_cut), None, "{is_cut}");
+    }
+}
+
 /// So many names are removed that removals are forgotten, each node's at its own time.
 #[test]
 fn histories_of_many_removed_names_end_alike() {
@@ -269,6 +282,7 @@ fn hunt() -> Option<(u64, String)> {
     let scenes = scenes.or_else(leave_beside_a_joiner);
     let scenes = scenes.or_else(logout_along_a_path);
     let scenes = scenes.or_else(use_at_the_last_moment);
+    let scenes = scenes.or_else(|| visit_at_the_last_moment(true));
     let scenes = scenes.or_else(|| hot_beyond_a_cut(400));
     let scenes = scenes.or_else(day_without_equality);
     let scenes = scenes.or_else(|| joins_in_a_row(0));
@@ -464,6 +478,47 @@ fn use_at_the_last_moment() -> Option<String> {
             format!("sessions held while one is in use: {held:?}")
         });
     }
+    world.broken
+}
+
+fn visit_at_the_last_moment(is_cut: bool) -> Option<String> {
+    let plan = Plan {
+        nodes: 2,
+        unconfirmed_ms: 120_000,
+        ..THREE_NODES
+    };
+    let mut world = World::new(1, plan);
+    let began_ms = world.mono_ms;
+    world.create(0);
+    world.heal();
+    if is_cut {
+        world.cut((0, 1));
+    }
+    // Half a second before the first copy may be dropped: the limit, a twentieth of it, and two
+    // seconds.
+    let last_ms = began_ms + plan.unconfirmed_ms + 6_000 + 1_500;
+    world.pass(last_ms - world.mono_ms);
+    world.touch_session(1, 0);
+    let look = |world: &mut World| {
+        for _ in 0..50 {
+            world.advance(100);
+            world.deliver_all();
+        }
+        world.held()
+    };
+    let held = look(&mut world);
+    world.check(held == [usize::from(!is_cut), 1], || {
+        format!("sessions held after the visit: {held:?}")
+    });
+    world.heal();
+    // It has its own idle limit now.
+    world.pass(plan.idle_ms - 60_000);
+    let held = look(&mut world);
+    world.check(held == [1, 1], || {
+        format!("sessions held of a client that has come back: {held:?}")
+    });
+    world.heal();
+    world.check_equal();
     world.broken
 }
 
@@ -776,6 +831,8 @@ struct Plan {
     bytes_of_node_1: usize,
     log_records: usize,
     idle_ms: u64,
+    /// The idle limit of sessions whose clients have not come back.
+    unconfirmed_ms: u64,
     /// Attribute names in use. Of more than three any may be removed.
     names: usize,
     steps: usize,
@@ -793,6 +850,7 @@ const THREE_NODES: Plan = Plan {
     bytes_of_node_1: 1_000,
     log_records: 64,
     idle_ms: HOUR_MS / 2,
+    unconfirmed_ms: u64::MAX,
     names: 3,
     steps: 150,
     nights: 0,
@@ -823,6 +881,15 @@ const SHORT_LIVES: Plan = Plan {
     ..THREE_NODES
 };
 
+/// Clients that come back, and others that do not, at nodes that are full all the time.
+const VISITORS: Plan = Plan {
+    sessions: 30,
+    max_sessions: 8,
+    unconfirmed_ms: 6_000,
+    steps: 400,
+    ..THREE_NODES
+};
+
 const MANY_DAYS: Plan = Plan {
     sessions: 3,
     idle_ms: 40 * HOUR_MS,
@@ -850,7 +917,9 @@ const HOUR_MS: u64 = 60 * 60 * 1000;
 impl Plan {
     /// Returns whether idle sessions end within a history.
     const fn ends_sessions(&self) -> bool {
-        self.idle_ms < 60_000 || self.nights as u64 * self.night_ms > self.idle_ms
+        self.idle_ms < 60_000
+            || self.unconfirmed_ms < 60_000
+            || self.nights as u64 * self.night_ms > self.idle_ms
     }
 
     /// Returns whether there is not room for all destroyed sessions.

@@ -127,6 +127,7 @@ impl World {
                 1 => Limits::default().max_tombstone_bytes,
                 _ => self.plan.tombstones * Limits::TOMBSTONE_BYTES,
             },
+            unconfirmed_ms: self.plan.unconfirmed_ms,
             ..Limits::default()
         };
         let skew_ms = self.random.below(3) as u64 * HOUR_MS;

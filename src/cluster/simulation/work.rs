@@ -71,6 +71,7 @@ impl World {
         let secret = SessionSecret::from_bytes([self.sessions.len() as u8; 16]);
         let now = self.now(node);
         let replica = &self.nodes[node].replica;
+        replica.make_room(0, now, &mut Observer::new(false));
         let created = replica.create(Arc::clone(&self.meta), key, secret.hash(), 0, now);
         if created.is_err() {
             let full = replica.sessions() >= self.plan.max_sessions;

@@ -336,7 +336,7 @@ impl RequestSession {
         let cookie = state.given.take();
         let cookie = cookie.unwrap_or_else(|| self.node().fresh_id());
         self.node()
-            .create(self.meta(state.expiry), &cookie, weight)?;
+            .create(&self.meta(state.expiry), &cookie, weight)?;
         let key = cookie.key;
         state.phase = Phase::held(cookie, SessionSource::Created);
         state.cookie = CookieAction::Id;

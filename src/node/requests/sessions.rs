@@ -73,7 +73,7 @@ impl Node {
     /// replicated by [`Node::commit`].
     pub(crate) fn create(
         &self,
-        meta: Arc<SessionMeta>,
+        meta: &Arc<SessionMeta>,
         CookieValue { key, secret }: &CookieValue,
         weight: usize,
     ) -> Result<(), SessionError> {
@@ -86,7 +86,14 @@ impl Node {
         let route = meta.route.clone();
         let now = self.now();
         let hash = secret.hash();
-        let created = self.replica().create(meta, *key, hash, weight, now);
+        let create = || {
+            let meta = Arc::clone(meta);
+            self.replica().create(meta, *key, hash, weight, now)
+        };
+        let mut created = create();
+        while matches!(created, Err(SessionError::Full)) && self.make_room(weight, now) {
+            created = create();
+        }
         created.inspect_err(|error| self.note_refused(error, now))?;
         metrics.created.fetch_add(1, Ordering::Relaxed);
         if self.wants_session_events() {
@@ -98,6 +105,17 @@ impl Node {
             });
         }
         Ok(())
+    }
+
+    /// Lets sessions go whose clients have not come back, if there is no room for one of so many bytes.
+    /// Returns whether that has made some.
+    fn make_room(&self, weight: usize, now: Now) -> bool {
+        let mut observer = Observer::new(self.wants_session_events());
+        let has_room = self.replica().make_room(weight, now, &mut observer);
+        for change in observer.into_changes() {
+            self.publish(change);
+        }
+        has_room
     }
 
     /// Reads a session.

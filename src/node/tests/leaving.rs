@@ -172,7 +172,7 @@ async fn node_that_left_serves_what_it_has_and_creates_nothing() {
         expiry: Expiry::default(),
     });
     assert!(matches!(
-        two.node().create(meta, &two.node().fresh_id(), 0),
+        two.node().create(&meta, &two.node().fresh_id(), 0),
         Err(SessionError::Leaving)
     ));
     tokio::time::sleep(Duration::from_secs(35 * 60)).await;

@@ -321,7 +321,8 @@ async fn full_node_says_so_once_in_ten_seconds_and_counts() {
     let (lines, _guard) = Lines::kept();
     let config = ClusterConfig::standalone()
         .max_sessions(1)
-        .max_session_bytes(100);
+        .max_session_bytes(100)
+        .unconfirmed_timeout(Duration::MAX);
     let one = Cluster::start_now(config).expect("nothing to bind");
     let key = create(one.node());
     let meta = Arc::new(SessionMeta {
@@ -330,9 +331,7 @@ async fn full_node_says_so_once_in_ten_seconds_and_counts() {
         expiry: Expiry::default(),
     });
     let refuse_both = || {
-        let full = one
-            .node()
-            .create(Arc::clone(&meta), &one.node().fresh_id(), 0);
+        let full = one.node().create(&meta, &one.node().fresh_id(), 0);
         assert!(matches!(full, Err(SessionError::Full)));
         let large = one.node().write(&key, Replicate::Now, u64::MAX, |writer| {
             writer.set("a", vec![b'1'; 200].into())

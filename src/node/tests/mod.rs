@@ -111,7 +111,7 @@ fn create_in(node: &Arc<Node>, context: &str, user: &serde_json::Value) -> Sessi
         expiry: Expiry::default(),
     });
     let cookie = node.fresh_id();
-    node.create(meta, &cookie, 0).expect("there is room");
+    node.create(&meta, &cookie, 0).expect("there is room");
     let key = cookie.key;
     set(node, &key, "user", user);
     node.release(&key, Replicate::Now);

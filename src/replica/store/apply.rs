@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Store,
-    expiry::{end_ms, is_stale},
+    expiry::{end_ms, limits_at, stale_ms},
     quota::{self, Needs, OverLimit},
     residency::HotEntry,
     shard::Shard,
@@ -107,7 +107,10 @@ impl Store {
         now: Now,
     ) -> Result<ApplyOutcome, OverLimit> {
         let head = &mut state.head;
-        if now.mono_ms >= end_ms(summary.expiry, head.created_ms, head.accessed_ms) {
+        let limits = limits_at(summary.expiry, summary.access, self.limits.unconfirmed_ms);
+        if now.mono_ms >= end_ms(limits, head.created_ms, head.accessed_ms)
+            || self.is_evicted(summary.access, head.accessed_ms)
+        {
             return Ok(ApplyOutcome::Done);
         }
         let check = self
@@ -223,7 +226,9 @@ impl Applying<'_> {
         let Self {
             store, key, now, ..
         } = self;
-        if is_stale(&state, now) {
+        if now.mono_ms >= stale_ms(&state, store.limits.unconfirmed_ms)
+            || store.is_evicted(state.access(), state.accessed_ms())
+        {
             return Ok(ApplyOutcome::Done);
         }
         store

@@ -3,10 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{
-    expiry::stale_ms,
-    hot::{HotSession, memory},
-};
+use super::hot::{HotSession, memory};
 use crate::{
     session::{BootId, Origin, PackedHead, PackedSession, SessionMeta},
     wire::{
@@ -44,7 +41,7 @@ impl ColdSession {
             return None;
         }
         let head = ColdHead {
-            stale_ms: stale_ms(&hot.state),
+            stale_ms: hot.stale_ms(),
             epoch: hot.own.epoch,
             position: hot.position,
             used_ms: hot.used_ms,
@@ -114,7 +111,7 @@ impl ColdSession {
 
     /// Returns the session as it was. Which writes of this node have been beaten is forgotten. So
     /// all are taken for beaten, and records of them that still wait bring the full state.
-    pub(crate) fn to_hot(&self, boot: BootId) -> HotSession {
+    pub(crate) fn to_hot(&self, boot: BootId, unconfirmed_ms: u64) -> HotSession {
         let from = &mut Reader::new(&self.bytes);
         let head = ColdHead::read(from);
         let state = read_own(from, head.packed(&self.meta)).expect(OWN_BYTES);
@@ -125,6 +122,7 @@ impl ColdSession {
         let logged = state.vector().of(own);
         HotSession {
             memory: memory(&state),
+            unconfirmed_ms,
             own,
             logged,
             lost: logged,
@@ -225,6 +223,7 @@ mod tests {
         let written = state.vector().of(own);
         HotSession {
             memory: memory(&state),
+            unconfirmed_ms: u64::MAX,
             own,
             logged: written,
             lost: written,
@@ -243,7 +242,7 @@ mod tests {
     fn cold_session_becomes_hot_as_what_it_was() {
         let hot = hot();
         let cold = ColdSession::of(&hot).expect("nothing is under way");
-        assert_eq!(cold.to_hot(hot.own.boot), hot);
+        assert_eq!(cold.to_hot(hot.own.boot, u64::MAX), hot);
         assert_eq!(cold.stale_ms(), NOW.mono_ms + 5);
     }
 

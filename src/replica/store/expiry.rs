@@ -4,7 +4,7 @@
 use super::hot::HotSession;
 use crate::{
     config::Expiry,
-    session::{Now, SessionState},
+    session::{Now, SessionState, Stamp},
 };
 
 /// The instants at which a session reaches its limits if it is not used until then, `u64::MAX` for
@@ -53,7 +53,7 @@ impl HotSession {
     /// Returns whether a request may still find the session.
     pub(crate) fn is_open(&self, now: Now) -> bool {
         let deadlines = self.deadlines();
-        let is_fresh = || match self.state.expiry().idle_ms() {
+        let is_fresh = || match self.expiry().idle_ms() {
             Some(idle) => now.mono_ms < deadlines.idle_ms.saturating_add(slack_ms(idle)),
             None => true,
         };
@@ -70,7 +70,7 @@ impl HotSession {
         if now.mono_ms >= deadlines.absolute_ms {
             return Verdict::Drop;
         }
-        let Some(idle) = self.state.expiry().idle_ms() else {
+        let Some(idle) = self.expiry().idle_ms() else {
             return Verdict::Later(deadlines.absolute_ms);
         };
         if now.mono_ms < deadlines.idle_ms {
@@ -91,7 +91,7 @@ impl HotSession {
     pub(crate) fn use_at(&mut self, now: Now) -> bool {
         self.used_ms = self.used_ms.max(now.mono_ms);
         // Without a limit use is told, too: a persistent cookie is renewed by it.
-        let idle = self.state.expiry().idle_ms().unwrap_or(u64::MAX);
+        let idle = self.expiry().idle_ms().unwrap_or(u64::MAX);
         let quiet = now.mono_ms.saturating_sub(self.state.accessed_ms());
         let worth = quiet > 0 && quiet >= touch_interval_ms(idle);
         if worth {
@@ -101,21 +101,52 @@ impl HotSession {
         worth
     }
 
+    /// Records that a client has come back to the session. Returns whether that is news for the
+    /// peers.
+    pub(crate) fn confirm(&mut self, now: Now) -> bool {
+        let is_news = !self.state.is_confirmed();
+        if is_news {
+            self.state.confirm(now);
+            self.touched = true;
+        }
+        is_news
+    }
+
+    /// Returns the instant from which on the copy is not offered to peers.
+    pub(crate) fn stale_ms(&self) -> u64 {
+        stale_ms(&self.state, self.unconfirmed_ms)
+    }
+
+    /// Returns the limits that hold for the session now.
+    pub(crate) fn expiry(&self) -> Expiry {
+        limits_at(
+            self.state.expiry(),
+            self.state.access(),
+            self.unconfirmed_ms,
+        )
+    }
+
     fn deadlines(&self) -> Deadlines {
         let created_ms = self.state.created_ms();
-        Deadlines::new(self.state.expiry(), created_ms, self.last_use_ms())
+        Deadlines::new(self.expiry(), created_ms, self.last_use_ms())
     }
 }
 
-/// Returns whether a copy is past its limit, from which on it is neither offered to peers nor taken
-/// from them as new.
-pub(crate) fn is_stale(state: &SessionState, now: Now) -> bool {
-    now.mono_ms >= stale_ms(state)
+/// Returns the instant at which a copy is past its limit, from which on it is neither offered to
+/// peers nor taken from them as new.
+pub(crate) fn stale_ms(state: &SessionState, unconfirmed_ms: u64) -> u64 {
+    let expiry = limits_at(state.expiry(), state.access(), unconfirmed_ms);
+    end_ms(expiry, state.created_ms(), state.accessed_ms())
 }
 
-/// Returns the instant of that limit.
-pub(crate) fn stale_ms(state: &SessionState) -> u64 {
-    end_ms(state.expiry(), state.created_ms(), state.accessed_ms())
+/// Returns the limits that hold for a session as of its last access: an unconfirmed one has an idle
+/// limit of the node.
+pub(crate) fn limits_at(expiry: Expiry, access: Stamp, unconfirmed_ms: u64) -> Expiry {
+    if access.is_of_visit() || unconfirmed_ms == u64::MAX {
+        return expiry;
+    }
+    let idle_ms = expiry.idle_ms().unwrap_or(u64::MAX).min(unconfirmed_ms);
+    Expiry::from_millis(Some(idle_ms), expiry.absolute_ms())
 }
 
 /// Returns the instant at which a session reaches the first of its limits, if it is not used until
@@ -136,6 +167,6 @@ const fn touch_interval_ms(idle_ms: u64) -> u64 {
 
 /// Returns how much longer than its limit a copy is kept: use elsewhere may not have been told yet,
 /// plus two seconds for links and sweeps.
-const fn slack_ms(idle_ms: u64) -> u64 {
+pub(crate) const fn slack_ms(idle_ms: u64) -> u64 {
     touch_interval_ms(idle_ms) + 2_000
 }

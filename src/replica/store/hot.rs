@@ -37,6 +37,8 @@ pub(crate) struct HotSession {
     pub(crate) changed_ms: u64,
     /// Bytes of memory, as they were counted last.
     pub(crate) memory: usize,
+    /// The idle limit of this node as long as the session is unconfirmed.
+    pub(crate) unconfirmed_ms: u64,
 }
 
 /// A tombstone, and what only this node knows of it.
@@ -57,8 +59,9 @@ pub(crate) enum Replicate {
 
 impl HotSession {
     /// Returns a session that this node takes in as `own` and has not written yet.
-    pub(crate) fn new(state: SessionState, own: Origin, now_ms: u64) -> Self {
+    pub(crate) fn new(state: SessionState, own: Origin, unconfirmed_ms: u64, now_ms: u64) -> Self {
         Self {
+            unconfirmed_ms,
             memory: memory(&state),
             own,
             logged: Stamp::ZERO,

@@ -4,6 +4,7 @@ pub(super) mod apply;
 pub(super) mod cold;
 pub(super) mod counts;
 pub(super) mod doubts;
+mod evict;
 mod expiry;
 pub(super) mod hot;
 pub(super) mod missing;
@@ -15,6 +16,7 @@ mod scan;
 pub(super) mod shard;
 mod sorted_map;
 pub(super) mod sweep;
+mod unconfirmed;
 pub(super) mod writer;
 
 use std::{
@@ -30,6 +32,7 @@ use self::{
     doubts::{Comparison, Doubts},
     quota::Room,
     shard::Shard,
+    unconfirmed::Eviction,
 };
 use crate::{
     config::{Limits, Shape},
@@ -55,6 +58,7 @@ pub(super) struct Store {
     doubts: Doubts,
     /// Whether there has ever been a link. Nobody else holds anything of a node that never had one.
     has_met_peers: AtomicBool,
+    eviction: Eviction,
     /// Guards the immutable parts that sessions share, few as layers are few.
     metas: Mutex<SharedMetas>,
 }
@@ -67,7 +71,9 @@ impl Store {
         let digest_shift = lock_shift - digests.ilog2();
         let max_listed = limits.max_listed(locks * digests);
         let counts = Arc::new(Counts::new(limits.max_tombstones()));
-        let shard = || Shard::new(boot, Arc::clone(&counts), digests, digest_shift);
+        let unconfirmed_ms = limits.unconfirmed_ms;
+        let counted = || Arc::clone(&counts);
+        let shard = || Shard::new(boot, unconfirmed_ms, counted(), digests, digest_shift);
         Self {
             limits,
             max_listed,
@@ -78,6 +84,7 @@ impl Store {
             counts,
             used: AtomicBool::new(false),
             doubts: Doubts::default(),
+            eviction: Eviction::default(),
             in_use: AtomicBool::new(false),
             has_met_peers: AtomicBool::new(false),
             metas: Mutex::default(),

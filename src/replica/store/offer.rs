@@ -1,6 +1,6 @@
 //! What the store offers to peers: changes, full states, listings, and how two listings differ.
 
-use super::{Store, expiry::is_stale, hot::UNDER_WAY_MS, lock, shard::Listed};
+use super::{Store, hot::UNDER_WAY_MS, lock, shard::Listed};
 use crate::{
     replica::{log::Record, mutant},
     session::{Item, Now, SessionKey},
@@ -69,7 +69,9 @@ impl Store {
         }
         match shard.view(key) {
             Some(_) if self.is_doubted(key) => Item::Absent,
-            Some(hot) if !is_stale(&hot.state, now) => Item::Full(Box::new(hot.into_owned().state)),
+            Some(hot) if now.mono_ms < hot.stale_ms() => {
+                Item::Full(Box::new(hot.into_owned().state))
+            }
             _ => Item::Absent,
         }
     }

@@ -35,6 +35,13 @@ pub(crate) enum Residency {
     Cold(ColdSession),
 }
 
+/// What a node's hot sessions have in common.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Own {
+    pub(crate) boot: BootId,
+    pub(crate) unconfirmed_ms: u64,
+}
+
 /// A hot session, found once to be looked at and changed.
 #[derive(Debug)]
 pub(crate) struct HotEntry<'a> {
@@ -64,11 +71,11 @@ impl Residency {
     pub(crate) fn make_hot(
         &mut self,
         key: &SessionKey,
-        boot: BootId,
+        own: Own,
         idle_queue: &mut IdleQueue,
     ) -> Option<&mut HotSession> {
         if let Self::Cold(cold) = self {
-            *self = Self::Hot(Box::new(cold.to_hot(boot)));
+            *self = Self::Hot(Box::new(cold.to_hot(own.boot, own.unconfirmed_ms)));
             idle_queue.push(*key);
         }
         match self {
@@ -93,10 +100,10 @@ impl Residency {
     }
 
     /// Returns the session without changing its residency.
-    pub(crate) fn view(&self, boot: BootId) -> Cow<'_, HotSession> {
+    pub(crate) fn view(&self, own: Own) -> Cow<'_, HotSession> {
         match self {
             Self::Hot(hot) => Cow::Borrowed(hot),
-            Self::Cold(cold) => Cow::Owned(cold.to_hot(boot)),
+            Self::Cold(cold) => Cow::Owned(cold.to_hot(own.boot, own.unconfirmed_ms)),
         }
     }
 }

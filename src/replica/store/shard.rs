@@ -5,11 +5,12 @@ use std::{borrow::Cow, sync::Arc};
 use super::{
     cold::ColdSession,
     counts::{Counted, Counts},
-    expiry::{end_ms, stale_ms},
+    expiry::{end_ms, limits_at, slack_ms},
     hot::{HotSession, TombstoneEntry},
     place::{Part, Place},
-    residency::{HotEntry, IdleQueue, Residency, StoredSession, bucket},
+    residency::{HotEntry, IdleQueue, Own, Residency, StoredSession, bucket},
     sorted_map::SortedMap,
+    unconfirmed::{Candidate, Standing, Unconfirmed},
 };
 use crate::session::{
     BootId, Mutant, Now, Origin, PackedHead, PackedSession, PackedSummary, Retention, SessionKey,
@@ -19,7 +20,7 @@ use crate::session::{
 /// Sessions and tombstones of one range of keys. Guarded by one lock.
 #[derive(Debug)]
 pub(crate) struct Shard {
-    boot: BootId,
+    own: Own,
     /// Of all shards together.
     counts: Arc<Counts>,
     sessions: Box<[SortedMap<StoredSession>]>,
@@ -31,6 +32,7 @@ pub(crate) struct Shard {
     /// Per digest shard the first bucket in which something of it is due, or an earlier one.
     next_due: Box<[u64]>,
     idle_queue: IdleQueue,
+    unconfirmed: Unconfirmed,
     digest_shift: u32,
 }
 
@@ -48,13 +50,17 @@ pub(crate) struct Listed<'a> {
 impl Shard {
     pub(crate) fn new(
         boot: BootId,
+        unconfirmed_ms: u64,
         counts: Arc<Counts>,
         digests: usize,
         digest_shift: u32,
     ) -> Self {
         let shared_bits = u32::BITS - digest_shift;
         Self {
-            boot,
+            own: Own {
+                boot,
+                unconfirmed_ms,
+            },
             counts,
             sessions: (0..digests).map(|_| SortedMap::new(shared_bits)).collect(),
             tombstones: (0..digests).map(|_| SortedMap::new(shared_bits)).collect(),
@@ -62,6 +68,7 @@ impl Shard {
             drops: 0,
             next_due: vec![u64::MAX; digests].into(),
             idle_queue: IdleQueue::default(),
+            unconfirmed: Unconfirmed::default(),
             digest_shift,
         }
     }
@@ -73,7 +80,7 @@ impl Shard {
         } else {
             self.drops
         };
-        let boot = self.boot;
+        let boot = self.own.boot;
         Origin { boot, epoch }
     }
 
@@ -96,7 +103,7 @@ impl Shard {
     /// Returns the session as it is, which stays cold when it is.
     pub(crate) fn view(&self, key: &SessionKey) -> Option<Cow<'_, HotSession>> {
         let session = self.sessions[self.digest_of(key)].get(key)?;
-        Some(session.residency.view(self.boot))
+        Some(session.residency.view(self.own))
     }
 
     /// Returns the sessions of one digest shard whose keys are behind `after`, all without it.
@@ -117,7 +124,7 @@ impl Shard {
             residency,
         } = self.sessions[digest].get_mut(key)?;
         let before = residency.memory();
-        let hot = residency.make_hot(key, self.boot, &mut self.idle_queue)?;
+        let hot = residency.make_hot(key, self.own, &mut self.idle_queue)?;
         self.counts.resize(before, hot.memory);
         Some(HotEntry {
             hot,
@@ -163,7 +170,9 @@ impl Shard {
         state: SessionState,
         now: Now,
     ) {
-        let hot = HotSession::new(state, self.next_origin(), now.mono_ms);
+        self.note_unconfirmed(&key, state.access(), state.accessed_ms());
+        let (own, unconfirmed_ms) = (self.next_origin(), self.own.unconfirmed_ms);
+        let hot = HotSession::new(state, own, unconfirmed_ms, now.mono_ms);
         let (version, check_ms) = (hot.version(&key), hot.next_check());
         self.idle_queue.push(key);
         let held = Residency::Hot(Box::new(hot));
@@ -188,7 +197,9 @@ impl Shard {
             accessed_ms,
             ..
         } = state.head;
-        let end_ms = end_ms(summary.expiry, created_ms, accessed_ms);
+        self.note_unconfirmed(&key, summary.access, accessed_ms);
+        let limits = limits_at(summary.expiry, summary.access, self.own.unconfirmed_ms);
+        let end_ms = end_ms(limits, created_ms, accessed_ms);
         let held = Residency::Cold(ColdSession::taken_in(state, end_ms, own));
         let version = session_version(&key, &summary.vector, summary.access, summary.attributes);
         let counted = self.counts.add_session();
@@ -342,6 +353,48 @@ impl Shard {
         due
     }
 
+    /// Returns the oldest session that may make room for another one, and its age.
+    pub(crate) fn oldest_unconfirmed(&mut self, now: Now) -> Option<Candidate> {
+        let mut unconfirmed = std::mem::take(&mut self.unconfirmed);
+        let oldest = unconfirmed.oldest(now, |key| match self.view(key) {
+            None => Standing::Settled,
+            Some(hot) if hot.state.is_confirmed() => Standing::Settled,
+            Some(hot) if hot.pins > 0 => Standing::InUse,
+            Some(_) => Standing::Unconfirmed,
+        });
+        self.unconfirmed = unconfirmed;
+        oldest
+    }
+
+    /// Drops a session that makes room for another one, unless it is in use or confirmed by now.
+    /// Returns its immutable part.
+    pub(crate) fn evict(&mut self, key: &SessionKey) -> Option<Arc<SessionMeta>> {
+        let hot = self.view(key)?;
+        if hot.state.is_confirmed() || hot.pins > 0 {
+            return None;
+        }
+        self.drop_session(key)
+    }
+
+    /// Forgets which sessions were unconfirmed that have ended by now.
+    pub(crate) fn forget_unconfirmed(&mut self, now: Now) {
+        let limit_ms = self.own.unconfirmed_ms;
+        let kept_ms = limit_ms.saturating_add(slack_ms(limit_ms));
+        let before = self.unconfirmed.memory();
+        self.unconfirmed
+            .forget_before(now.mono_ms.saturating_sub(kept_ms));
+        self.counts.resize(before, self.unconfirmed.memory());
+    }
+
+    fn note_unconfirmed(&mut self, key: &SessionKey, access: Stamp, accessed_ms: u64) {
+        if access.is_of_visit() || self.own.unconfirmed_ms == u64::MAX {
+            return;
+        }
+        let before = self.unconfirmed.memory();
+        self.unconfirmed.push(accessed_ms, *key);
+        self.counts.resize(before, self.unconfirmed.memory());
+    }
+
     /// Returns how many sessions are hot.
     #[cfg(test)]
     pub(crate) fn hot_count(&self) -> usize {
@@ -377,7 +430,7 @@ impl Shard {
     pub(crate) fn list(&self, digest: usize) -> impl Iterator<Item = Listed<'_>> {
         let sessions = self.sessions[digest].iter().map(|(key, session)| {
             let (changed_ms, stale_ms) = match &session.residency {
-                Residency::Hot(hot) => (hot.changed_ms, stale_ms(&hot.state)),
+                Residency::Hot(hot) => (hot.changed_ms, hot.stale_ms()),
                 Residency::Cold(cold) => (0, cold.stale_ms()),
             };
             Listed {

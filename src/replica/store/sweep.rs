@@ -40,6 +40,9 @@ impl Store {
     ) -> Vec<SessionKey> {
         let mut touched = Vec::new();
         let mut work = 0;
+        if !sweep.is_under_way {
+            self.keep_room(now, observer);
+        }
         sweep.is_under_way = true;
         while work < STEP {
             let Some(shard) = self.shards.get(sweep.shard) else {
@@ -98,6 +101,7 @@ fn sweep_shard(shard: &mut Shard, place: &mut Place, now: Now, observer: &mut Ob
     if due.is_last {
         let cooled = shard.cool_idle(now);
         held.entries += cooled.sessions;
+        shard.forget_unconfirmed(now);
         held.is_over = cooled.is_last;
     }
     held

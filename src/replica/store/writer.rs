@@ -198,6 +198,8 @@ impl<'a> SessionWriter<'a> {
     pub(crate) fn cycle(&mut self, secret: SecretHash) -> Result<(), SessionError> {
         let tag = self.next_tag()?;
         self.hot.state.cycle(secret, tag, self.now);
+        // A login: whoever it is will be back.
+        self.hot.confirm(self.now);
         self.record(Written::Urgent);
         self.tell(|| ChangeKind::IdChanged);
         Ok(())

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use super::Mutant;
 use crate::{
     config::Expiry,
-    session::{CreatedMs, Delta, Origin, SessionMeta, SessionState},
+    session::{CreatedMs, Delta, Origin, SessionMeta, SessionState, Stamp},
 };
 
 /// Lets a delta create a session of which it is only a part.
 pub(crate) fn pass_for_whole(delta: &mut Delta) {
-    if !Mutant::CreatePartially.is_on() {
+    // Of use alone, without a write, no session can be made at all.
+    if !Mutant::CreatePartially.is_on() || delta.upto == Stamp::ZERO {
         return;
     }
     let recent_ms = u64::MAX >> 2;
