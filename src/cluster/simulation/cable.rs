@@ -295,6 +295,9 @@ impl World {
         {
             contact.lost_ms = Some(self.mono_ms);
             contact.was_counted = link.acks().counted;
+            if link.has_skipped() {
+                contact.skipped_ms = self.mono_ms;
+            }
         }
         Some((own, peer, gone))
     }

@@ -44,6 +44,8 @@ pub(super) struct Contact {
     pub(super) was_counted: bool,
     /// When it was found to lag last.
     pub(super) lagged_ms: u64,
+    /// When a link that had skipped records was lost last.
+    pub(super) skipped_ms: u64,
 }
 
 /// Counts the news of one session, so that who waits sees that there are some.
@@ -79,6 +81,7 @@ impl SimNode {
             lost_ms: None,
             was_counted: true,
             lagged_ms: 0,
+            skipped_ms: 0,
         });
         match event {
             LinkEvent::Acks => (contact.boot, contact.lost_ms) = (boot, None),

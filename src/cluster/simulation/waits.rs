@@ -138,9 +138,11 @@ impl World {
         let has_left_log = behind >= self.plan.log_records as u64;
         let is_same = contact.boot == boot && self.nodes[peer].replica.boot() == boot;
         let has_lagged = contact.lagged_ms >= wait.began_ms;
-        let has_skipped = ends_of(&self.cables, wait.commit.node).any(|(_, _, own)| {
-            own.handle.identity().boot == boot && own.machine.link().has_skipped()
-        });
+        // A request that a skip has released may look only after the link was lost again.
+        let has_skipped = contact.skipped_ms >= wait.began_ms
+            || ends_of(&self.cables, wait.commit.node).any(|(_, _, own)| {
+                own.handle.identity().boot == boot && own.machine.link().has_skipped()
+            });
         let is_lost = contact.lost_ms.is_some_and(|lost_ms| self.is_over(lost_ms));
         let has_given_up = has_lagged || has_skipped || has_left_log;
         is_same && !has_given_up && !is_lost && !self.is_over(wait.began_ms)
