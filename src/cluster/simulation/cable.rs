@@ -170,7 +170,7 @@ impl World {
     }
 
     /// Makes the dialler's end, as when the listener's hello has come, and sends it the last word.
-    fn dial(&mut self, from: usize, to: usize) {
+    pub(super) fn dial(&mut self, from: usize, to: usize) {
         let boot = self.nodes[from].replica.boot();
         let now = self.now(to);
         let listener = &self.nodes[to].table;

@@ -25,7 +25,7 @@ use self::{
     waits::SimWait,
 };
 use crate::{
-    cluster::Reach,
+    cluster::{FetchReason, Reach},
     config::{Expiry, Shape},
     replica::{Link, LinkOptions},
     session::{
@@ -232,6 +232,12 @@ fn peer_that_keeps_up_does_not_lag_though_nobody_waits_for_it() {
 #[test]
 fn use_that_begins_at_the_last_moment_keeps_the_session_on_other_nodes() {
     assert_eq!(use_at_the_last_moment(), None);
+}
+
+/// The dialler asks as soon as its end of the link is made, and the listener's is made later.
+#[test]
+fn request_goes_on_without_a_session_that_a_node_destroyed_before_it_met_anybody() {
+    assert_eq!(destroyed_before_the_first_link(), None);
 }
 
 /// A client presents its cookie to a node that does not know the session.
@@ -729,6 +735,23 @@ fn leave_beside_a_joiner() -> Option<String> {
     world.dial_each_other((0, 1));
     world.leave_from(0, |_| ());
     world.check_held_by(1)
+}
+
+fn destroyed_before_the_first_link() -> Option<String> {
+    let plan = Plan {
+        nodes: 2,
+        ..THREE_NODES
+    };
+    let mut world = World::new(1, plan);
+    world.cut((0, 1));
+    world.crash(1, Crash::Told);
+    world.create(1);
+    world.dial(0, 1);
+    world.ask_for(0, 0, FetchReason::Token);
+    world.destroy_session(1, 0);
+    world.heal_what_is_connected();
+    world.check_equal();
+    world.broken
 }
 
 fn writer_without_waiters() -> Option<String> {

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     cluster::{FetchReason, FetchStep, FetchTicket, LinkId, MemberLink as _, Provenance},
-    session::{Item, Tag, Vector},
+    session::Vector,
 };
 
 /// A request that waits for a session.
@@ -31,16 +31,23 @@ impl World {
         let Some(session) = self.any_session() else {
             return;
         };
-        let key = self.sessions[session].key;
-        let own = &self.nodes[node];
-        let is_here = own.replica.read(&key, |_| ()).is_ok();
         let reason = match self.random.below(3) {
             0 => FetchReason::Token,
             1 => FetchReason::Stall,
-            // As on a real node: while the transfer is under way, and the session is not here.
-            _ if self.nodes[node].join.is_none() || is_here => return,
             _ => FetchReason::Absent,
         };
+        self.ask_for(node, session, reason);
+    }
+
+    /// Lets a request ask for a session for this reason, where a real node would.
+    pub(super) fn ask_for(&mut self, node: usize, session: usize, reason: FetchReason) {
+        let key = self.sessions[session].key;
+        let own = &self.nodes[node];
+        let is_here = own.replica.read(&key, |_| ()).is_ok();
+        // While the transfer is under way, and the session is not here.
+        if reason == FetchReason::Absent && (own.join.is_none() || is_here) {
+            return;
+        }
         let provenance = match is_here || reason == FetchReason::Token {
             true => Provenance::Known,
             false => Provenance::Unverified,
@@ -158,30 +165,20 @@ impl World {
         }
     }
 
-    /// Checks that what a peer held when the request began is here, if its link is still up.
+    /// Checks that what a peer held when the request began is here, if its link is still up. A peer
+    /// that is asked before it has made its own end of the link has met nobody, and remembers nothing
+    /// of what it destroys until then.
     fn check_fetch(&mut self, fetch: &SimFetch) {
         let own = &self.nodes[fetch.node];
         // The answer to an earlier question is enough for a session that is not here at all.
         if fetch.reason == FetchReason::Absent || self.plan.ends_sessions() {
             return;
         }
-        let key = &self.sessions[fetch.session].key;
+        let key = self.sessions[fetch.session].key;
         let links: Vec<LinkId> = own.table.links().iter().map(|link| link.id()).collect();
-        let here = own.replica.full(key, self.now(fetch.node));
-        let is_here = |vector: &Vector| match &here {
-            Item::Full(state) => vector.entries().iter().all(|(origin, stamp)| {
-                state.covers(Tag {
-                    stamp: *stamp,
-                    origin: *origin,
-                })
-            }),
-            Item::Absent => false,
-            _ => true,
-        };
-        let is_missing = fetch
-            .held
-            .iter()
-            .any(|(link, vector)| links.contains(link) && !is_here(vector));
+        let is_missing = fetch.held.iter().any(|(link, vector)| {
+            links.contains(link) && self.lacks(fetch.node, &(key, vector.clone()))
+        });
         let is_full = own.replica.sessions() >= self.plan.max_sessions;
         self.check(!is_missing || is_full, || {
             "a request went on without what a peer held".to_owned()
