@@ -46,7 +46,15 @@ async fn session_outside_a_request_is_asked_for_while_the_state_transfer_is_unde
 async fn id_that_a_peer_has_is_taken_on_a_node_that_has_just_started() {
     let network = MemoryNetwork::default();
     let one = node(&network, 1, 2);
-    one.cluster().ready().await;
+    // What is destroyed before anybody was met is not remembered.
+    let met = node(&network, 3, 1);
+    wait_until(|| {
+        met.cluster()
+            .members()
+            .iter()
+            .any(|member| member.state == MemberState::Up)
+    })
+    .await;
     let sessions = one.cluster().sessions("");
     let changes = Changes::new();
     let (_, living) = sessions.create(&changes).expect("there is room");

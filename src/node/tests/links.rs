@@ -88,7 +88,9 @@ async fn changes_of_one_turn_of_the_scheduler_leave_together() {
 async fn links_are_made_anew_before_they_are_too_old_and_no_acknowledgement_is_missed() {
     let network = MemoryNetwork::default();
     let start = |port, peers: &[u16]| {
-        let config = config(&format!("n{port}"), port, peers).max_link_age(MINUTE);
+        let config = config(&format!("n{port}"), port, peers)
+            .max_link_age(MINUTE)
+            .unconfirmed_timeout(Duration::MAX);
         start_with(&network, port, &config)
     };
     let (one, two) = (start(1, &[2]), start(2, &[1]));
