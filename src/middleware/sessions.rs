@@ -159,7 +159,8 @@ impl Sessions {
     /// # Errors
     ///
     /// [`SessionError::Taken`] when a session of the locator lives, whatever its context, or was
-    /// destroyed and is remembered. And those of [`create`](Self::create).
+    /// destroyed and is remembered. A node that has never met a peer remembers none. And those of
+    /// [`create`](Self::create).
     ///
     /// # Cancel safety
     ///
@@ -177,7 +178,6 @@ impl Sessions {
     /// let sessions = cluster.sessions("");
     /// let cookie = CookieValue::new(locator, secret);
     /// let session = sessions.create_with(&cookie, &Changes::new()).await?;
-    /// session.destroy()?;
     /// let again = sessions.create_with(&cookie, &Changes::new()).await;
     /// assert!(matches!(again, Err(SessionError::Taken)));
     /// # Ok(())

@@ -35,8 +35,8 @@ use crate::config::{ConfigError, is_name};
 /// let expected = ClusterConfig::new("tomcat1").route("tomcat1").listen("127.0.0.1:4100");
 /// assert_eq!(converted.configuration()?.cluster, expected);
 ///
-/// let threads = &converted.left_out()[0];
-/// assert_eq!((threads.line(), threads.what()), (4, r#"Receiver maxThreads="6""#));
+/// let threads = converted.left_out().iter().find(|left_out| left_out.line() == 4);
+/// assert_eq!(threads.unwrap().what(), r#"Receiver maxThreads="6""#);
 /// println!("{converted}");
 /// # Ok::<(), tower_cluster_sessions::ConfigError>(())
 /// ```

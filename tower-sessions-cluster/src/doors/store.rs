@@ -134,12 +134,11 @@ impl SessionStore for ClusterStore {
         let mut changes = changes.map_err(failed)?;
         write_expiry(&mut changes, record.expiry_date, Duration::ZERO).map_err(failed)?;
         let session = loop {
-            match self
-                .sessions
-                .create_with(&cookie_of(&record.id), &changes)
-                .await
-            {
-                Err(SessionError::Taken) => record.id = Id::default(),
+            // Never the id that the record has: after `flush` it is that of the session that ended.
+            record.id = Id::default();
+            let cookie = cookie_of(&record.id);
+            match self.sessions.create_with(&cookie, &changes).await {
+                Err(SessionError::Taken) => {}
                 created => break created.map_err(failed)?,
             }
         };
