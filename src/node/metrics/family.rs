@@ -55,7 +55,7 @@ families! {
     TOMBSTONE_BYTES: Gauge "tombstone_bytes" "Memory that tombstones take.",
     MAX_TOMBSTONE_BYTES: Gauge "max_tombstone_bytes" "Memory that tombstones may take.",
     RETENTION: Gauge "tombstone_retention_seconds" "How long tombstones are kept for want of room, 0 while there is room.",
-    TOMBSTONES_LOST: Counter "tombstones_lost_total" "Tombstones that were dropped before that.",
+    TOMBSTONES_LOST: Counter "tombstones_lost_total" "Tombstones that were dropped early, because there was no room even for those of a minute.",
     MEMBER_UP: Gauge "member_up" "Whether the member is linked and waited for, 1 or 0.",
     LAG: Gauge "replication_lag_records" "Changes that the member has not acknowledged.",
     QUEUE: Gauge "send_queue_bytes" "Bytes sent for repair that the member has not merged.",
@@ -76,7 +76,7 @@ families! {
     REPAIR_ROUNDS: Counter "repair_rounds_total" "Rounds of comparing sessions with a member that were completed.",
     RECONNECTS: Counter "link_reconnects_total" "Links made to members that had a link before.",
     COMMITS: Histogram "commit_duration_seconds" "Time from a commit to the end of the wait that ack asks for.",
-    ACK_WAITS: Histogram "ack_wait_seconds" "The same for those that had to wait for a member.",
+    ACK_WAITS: Histogram "ack_wait_seconds" "Time from a commit to the end of the wait, for those that had to wait for a member.",
     TRANSFERS: Histogram "transfer_duration_seconds" "Time in which all sessions of a member were received.",
     AGES: Histogram "session_age_seconds" "Age of the sessions that ended here.",
 }

@@ -36,7 +36,8 @@ pub(in crate::node) struct Metrics {
     pub(in crate::node) ages: Histogram,
 }
 
-/// From a tenth of a millisecond, which is a link on one machine, to the longest `ack_timeout`.
+/// From a tenth of a millisecond, which is a link on one machine, to more than most set as
+/// `ack_timeout`.
 const WAITS_US: &[u64] = &[
     100, 250, 500, 1000, 2500, 5000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
     2_500_000, 5_000_000,
