@@ -19,6 +19,8 @@ mod merge;
 mod mutant;
 mod order;
 mod retention;
+#[cfg(any(test, feature = "durable"))]
+mod saved;
 mod secrets;
 mod stamp;
 mod state;
@@ -26,6 +28,8 @@ mod token;
 mod tombstone;
 mod version;
 
+#[cfg(any(test, feature = "durable"))]
+pub(crate) use self::saved::{SavedClock, SavedKey};
 pub(crate) use self::{
     attribute::{
         Content, Count, Counter, MAX_NAME_LENGTH, Register, WrongKind, check_name,

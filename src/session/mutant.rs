@@ -5,6 +5,13 @@ pub(super) mod delta;
 
 /// One rule left out or turned round. Names say what the wrong code does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(test),
+    allow(
+        dead_code,
+        reason = "some break rules of a feature, or are what the simulation does"
+    )
+)]
 pub(crate) enum Mutant {
     /// A session is sent at its last record in the log instead of its first.
     CoalesceLate,
@@ -94,6 +101,30 @@ pub(crate) enum Mutant {
     LeaveBehind,
     /// A node that leaves does not wait for peers that join.
     LeaveJoiners,
+    /// What is left of destroyed sessions is not written to disk.
+    SaveNoTombstones,
+    /// A batch is said to cover changes that were made while it was read.
+    CoverLaterChanges,
+    /// A node writes down the last contact before what it knew by then.
+    SaveContactFirst,
+    /// The vector of a session is written apart from its values.
+    SaveVectorApart,
+    /// Orders are not written to disk.
+    SaveNoOrders,
+    /// What is left of a destroyed session grows older while no node runs.
+    AgeWhileDown,
+    /// The contact of a node that was down was a moment ago.
+    ForgetAbsence,
+    /// A node that was down remembers no longer than others what was destroyed.
+    ForgetStops,
+    /// A clock that has gone back while a node was down is believed.
+    TrustClockSetBack,
+    /// A node that has loaded its sessions writes as the run that saved them.
+    LoadAsOwn,
+    /// A node that has loaded its sessions has met nobody, and leaves no tombstones.
+    LoadAlone,
+    /// A response does not wait for the disk where no peer is waited for.
+    SkipDiskAlone,
 }
 
 #[cfg(test)]

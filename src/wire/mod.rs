@@ -16,6 +16,8 @@ mod metadata;
 mod order;
 pub(crate) mod packed_session;
 mod position;
+#[cfg(any(test, feature = "durable"))]
+pub(crate) mod saved;
 mod tags;
 #[cfg(test)]
 mod tests;

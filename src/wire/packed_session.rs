@@ -100,6 +100,19 @@ impl Checks {
             latest_ms: now_ms.saturating_add(CLOCK_READ_MS),
         }
     }
+
+    /// Returns those for what this node itself has saved: a disk may have changed it, and limits may
+    /// have been others.
+    #[cfg(any(test, feature = "durable"))]
+    pub(super) const fn of_disk(now_ms: u64) -> Self {
+        Self {
+            author: Author::Peer,
+            max_names: usize::MAX,
+            max_origins: MAX_ORIGINS,
+            max_secrets: MAX_SECRETS,
+            latest_ms: now_ms.saturating_add(CLOCK_READ_MS),
+        }
+    }
 }
 
 /// Reads a body into a session.
