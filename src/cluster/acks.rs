@@ -1,4 +1,4 @@
-//! Requests that wait for acknowledgements.
+//! Requests that wait for acknowledgements, and for this node's own disk.
 //!
 //! No request keeps a timer. A peer that misses `ack_timeout` stops being counted on its link's tick.
 //! One whose link broke is waited for until another link speaks for it, for `ack_timeout` at most:
@@ -10,14 +10,14 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
 };
 
 use slab::Slab;
 
-use super::link::LinkId;
+use super::{disk_standing::DiskStanding, link::LinkId};
 use crate::{
     config::Ack,
     replica::LinkAcks,
@@ -33,6 +33,8 @@ pub(crate) struct AckTracker {
     inner: Mutex<Inner>,
     /// How many peers are tracked, so that a node without any need not look.
     peers: AtomicUsize,
+    /// Whether responses wait for the disk, whatever they ask of peers.
+    awaits_disk: AtomicBool,
 }
 
 impl AckTracker {
@@ -97,11 +99,55 @@ impl AckTracker {
         lost
     }
 
-    /// Waits for `position`. The output is the number of peers that hold it; it is 0 at once when
-    /// there is nothing to wait for.
+    /// Has responses wait for this node's disk, too, from now on.
+    #[cfg(any(test, feature = "durable"))]
+    pub(crate) fn await_disk(&self) {
+        self.lock().disk.await_it();
+        self.awaits_disk.store(true, Ordering::Release);
+    }
+
+    /// Notes that the changes up to a position cannot be lost with this process any more.
+    #[cfg(any(test, feature = "durable"))]
+    pub(crate) fn saved(&self, position: Option<Position>) -> Released {
+        self.change(|inner| inner.disk.save(position))
+    }
+
+    /// Notes that the disk fails. Nobody waits for it until it has [saved](Self::saved) what there
+    /// is.
+    #[cfg(any(test, feature = "durable"))]
+    pub(crate) fn disk_fails(&self) -> Released {
+        self.change(|inner| inner.disk.fail())
+    }
+
+    /// Lets a tick pass for the disk. Nobody waits longer for it than that.
+    #[cfg(any(test, feature = "durable"))]
+    pub(crate) fn tick_disk(
+        &self,
+        head: Option<Position>,
+        ack_timeout_ms: u64,
+        now: Now,
+    ) -> Released {
+        self.change(|inner| inner.disk.tick(head, ack_timeout_ms, now))
+    }
+
+    /// Returns whether responses wait for the disk.
+    #[cfg(test)]
+    pub(crate) fn is_disk_counted(&self) -> bool {
+        let inner = self.lock();
+        inner.disk.is_awaited() && inner.disk.watermark() < Some(Position::MAX)
+    }
+
+    /// Waits for `position`: until the peers hold it that `ack` asks for, and this node's disk where
+    /// responses wait for that. The output is the number of peers that hold it; it is 0 at once
+    /// when there is nothing to wait for.
     pub(crate) fn wait(self: &Arc<Self>, position: Option<Position>, ack: Ack) -> AckWait {
         let is_lonely = || self.peers.load(Ordering::Acquire) == 0;
-        let Some(position) = position.filter(|_| ack != Ack::None && !is_lonely()) else {
+        let awaits_peers = || ack != Ack::None && !is_lonely();
+        let awaits_disk = || {
+            let skips = Mutant::SkipDiskAlone.is_on() && is_lonely();
+            self.awaits_disk.load(Ordering::Acquire) && !skips
+        };
+        let Some(position) = position.filter(|_| awaits_peers() || awaits_disk()) else {
             return AckWait(WaitState::Done(0));
         };
         AckWait(WaitState::New {
@@ -170,10 +216,12 @@ struct Ticket {
 struct Inner {
     peers: BTreeMap<BootId, Tracked>,
     watermark: Watermark,
+    disk: DiskStanding,
     /// Positions that somebody waits for, ascending, with the waiter's slot. Nearly all come in that
     /// order and go in it.
     for_all: VecDeque<(Position, usize)>,
     for_one: VecDeque<(Position, usize)>,
+    for_none: VecDeque<(Position, usize)>,
     /// A slot for each future that has not got its result.
     waiters: Slab<Waiter>,
 }
@@ -277,13 +325,20 @@ impl Inner {
     }
 
     fn is_over(&self, position: Position, ack: Ack) -> bool {
-        Some(position) <= self.watermark.position || (ack == Ack::One && self.holders(position) > 0)
+        let is_saved = Some(position) <= self.disk.watermark();
+        is_saved
+            && match ack {
+                Ack::None => true,
+                Ack::One => Some(position) <= self.watermark.position || self.holders(position) > 0,
+                Ack::All => Some(position) <= self.watermark.position,
+            }
     }
 
     fn queue(&mut self, ack: Ack) -> &mut VecDeque<(Position, usize)> {
         match ack {
             Ack::One => &mut self.for_one,
-            Ack::None | Ack::All => &mut self.for_all,
+            Ack::All => &mut self.for_all,
+            Ack::None => &mut self.for_none,
         }
     }
 
@@ -314,23 +369,30 @@ impl Inner {
         }
     }
 
-    /// Ends the waits that are over. Those for all peers end in the order of their positions, so the
-    /// first that goes on ends the search. Those for one peer do not: a peer may hold a later position
-    /// and have skipped an earlier one.
+    /// Ends the waits that are over. Those for all peers and for none end in the order of their
+    /// positions, so the first that goes on ends the search. Those for one peer do not: a peer may hold
+    /// a later position and have skipped an earlier one.
     fn release(&mut self) -> Released {
         let mut wakers = Vec::new();
+        let saved = self.disk.watermark();
         let watermark = self.watermark.position;
         while let Some(&(position, slot)) = self.for_all.front()
-            && Some(position) <= watermark
+            && Some(position) <= watermark.min(saved)
         {
             self.for_all.pop_front();
+            wakers.extend(self.end(position, slot));
+        }
+        while let Some(&(position, slot)) = self.for_none.front()
+            && Some(position) <= saved
+        {
+            self.for_none.pop_front();
             wakers.extend(self.end(position, slot));
         }
         if self.for_one.is_empty() {
             return Released(wakers);
         }
         let held = self.peers.values().map(|peer| peer.acks.acked).max();
-        let last = watermark.max(held.flatten());
+        let last = watermark.max(held.flatten()).min(saved);
         let mut at = 0;
         while let Some(&(position, slot)) = self.for_one.get(at)
             && Some(position) <= last
@@ -671,5 +733,44 @@ mod tests {
         }
         let inner = tracker.lock();
         assert!(inner.for_all.is_empty() && inner.for_one.is_empty() && inner.waiters.is_empty());
+    }
+
+    /// Whatever a response asks of peers, and whether there are any.
+    #[test]
+    fn response_waits_for_the_disk_whatever_it_asks_of_peers() {
+        for ack in [Ack::None, Ack::One, Ack::All] {
+            for peers in [&[][..], &[(1, acks(0, 9))]] {
+                let tracker = tracker(peers);
+                tracker.await_disk();
+                let mut wait = tracker.wait(Position::new(4), ack);
+                assert_eq!(poll(&mut wait), Poll::Pending, "{ack:?}");
+                tracker.saved(Position::new(3)).wake();
+                assert_eq!(poll(&mut wait), Poll::Pending, "{ack:?}");
+                tracker.saved(Position::new(4)).wake();
+                assert_eq!(poll(&mut wait), Poll::Ready(peers.len()), "{ack:?}");
+                let mut next = tracker.wait(Position::new(5), ack);
+                assert_eq!(poll(&mut next), Poll::Pending);
+                tracker.disk_fails().wake();
+                assert_eq!(poll(&mut next), Poll::Ready(peers.len()));
+                let mut next = tracker.wait(Position::new(6), ack);
+                assert_eq!(poll(&mut next), Poll::Ready(peers.len()), "it fails");
+            }
+        }
+    }
+
+    #[test]
+    fn response_waits_for_peers_when_the_disk_is_quicker() {
+        let tracker = tracker(&[(1, acks(0, 3))]);
+        tracker.await_disk();
+        tracker.saved(Position::new(9)).wake();
+        for ack in [Ack::One, Ack::All] {
+            let mut wait = tracker.wait(Position::new(4), ack);
+            assert_eq!(poll(&mut wait), Poll::Pending);
+            set(&tracker, 1, acks(0, 4));
+            assert_eq!(poll(&mut wait), Poll::Ready(1));
+            set(&tracker, 1, acks(0, 3));
+        }
+        let mut wait = tracker.wait(Position::new(4), Ack::None);
+        assert_eq!(poll(&mut wait), Poll::Ready(0));
     }
 }

@@ -6,6 +6,7 @@
 
 mod acks;
 mod boot;
+mod disk_standing;
 mod fetch;
 mod handover;
 mod join;
