@@ -7,6 +7,8 @@ use std::{
 
 use twox_hash::xxhash3_64;
 
+#[cfg(any(test, feature = "durable"))]
+use super::saving::Saving;
 use super::{
     applied::AppliedLogs,
     lineage::{LineageTracker, Past},
@@ -37,6 +39,8 @@ pub(crate) struct Replica {
     pub(super) orders: Orders,
     /// Guards the digest root, one for all links' heartbeats.
     root: Mutex<Option<Root>>,
+    #[cfg(any(test, feature = "durable"))]
+    pub(super) saving: Saving,
 }
 
 /// What a node needs for destroyed sessions.
@@ -67,6 +71,8 @@ impl Replica {
             retention: RetentionTracker::new(now),
             orders: Orders::default(),
             root: Mutex::default(),
+            #[cfg(any(test, feature = "durable"))]
+            saving: Saving::new(shape),
         }
     }
 

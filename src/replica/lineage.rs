@@ -7,11 +7,14 @@
 //! in that state, so the boot id decides between two of them.
 
 use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering},
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use super::retention::{RetentionTracker, least_keep_ms};
+use super::{
+    retention::{RetentionTracker, least_keep_ms},
+    stops::Stops,
+};
 use crate::{
     session::{BootId, Mutant, Now, Retention, Tombstone},
     wire::message::{Lineage, Memory, RETENTION_HOPS},
@@ -26,14 +29,49 @@ pub(super) struct LineageTracker {
     since_ms: Mutex<u64>,
     /// What was destroyed before may be forgotten, here or where this node's data came from.
     forgotten_ms: AtomicU64,
+    /// When no process ran for this node's directory. Guards nothing else.
+    stops: Mutex<Stops>,
+    /// Nobody knows how long ago the last contact was: the clock of a node that was down has gone
+    /// back.
+    is_lost_in_time: AtomicBool,
 }
 
 impl LineageTracker {
-    pub(super) const fn new(now: Now) -> Self {
+    pub(super) fn new(now: Now) -> Self {
         Self {
             contact_ms: AtomicU64::new(now.mono_ms),
             since_ms: Mutex::new(now.mono_ms),
             forgotten_ms: AtomicU64::new(0),
+            stops: Mutex::default(),
+            is_lost_in_time: AtomicBool::new(false),
+        }
+    }
+
+    /// Goes on with what another process of this node has saved.
+    #[cfg(any(test, feature = "durable"))]
+    pub(super) fn restore(&self, saved: SavedLineage, is_lost_in_time: bool) {
+        let SavedLineage {
+            contact_ms,
+            since_ms,
+            forgotten_ms,
+            stops,
+        } = saved;
+        self.contact_ms.store(contact_ms, Ordering::Relaxed);
+        *self.since() = since_ms;
+        self.forgotten_ms.store(forgotten_ms, Ordering::Relaxed);
+        *self.stops() = stops;
+        self.is_lost_in_time
+            .store(is_lost_in_time, Ordering::Relaxed);
+    }
+
+    /// Returns what the next process of this node is to know.
+    #[cfg(any(test, feature = "durable"))]
+    pub(super) fn to_save(&self) -> SavedLineage {
+        SavedLineage {
+            contact_ms: self.contact_ms.load(Ordering::Relaxed),
+            since_ms: *self.since(),
+            forgotten_ms: self.forgotten_ms.load(Ordering::Relaxed),
+            stops: self.stops().clone(),
         }
     }
 
@@ -44,23 +82,35 @@ impl LineageTracker {
     /// cannot be merged keeps them from it for ever.
     pub(super) fn record_contact(&self, at_ms: u64, theirs: &Past) {
         self.contact_ms.fetch_max(at_ms, Ordering::Relaxed);
+        self.is_lost_in_time.store(false, Ordering::Relaxed);
         let forgotten_ms = theirs.made_ms.saturating_sub(theirs.memory.remembered_ms);
         self.forgotten_ms.fetch_max(forgotten_ms, Ordering::Relaxed);
-        let mut since_ms = self.since_ms.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut since_ms = self.since();
         *since_ms = (*since_ms).min(theirs.made_ms.saturating_sub(theirs.lineage.lineage_ms));
     }
 
     /// Notes how long tombstones are remembered now.
     pub(super) fn record_retention(&self, retention: Retention, now: Now) {
-        let forgotten_ms = now.mono_ms.saturating_sub(least_keep_ms(retention));
+        let forgotten_ms = self.ran_since(least_keep_ms(retention), now);
         self.forgotten_ms.fetch_max(forgotten_ms, Ordering::Relaxed);
     }
 
     /// Returns what a peer is told.
     pub(super) fn describe(&self, holds: bool, retentions: &RetentionTracker, now: Now) -> Past {
-        let since_ms = *self.since_ms.lock().unwrap_or_else(PoisonError::into_inner);
-        let ago = |at_ms: &AtomicU64| now.mono_ms.saturating_sub(at_ms.load(Ordering::Relaxed));
-        let apart_ms = ago(&self.contact_ms);
+        let since_ms = *self.since();
+        let ago = |at_ms: u64| now.mono_ms.saturating_sub(at_ms);
+        let contact_ms = self.contact_ms.load(Ordering::Relaxed);
+        let forgotten_ms = self.forgotten_ms.load(Ordering::Relaxed);
+        let longest_ms = ago(self.ran_since(Tombstone::MIN_KEEP_MS, now));
+        let (apart_ms, remembered_ms) = match self.is_lost_in_time.load(Ordering::Relaxed) {
+            // It may have been for long. What others destroyed meanwhile it does not know, and it
+            // has forgotten nothing itself.
+            true => (
+                ago(contact_ms).max(Tombstone::MIN_KEEP_MS),
+                Tombstone::MAX_KEEP_MS,
+            ),
+            false => (ago(contact_ms), ago(forgotten_ms).min(longest_ms)),
+        };
         Past {
             lineage: Lineage {
                 holds,
@@ -69,12 +119,36 @@ impl LineageTracker {
             },
             memory: Memory {
                 retentions: retentions.told(),
-                remembered_ms: ago(&self.forgotten_ms).min(Tombstone::MIN_KEEP_MS),
+                remembered_ms,
                 apart_ms,
             },
+            contact_ms,
             made_ms: now.mono_ms,
         }
     }
+
+    /// Returns the instant since which this node has run for so long.
+    fn ran_since(&self, ran_ms: u64, now: Now) -> u64 {
+        self.stops().ran_since(now.mono_ms, ran_ms)
+    }
+
+    fn since(&self) -> MutexGuard<'_, u64> {
+        self.since_ms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stops(&self) -> MutexGuard<'_, Stops> {
+        self.stops.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a node's next process is to know of its data. Instants are monotonic milliseconds.
+#[cfg(any(test, feature = "durable"))]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SavedLineage {
+    pub(super) contact_ms: u64,
+    pub(super) since_ms: u64,
+    pub(super) forgotten_ms: u64,
+    pub(super) stops: Stops,
 }
 
 /// What a node has told of its data, and when.
@@ -82,26 +156,30 @@ impl LineageTracker {
 pub(super) struct Past {
     pub(super) lineage: Lineage,
     pub(super) memory: Memory,
+    /// The last instant at which a peer knew all that the node held.
+    pub(super) contact_ms: u64,
     pub(super) made_ms: u64,
 }
 
 impl Past {
-    /// Returns what is taken of a peer that has told of its lineage alone.
-    pub(super) fn of_lineage(lineage: Lineage, now: Now) -> Self {
+    /// Returns what a peer has told.
+    pub(super) const fn of_peer(lineage: Lineage, memory: Memory, now: Now) -> Self {
         Self {
             lineage,
-            memory: Memory {
-                retentions: [Retention::UNBOUNDED; RETENTION_HOPS],
-                remembered_ms: Tombstone::MIN_KEEP_MS,
-                apart_ms: if lineage.away { AWAY_MS } else { 0 },
-            },
+            memory,
+            contact_ms: now.mono_ms.saturating_sub(memory.apart_ms),
             made_ms: now.mono_ms,
         }
     }
 
-    /// Returns the last instant at which a peer knew all that the node held.
-    pub(super) const fn contact_ms(&self) -> u64 {
-        self.made_ms.saturating_sub(self.memory.apart_ms)
+    /// Returns what is taken of a peer that has told of its lineage alone.
+    pub(super) fn of_lineage(lineage: Lineage, now: Now) -> Self {
+        let memory = Memory {
+            retentions: [Retention::UNBOUNDED; RETENTION_HOPS],
+            remembered_ms: Tombstone::MIN_KEEP_MS,
+            apart_ms: if lineage.away { AWAY_MS } else { 0 },
+        };
+        Self::of_peer(lineage, memory, now)
     }
 
     /// Returns whether the other node may have forgotten what was destroyed after this one was in
@@ -160,13 +238,14 @@ mod tests {
         };
         Side {
             boot: BootId::from_bytes([boot; 8]),
-            past: Past {
-                memory: Memory {
+            past: Past::of_peer(
+                lineage,
+                Memory {
                     apart_ms,
                     ..Past::of_lineage(lineage, NOW).memory
                 },
-                ..Past::of_lineage(lineage, NOW)
-            },
+                NOW,
+            ),
         }
     }
 

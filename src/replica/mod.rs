@@ -21,10 +21,16 @@ mod observer;
 mod orders;
 mod requests;
 mod retention;
+#[cfg(any(test, feature = "durable"))]
+mod saving;
+mod stops;
 mod store;
 #[cfg(test)]
 mod tests;
+mod unsaved_orders;
 
+#[cfg(any(test, feature = "durable"))]
+pub(crate) use self::saving::{Batch, Loaded};
 pub(crate) use self::{
     change::{Change, ChangeKind},
     core::{Replica, TombstoneUse},

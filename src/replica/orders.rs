@@ -9,9 +9,12 @@ use std::{
     },
 };
 
+use super::unsaved_orders::UnsavedOrders;
 use crate::session::{
     BootId, MAX_HOPS, Mutant, Now, ORDER_KEEP_MS, Order, OrderContent, OrderId, Proof, SessionKey,
 };
+#[cfg(any(test, feature = "durable"))]
+use crate::wire::saved::SavedOrder;
 
 /// The orders of the last day, as far as there is room for them.
 #[derive(Debug, Default)]
@@ -33,6 +36,9 @@ struct Kept {
     by_key: BTreeMap<SessionKey, Vec<(OrderId, Option<Proof>)>>,
     /// Searches that are still to be carried out here.
     to_carry_out: VecDeque<Arc<Order>>,
+    /// Those of which this node has not reported yet.
+    pending: BTreeSet<OrderId>,
+    unsaved: UnsavedOrders,
 }
 
 /// Orders in the order of their arrival. The oldest give way.
@@ -66,30 +72,116 @@ impl Orders {
         if now.mono_ms.saturating_sub(order.issued_ms) >= ORDER_KEEP_MS {
             return None;
         }
-        let order = Arc::new(order);
         let mut kept = self.lock();
-        let kept = &mut *kept;
-        match &order.content {
-            OrderContent::Session { key, proof } => {
-                let gone = kept.sessions.push(&order, from, MAX_SESSION_BYTES)?;
-                let named = kept.by_key.entry(*key).or_default();
-                named.push((order.id, proof.clone()));
-                gone.iter().for_each(|order| kept.forget_name(order));
-                self.named.store(kept.by_key.len(), Ordering::Release);
-            }
-            OrderContent::Search(_) if kept.to_carry_out.len() >= MAX_WAITING => return None,
-            OrderContent::Search(_) => {
-                kept.searches.push(&order, from, MAX_SEARCHES_BYTES)?;
-                if from.is_some() {
-                    kept.to_carry_out.push_back(Arc::clone(&order));
-                }
-            }
-            OrderContent::Report { .. } => {
-                kept.searches.push(&order, from, MAX_SEARCHES_BYTES)?;
+        let is_search = matches!(order.content, OrderContent::Search(_));
+        if is_search && kept.to_carry_out.len() >= MAX_WAITING {
+            return None;
+        }
+        let order = Arc::new(order);
+        let is_pending = is_search && from.is_some();
+        let is_new = self.keep(&mut kept, &order, from, is_pending);
+        is_new.then_some(order)
+    }
+
+    /// Keeps an order of an earlier process, unless it is too old. Returns whether it is kept.
+    #[cfg(any(test, feature = "durable"))]
+    pub(super) fn load(&self, saved: &SavedOrder, now: Now) -> bool {
+        let SavedOrder { order, is_pending } = saved;
+        let mut kept = self.lock();
+        if now.mono_ms.saturating_sub(order.issued_ms) >= ORDER_KEEP_MS {
+            kept.unsaved.note_change(order.id);
+            return false;
+        }
+        let unsaved = std::mem::take(&mut kept.unsaved);
+        self.keep(&mut kept, order, None, *is_pending);
+        kept.unsaved = unsaved;
+        true
+    }
+
+    /// Notes from now on which orders are not saved.
+    #[cfg(any(test, feature = "durable"))]
+    pub(super) fn record_changes(&self) {
+        self.lock().unsaved.record();
+    }
+
+    /// Returns the orders that are not saved as they are, `None` for those that are not kept any
+    /// more. They count as saved from now on.
+    #[cfg(any(test, feature = "durable"))]
+    pub(super) fn take_unsaved(&self) -> Vec<(OrderId, Option<SavedOrder>)> {
+        let mut kept = self.lock();
+        if kept.unsaved.len() == 0 {
+            return Vec::new();
+        }
+        let ids = kept.unsaved.take();
+        let mut taken: BTreeMap<_, _> = ids.map(|id| (id, None)).collect();
+        let rings = [&kept.sessions, &kept.searches];
+        for Arrived { order, .. } in rings.into_iter().flat_map(|ring| &ring.orders) {
+            if let Some(saved) = taken.get_mut(&order.id) {
+                *saved = Some(SavedOrder {
+                    order: Arc::clone(order),
+                    is_pending: kept.pending.contains(&order.id),
+                });
             }
         }
+        taken.into_iter().collect()
+    }
+
+    /// Notes orders that are to be saved again.
+    #[cfg(any(test, feature = "durable"))]
+    pub(super) fn mark_unsaved(&self, ids: impl Iterator<Item = OrderId>) {
+        let mut kept = self.lock();
+        ids.for_each(|id| kept.unsaved.note_change(id));
+    }
+
+    #[cfg(any(test, feature = "durable"))]
+    pub(super) fn unsaved(&self) -> usize {
+        self.lock().unsaved.len()
+    }
+
+    /// Keeps an order. Returns whether it is new.
+    fn keep(
+        &self,
+        kept: &mut Kept,
+        order: &Arc<Order>,
+        from: Option<BootId>,
+        is_pending: bool,
+    ) -> bool {
+        let gone = match &order.content {
+            OrderContent::Session { key, proof } => {
+                let Some(gone) = kept.sessions.push(order, from, MAX_SESSION_BYTES) else {
+                    return false;
+                };
+                let named = kept.by_key.entry(*key).or_default();
+                named.push((order.id, proof.clone()));
+                gone
+            }
+            OrderContent::Search(_) | OrderContent::Report { .. } => {
+                let Some(gone) = kept.searches.push(order, from, MAX_SEARCHES_BYTES) else {
+                    return false;
+                };
+                gone
+            }
+        };
+        if is_pending {
+            kept.to_carry_out.push_back(Arc::clone(order));
+            kept.pending.insert(order.id);
+        }
+        match &order.content {
+            // Whoever waits for a report does so for seconds.
+            OrderContent::Report { search, .. } if from.is_none() => {
+                if kept.pending.remove(search) {
+                    kept.unsaved.note_change(*search);
+                }
+            }
+            OrderContent::Report { .. } => {}
+            OrderContent::Session { .. } | OrderContent::Search(_) => {
+                kept.unsaved.note_arrival(order.id);
+            }
+        }
+        gone.iter().for_each(|order| kept.forget(order));
+        self.named.store(kept.by_key.len(), Ordering::Release);
         self.count.fetch_add(1, Ordering::Release);
-        Some(order)
+        true
     }
 
     /// Returns orders that a link has yet to pass on to its peer, about a message full.
@@ -133,10 +225,9 @@ impl Orders {
             return;
         }
         let mut kept = self.lock();
-        kept.searches.forget(now);
-        for order in kept.sessions.forget(now) {
-            kept.forget_name(&order);
-        }
+        let mut gone = kept.searches.forget(now);
+        gone.extend(kept.sessions.forget(now));
+        gone.iter().for_each(|order| kept.forget(order));
         self.named.store(kept.by_key.len(), Ordering::Release);
     }
 
@@ -146,10 +237,16 @@ impl Orders {
 }
 
 impl Kept {
-    fn forget_name(&mut self, order: &Order) {
+    /// Forgets what is known of an order that is not kept any more.
+    fn forget(&mut self, order: &Order) {
         let OrderContent::Session { key, .. } = &order.content else {
+            self.pending.remove(&order.id);
+            if let OrderContent::Search(_) = &order.content {
+                self.unsaved.note_departure(order.id);
+            }
             return;
         };
+        self.unsaved.note_departure(order.id);
         if let Some(named) = self.by_key.get_mut(key) {
             named.retain(|(id, _)| *id != order.id);
             if named.is_empty() {

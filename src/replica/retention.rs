@@ -37,6 +37,19 @@ impl RetentionTracker {
         }))
     }
 
+    /// Goes on with what this node had room for when it stopped.
+    #[cfg(any(test, feature = "durable"))]
+    pub(super) fn restore(&self, own: Retention, now: Now) {
+        let mut state = self.lock();
+        (state.own, state.changed_ms) = (own, now.mono_ms);
+    }
+
+    /// Returns what this node has room for.
+    #[cfg(any(test, feature = "durable"))]
+    pub(super) fn own(&self) -> Retention {
+        self.lock().own
+    }
+
     /// Returns the shortest retention within so many hops, this node's own first.
     pub(super) fn told(&self) -> [Retention; RETENTION_HOPS] {
         self.lock().told

@@ -368,10 +368,7 @@ impl Link {
             return;
         };
         let theirs = match message {
-            Message::Memory(memory) => Past {
-                memory: *memory,
-                ..Past::of_lineage(lineage, now)
-            },
+            Message::Memory(memory) => Past::of_peer(lineage, *memory, now),
             _ if self.peers_past.is_some() => return,
             _ => Past::of_lineage(lineage, now),
         };
@@ -388,7 +385,7 @@ impl Link {
         };
         if ours.is_doubtful_beside(&beside) {
             // What is younger than the last contact of either the other one has never had.
-            let known_ms = self.past.contact_ms().min(theirs.contact_ms());
+            let known_ms = self.past.contact_ms.min(theirs.contact_ms);
             self.comparison = Some(replica.store.doubt_older_than(known_ms));
             self.round.begin_complete(0);
         }

@@ -131,7 +131,12 @@ impl Store {
     }
 
     /// Returns whether one more session, of so many bytes, may be taken in.
-    fn check_quota(&self, shard: &Shard, key: &SessionKey, bytes: usize) -> Result<(), OverLimit> {
+    pub(crate) fn check_quota(
+        &self,
+        shard: &Shard,
+        key: &SessionKey,
+        bytes: usize,
+    ) -> Result<(), OverLimit> {
         let hard = self.limits.max_sessions.saturating_mul(Limits::HARD);
         if self.sessions() >= hard {
             return Err(OverLimit::new("sessions", Needs::Session(bytes)));

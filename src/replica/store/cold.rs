@@ -80,6 +80,14 @@ impl ColdSession {
         }
     }
 
+    /// Returns all that is to be saved of the session: what stands beside its body, and that.
+    #[cfg(any(test, feature = "durable"))]
+    pub(crate) fn parts(&self) -> (PackedHead, &[u8]) {
+        let from = &mut Reader::new(&self.bytes);
+        let head = ColdHead::read(from);
+        (head.packed(&self.meta), from.remaining())
+    }
+
     /// Returns all that peers may have of the session.
     pub(crate) fn packed(&self) -> PackedSession {
         let from = &mut Reader::new(&self.bytes);

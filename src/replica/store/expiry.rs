@@ -155,6 +155,17 @@ pub(crate) fn end_ms(expiry: Expiry, created_ms: u64, accessed_ms: u64) -> u64 {
     Deadlines::new(expiry, created_ms, accessed_ms).first_ms()
 }
 
+/// Returns whether a node drops a session with these limits that nobody has used since.
+#[cfg(any(test, feature = "durable"))]
+pub(crate) fn is_over(expiry: Expiry, created_ms: u64, accessed_ms: u64, now: Now) -> bool {
+    let deadlines = Deadlines::new(expiry, created_ms, accessed_ms);
+    let kept_ms = expiry.idle_ms().map_or(0, slack_ms);
+    now.mono_ms
+        >= deadlines
+            .absolute_ms
+            .min(deadlines.idle_ms.saturating_add(kept_ms))
+}
+
 /// Returns how often nodes tell each other of use at most: a twentieth of the limit, 60 s at most.
 const fn touch_interval_ms(idle_ms: u64) -> u64 {
     let twentieth = idle_ms / 20;

@@ -5,18 +5,23 @@ pub(super) mod cold;
 pub(super) mod counts;
 pub(super) mod doubts;
 mod evict;
-mod expiry;
+pub(super) mod expiry;
 pub(super) mod hot;
 pub(super) mod missing;
 pub(super) mod offer;
 pub(super) mod place;
 pub(super) mod quota;
-mod residency;
+pub(super) mod residency;
 mod scan;
 pub(super) mod shard;
 mod sorted_map;
 pub(super) mod sweep;
 mod unconfirmed;
+#[cfg(any(test, feature = "durable"))]
+pub(super) mod unsaved;
+#[cfg(not(any(test, feature = "durable")))]
+#[path = "no_unsaved.rs"]
+mod unsaved;
 pub(super) mod writer;
 
 use std::{
@@ -202,6 +207,13 @@ impl Store {
     pub(crate) fn shared_meta(&self, meta: Arc<SessionMeta>) -> Arc<SessionMeta> {
         let mut metas = self.metas.lock().unwrap_or_else(PoisonError::into_inner);
         metas.shared(meta)
+    }
+
+    /// Returns the immutable part that was asked for last.
+    #[cfg(any(test, feature = "durable"))]
+    pub(crate) fn last_meta(&self) -> Option<Arc<SessionMeta>> {
+        let metas = self.metas.lock().unwrap_or_else(PoisonError::into_inner);
+        metas.last.clone()
     }
 
     /// Returns how many sessions are hot.

@@ -6,6 +6,7 @@ use super::{
     cold::ColdSession,
     counts::Counts,
     hot::{HotSession, IDLE_MS},
+    unsaved::Unsaved,
 };
 use crate::session::{BootId, Now, SessionKey, Stamp};
 
@@ -55,6 +56,7 @@ pub(crate) struct HotEntry<'a> {
     pub(crate) next_due: &'a mut u64,
     /// Of its shard.
     pub(crate) drops: &'a mut u32,
+    pub(crate) unsaved: &'a mut Unsaved,
 }
 
 /// The keys of all hot sessions, and of some that are cold again, each with the instant to look at
@@ -145,6 +147,7 @@ impl HotEntry<'_> {
         self.counts.resize(before, hot.memory);
         *self.digest ^= *self.version ^ version;
         *self.version = version;
+        self.unsaved.note_change(key);
         *self.due = (*self.due).min(bucket(hot.next_check()));
         *self.next_due = (*self.next_due).min(*self.due);
         true

@@ -11,6 +11,7 @@ use super::{
     residency::{HotEntry, IdleQueue, Own, Residency, StoredSession, bucket},
     sorted_map::SortedMap,
     unconfirmed::{Candidate, Standing, Unconfirmed},
+    unsaved::Unsaved,
 };
 use crate::session::{
     BootId, Mutant, Now, Origin, PackedHead, PackedSession, PackedSummary, Retention, SessionKey,
@@ -33,6 +34,7 @@ pub(crate) struct Shard {
     next_due: Box<[u64]>,
     idle_queue: IdleQueue,
     unconfirmed: Unconfirmed,
+    pub(crate) unsaved: Unsaved,
     digest_shift: u32,
 }
 
@@ -69,6 +71,7 @@ impl Shard {
             next_due: vec![u64::MAX; digests].into(),
             idle_queue: IdleQueue::default(),
             unconfirmed: Unconfirmed::default(),
+            unsaved: Unsaved::default(),
             digest_shift,
         }
     }
@@ -134,6 +137,7 @@ impl Shard {
             digest: &mut self.digests[digest],
             next_due: &mut self.next_due[digest],
             drops: &mut self.drops,
+            unsaved: &mut self.unsaved,
         })
     }
 
@@ -206,6 +210,22 @@ impl Shard {
         self.insert_stored(counted, key, StoredSession::new(version, end_ms, held));
     }
 
+    /// Takes in a session, or what is left of one, that is on disk as it is here.
+    #[cfg(any(test, feature = "durable"))]
+    pub(crate) fn without_saving<R>(&mut self, take_in: impl FnOnce(&mut Self) -> R) -> R {
+        let unsaved = std::mem::take(&mut self.unsaved);
+        let result = take_in(self);
+        self.unsaved = unsaved;
+        result
+    }
+
+    /// Returns a session as it is held.
+    #[cfg(any(test, feature = "durable"))]
+    pub(crate) fn residency(&self, key: &SessionKey) -> Option<&Residency> {
+        let session = self.sessions[self.digest_of(key)].get(key)?;
+        Some(&session.residency)
+    }
+
     /// Returns what peers may have of a session, if it is cold.
     pub(crate) fn packed(&self, key: &SessionKey, now: Now) -> Option<PackedSession> {
         match &self.sessions[self.digest_of(key)].get(key)?.residency {
@@ -229,6 +249,9 @@ impl Shard {
             let merged = held.tombstone;
             self.counts.remove_tombstone(&before);
             self.counts.add_tombstone(&merged);
+            if merged != before {
+                self.unsaved.note_change(&key);
+            }
             return gone;
         }
         self.digests[digest] ^= destroyed_version(&key);
@@ -239,6 +262,7 @@ impl Shard {
             dirty: false,
         };
         self.tombstones[digest].insert(key, entry);
+        self.unsaved.note_arrival(&key);
         self.counts.add_tombstone(&tombstone);
         self.next_due[digest] = self.next_due[digest].min(due);
         if self.counts.tombstones() > self.counts.max_tombstones() {
@@ -275,6 +299,7 @@ impl Shard {
         let digest = self.digest_of(key);
         if let Some(held) = self.tombstones[digest].remove(key) {
             self.counts.remove_tombstone(&held.tombstone);
+            self.unsaved.note_departure(key);
             self.digests[digest] ^= destroyed_version(key);
             self.drops = self.drops.wrapping_add(1);
         }
@@ -464,6 +489,7 @@ impl Shard {
         let map = &mut self.sessions[digest];
         let (before, added) = (map.memory(), session.residency.memory());
         map.insert(key, session);
+        self.unsaved.note_arrival(&key);
         self.counts.resize(before, map.memory() + added);
     }
 
@@ -473,6 +499,7 @@ impl Shard {
         let before = map.memory();
         let session = map.remove(key)?;
         self.counts.remove_sessions(1);
+        self.unsaved.note_departure(key);
         let removed = session.residency.memory();
         self.counts.resize(before + removed, map.memory());
         self.digests[digest] ^= session.version;
