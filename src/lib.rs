@@ -161,7 +161,8 @@ pub use crate::{
     config::{Ack, ClusterConfig, ConfigError, ConfigErrorKind, Consistency, Expiry, StartError},
     middleware::{
         Attribute, ClusterSessionLayer, ClusterSessionService, FilterError, LayerError,
-        LayerOptions, ResponseFuture, SameSite, Session, SessionSlot, Sessions, Transport, Typed,
+        LayerOptions, ResponseFuture, SameSite, Session, SessionPage, SessionSlot, Sessions,
+        Transport, Typed,
     },
     node::{
         Cluster, DestroyedWhere, Event, Events, Member, MemberEvent, MemberEventKind, MemberState,

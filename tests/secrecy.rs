@@ -124,7 +124,8 @@ async fn values_are_in_no_log() {
             session.insert("bad", std::collections::HashMap::from([((VALUE, 1), 2)])),
             layer
                 .cluster()
-                .destroy_where("", "bad", &(VALUE, f64::NAN))
+                .sessions("")
+                .destroy_where("bad", &(VALUE, f64::NAN))
                 .await
                 .map(drop),
         ]

@@ -11,7 +11,7 @@ use super::{
     memory,
     security::{Security, plaintext},
 };
-use crate::session::{InvalidRoute, Route};
+use crate::session::{InvalidRoute, Route, ValuePath};
 
 /// The settings a node runs by: a [`ClusterConfig`] after all checks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub(crate) struct Settings {
     pub(crate) max_link_age: Duration,
     pub(crate) limits: Limits,
     pub(crate) shape: Shape,
+    /// Without duplicates.
+    pub(crate) indexes: Vec<ValuePath>,
     pub(crate) destroy_sessions_on_leave: bool,
     pub(crate) notify_listeners_on_replication: bool,
 }
@@ -86,6 +88,7 @@ impl ClusterConfig {
             max_tombstone_bytes,
             unconfirmed_timeout,
             log_records,
+            indexes,
             destroy_sessions_on_leave,
             notify_listeners_on_replication,
         } = self;
@@ -220,6 +223,7 @@ impl ClusterConfig {
                 },
                 ..Shape::default()
             },
+            indexes: indexed(indexes)?,
             destroy_sessions_on_leave: *destroy_sessions_on_leave,
             notify_listeners_on_replication: *notify_listeners_on_replication,
         })
@@ -258,6 +262,32 @@ fn distinct(addresses: &[String]) -> Result<Vec<PeerAddress>, ConfigError> {
         }
     }
     Ok(peers)
+}
+
+fn indexed(names: &[String]) -> Result<Vec<ValuePath>, ConfigError> {
+    let mut paths = Vec::with_capacity(names.len());
+    for name in names {
+        let path = ValuePath::parse(name);
+        if !path.is_possible() {
+            let message = format!(
+                "no attribute has the name {name:?}: `index` takes one of 1 to 255 bytes, and a \
+                 JSON pointer behind `#` if a field of its value is meant"
+            );
+            return Err(ConfigError::invalid("indexes", message));
+        }
+        if !paths.contains(&path) {
+            paths.push(path);
+        }
+    }
+    if paths.len() > MAX_INDEXES {
+        let message = format!(
+            "sessions are to be found by {} names, but there can be {MAX_INDEXES}: leave some \
+             `index` out",
+            paths.len()
+        );
+        return Err(ConfigError::invalid("indexes", message));
+    }
+    Ok(paths)
 }
 
 fn refuse_addresses(
@@ -350,6 +380,8 @@ const MAX_ATTRIBUTES: usize = 1 << 16;
 /// Less is forgotten before a link that broke is back.
 const MIN_TOMBSTONE_BYTES: usize = 64 * 1024;
 const MAX_TOMBSTONE_BYTES: usize = 1 << 31;
+/// Each is looked for in every session that changes.
+const MAX_INDEXES: usize = 16;
 const MAX_LOG_RECORDS: usize = 1 << 26;
 
 #[cfg(test)]
@@ -407,6 +439,7 @@ mod tests {
                 digests_per_lock: 16,
                 log_records: 262_144,
             },
+            indexes: Vec::new(),
             destroy_sessions_on_leave: false,
             notify_listeners_on_replication: false,
         };
@@ -435,6 +468,20 @@ mod tests {
         refused(&node().route("a.b"), &["route \"a.b\"", "1 to 32"]);
         let settings = node().route("tomcat1").settings().expect("valid");
         assert_eq!(settings.route.expect("set").as_str(), "tomcat1");
+    }
+
+    #[test]
+    fn names_to_find_sessions_by_are_checked() {
+        for impossible in ["", "a#/~", &"a".repeat(256)] {
+            refused(&node().index(impossible), &["`index`", "1 to 255 bytes"]);
+        }
+        let many = |count: usize| {
+            let names = (0..count).map(|number| number.to_string());
+            names.fold(node(), ClusterConfig::index)
+        };
+        refused(&many(17), &["17 names", "`index`"]);
+        let sixteen = many(16).index("0").settings().expect("one is there twice");
+        assert_eq!(sixteen.indexes.len(), 16);
     }
 
     #[test]

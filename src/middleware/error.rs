@@ -31,7 +31,8 @@ impl SessionError {
             | Self::WrongKind { .. }
             | Self::ZeroLimit
             | Self::Exhausted
-            | Self::InvalidName { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+            | Self::InvalidName { .. }
+            | Self::NotIndexed { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 }

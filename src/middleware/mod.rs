@@ -50,7 +50,7 @@ pub use self::{
     layer_options::LayerOptions,
     service::ClusterSessionService,
     session::Session,
-    sessions::Sessions,
+    sessions::{SessionPage, Sessions},
     slot::SessionSlot,
     transport::Transport,
     typed::{Attribute, Typed},

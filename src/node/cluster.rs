@@ -8,20 +8,19 @@ use std::{
 };
 
 use crate::log::{info, warn};
-use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
     Env, Events, LinkSecurity, Member, Node, Stats,
     net::{accept, dial, tls},
-    requests::orders::{self, DestroyedWhere},
+    requests::orders,
     tick::tick,
 };
 use crate::{
     cluster::{Readiness, boot_id},
     config::{Ack, ClusterConfig, ConfigError, PeerAddress, Security, StartError},
-    session::{MAX_SEARCH_BYTES, Search, SessionError, SessionKey, Stamp, encode_json},
+    session::SessionKey,
 };
 
 /// A handle to this node in its cluster, cheap to clone.
@@ -438,120 +437,25 @@ impl Cluster {
         is_destroyed
     }
 
-    /// Destroys all sessions of a context in which the attribute `name` equals `value`, on every
-    /// node. Returns how many there were, and which nodes have said that it is done.
+    /// Returns the contexts of the layers of this node, and of the sessions that it holds, sorted.
     ///
-    /// This logs a user out everywhere, for example. That includes the session of the request that
-    /// asks: its handle then fails with [`SessionError::Destroyed`]. Use
-    /// [`destroy_where_except`](Self::destroy_where_except) to keep it. The default context is `""`.
-    /// Values are
-    /// compared as JSON, so the order of an object's fields does not matter. Every session held is
-    /// looked at, on a thread of the runtime's blocking pool.
-    ///
-    /// It first destroys what this node holds, and waits for the peers as [`Ack::All`] does. Then
-    /// every node that a path of links reaches looks for more. This waits for their answers: for
-    /// [`ack_timeout`](ClusterConfig::ack_timeout), and as much longer as the search took here. A
-    /// member that is down has it wait so long.
-    ///
-    /// Nodes that are met within 24 hours learn of it, too, and destroy what was written before.
-    /// Before and after are judged by the clocks of the nodes, which should not differ. Of such
-    /// calls 64 can wait at a node, and the latest megabyte of them is remembered.
-    ///
-    /// # Errors
-    ///
-    /// [`SessionError::Encode`] if no attribute can have that `value`, and
-    /// [`SessionError::TooLarge`] if that and the names are longer than 16 KiB; nothing is destroyed
-    /// then.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future stops waiting; any of the sessions may be destroyed or not.
+    /// The default context is `""`. Those of sessions that are gone may still be among them.
     ///
     /// # Examples
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # use tower_cluster_sessions::{Cluster, ClusterConfig};
-    /// # let cluster = Cluster::start(ClusterConfig::new("node1").listen("127.0.0.1:0")).await?;
-    /// // Each session of the user has an attribute `user`.
-    /// let logins = cluster.destroy_where("", "user", &"alice").await?;
-    /// println!("logged out {} times", logins.sessions);
+    /// # use tower_cluster_sessions::{Changes, Cluster, ClusterConfig};
+    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// cluster.sessions("shop").create(&Changes::new())?;
+    /// assert_eq!(cluster.contexts(), ["shop"]);
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn destroy_where(
-        &self,
-        context: &str,
-        name: &str,
-        value: &impl Serialize,
-    ) -> Result<DestroyedWhere, SessionError> {
-        self.destroy_all_but(None, context, name, value).await
-    }
-
-    /// Destroys sessions as [`destroy_where`](Self::destroy_where) does, except for the one whose id
-    /// is `keep`, on every node. Returns the same.
-    ///
-    /// This logs a user out everywhere else, for example after a change of the password. The id is
-    /// that of [`Session::id`](crate::Session::id). A text that is no id keeps nothing.
-    ///
-    /// # Errors
-    ///
-    /// As [`destroy_where`](Self::destroy_where).
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future stops waiting; any of the sessions may be destroyed or not.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use tower_cluster_sessions::{Cluster, Session, SessionError};
-    ///
-    /// async fn log_out_elsewhere(
-    ///     cluster: &Cluster,
-    ///     session: &Session,
-    ///     user: &str,
-    /// ) -> Result<usize, SessionError> {
-    ///     let keep = session.id().unwrap_or_default();
-    ///     let destroyed = cluster.destroy_where_except("", "user", &user, &keep).await?;
-    ///     Ok(destroyed.sessions)
-    /// }
-    /// ```
-    pub async fn destroy_where_except(
-        &self,
-        context: &str,
-        name: &str,
-        value: &impl Serialize,
-        keep: &str,
-    ) -> Result<DestroyedWhere, SessionError> {
-        let keep = SessionKey::from_public_id(keep);
-        self.destroy_all_but(keep, context, name, value).await
-    }
-
-    async fn destroy_all_but(
-        &self,
-        keep: Option<SessionKey>,
-        context: &str,
-        name: &str,
-        value: &impl Serialize,
-    ) -> Result<DestroyedWhere, SessionError> {
-        let json = encode_json(name, value)?;
-        let search = Search {
-            context: context.into(),
-            name: name.into(),
-            json: json.as_slice().into(),
-            keep,
-            upto: Stamp::MAX,
-        };
-        if search.weight() > MAX_SEARCH_BYTES {
-            return Err(SessionError::TooLarge {
-                what: "bytes",
-                would_be: search.weight(),
-                limit: MAX_SEARCH_BYTES,
-            });
-        }
-        Ok(Arc::clone(&self.0.node).destroy_where(search).await)
+    #[must_use]
+    pub fn contexts(&self) -> Vec<String> {
+        self.0.node.contexts()
     }
 
     /// Returns the number of sessions held here.

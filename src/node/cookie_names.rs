@@ -1,6 +1,9 @@
 //! Which context uses which cookie name on this node.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 /// Cookie names taken by contexts. Two contexts with one cookie name would throw away each other's
 /// cookie with every response.
@@ -45,7 +48,7 @@ pub(crate) enum Claim {
 impl CookieNames {
     /// Claims a name for a context.
     pub(super) fn claim(&self, name: &str, used: CookieUse, context: &Arc<str>) -> Claim {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self.taken();
         if let Some(held) = taken.iter().find(|held| *held.name == *name) {
             return if held.by == *context && held.used == used {
                 Claim::Granted
@@ -54,10 +57,8 @@ impl CookieNames {
                 Claim::Taken { by }
             };
         }
-        let mut contexts: Vec<&Arc<str>> = taken.iter().map(|held| &held.by).collect();
-        contexts.sort_unstable();
-        contexts.dedup();
-        if contexts.len() >= MAX_CONTEXTS && !contexts.contains(&context) {
+        let contexts: BTreeSet<&Arc<str>> = taken.iter().map(|held| &held.by).collect();
+        if contexts.len() >= MAX_CONTEXTS && !contexts.contains(context) {
             return Claim::TooManyContexts;
         }
         taken.push(ClaimedNames {
@@ -66,6 +67,16 @@ impl CookieNames {
             by: Arc::clone(context),
         });
         Claim::New
+    }
+
+    /// Returns the contexts that have claimed a name.
+    pub(super) fn contexts(&self) -> Vec<Arc<str>> {
+        let taken = self.taken();
+        taken.iter().map(|held| Arc::clone(&held.by)).collect()
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Vec<ClaimedNames>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -60,7 +60,8 @@ impl Node {
             advertise: local_address.and_then(|local| advertised(&settings, local)),
         };
         Self {
-            replica: Replica::new(boot, settings.limits.clone(), &settings.shape, now),
+            replica: Replica::new(boot, settings.limits.clone(), &settings.shape, now)
+                .index_by(&settings.indexes),
             availability: Availability::new(&settings, now),
             peers: Peers::new(boot, &settings),
             requests: Requests::new(settings.ack_timeout, now),

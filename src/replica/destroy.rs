@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Replica, change::Change, log::Record, orders::Orders};
 use crate::{
-    session::{BootId, Now, Order, OrderContent, Search, SessionKey, Stamp},
+    session::{BootId, Now, Order, OrderContent, SessionKey, Stamp},
     wire::Position,
 };
 
@@ -52,28 +52,6 @@ impl Replica {
             .iter()
             .map(|proof| self.destroy_as_ordered(key, proof, now));
         destroyed.find_map(|change| change)
-    }
-
-    /// Returns the keys of the sessions that a search finds, as far as they were written up to then.
-    pub(crate) fn find(&self, search: &Search, upto: Stamp) -> Vec<SessionKey> {
-        // What is not JSON equals nothing.
-        let Ok(wanted) = serde_json::from_slice::<serde_json::Value>(&search.json) else {
-            return Vec::new();
-        };
-        let mut found = self.select(|state| {
-            let Some(register) = state.register(&search.name) else {
-                return false;
-            };
-            let Ok(Some(json)) = register.json() else {
-                return false;
-            };
-            state.meta().context == search.context
-                && register.tag.stamp <= upto
-                && serde_json::from_slice::<serde_json::Value>(json)
-                    .is_ok_and(|value| value == wanted)
-        });
-        found.retain(|key| Some(*key) != search.keep);
-        found
     }
 
     /// Returns the searches of other nodes that are to be carried out here.

@@ -23,6 +23,7 @@ mod requests;
 mod retention;
 #[cfg(any(test, feature = "durable"))]
 mod saving;
+mod search;
 mod stops;
 mod store;
 #[cfg(test)]
@@ -36,5 +37,6 @@ pub(crate) use self::{
     core::{Replica, TombstoneUse},
     link::{Arrears, Link, LinkAcks, LinkEvent, LinkOptions, PeersTransfer, Violation},
     observer::Observer,
+    search::Wanted,
     store::{hot::Replicate, missing::Missing, sweep::Sweep, writer::SessionWriter},
 };

@@ -111,8 +111,7 @@ impl Replica {
         let shard = self.store.shard(key);
         let hot = shard.view(key).filter(|hot| hot.is_open(now));
         let hot = hot.ok_or(SessionError::Destroyed)?;
-        let (limits, last_use_ms) = (hot.expiry(), hot.last_use_ms());
-        Ok(SessionInfo::of(key, &hot.state, limits, last_use_ms, now))
+        Ok(hot.info(key, now))
     }
 
     /// [Commits](Self::commit) for a request or handle that opened or created the session, and

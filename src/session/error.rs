@@ -114,6 +114,16 @@ pub enum SessionError {
     /// A limit of the expiry is zero.
     #[error("{}", ZERO_LIMIT)]
     ZeroLimit,
+    /// Sessions are to be found by a name that is not indexed.
+    ///
+    /// Add it with [`ClusterConfig::index`](crate::ClusterConfig::index), on each node that finds
+    /// sessions by it.
+    #[error("sessions cannot be found by {name:?}: add `index({name:?})` to the `ClusterConfig`")]
+    #[non_exhaustive]
+    NotIndexed {
+        /// The name.
+        name: Box<str>,
+    },
     /// The session's stamps are used up, which takes a clock that runs wild. Destroy the session.
     #[error("the session has used up its stamps: a clock in the cluster is far in the future")]
     Exhausted,

@@ -22,6 +22,8 @@ pub struct SessionInfo {
     pub expiry: Expiry,
     /// The time that it has left if nobody uses it until then, `None` without limits.
     pub remaining: Option<Duration>,
+    /// What it counts against [`max_session_bytes`](crate::ClusterConfig::max_session_bytes).
+    pub bytes: usize,
     /// The names of its attributes and counters, sorted.
     pub attributes: Vec<String>,
 }
@@ -47,6 +49,7 @@ impl SessionInfo {
             idle,
             expiry: state.expiry(),
             remaining: idle_left.into_iter().chain(age_left).min(),
+            bytes: state.weight(),
             attributes: state.names().map(|name| name.as_ref().to_owned()).collect(),
         }
     }

@@ -26,6 +26,7 @@ mod stamp;
 mod state;
 mod token;
 mod tombstone;
+mod value_path;
 mod version;
 
 #[cfg(any(test, feature = "durable"))]
@@ -52,6 +53,7 @@ pub(crate) use self::{
     },
     token::{Token, TokenKey},
     tombstone::Tombstone,
+    value_path::{ValuePath, hash_json},
     version::{AttributesHash, destroyed_version, session_version},
 };
 pub use self::{changes::Changes, error::SessionError, id::CookieValue, info::SessionInfo};

@@ -125,11 +125,19 @@ pub(crate) enum Mutant {
     LoadAlone,
     /// A response does not wait for the disk where no peer is waited for.
     SkipDiskAlone,
+    /// The index does not learn what changes in a session, nor of one that begins.
+    LeaveChangesOutOfIndex,
+    /// The index does not learn of a session that is taken in packed.
+    LeavePackedOutOfIndex,
+    /// The index keeps a session that is dropped or destroyed.
+    KeepDroppedInIndex,
+    /// What the index has of a session is forgotten when that is used again.
+    ForgetPlacesOfCold,
 }
 
 #[cfg(test)]
 impl Mutant {
-    pub(crate) const ALL: [Self; 44] = [
+    pub(crate) const ALL: [Self; 48] = [
         Self::CoalesceLate,
         Self::IgnoreSince,
         Self::NeverRepair,
@@ -174,6 +182,10 @@ impl Mutant {
         Self::CreateTwice,
         Self::LeaveBehind,
         Self::LeaveJoiners,
+        Self::LeaveChangesOutOfIndex,
+        Self::LeavePackedOutOfIndex,
+        Self::KeepDroppedInIndex,
+        Self::ForgetPlacesOfCold,
     ];
 
     pub(crate) fn is_on(self) -> bool {

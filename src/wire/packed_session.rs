@@ -64,6 +64,28 @@ pub(crate) fn read_own(from: &mut Reader<'_>, head: PackedHead) -> Result<Sessio
     read_state(from, head, &Checks::OWN, |name| Arc::from(name))
 }
 
+/// Calls `each` with the name and the JSON of each attribute in a body that was written or checked
+/// here.
+pub(crate) fn each_json<'a>(body: &'a [u8], mut each: impl FnMut(&'a str, &'a [u8])) {
+    let from = &mut Reader::new(body);
+    let checks = &Checks::OWN;
+    let read = Base::read(from, checks).and_then(|base| {
+        let context = TagContext {
+            origins: base.vector.entries(),
+            since: base.since,
+            watermark: Stamp::ZERO,
+            author: checks.author,
+        };
+        let max_names = checks.max_names;
+        each_register(from, &context, max_names, Foreign::No, |name, _, value| {
+            if let Value::Json(json) = value {
+                each(name, json);
+            }
+        })
+    });
+    read.expect("a body is one that was written or checked here");
+}
+
 impl PackedSession {
     /// Returns the session, to be used or merged.
     pub(crate) fn unpack(&self) -> SessionState {

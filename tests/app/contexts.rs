@@ -84,7 +84,11 @@ async fn apps_share_a_cluster_without_mixing() {
     let planted = format!("__Host-id-blog={credential}");
     assert_eq!(value(&on(1, "blog"), &planted, "a").await, None);
     // One user's log-out in one app is none in the other.
-    let ended = cluster.cluster(1).destroy_where("shop", "a", &1).await;
+    let ended = cluster
+        .cluster(1)
+        .sessions("shop")
+        .destroy_where("a", &1)
+        .await;
     assert_eq!(ended.unwrap().sessions, 1);
     assert_eq!(value(&on(0, "shop"), &both, "a").await, None);
     assert_eq!(value(&on(0, "blog"), &both, "a").await, Some(2));

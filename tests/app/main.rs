@@ -10,6 +10,7 @@ mod contexts;
 mod deploy;
 mod events;
 mod http2;
+mod index;
 mod long_requests;
 mod members;
 mod merging;

@@ -16,7 +16,10 @@ async fn session_that_logs_its_user_out_elsewhere_lives_on() {
     let (elsewhere, _) = start(&layer_on(&cluster, 1), "user", 1).await;
     let (other_user, _) = start(&layer_on(&cluster, 1), "user", 2).await;
     let asked = cluster.cluster(0);
-    let ended = asked.destroy_where_except("", "user", &1, &id).await;
+    let ended = asked
+        .sessions("")
+        .destroy_where_except("user", &1, &id)
+        .await;
     assert_eq!(ended.unwrap().sessions, 1);
     for node in 0..2 {
         let layer = layer_on(&cluster, node);
@@ -24,7 +27,7 @@ async fn session_that_logs_its_user_out_elsewhere_lives_on() {
         assert_eq!(value(&layer, &elsewhere, "user").await, None);
         assert_eq!(value(&layer, &other_user, "user").await, Some(2));
     }
-    let ended = asked.destroy_where("", "user", &1).await;
+    let ended = asked.sessions("").destroy_where("user", &1).await;
     assert_eq!(ended.unwrap().sessions, 1, "also the session that asks");
     assert_eq!(value(&layer_on(&cluster, 0), &here, "user").await, None);
 }
@@ -41,7 +44,11 @@ async fn user_is_logged_out_everywhere() {
         });
         cookies.push(cookie(&response.await).unwrap());
     }
-    let logged_out = cluster.cluster(0).destroy_where("", "user", &"ann").await;
+    let logged_out = cluster
+        .cluster(0)
+        .sessions("")
+        .destroy_where("user", &"ann")
+        .await;
     let logged_out = logged_out.unwrap();
     assert_eq!(logged_out.sessions, 2);
     assert_eq!(logged_out.answered, ["node1"]);

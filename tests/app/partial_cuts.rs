@@ -121,7 +121,12 @@ async fn user_is_logged_out_beyond_a_partial_cut() {
     let cluster = TestCluster::start(3).await;
     cluster.cut_between(0, 1);
     let (cookie, _) = start(&layer_on(&cluster, 0), "a", 1).await;
-    let destroyed = cluster.cluster(1).destroy_where("", "a", &1).await.unwrap();
+    let destroyed = cluster
+        .cluster(1)
+        .sessions("")
+        .destroy_where("a", &1)
+        .await
+        .unwrap();
     assert_eq!(destroyed.answered, ["node0", "node2"]);
     assert!(destroyed.unanswered.is_empty(), "{destroyed:?}");
     assert!(destroyed.sessions >= 1, "{destroyed:?}");
@@ -135,7 +140,12 @@ async fn user_is_logged_out_on_nodes_that_are_met_later_unless_logged_in_again()
     cluster.cut();
     let (before, _) = start(&layer_on(&cluster, 0), "a", 1).await;
     let (other, _) = start(&layer_on(&cluster, 0), "a", 2).await;
-    let destroyed = cluster.cluster(1).destroy_where("", "a", &1).await.unwrap();
+    let destroyed = cluster
+        .cluster(1)
+        .sessions("")
+        .destroy_where("a", &1)
+        .await
+        .unwrap();
     assert_eq!(destroyed.sessions, 0);
     assert_eq!(destroyed.unanswered, ["node0"]);
     tokio::time::sleep(Duration::from_secs(1)).await;

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     cluster::{Dialler, LinkId, LinkIdentity, MemberLink, Newcomer, Reach, TrackedLink, Traffic},
-    replica::Link,
+    replica::{Link, LinkOptions},
     session::{BootId, SessionKey, Vector},
 };
 
@@ -217,7 +217,12 @@ impl World {
             is_closed: Cell::new(false),
             heard_ms: Cell::new(now.mono_ms),
         }));
-        let link = Link::new(&self.nodes[own].replica, peer, OPTIONS, now);
+        let options = LinkOptions {
+            // Whoever listens has packed sessions unpacked.
+            notify_listeners_on_replication: own != 0,
+            ..OPTIONS
+        };
+        let link = Link::new(&self.nodes[own].replica, peer, options, now);
         let (peer_address, advertised) = (address(other), address(other).to_string());
         let newcomer = Newcomer {
             link: handle.clone(),

@@ -2,10 +2,11 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use super::{Known, Plan, SimNode, SimSearch, World, cable::ends_of};
+use super::{Known, Plan, SimNode, SimSearch, World, cable::ends_of, work::SEARCHED};
 use crate::cluster::MemberLink as _;
 use crate::session::{
-    Content, Count, Item, KEPT_ORIGINS, Register, SessionKey, SessionState, Stamp, Tag, Vector,
+    Content, Count, Item, KEPT_ORIGINS, Register, Search, SessionKey, SessionState, Stamp, Tag,
+    Vector,
 };
 
 impl World {
@@ -31,6 +32,35 @@ impl World {
         if let Some(lie) = broken {
             self.check(false, || lie);
         }
+    }
+
+    /// Checks that an index has what the sessions of its node call for, and that sessions are found
+    /// by it as they are by looking at all.
+    pub(super) fn check_index(&mut self) {
+        let is_found = |node: &SimNode, json: &[u8]| {
+            let has_value = |state: &SessionState| {
+                let held = state.json(SEARCHED).ok().flatten();
+                held.is_some_and(|held| **held == *json)
+            };
+            let search = Search {
+                context: "".into(),
+                name: SEARCHED.into(),
+                json: json.into(),
+                keep: None,
+                upto: Stamp::MAX,
+            };
+            let mut found = node.replica.find(&search, Stamp::MAX);
+            found.sort_unstable();
+            found == node.replica.select(has_value)
+        };
+        let mut nodes = self.nodes.iter();
+        let broken = nodes.any(|node| {
+            let replica = &node.replica;
+            !replica.index_is_in_step() || [b"0", b"1"].iter().any(|json| !is_found(node, *json))
+        });
+        self.check(!broken, || {
+            "an index has other sessions than the node".to_owned()
+        });
     }
 
     /// Checks that a peer holds what it has acknowledged.

@@ -934,6 +934,8 @@ const LITTLE_MEMORY: Plan = Plan {
 const HISTORIES: u64 = 150;
 /// How many histories are looked at for a broken rule at most.
 const MUTANT_HISTORIES: u64 = 20_000;
+/// Steps between two looks at what the indexes have.
+const INDEX_INTERVAL: usize = 16;
 const VALUE: Option<&[u8]> = Some(b"1");
 const HOUR_MS: u64 = 60 * 60 * 1000;
 
@@ -1088,16 +1090,20 @@ impl World {
 
     /// Lets nodes work under faults, and then come to rest.
     fn burst(&mut self) {
-        for _ in 0..self.plan.steps {
+        for step in 0..self.plan.steps {
             self.step();
             self.go_on_with_fetches();
             self.check_honesty();
+            if step % INDEX_INTERVAL == 0 {
+                self.check_index();
+            }
             if self.broken.is_some() {
                 return;
             }
         }
         self.heal();
         self.check_equal();
+        self.check_index();
     }
 
     fn now(&self, node: usize) -> Now {

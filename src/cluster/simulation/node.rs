@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, collections::BTreeMap, net::SocketAddr, rc::Rc, sync::Arc};
 
-use super::{HOUR_MS, OPTIONS, SHAPE, World, cable::SimLink, leave::SimLeave};
+use super::{HOUR_MS, OPTIONS, SHAPE, World, cable::SimLink, leave::SimLeave, work::SEARCHED};
 use crate::{
     cluster::{
         AckTracker, Join, JoinLink, JoinOptions, JoinStep, LinkId, MemberTable, OtherPeers,
@@ -10,7 +10,7 @@ use crate::{
     },
     config::{Limits, PeerAddress, Shape},
     replica::{Link, LinkEvent, Observer, Replica, Sweep},
-    session::{BootId, Now},
+    session::{BootId, Now, ValuePath},
 };
 
 /// What a node is made of, sockets and clocks apart.
@@ -109,6 +109,15 @@ impl SimNode {
     }
 }
 
+/// Returns by what a node finds sessions. One of them looks at all instead.
+fn indexed(node: usize) -> Vec<ValuePath> {
+    let names: &[&str] = match node {
+        1 => &[],
+        _ => &[SEARCHED, "a", "m"],
+    };
+    names.iter().map(|name| ValuePath::parse(name)).collect()
+}
+
 impl World {
     pub(super) fn boot(&mut self, node: usize) -> SimNode {
         self.boots += 1;
@@ -141,7 +150,7 @@ impl World {
             table.resolve(&address(peer), &[socket(peer)]);
         }
         SimNode {
-            replica: Replica::new(boot, limits, &shape, now),
+            replica: Replica::new(boot, limits, &shape, now).index_by(&indexed(node)),
             table,
             join: Some(Join::new(JOIN_OPTIONS, now)),
             timed_out: false,

@@ -15,7 +15,7 @@ use crate::{
 /// Three of them in most plans.
 const NAMES: [&str; 9] = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
 const COUNTERS: [&str; 2] = ["m", "n"];
-const SEARCHED: &str = NAMES[2];
+pub(super) const SEARCHED: &str = NAMES[2];
 
 impl World {
     pub(super) fn step(&mut self) {

@@ -1,7 +1,10 @@
 //! Sessions outside requests, for jobs, admin pages and stores.
 
+mod search;
+
 use std::{fmt, sync::Arc};
 
+pub use self::search::SessionPage;
 use super::{
     layer_config::LayerConfig,
     request::{RequestSession, outside::await_peers},

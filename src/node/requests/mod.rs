@@ -7,6 +7,7 @@ pub(super) mod orders;
 mod pending;
 mod read_your_writes;
 mod recovery;
+mod search;
 mod sessions;
 mod stalls;
 

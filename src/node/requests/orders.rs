@@ -21,7 +21,7 @@ use crate::{
     wire::Position,
 };
 
-/// What [`Cluster::destroy_where`](crate::Cluster::destroy_where) has come to.
+/// What [`Sessions::destroy_where`](crate::Sessions::destroy_where) has come to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DestroyedWhere {
@@ -239,6 +239,6 @@ fn latest_stamp(wall_ms: u64) -> Stamp {
     Stamp::new(next_ms.saturating_mul(1 << 16)).map_or(Stamp::MAX, Stamp::before)
 }
 
-fn resume(error: JoinError) -> ! {
+pub(super) fn resume(error: JoinError) -> ! {
     std::panic::resume_unwind(error.into_panic())
 }

@@ -143,7 +143,7 @@ async fn destroyed_sessions_are_gone_everywhere() {
     let position = one.node().commit(&keys[3]);
     one.node().acknowledged(position, Ack::All).await;
     wait_until("all are there", || two.session_count() == 4).await;
-    let destroyed = two.destroy_where("", "user", &same).await;
+    let destroyed = two.sessions("").destroy_where("user", &same).await;
     assert_eq!(destroyed.expect("json").sessions, 2);
     let left: Vec<bool> = keys.iter().map(|key| holds(&one, key)).collect();
     assert_eq!(left, [false, false, true, true]);

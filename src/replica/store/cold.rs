@@ -99,6 +99,13 @@ impl ColdSession {
         }
     }
 
+    /// Returns the body as it travels.
+    pub(crate) fn body(&self) -> &[u8] {
+        let from = &mut Reader::new(&self.bytes);
+        ColdHead::read(from);
+        from.remaining()
+    }
+
     pub(crate) const fn meta(&self) -> &Arc<SessionMeta> {
         &self.meta
     }
@@ -141,6 +148,7 @@ impl ColdSession {
             pins: 0,
             used_ms: head.used_ms,
             changed_ms: LONG_AGO,
+            places: Box::default(),
             state,
         }
     }
@@ -242,6 +250,7 @@ mod tests {
             pins: 0,
             used_ms: NOW.mono_ms + 500,
             changed_ms: LONG_AGO,
+            places: Box::default(),
             state,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::index::Place;
 use crate::replica::{
     change::{Change, ChangeKind},
     log::{Log, Record},
@@ -39,6 +40,8 @@ pub(crate) struct HotSession {
     pub(crate) memory: usize,
     /// The idle limit of this node as long as the session is unconfirmed.
     pub(crate) unconfirmed_ms: u64,
+    /// What the index has of the session, one place for each path.
+    pub(super) places: Box<[Place]>,
 }
 
 /// A tombstone, and what only this node knows of it.
@@ -73,13 +76,24 @@ impl HotSession {
             pins: 0,
             used_ms: state.accessed_ms(),
             changed_ms: now_ms,
+            places: Box::default(),
             state,
         }
     }
 
     /// Counts the bytes of memory again.
     pub(crate) fn measure(&mut self) {
-        self.memory = memory(&self.state);
+        self.memory = memory(&self.state) + size_of_val(&*self.places);
+    }
+
+    /// Notes what the index has of the session from now on.
+    pub(super) fn set_places(&mut self, places: Box<[Place]>) {
+        self.memory += size_of_val(&*places);
+        self.places = places;
+    }
+
+    pub(super) fn places(&self) -> &[Place] {
+        &self.places
     }
 
     pub(crate) fn version(&self, key: &SessionKey) -> u64 {

@@ -7,6 +7,7 @@ pub(super) mod doubts;
 mod evict;
 pub(super) mod expiry;
 pub(super) mod hot;
+mod index;
 pub(super) mod missing;
 pub(super) mod offer;
 pub(super) mod place;
@@ -35,13 +36,14 @@ use std::{
 use self::{
     counts::Counts,
     doubts::{Comparison, Doubts},
+    index::Index,
     quota::Room,
     shard::Shard,
     unconfirmed::Eviction,
 };
 use crate::{
     config::{Limits, Shape},
-    session::{BootId, Retention, SessionKey, SessionMeta},
+    session::{BootId, Retention, SessionKey, SessionMeta, ValuePath},
 };
 
 /// Every session this node holds. Each method locks one shard for a moment; none hands a lock out.
@@ -64,6 +66,8 @@ pub(super) struct Store {
     /// Whether there has ever been a link. Nobody else holds anything of a node that never had one.
     has_met_peers: AtomicBool,
     eviction: Eviction,
+    /// The shards keep it in step. `None` when sessions are found by nothing but their keys.
+    index: Option<Arc<Index>>,
     /// Guards the immutable parts that sessions share, few as layers are few.
     metas: Mutex<SharedMetas>,
 }
@@ -92,8 +96,22 @@ impl Store {
             eviction: Eviction::default(),
             in_use: AtomicBool::new(false),
             has_met_peers: AtomicBool::new(false),
+            index: None,
             metas: Mutex::default(),
         }
+    }
+
+    /// Has sessions found by values, too. Call it before there is a session.
+    pub(crate) fn index_by(&mut self, paths: &[ValuePath]) {
+        if paths.is_empty() {
+            return;
+        }
+        let index = Arc::new(Index::new(paths, Arc::clone(&self.counts)));
+        for shard in &mut self.shards {
+            let shard = shard.get_mut().unwrap_or_else(PoisonError::into_inner);
+            shard.index_by(Arc::clone(&index));
+        }
+        self.index = Some(index);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -214,6 +232,13 @@ impl Store {
     pub(crate) fn last_meta(&self) -> Option<Arc<SessionMeta>> {
         let metas = self.metas.lock().unwrap_or_else(PoisonError::into_inner);
         metas.last.clone()
+    }
+
+    /// Returns the contexts of the sessions that are held, and of some that are gone.
+    pub(crate) fn contexts(&self) -> Vec<Arc<str>> {
+        let metas = self.metas.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = metas.all.iter();
+        all.map(|meta| Arc::clone(&meta.context)).collect()
     }
 
     /// Returns how many sessions are hot.

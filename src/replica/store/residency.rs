@@ -1,14 +1,15 @@
 //! The residency of sessions, hot or cold, and what goes with one when it changes.
 
-use std::{borrow::Cow, collections::VecDeque};
+use std::{borrow::Cow, collections::VecDeque, sync::Arc};
 
 use super::{
     cold::ColdSession,
     counts::Counts,
     hot::{HotSession, IDLE_MS},
+    index::Index,
     unsaved::Unsaved,
 };
-use crate::session::{BootId, Now, SessionKey, Stamp};
+use crate::session::{BootId, Now, SessionKey, SessionMeta, Stamp};
 
 /// A session and what can be told of it without unpacking it.
 #[derive(Debug)]
@@ -48,6 +49,7 @@ pub(crate) struct Own {
 pub(crate) struct HotEntry<'a> {
     pub(crate) hot: &'a mut HotSession,
     pub(crate) counts: &'a Counts,
+    pub(crate) index: Option<&'a Index>,
     /// Of the stored session.
     pub(crate) due: &'a mut u64,
     pub(crate) version: &'a mut u64,
@@ -74,10 +76,15 @@ impl Residency {
         &mut self,
         key: &SessionKey,
         own: Own,
+        index: Option<&Index>,
         idle_queue: &mut IdleQueue,
     ) -> Option<&mut HotSession> {
         if let Self::Cold(cold) = self {
-            *self = Self::Hot(Box::new(cold.to_hot(own.boot, own.unconfirmed_ms)));
+            let mut hot = cold.to_hot(own.boot, own.unconfirmed_ms);
+            if let Some(index) = index {
+                hot.set_places(index.places(&hot.state));
+            }
+            *self = Self::Hot(Box::new(hot));
             idle_queue.push(*key);
         }
         match self {
@@ -91,6 +98,21 @@ impl Residency {
         match self {
             Self::Hot(hot) => hot.memory,
             Self::Cold(cold) => cold.length(),
+        }
+    }
+
+    pub(crate) const fn meta(&self) -> &Arc<SessionMeta> {
+        match self {
+            Self::Hot(hot) => hot.state.meta(),
+            Self::Cold(cold) => cold.meta(),
+        }
+    }
+
+    /// Lets the index forget the session.
+    pub(crate) fn leave(&self, index: &Index, key: &SessionKey) {
+        match self {
+            Self::Hot(hot) => index.leave_all(key, hot.places()),
+            Self::Cold(cold) => index.leave_packed(key, &cold.meta().context, cold.body()),
         }
     }
 
@@ -134,7 +156,7 @@ impl HotEntry<'_> {
         }
     }
 
-    /// Brings version, digest and schedule up to date. Returns whether anything has changed.
+    /// Brings version, digest, schedule and index up to date. Returns whether anything has changed.
     pub(crate) fn reindex(self, key: &SessionKey, now: Now) -> bool {
         let hot = self.hot;
         let version = hot.version(key);
@@ -142,6 +164,9 @@ impl HotEntry<'_> {
             return false;
         }
         hot.changed_ms = now.mono_ms;
+        if let Some(index) = self.index {
+            index.update(key, &hot.state, &mut hot.places);
+        }
         let before = hot.memory;
         hot.measure();
         self.counts.resize(before, hot.memory);

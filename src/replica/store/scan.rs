@@ -5,8 +5,8 @@
 
 use std::borrow::Cow;
 
-use super::{Store, lock, residency::Residency, shard::Shard};
-use crate::session::{PackedSession, SessionKey, SessionState};
+use super::{Store, hot::HotSession, lock, residency::Residency, shard::Shard};
+use crate::session::{PackedSession, SessionKey, SessionState, ValuePath};
 
 /// A walk over all sessions in the order of their keys. A session that is held all the time comes
 /// up once; one that is created or dropped meanwhile may come up or not.
@@ -40,6 +40,62 @@ impl Store {
             keys.extend(picked.map(|(key, _)| key));
         }
         keys
+    }
+
+    /// Returns the keys of the sessions that may have a value by the index, `None` when there is none
+    /// of this path.
+    pub(crate) fn candidates(
+        &self,
+        context: &str,
+        path: &ValuePath,
+        json: &[u8],
+    ) -> Option<Vec<SessionKey>> {
+        let index = self.index.as_deref()?;
+        index.candidates(context, path, json)
+    }
+
+    /// Returns whether the index has what the sessions call for, and nothing else.
+    #[cfg(test)]
+    pub(crate) fn index_is_in_step(&self) -> bool {
+        let scan = Scan {
+            store: self,
+            digest: 0,
+            after: None,
+        };
+        let copies = scan
+            .flatten()
+            .map(|(key, copy)| (key, copy.state().into_owned()));
+        let sessions: Vec<_> = copies.collect();
+        self.index
+            .as_ref()
+            .is_none_or(|index| index.is_of(&sessions))
+    }
+
+    /// Returns a copy of a session.
+    pub(crate) fn copy(&self, key: &SessionKey) -> Option<HotSession> {
+        let shard = self.shard(key);
+        shard.view(key).map(Cow::into_owned)
+    }
+
+    /// Returns copies of the sessions of a context behind a key, in the order of keys.
+    pub(crate) fn copies_after(
+        &self,
+        context: &str,
+        after: Option<SessionKey>,
+    ) -> impl Iterator<Item = (SessionKey, HotSession)> {
+        let first = after.map_or(0, |key| self.digest_shard(&key) as usize);
+        let mut place = (first, after);
+        let more = move || {
+            let (digest, after) = place;
+            let shard = lock(self.shards.get(digest / self.digests_per_shard)?);
+            let copies = shard.copies_after(digest % self.digests_per_shard, context, after);
+            place = match copies.last() {
+                Some((last, _)) => (digest, Some(*last)),
+                None => (digest + 1, None),
+            };
+            Some(copies)
+        };
+        std::iter::from_fn(more).flatten()
     }
 }
 
@@ -84,6 +140,25 @@ impl Shard {
             slice.push((*key, copy));
         }
         slice
+    }
+
+    /// Returns copies of the next sessions of a context in a digest shard, none when there are no
+    /// more.
+    fn copies_after(
+        &self,
+        digest: usize,
+        context: &str,
+        after: Option<SessionKey>,
+    ) -> Vec<(SessionKey, HotSession)> {
+        let sessions = self.sessions_after(digest, after.as_ref());
+        let of_context =
+            sessions.filter(|(_, session)| *session.residency.meta().context == *context);
+        let keys: Vec<SessionKey> = of_context.take(SLICE).map(|(key, _)| *key).collect();
+        let copies = keys.into_iter().filter_map(|key| {
+            let copy = self.view(&key)?;
+            Some((key, copy.into_owned()))
+        });
+        copies.collect()
     }
 }
 

@@ -7,6 +7,7 @@ use super::{
     counts::{Counted, Counts},
     expiry::{end_ms, limits_at, slack_ms},
     hot::{HotSession, TombstoneEntry},
+    index::Index,
     place::{Part, Place},
     residency::{HotEntry, IdleQueue, Own, Residency, StoredSession, bucket},
     sorted_map::SortedMap,
@@ -24,6 +25,8 @@ pub(crate) struct Shard {
     own: Own,
     /// Of all shards together.
     counts: Arc<Counts>,
+    /// Of all shards together. Only shards change it, where they change sessions.
+    index: Option<Arc<Index>>,
     sessions: Box<[SortedMap<StoredSession>]>,
     tombstones: Box<[SortedMap<TombstoneEntry>]>,
     /// Per digest shard the xor of its sessions' versions.
@@ -64,6 +67,7 @@ impl Shard {
                 unconfirmed_ms,
             },
             counts,
+            index: None,
             sessions: (0..digests).map(|_| SortedMap::new(shared_bits)).collect(),
             tombstones: (0..digests).map(|_| SortedMap::new(shared_bits)).collect(),
             digests: vec![0; digests].into(),
@@ -74,6 +78,10 @@ impl Shard {
             unsaved: Unsaved::default(),
             digest_shift,
         }
+    }
+
+    pub(crate) fn index_by(&mut self, index: Arc<Index>) {
+        self.index = Some(index);
     }
 
     /// Returns the origin of this node in a session that it takes in now.
@@ -127,11 +135,13 @@ impl Shard {
             residency,
         } = self.sessions[digest].get_mut(key)?;
         let before = residency.memory();
-        let hot = residency.make_hot(key, self.own, &mut self.idle_queue)?;
+        let index = self.index.as_deref();
+        let hot = residency.make_hot(key, self.own, index, &mut self.idle_queue)?;
         self.counts.resize(before, hot.memory);
         Some(HotEntry {
             hot,
             counts: &self.counts,
+            index,
             due,
             version,
             digest: &mut self.digests[digest],
@@ -176,7 +186,10 @@ impl Shard {
     ) {
         self.note_unconfirmed(&key, state.access(), state.accessed_ms());
         let (own, unconfirmed_ms) = (self.next_origin(), self.own.unconfirmed_ms);
-        let hot = HotSession::new(state, own, unconfirmed_ms, now.mono_ms);
+        let mut hot = HotSession::new(state, own, unconfirmed_ms, now.mono_ms);
+        if let Some(index) = &self.index {
+            hot.set_places(index.enter(&key, &hot.state));
+        }
         let (version, check_ms) = (hot.version(&key), hot.next_check());
         self.idle_queue.push(key);
         let held = Residency::Hot(Box::new(hot));
@@ -204,6 +217,9 @@ impl Shard {
         self.note_unconfirmed(&key, summary.access, accessed_ms);
         let limits = limits_at(summary.expiry, summary.access, self.own.unconfirmed_ms);
         let end_ms = end_ms(limits, created_ms, accessed_ms);
+        if let Some(index) = &self.index {
+            index.enter_packed(&key, &state.head.meta.context, &state.body);
+        }
         let held = Residency::Cold(ColdSession::taken_in(state, end_ms, own));
         let version = session_version(&key, &summary.vector, summary.access, summary.attributes);
         let counted = self.counts.add_session();
@@ -503,10 +519,10 @@ impl Shard {
         let removed = session.residency.memory();
         self.counts.resize(before + removed, map.memory());
         self.digests[digest] ^= session.version;
-        Some(Arc::clone(match &session.residency {
-            Residency::Hot(hot) => hot.state.meta(),
-            Residency::Cold(cold) => cold.meta(),
-        }))
+        if let Some(index) = &self.index {
+            session.residency.leave(index, key);
+        }
+        Some(Arc::clone(session.residency.meta()))
     }
 
     /// Packs a session if it is idle. Returns how many bytes that took, `None` if it stays hot.

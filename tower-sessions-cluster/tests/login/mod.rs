@@ -230,7 +230,11 @@ async fn user_is_logged_out_everywhere_by_an_entry_of_the_session() {
                 .visit(move |s| async move { format!("{:?}", s.insert("user", user).await) });
             assert_eq!(noted.await, "Ok(())");
         }
-        let destroyed = cluster.cluster(1).destroy_where("", "user", &"alice").await;
+        let destroyed = cluster
+            .cluster(1)
+            .sessions("")
+            .destroy_where("user", &"alice")
+            .await;
         assert_eq!(destroyed.expect("a text").sessions, 2, "{door:?}");
         for (cookie, expected) in cookies.iter_mut().zip(["", "", "bob"]) {
             let user = send(&cluster, door, 0, cookie, ("GET", "/user", "")).await;

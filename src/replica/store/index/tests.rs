@@ -1,0 +1,195 @@
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::{
+    entries::{Entries, Entry, ValueHash, looked},
+    *,
+};
+use crate::{
+    config::{Expiry, Limits, Shape},
+    replica::{Observer, Replica, Replicate},
+    session::{
+        Search, SessionInfo, Stamp,
+        fixtures::{NOW, after, boot, meta, secret},
+    },
+};
+
+/// Returns keys that are spread as random ones.
+fn key(number: u32) -> SessionKey {
+    let mut bytes = [7; 16];
+    bytes[..4].copy_from_slice(&number.wrapping_mul(0x9E37_79B9).to_be_bytes());
+    bytes[4..8].copy_from_slice(&number.to_be_bytes());
+    SessionKey::from_bytes(bytes)
+}
+
+/// Returns a replica that finds sessions by these names.
+fn replica(names: &[&str]) -> Replica {
+    let paths: Vec<ValuePath> = names.iter().map(|name| ValuePath::parse(name)).collect();
+    let replica = Replica::new(boot(1), Limits::default(), &Shape::default(), NOW);
+    replica.index_by(&paths)
+}
+
+fn create(replica: &Replica, number: u32, values: &[(&str, &str)]) {
+    let (meta, key) = (meta(Expiry::default()), key(number));
+    let created = replica.create(meta, key, secret(1).hash(), 0, NOW);
+    created.expect("there is room");
+    set(replica, number, values);
+    replica.release(&key, Replicate::Now, NOW);
+}
+
+fn set(replica: &Replica, number: u32, values: &[(&str, &str)]) {
+    let observer = &mut Observer::new(false);
+    let written = replica.write(&key(number), Replicate::Now, observer, NOW, |writer| {
+        let mut values = values.iter();
+        values.try_for_each(|(name, json)| writer.set(name, json.as_bytes().into()))
+    });
+    written.expect("it is there");
+}
+
+fn find(replica: &Replica, name: &str, json: &str) -> BTreeSet<SessionKey> {
+    let search = Search {
+        context: "".into(),
+        name: name.into(),
+        json: json.as_bytes().into(),
+        keep: None,
+        upto: Stamp::MAX,
+    };
+    replica.find(&search, Stamp::MAX).into_iter().collect()
+}
+
+fn keys(numbers: &[u32]) -> BTreeSet<SessionKey> {
+    numbers.iter().map(|number| key(*number)).collect()
+}
+
+#[test]
+fn sessions_are_found_by_their_values_now_whether_they_are_hot_or_cold() {
+    let names = ["user", "login#/id"];
+    for replica in [replica(&names), replica(&[])] {
+        create(&replica, 1, &[("user", "7")]);
+        create(
+            &replica,
+            2,
+            &[("user", "\"7\""), ("login", r#"{"id":7,"at":1}"#)],
+        );
+        create(&replica, 3, &[("user", " 7 "), ("login", r#"{"id":8}"#)]);
+        for _ in 0..2 {
+            assert_eq!(find(&replica, "user", "7"), keys(&[1, 3]));
+            assert_eq!(find(&replica, "user", "\"7\""), keys(&[2]));
+            assert_eq!(find(&replica, "login#/id", "7"), keys(&[2]));
+            assert_eq!(find(&replica, "login#/other", "7"), keys(&[]));
+            assert_eq!(find(&replica, "other", "7"), keys(&[]));
+            assert!(replica.index_is_in_step());
+            replica.sweep(after(2_000), &mut Observer::new(false));
+            assert_eq!(replica.store.hot_count(), 0);
+        }
+        set(&replica, 1, &[("user", "8"), ("login", r#"{"id":7}"#)]);
+        set(&replica, 3, &[("login", "\"none\"")]);
+        assert_eq!(find(&replica, "user", "7"), keys(&[3]));
+        assert_eq!(find(&replica, "user", "8"), keys(&[1]));
+        assert_eq!(find(&replica, "login#/id", "7"), keys(&[1, 2]));
+        assert_eq!(find(&replica, "login#/id", "8"), keys(&[]));
+        assert!(replica.index_is_in_step());
+        replica.destroy(&key(1), NOW);
+        replica.sweep(after(4_000), &mut Observer::new(false));
+        replica.destroy(&key(2), NOW);
+        assert_eq!(find(&replica, "login#/id", "7"), keys(&[]));
+        assert!(replica.index_is_in_step());
+        assert_eq!(replica.sessions(), 1);
+    }
+}
+
+#[test]
+fn counter_has_no_value_to_be_found_by() {
+    let replica = replica(&["hits"]);
+    create(&replica, 1, &[]);
+    let observer = &mut Observer::new(false);
+    let added = replica.write(&key(1), Replicate::Now, observer, NOW, |writer| {
+        writer.add("hits", 7)
+    });
+    added.expect("it is there");
+    assert_eq!(find(&replica, "hits", "7"), keys(&[]));
+    assert!(replica.index_is_in_step());
+}
+
+#[test]
+fn ten_sessions_among_many_are_found_by_looking_at_ten() {
+    const SESSIONS: u32 = 10_000;
+    let replica = replica(&["user"]);
+    for number in 0..SESSIONS {
+        create(&replica, number, &[("user", &(number / 10).to_string())]);
+    }
+    for user in [0, 17, 999] {
+        let before = looked::count();
+        let found = find(&replica, "user", &user.to_string());
+        assert_eq!(found.len(), 10);
+        let looked = looked::count() - before;
+        assert!(looked <= 11, "{looked} entries");
+    }
+}
+
+#[test]
+fn session_whose_value_has_the_same_hash_is_not_found() {
+    let replica = replica(&["user"]);
+    create(&replica, 1, &[("user", "1")]);
+    create(&replica, 2, &[("user", "2")]);
+    let index = replica.store.index.as_ref().expect("there is one");
+    let one = replica.store.copy(&key(1)).expect("it is there");
+    let hash = index.place(0, &one.state).hash.expect("it has a value");
+    index.insert(&key(2), Some(hash));
+    assert_eq!(find(&replica, "user", "1"), keys(&[1]));
+    let wanted = crate::replica::Wanted::new("", "user", b"1").expect("JSON");
+    let candidates = replica.candidates(&wanted).expect("it is indexed");
+    assert_eq!(candidates.len(), 2);
+    let infos = candidates
+        .iter()
+        .filter_map(|key| replica.info_where(&wanted, key, NOW));
+    let ids: Vec<String> = infos.map(|SessionInfo { id, .. }| id).collect();
+    assert_eq!(ids, [key(1).public_id(None)]);
+}
+
+#[test]
+fn memory_of_the_index_is_counted_and_given_back() {
+    let [with, without] = [replica(&["user"]), replica(&[])].map(|replica| {
+        for number in 0..100 {
+            create(&replica, number, &[("user", &number.to_string())]);
+        }
+        replica.sweep(after(2_000), &mut Observer::new(false));
+        let held = replica.session_bytes();
+        for number in 0..100 {
+            replica.destroy(&key(number), NOW);
+        }
+        replica.sweep(after(10 * 60_000), &mut Observer::new(false));
+        (held, replica.session_bytes())
+    });
+    assert_eq!(with.0, without.0 + 100 * ENTRY_BYTES);
+    assert_eq!(with.1, without.1);
+}
+
+proptest! {
+    #[test]
+    fn entries_are_those_of_a_set(
+        steps in prop::collection::vec((0..6_u64, 0..40_u32, any::<bool>()), 0..600),
+    ) {
+        let (mut entries, mut set) = (Entries::default(), BTreeSet::new());
+        let hash = |number: u64| ValueHash(number << 16);
+        for (number, session, stays) in steps {
+            let entry = Entry::new(hash(number), &key(session));
+            entries.insert(entry);
+            set.insert((number, key(session)));
+            if !stays {
+                entries.remove(&entry);
+                set.remove(&(number, key(session)));
+            }
+        }
+        for number in 0..6 {
+            let of = |most| entries.of(hash(number), most);
+            let expected = set.iter().filter(|entry| entry.0 == number);
+            let expected: Vec<_> = expected.map(|entry| entry.1).collect();
+            prop_assert_eq!(of(usize::MAX), &*expected);
+            prop_assert_eq!(of(3), &expected[..expected.len().min(3)]);
+        }
+        prop_assert_eq!(entries.iter().count(), set.len());
+        prop_assert!(entries.iter().is_sorted());
+    }
+}
