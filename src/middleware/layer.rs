@@ -883,6 +883,36 @@ impl ClusterSessionLayer {
         self
     }
 
+    /// Binds sessions to what their clients call themselves: an id that comes with another `User-Agent`
+    /// opens nothing, and [is told of](crate::SessionEventKind::ForgedIdPresented). Off by default.
+    ///
+    /// Whoever copies a cookie then has to copy that field as well, which is no secret. So it hinders
+    /// those who know no more than the cookie. Digits, dots and underscores of the field do not count,
+    /// so that an update of a browser changes nothing; another browser or system does. Sessions from
+    /// before it was turned on or off are found no more.
+    ///
+    /// Nothing is kept of the field: it is part of what the secret's hash is made of. For sessions
+    /// outside requests there is
+    /// [`CookieValue::bound_to_user_agent`](crate::CookieValue::bound_to_user_agent).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// let layer = ClusterSessionLayer::from_cluster(&cluster).with_user_agent_binding(true);
+    /// # layer.check()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_user_agent_binding(mut self, user_agent_binding: bool) -> Self {
+        self.options().user_agent_binding = user_agent_binding;
+        self
+    }
+
     /// Returns the node that this layer's sessions live on.
     ///
     /// # Examples
@@ -1026,6 +1056,7 @@ impl ClusterSessionLayer {
             token_key: self.token_key()?,
             filter: options.filter.clone(),
             cache_headers: options.cache_headers,
+            user_agent_binding: options.user_agent_binding,
         })
     }
 

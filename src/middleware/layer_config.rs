@@ -25,6 +25,8 @@ pub(super) struct LayerConfig {
     pub(super) filter: Filter,
     /// Whether responses that looked for a session say what caches may do.
     pub(super) cache_headers: bool,
+    /// Whether an id opens a session only for a client that calls itself as its first one did.
+    pub(super) user_agent_binding: bool,
 }
 
 impl LayerConfig {

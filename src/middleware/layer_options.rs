@@ -49,6 +49,7 @@ pub struct LayerOptions {
     pub(super) consistency: Consistency,
     pub(super) filter: Filter,
     pub(super) cache_headers: bool,
+    pub(super) user_agent_binding: bool,
 }
 
 impl LayerOptions {
@@ -76,6 +77,7 @@ impl Default for LayerOptions {
             consistency: Consistency::default(),
             filter: Filter::default(),
             cache_headers: true,
+            user_agent_binding: false,
         }
     }
 }

@@ -174,11 +174,14 @@ impl SessionSlot {
             request.extensions_mut().insert(outer.clone());
             return None;
         }
-        let cookies = RequestCookies::find(
+        let mut cookies = RequestCookies::find(
             &config.cookie,
             config.header.as_ref(),
             request.headers_mut(),
         );
+        if config.user_agent_binding {
+            cookies.bind_to_user_agent(request.headers());
+        }
         let replicate = if !config.filter.is_empty()
             && config
                 .filter

@@ -152,6 +152,19 @@ pub enum SessionEventKind {
     /// It got a new secret by [`Session::cycle_id`](crate::Session::cycle_id), so the client has a
     /// new cookie.
     IdCycled,
+    /// A client presented an id that [`Session::cycle_id`](crate::Session::cycle_id) replaced more
+    /// than a minute ago. It opened nothing.
+    ///
+    /// Its browser has had a newer one since then, so this may be somebody else with a copy of the
+    /// older one, or a browser that never got the response with the newer one. This node tells of
+    /// what is presented to it alone, each time.
+    ReplacedIdPresented,
+    /// A client presented the session's public id with a secret that the session never had, or has
+    /// forgotten. It opened nothing.
+    ///
+    /// Public ids are in logs, so somebody may be trying them. This node tells of what is presented
+    /// to it alone, each time.
+    ForgedIdPresented,
     /// An attribute or counter was written or removed.
     #[non_exhaustive]
     AttributeChanged {
@@ -203,6 +216,8 @@ impl SessionEvent {
                 ChangeKind::Destroyed => SessionEventKind::Destroyed,
                 ChangeKind::Expired => SessionEventKind::Expired,
                 ChangeKind::IdChanged => SessionEventKind::IdCycled,
+                ChangeKind::ReplacedIdPresented => SessionEventKind::ReplacedIdPresented,
+                ChangeKind::ForgedIdPresented => SessionEventKind::ForgedIdPresented,
                 ChangeKind::AttributeChanged(name) => SessionEventKind::AttributeChanged { name },
             },
         }

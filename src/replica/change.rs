@@ -21,6 +21,10 @@ pub(crate) enum ChangeKind {
     Expired,
     /// `cycle_id` replaced the secret.
     IdChanged,
+    /// A client presented a secret that was replaced long ago.
+    ReplacedIdPresented,
+    /// A client presented a secret that the session never had, or has forgotten.
+    ForgedIdPresented,
     /// An attribute or counter was written or removed.
     AttributeChanged(Arc<str>),
 }

@@ -75,18 +75,36 @@ impl fmt::Debug for SessionKey {
 
 /// The half of the cookie that opens a session, 16 random bytes. Only the client knows it.
 #[derive(Clone)]
-pub(crate) struct SessionSecret([u8; 16]);
+pub(crate) struct SessionSecret {
+    bytes: [u8; 16],
+    /// Its hash where more than the bytes must be the same.
+    bound: Option<SecretHash>,
+}
 
 impl SessionSecret {
     pub(crate) const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(bytes)
+        Self { bytes, bound: None }
     }
 
     pub(crate) fn hash(&self) -> SecretHash {
-        let digest = Sha256::digest(self.0);
-        let mut hash = [0; 16];
-        hash.copy_from_slice(&digest[..16]);
-        SecretHash(hash)
+        let unbound = || SecretHash::of(Sha256::new_with_prefix(self.bytes));
+        self.bound.unwrap_or_else(unbound)
+    }
+
+    /// Returns the secret as one that opens a session only together with this user agent. Digits and
+    /// what stands between them are left out, since they change with each update of a browser.
+    pub(crate) fn bound_to(&self, user_agent: &[u8]) -> Self {
+        let mut digest = Sha256::new_with_prefix(self.bytes);
+        // Not the hash of a secret alone, whatever follows.
+        digest.update([0]);
+        let is_version = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'_');
+        for word in user_agent.split(is_version) {
+            digest.update(word);
+        }
+        Self {
+            bytes: self.bytes,
+            bound: Some(SecretHash::of(digest)),
+        }
     }
 }
 
@@ -101,6 +119,13 @@ impl fmt::Debug for SessionSecret {
 pub(crate) struct SecretHash([u8; 16]);
 
 impl SecretHash {
+    fn of(digest: Sha256) -> Self {
+        let digest = digest.finalize();
+        let mut hash = [0; 16];
+        hash.copy_from_slice(&digest[..16]);
+        Self(hash)
+    }
+
     pub(crate) const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
@@ -152,8 +177,44 @@ impl CookieValue {
     pub const fn new(locator: [u8; 16], secret: [u8; 16]) -> Self {
         Self {
             key: SessionKey(locator),
-            secret: SessionSecret(secret),
+            secret: SessionSecret::from_bytes(secret),
         }
+    }
+
+    /// Returns the value as one that opens a session only together with this `User-Agent`: what a
+    /// layer [`with_user_agent_binding`](crate::ClusterSessionLayer::with_user_agent_binding) makes of
+    /// it. Its text is the same.
+    ///
+    /// Digits, dots and underscores are left out, so that an update of a browser changes nothing. An
+    /// absent field is an empty one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{Changes, Cluster, ClusterConfig, CookieValue};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// let sessions = cluster.sessions("");
+    /// let cookie = CookieValue::new([1; 16], [2; 16]);
+    /// let bound = cookie.clone().bound_to_user_agent("Browser/1.0");
+    /// sessions.create_with(&bound, &Changes::new())?;
+    ///
+    /// let updated = cookie.clone().bound_to_user_agent("Browser/2.0");
+    /// assert!(sessions.open_with(&updated).await.is_some());
+    /// let other = cookie.bound_to_user_agent("curl/8.0");
+    /// assert!(sessions.open_with(&other).await.is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn bound_to_user_agent(self, user_agent: &str) -> Self {
+        self.bound_to(user_agent.as_bytes())
+    }
+
+    pub(crate) fn bound_to(mut self, user_agent: &[u8]) -> Self {
+        self.secret = self.secret.bound_to(user_agent);
+        self
     }
 
     /// Returns the value as text, which opens the session: tell nobody but its client.
@@ -204,14 +265,14 @@ impl CookieValue {
         secret.copy_from_slice(&bytes[16..]);
         Some(Self {
             key: SessionKey(key),
-            secret: SessionSecret(secret),
+            secret: SessionSecret::from_bytes(secret),
         })
     }
 
     pub(crate) fn format(&self, route: Option<&Route>) -> String {
         let mut bytes = [0; 32];
         bytes[..16].copy_from_slice(&self.key.0);
-        bytes[16..].copy_from_slice(&self.secret.0);
+        bytes[16..].copy_from_slice(&self.secret.bytes);
         let mut value = String::with_capacity(Self::LENGTH + 1 + Route::MAX_LENGTH);
         URL_SAFE_NO_PAD.encode_string(bytes, &mut value);
         Route::append(route, value)

@@ -22,7 +22,11 @@ pub(crate) enum Access {
     Alive,
     /// `cycle_id` replaced it less than a minute ago: a straggler.
     Superseded,
-    /// Nobody has heard of it, or it is dead for long.
+    /// `cycle_id` replaced it before that. Its client has long got another one.
+    Replaced,
+    /// There is such a session, and it has never had this secret, or has forgotten it.
+    Forged,
+    /// There is no such session.
     Unknown,
 }
 
@@ -57,10 +61,10 @@ impl SecretSet {
         self.0
             .iter()
             .filter(|state| state.hash.is(hash))
-            .fold(Access::Unknown, |_, state| match state.dead_at_ms {
+            .fold(Access::Forged, |_, state| match state.dead_at_ms {
                 None => Access::Alive,
                 Some(at) if now.mono_ms.saturating_sub(at) < STRAGGLER_MS => Access::Superseded,
-                Some(_) => Access::Unknown,
+                Some(_) => Access::Replaced,
             })
     }
 

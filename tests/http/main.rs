@@ -14,3 +14,5 @@ mod metrics;
 mod rules;
 mod sealed;
 mod session;
+mod stolen;
+mod user_agent;

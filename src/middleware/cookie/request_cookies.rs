@@ -4,11 +4,11 @@ use std::fmt;
 
 use http::{
     HeaderMap, HeaderValue,
-    header::{COOKIE, Entry},
+    header::{COOKIE, Entry, USER_AGENT},
 };
 
 use super::{SessionCookie, seal::OpenedCookie};
-use crate::middleware::transport::HeaderTransport;
+use crate::{middleware::transport::HeaderTransport, session::CookieValue};
 
 /// The `Cookie` fields of a request that may hold our cookie.
 ///
@@ -22,6 +22,8 @@ pub(crate) struct RequestCookies {
     // Apart, so that the usual single field needs no allocation.
     first: Option<HeaderValue>,
     more: Vec<HeaderValue>,
+    /// What the client calls itself, where its session is bound to that. Apart, because it is rare.
+    user_agent: Option<Box<HeaderValue>>,
 }
 
 impl RequestCookies {
@@ -58,6 +60,21 @@ impl RequestCookies {
         found
     }
 
+    /// Binds what the client presents, and what it gets, to what it calls itself.
+    pub(crate) fn bind_to_user_agent(&mut self, headers: &HeaderMap) {
+        let absent = HeaderValue::from_static("");
+        let user_agent = headers.get(USER_AGENT).cloned().unwrap_or(absent);
+        self.user_agent = Some(Box::new(user_agent));
+    }
+
+    /// Returns the id as one that opens a session for this client alone, where ids are bound.
+    pub(crate) fn bound(&self, id: CookieValue) -> CookieValue {
+        match &self.user_agent {
+            None => id,
+            Some(user_agent) => id.bound_to(user_agent.as_bytes()),
+        }
+    }
+
     fn keep(&mut self, cookie: &SessionCookie, field: &mut HeaderValue) {
         field.set_sensitive(true);
         if cookie.may_be_in(field) {
@@ -83,9 +100,22 @@ impl RequestCookies {
         &'a self,
         cookie: &'a SessionCookie,
     ) -> impl Iterator<Item = OpenedCookie> {
-        self.values(cookie)
-            .take(MAX_CANDIDATES)
-            .filter_map(|value| cookie.open(value))
+        self.presented(cookie).flatten()
+    }
+
+    /// Returns the first cookies of our name, `None` for each that this app's nodes have not written.
+    pub(crate) fn presented<'a>(
+        &'a self,
+        cookie: &'a SessionCookie,
+    ) -> impl Iterator<Item = Option<OpenedCookie>> {
+        let values = self.values(cookie).take(MAX_CANDIDATES);
+        values.map(|value| {
+            let opened = cookie.open(value)?;
+            Some(OpenedCookie {
+                cookie: self.bound(opened.cookie),
+                ..opened
+            })
+        })
     }
 
     /// Returns the first cookies of the name that tells what the client has written.

@@ -42,7 +42,11 @@ impl RequestSession {
         if matches!(state.phase, Phase::Held { .. } | Phase::Absent) {
             return;
         }
-        for candidate in self.cookies.candidates(&self.config.cookie) {
+        for presented in self.cookies.presented(&self.config.cookie) {
+            let Some(candidate) = presented else {
+                self.node().note_unreadable_id();
+                continue;
+            };
             let cookie = candidate.cookie;
             let mut needs_cookie = candidate.is_outdated;
             let look = |session: &SessionState| {
@@ -59,7 +63,7 @@ impl RequestSession {
                     return;
                 }
                 Access::Superseded => state.phase = Phase::Superseded,
-                Access::Unknown => {}
+                Access::Replaced | Access::Forged | Access::Unknown => {}
             }
         }
         if let Phase::Unread = state.phase {

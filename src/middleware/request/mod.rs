@@ -223,7 +223,9 @@ impl RequestSession {
                 Err(error) => return Err(error),
             },
             Phase::Held { key, secret, .. } => {
-                *secret = Some(self.node().cycle(key)?);
+                let fresh = self.fresh_id().secret;
+                self.node().cycle(key, &fresh)?;
+                *secret = Some(fresh);
                 state.cookie = CookieAction::Id;
                 self.changed.store(true, Ordering::Relaxed);
             }
@@ -334,7 +336,7 @@ impl RequestSession {
         }
         let weight = fits(&self.node().settings().limits)?;
         let cookie = state.given.take();
-        let cookie = cookie.unwrap_or_else(|| self.node().fresh_id());
+        let cookie = cookie.unwrap_or_else(|| self.fresh_id());
         self.node()
             .create(&self.meta(state.expiry), &cookie, weight)?;
         let key = cookie.key;
@@ -345,6 +347,11 @@ impl RequestSession {
             self.write_to(&key, |writer| writer.set_persistent(persistent))?;
         }
         Ok(key)
+    }
+
+    /// Returns an id that nobody has, for this client.
+    fn fresh_id(&self) -> CookieValue {
+        self.cookies.bound(self.node().fresh_id())
     }
 
     fn meta(&self, expiry: Option<Expiry>) -> Arc<SessionMeta> {

@@ -25,7 +25,10 @@ pub(in crate::node) struct Metrics {
     pub(in crate::node) ids_cycled: AtomicU64,
     pub(in crate::node) loads_alive: AtomicU64,
     pub(in crate::node) loads_superseded: AtomicU64,
+    pub(in crate::node) loads_replaced: AtomicU64,
+    pub(in crate::node) loads_forged: AtomicU64,
     pub(in crate::node) loads_unknown: AtomicU64,
+    pub(in crate::node) loads_unreadable: AtomicU64,
     pub(in crate::node) leaving: AtomicU64,
     pub(in crate::node) ack_timeouts: AtomicU64,
     pub(in crate::node) repair_rounds: AtomicU64,
@@ -89,7 +92,10 @@ impl Metrics {
             ids_cycled: AtomicU64::new(0),
             loads_alive: AtomicU64::new(0),
             loads_superseded: AtomicU64::new(0),
+            loads_replaced: AtomicU64::new(0),
+            loads_forged: AtomicU64::new(0),
             loads_unknown: AtomicU64::new(0),
+            loads_unreadable: AtomicU64::new(0),
             leaving: AtomicU64::new(0),
             ack_timeouts: AtomicU64::new(0),
             repair_rounds: AtomicU64::new(0),
@@ -115,6 +121,8 @@ impl Metrics {
         let count = match access {
             Access::Alive => &self.loads_alive,
             Access::Superseded => &self.loads_superseded,
+            Access::Replaced => &self.loads_replaced,
+            Access::Forged => &self.loads_forged,
             Access::Unknown => &self.loads_unknown,
         };
         count.fetch_add(1, Ordering::Relaxed);

@@ -70,7 +70,10 @@ impl Node {
             &[
                 ("alive", read(&metrics.loads_alive)),
                 ("superseded", read(&metrics.loads_superseded)),
+                ("replaced", read(&metrics.loads_replaced)),
+                ("forged", read(&metrics.loads_forged)),
                 ("unknown", read(&metrics.loads_unknown)),
+                ("unreadable", read(&metrics.loads_unreadable)),
             ],
         );
         tell.one(&LOOKUPS, stats.lookups);

@@ -36,7 +36,7 @@ impl Node {
         if self.replica().head() != before {
             self.wake_links();
         }
-        self.monitor.metrics.note_load(access);
+        self.note_presented(key, access);
         access
     }
 
@@ -47,7 +47,41 @@ impl Node {
         key: &SessionKey,
         secret: Option<&SessionSecret>,
     ) -> Access {
-        self.replica().peek(context, key, secret, self.now())
+        let access = self.replica().peek(context, key, secret, self.now());
+        if secret.is_some() {
+            self.note_presented(key, access);
+        }
+        access
+    }
+
+    /// Notes what was found of an id that a client presented, and tells of one that may be stolen or
+    /// made up.
+    fn note_presented(&self, key: &SessionKey, access: Access) {
+        self.monitor.metrics.note_load(access);
+        let kind = match access {
+            Access::Alive | Access::Superseded | Access::Unknown => return,
+            Access::Replaced => ChangeKind::ReplacedIdPresented,
+            Access::Forged => ChangeKind::ForgedIdPresented,
+        };
+        if !self.wants_session_events() {
+            return;
+        }
+        let meta = self.replica().read(key, |state| Arc::clone(state.meta()));
+        // Where it has ended meanwhile, there is nothing to tell of.
+        if let Ok(meta) = meta {
+            self.publish(Change {
+                key: *key,
+                context: Arc::clone(&meta.context),
+                route: meta.route.clone(),
+                kind,
+            });
+        }
+    }
+
+    /// Notes that a client presented what no node of this app has written.
+    pub(crate) fn note_unreadable_id(&self) {
+        let unreadable = &self.monitor.metrics.loads_unreadable;
+        unreadable.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts as use of a session.
@@ -168,14 +202,17 @@ impl Node {
     }
 
     /// Replaces the secret; the old one is dead at once, here, and everywhere once committed.
-    pub(crate) fn cycle(&self, key: &SessionKey) -> Result<SessionSecret, SessionError> {
-        let secret = SessionSecret::from_bytes(self.env.random());
+    pub(crate) fn cycle(
+        &self,
+        key: &SessionKey,
+        secret: &SessionSecret,
+    ) -> Result<(), SessionError> {
         let hash = secret.hash();
         let now_ms = self.now().mono_ms;
         self.write(key, Replicate::Now, now_ms, |writer| writer.cycle(hash))?;
         let cycled = &self.monitor.metrics.ids_cycled;
         cycled.fetch_add(1, Ordering::Relaxed);
-        Ok(secret)
+        Ok(())
     }
 
     /// Destroys a session.
