@@ -79,6 +79,16 @@ async fn apache_sends_again_only_what_could_not_be_sent() {
 }
 
 async fn apache(test: &str, nodes: [SocketAddr; 2], defines: &[&str]) -> Balancer {
+    apache_with(test, nodes, defines, &[]).await
+}
+
+/// Starts Apache httpd with the example's configuration, and some lines behind it.
+pub(crate) async fn apache_with(
+    test: &str,
+    nodes: [SocketAddr; 2],
+    defines: &[&str],
+    lines: &[&str],
+) -> Balancer {
     const PLACES: [&str; 3] = ["/usr/sbin/apache2", "/usr/sbin/httpd", "/usr/bin/httpd"];
     let run_dir = run_dir(&format!("apache-{test}"));
     let http = free_addr().expect("there are free ports");
@@ -86,6 +96,9 @@ async fn apache(test: &str, nodes: [SocketAddr; 2], defines: &[&str]) -> Balance
 
     let mut command = Command::new(program(&PLACES, "apache2"));
     command.args(["-f", config, "-D", "FOREGROUND"]);
+    for line in lines {
+        command.args(["-c", line]);
+    }
     for define in defines {
         command.args(["-D", define]);
     }

@@ -1,6 +1,6 @@
 //! HAProxy in front of two nodes, configured by the file that `examples/haproxy` documents.
 
-use std::{net::SocketAddr, process::Command, slice};
+use std::{fs, net::SocketAddr, process::Command, slice};
 
 use crate::support::{
     balanced::{
@@ -71,18 +71,37 @@ async fn haproxy_sends_again_only_what_could_not_be_sent() {
 }
 
 async fn haproxy(test: &str, nodes: [SocketAddr; 2], switches: &[&str]) -> Balancer {
+    haproxy_with(test, nodes, switches, &[]).await
+}
+
+/// Starts HAProxy with the example's configuration, in which some lines are replaced.
+pub(crate) async fn haproxy_with(
+    test: &str,
+    nodes: [SocketAddr; 2],
+    switches: &[&str],
+    changes: &[(&str, &str)],
+) -> Balancer {
     const PLACES: [&str; 3] = [
         "/usr/sbin/haproxy",
         "/usr/bin/haproxy",
         "/usr/local/sbin/haproxy",
     ];
+    const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../haproxy/haproxy.cfg");
     let run_dir = run_dir(&format!("haproxy-{test}"));
     let http = free_addr().expect("there are free ports");
-    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/../haproxy/haproxy.cfg");
+    let mut text = fs::read_to_string(CONFIG).expect("the example is there");
+    for (written, meant) in changes {
+        assert!(text.contains(written), "the example has no {written}");
+        text = text.replace(written, meant);
+    }
+    let changed = run_dir.join("haproxy.cfg");
+    fs::write(&changed, text).expect("the directory is new");
 
     let mut command = Command::new(program(&PLACES, "haproxy"));
     command
-        .args(["-db", "-f", config])
+        .arg("-db")
+        .arg("-f")
+        .arg(&changed)
         .env("HTTP_PORT", http.port().to_string())
         .env("NODE1", nodes[0].to_string())
         .env("NODE2", nodes[1].to_string());

@@ -3,6 +3,7 @@
 
 mod apache;
 mod haproxy;
+mod limits;
 mod nginx;
 #[path = "../support/mod.rs"]
 mod support;

@@ -104,7 +104,7 @@ async fn nginx(test: &str, config: &str, nodes: [SocketAddr; 2]) -> Balancer {
 }
 
 /// Starts nginx with an example's configuration, in which some lines are replaced.
-async fn nginx_with(
+pub(crate) async fn nginx_with(
     test: &str,
     config: &str,
     nodes: [SocketAddr; 2],

@@ -67,6 +67,9 @@ impl Balancer {
 
 impl Drop for Balancer {
     fn drop(&mut self) {
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            return;
+        }
         // Only the parent knows its workers: it must not be killed before it has ended them.
         send_signal(self.child.id(), Signal::Terminate);
         for _ in 0..TRIES {
