@@ -33,16 +33,6 @@ impl Session {
     ///
     /// ```
     /// # use tower_cluster_sessions::{Session, SessionError};
-    /// # async fn handler(session: &Session) -> Result<(), SessionError> {
-    /// let user: Option<String> = session.get("user")?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use tower_cluster_sessions::{Session, SessionError};
     /// fn handle(session: &Session) -> Result<String, SessionError> {
     ///     let name: Option<String> = session.get("name")?;
     ///     Ok(name.unwrap_or_else(|| "stranger".to_owned()))
@@ -60,16 +50,6 @@ impl Session {
     /// pass a limit, [`SessionError::Full`] and [`SessionError::Leaving`] when it cannot be
     /// created, [`SessionError::WrongKind`] for a counter. And the [errors](Self#errors) of all
     /// methods.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use tower_cluster_sessions::{Session, SessionError};
-    /// # async fn handler(session: &Session) -> Result<(), SessionError> {
-    /// session.insert("cart", vec!["apples", "pears"])?;
-    /// # Ok(())
-    /// # }
-    /// ```
     ///
     /// # Examples
     ///
@@ -140,18 +120,6 @@ impl Session {
     /// # Errors
     ///
     /// The [errors](Self#errors) of all methods.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use tower_cluster_sessions::{Session, SessionError};
-    /// # async fn handler(session: &Session) -> Result<(), SessionError> {
-    /// if session.remove("coupon")? {
-    ///     println!("there was a coupon");
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
     ///
     /// # Examples
     ///
@@ -286,16 +254,6 @@ impl Session {
     /// # Errors
     ///
     /// Those of [`get`](Self::get) and, if there is no value, of [`insert`](Self::insert).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use tower_cluster_sessions::{Session, SessionError};
-    /// # async fn handler(session: &Session) -> Result<(), SessionError> {
-    /// let table: u32 = session.get_or_insert_with("table", || 7)?;
-    /// # Ok(())
-    /// # }
-    /// ```
     ///
     /// # Examples
     ///
@@ -439,16 +397,6 @@ impl Session {
     ///
     /// ```
     /// # use tower_cluster_sessions::{Session, SessionError};
-    /// # async fn handler(session: &Session) -> Result<(), SessionError> {
-    /// let is_logged_in = session.contains_key("user")?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use tower_cluster_sessions::{Session, SessionError};
     /// fn handle(session: &Session) -> Result<bool, SessionError> {
     ///     session.contains_key("user")
     /// }
@@ -468,18 +416,6 @@ impl Session {
     /// # Errors
     ///
     /// The [errors](Self#errors) of all methods.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use tower_cluster_sessions::{Session, SessionError};
-    /// # async fn handler(session: &Session) -> Result<(), SessionError> {
-    /// for name in session.keys()? {
-    ///     println!("{name}");
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
     ///
     /// # Examples
     ///
@@ -507,16 +443,6 @@ impl Session {
     ///
     /// ```
     /// # use tower_cluster_sessions::{Session, SessionError};
-    /// # async fn handler(session: &Session) -> Result<(), SessionError> {
-    /// session.clear()?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use tower_cluster_sessions::{Session, SessionError};
     /// fn handle(session: &Session) -> Result<(), SessionError> {
     ///     // Everything goes, the session stays.
     ///     session.clear()
@@ -532,18 +458,6 @@ impl Session {
     /// # Errors
     ///
     /// The [errors](Self#errors) of all methods.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use tower_cluster_sessions::{Session, SessionError};
-    /// # async fn handler(session: &Session) -> Result<(), SessionError> {
-    /// session.insert("wizard.name", "alice")?;
-    /// session.insert("wizard.step", 2)?;
-    /// session.remove_prefix("wizard.")?;
-    /// # Ok(())
-    /// # }
-    /// ```
     ///
     /// # Examples
     ///
@@ -572,16 +486,6 @@ impl Session {
     ///
     /// ```
     /// # use tower_cluster_sessions::{Session, SessionError};
-    /// # async fn handler(session: &Session) -> Result<(), SessionError> {
-    /// let hits = session.increment("hits", 1)?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use tower_cluster_sessions::{Session, SessionError};
     /// fn handle(session: &Session) -> Result<i64, SessionError> {
     ///     // Increments made on several nodes at once add up.
     ///     session.increment("hits", 1)
@@ -598,16 +502,6 @@ impl Session {
     /// # Errors
     ///
     /// [`SessionError::WrongKind`] for an attribute, and the [errors](Self#errors) of all methods.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use tower_cluster_sessions::{Session, SessionError};
-    /// # async fn handler(session: &Session) -> Result<(), SessionError> {
-    /// println!("{} hits", session.counter("hits")?);
-    /// # Ok(())
-    /// # }
-    /// ```
     ///
     /// # Examples
     ///

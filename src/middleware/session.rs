@@ -65,18 +65,6 @@ impl Session {
     /// # Examples
     ///
     /// ```
-    /// # use tower_cluster_sessions::{Session, SessionError};
-    /// # async fn handler(session: &Session) -> Result<(), SessionError> {
-    /// if let Some(id) = session.id() {
-    ///     println!("hit in session {id}");
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Examples
-    ///
-    /// ```
     /// # use tower_cluster_sessions::Session;
     /// fn name_in_log(session: &Session) -> String {
     ///     session.id().unwrap_or_else(|| "no session".to_owned())
@@ -90,16 +78,6 @@ impl Session {
     /// Returns whether the client does not know of the session yet.
     ///
     /// It has yet to be created, or this request created it.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use tower_cluster_sessions::{Session, SessionError};
-    /// # async fn handler(session: &Session) -> Result<(), SessionError> {
-    /// let greeting = if session.is_new() { "Welcome!" } else { "Welcome back!" };
-    /// # Ok(())
-    /// # }
-    /// ```
     ///
     /// # Examples
     ///
@@ -129,18 +107,6 @@ impl Session {
     ///
     /// [`SessionError::HeadersSent`] once the response's head has left, and the
     /// [errors](Self#errors) of all methods.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use tower_cluster_sessions::{Session, SessionError};
-    /// # async fn handler(session: &Session) -> Result<(), SessionError> {
-    /// // The password was right.
-    /// session.cycle_id()?;
-    /// session.insert("user", "alice")?;
-    /// # Ok(())
-    /// # }
-    /// ```
     ///
     /// # Examples
     ///
@@ -178,17 +144,6 @@ impl Session {
     ///
     /// ```
     /// # use tower_cluster_sessions::{Session, SessionError};
-    /// # async fn handler(session: &Session) -> Result<(), SessionError> {
-    /// // Logout.
-    /// session.destroy()?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use tower_cluster_sessions::{Session, SessionError};
     /// fn log_out(session: &Session) -> Result<(), SessionError> {
     ///     session.destroy()
     /// }
@@ -203,16 +158,6 @@ impl Session {
     /// # Errors
     ///
     /// The [errors](Self#errors) of all methods.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use tower_cluster_sessions::{Session, SessionError};
-    /// # async fn handler(session: &Session) -> Result<(), SessionError> {
-    /// let idle = session.expiry()?.idle_limit();
-    /// # Ok(())
-    /// # }
-    /// ```
     ///
     /// # Examples
     ///
@@ -246,20 +191,6 @@ impl Session {
     /// # use tower_cluster_sessions::{Session, SessionError};
     /// use std::time::Duration;
     /// use tower_cluster_sessions::Expiry;
-    /// # async fn handler(session: &Session) -> Result<(), SessionError> {
-    /// const HOUR: Duration = Duration::from_secs(60 * 60);
-    ///
-    /// session.set_expiry(Expiry::idle(HOUR).or_absolute(12 * HOUR))?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use tower_cluster_sessions::{Session, SessionError};
-    /// use std::time::Duration;
-    /// use tower_cluster_sessions::Expiry;
     ///
     /// fn end_soon(session: &Session) -> Result<(), SessionError> {
     ///     session.set_expiry(Expiry::idle(Duration::from_secs(5 * 60)))
@@ -275,16 +206,6 @@ impl Session {
     /// # Errors
     ///
     /// The [errors](Self#errors) of all methods.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use tower_cluster_sessions::{Session, SessionError};
-    /// # async fn handler(session: &Session) -> Result<(), SessionError> {
-    /// let is_ticked = session.is_persistent()?;
-    /// # Ok(())
-    /// # }
-    /// ```
     ///
     /// # Examples
     ///
@@ -361,18 +282,6 @@ impl Session {
     /// # Cancel safety
     ///
     /// Dropping the future stops the waiting; the changes are on their way.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use tower_cluster_sessions::{Session, SessionError};
-    /// # async fn handler(session: &Session) -> Result<(), SessionError> {
-    /// session.insert("order", 17)?;
-    /// let peers = session.replicated().await;
-    /// println!("{peers} other nodes have the order");
-    /// # Ok(())
-    /// # }
-    /// ```
     ///
     /// # Examples
     ///

@@ -44,15 +44,6 @@ impl SessionSlot {
     /// # Examples
     ///
     /// ```
-    /// # use tower_cluster_sessions::SessionSlot;
-    /// # async fn handler(request: http::Request<()>) {
-    /// let shop = SessionSlot::of(request.extensions(), "shop");
-    /// # }
-    /// ```
-    ///
-    /// # Examples
-    ///
-    /// ```
     /// use http::Request;
     /// use tower_cluster_sessions::{Session, SessionSlot};
     ///
@@ -131,17 +122,6 @@ impl SessionSlot {
     /// # Cancel safety
     ///
     /// Dropping the future loads nothing.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use tower_cluster_sessions::SessionSlot;
-    /// # async fn handler(request: http::Request<()>) {
-    /// if let Some(slot) = request.extensions().get::<SessionSlot>() {
-    ///     let session = slot.load().await;
-    /// }
-    /// # }
-    /// ```
     ///
     /// # Examples
     ///

@@ -52,22 +52,6 @@ impl<T> Typed<T> {
     ///
     /// ```
     /// # use serde::{Deserialize, Serialize};
-    /// # use tower_cluster_sessions::{Attribute, SessionError, Typed};
-    /// # #[derive(Serialize, Deserialize)]
-    /// # struct Theme(String);
-    /// # impl Attribute for Theme {
-    /// #     const NAME: &'static str = "theme";
-    /// # }
-    /// # fn handler(theme: &Typed<Theme>) -> Result<(), SessionError> {
-    /// let same = Typed::<Theme>::new(theme.session().clone());
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use serde::{Deserialize, Serialize};
     /// # use tower_cluster_sessions::{Attribute, Session, SessionError, Typed};
     /// # #[derive(Clone, Serialize, Deserialize)]
     /// # struct Cart(Vec<String>);
@@ -87,22 +71,6 @@ impl<T> Typed<T> {
     }
 
     /// Returns the session that the attribute belongs to.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use serde::{Deserialize, Serialize};
-    /// # use tower_cluster_sessions::{Attribute, SessionError, Typed};
-    /// # #[derive(Serialize, Deserialize)]
-    /// # struct Theme(String);
-    /// # impl Attribute for Theme {
-    /// #     const NAME: &'static str = "theme";
-    /// # }
-    /// # fn handler(theme: &Typed<Theme>) -> Result<(), SessionError> {
-    /// let is_new = theme.session().is_new();
-    /// # Ok(())
-    /// # }
-    /// ```
     ///
     /// # Examples
     ///
@@ -135,22 +103,6 @@ impl<T: Attribute> Typed<T> {
     ///
     /// ```
     /// # use serde::{Deserialize, Serialize};
-    /// # use tower_cluster_sessions::{Attribute, SessionError, Typed};
-    /// # #[derive(Serialize, Deserialize)]
-    /// # struct Theme(String);
-    /// # impl Attribute for Theme {
-    /// #     const NAME: &'static str = "theme";
-    /// # }
-    /// # fn handler(theme: &Typed<Theme>) -> Result<(), SessionError> {
-    /// let is_dark = theme.get()?.is_some_and(|Theme(name)| name == "dark");
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use serde::{Deserialize, Serialize};
     /// # use tower_cluster_sessions::{Attribute, Session, SessionError, Typed};
     /// # #[derive(Clone, Serialize, Deserialize)]
     /// # struct Cart(Vec<String>);
@@ -170,22 +122,6 @@ impl<T: Attribute> Typed<T> {
     /// # Errors
     ///
     /// As [`Session::insert`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use serde::{Deserialize, Serialize};
-    /// # use tower_cluster_sessions::{Attribute, SessionError, Typed};
-    /// # #[derive(Serialize, Deserialize)]
-    /// # struct Theme(String);
-    /// # impl Attribute for Theme {
-    /// #     const NAME: &'static str = "theme";
-    /// # }
-    /// # fn handler(theme: &Typed<Theme>) -> Result<(), SessionError> {
-    /// theme.insert(&Theme("dark".to_owned()))?;
-    /// # Ok(())
-    /// # }
-    /// ```
     ///
     /// # Examples
     ///
@@ -211,25 +147,6 @@ impl<T: Attribute> Typed<T> {
     /// # Errors
     ///
     /// As [`Session::update`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use serde::{Deserialize, Serialize};
-    /// # use tower_cluster_sessions::{Attribute, SessionError, Typed};
-    /// # #[derive(Serialize, Deserialize)]
-    /// # struct Theme(String);
-    /// # impl Attribute for Theme {
-    /// #     const NAME: &'static str = "theme";
-    /// # }
-    /// # fn handler(theme: &Typed<Theme>) -> Result<(), SessionError> {
-    /// theme.update(|theme| match theme {
-    ///     Some(Theme(name)) if name == "dark" => Theme("light".to_owned()),
-    ///     _ => Theme("dark".to_owned()),
-    /// })?;
-    /// # Ok(())
-    /// # }
-    /// ```
     ///
     /// # Examples
     ///
@@ -324,24 +241,6 @@ impl<T: Attribute> Typed<T> {
     ///
     /// ```
     /// # use serde::{Deserialize, Serialize};
-    /// # use tower_cluster_sessions::{Attribute, SessionError, Typed};
-    /// # #[derive(Serialize, Deserialize)]
-    /// # struct Theme(String);
-    /// # impl Attribute for Theme {
-    /// #     const NAME: &'static str = "theme";
-    /// # }
-    /// # fn handler(theme: &Typed<Theme>) -> Result<(), SessionError> {
-    /// if let Some(Theme(name)) = theme.take()? {
-    ///     println!("it was {name}");
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use serde::{Deserialize, Serialize};
     /// # use tower_cluster_sessions::{Attribute, Session, SessionError, Typed};
     /// # #[derive(Clone, Serialize, Deserialize)]
     /// # struct Cart(Vec<String>);
@@ -361,22 +260,6 @@ impl<T: Attribute> Typed<T> {
     /// # Errors
     ///
     /// As [`Session::remove`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use serde::{Deserialize, Serialize};
-    /// # use tower_cluster_sessions::{Attribute, SessionError, Typed};
-    /// # #[derive(Serialize, Deserialize)]
-    /// # struct Theme(String);
-    /// # impl Attribute for Theme {
-    /// #     const NAME: &'static str = "theme";
-    /// # }
-    /// # fn handler(theme: &Typed<Theme>) -> Result<(), SessionError> {
-    /// theme.remove()?;
-    /// # Ok(())
-    /// # }
-    /// ```
     ///
     /// # Examples
     ///
