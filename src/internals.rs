@@ -7,6 +7,7 @@ use std::{future::ready, io, sync::Arc};
 
 pub use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite};
+use twox_hash::XxHash3_64;
 
 pub use self::peer::{Peer, Words};
 use crate::{
@@ -117,10 +118,8 @@ impl FullStore {
         at: u64,
         write: impl FnOnce(&mut SessionWriter<'_>) -> Result<(), SessionError>,
     ) -> bool {
-        let (key, observer) = (self.key(at), &mut Observer::new(false));
-        let written = self
-            .replica
-            .write(&key, Replicate::Now, observer, NOW, write);
+        let (replica, observer) = (&self.replica, &mut Observer::new(false));
+        let written = replica.write(&self.key(at), Replicate::Now, observer, NOW, write);
         written.is_ok()
     }
 
@@ -163,9 +162,8 @@ impl Door {
 
 /// Returns the JSON text of a string, as long as wanted.
 pub fn json(bytes: usize) -> Arc<[u8]> {
-    format!("\"{}\"", "x".repeat(bytes.saturating_sub(2)))
-        .into_bytes()
-        .into()
+    let text = format!("\"{}\"", "x".repeat(bytes.saturating_sub(2)));
+    text.into_bytes().into()
 }
 
 /// Makes a session of one attribute and one counter that nobody uses any more.
@@ -183,19 +181,22 @@ fn create(replica: &Replica, meta: &Arc<SessionMeta>, key: SessionKey, value: Ar
 
 fn new_session() -> SessionState {
     let stamp = Stamp::ZERO.next(NOW).expect("stamps are not used up");
-    let origin = WRITER;
     let meta = Arc::new(SessionMeta {
         context: "".into(),
         route: None,
         expiry: Expiry::default(),
     });
-    SessionState::new(meta, secret(), Tag { stamp, origin }, NOW)
+    SessionState::new(meta, secret(), written_at(stamp), NOW)
 }
 
 fn write(state: &mut SessionState, name: &str, value: &[u8]) {
     let stamp = state.next_stamp(NOW).expect("stamps are not used up");
+    state.set(name, value.into(), written_at(stamp));
+}
+
+const fn written_at(stamp: Stamp) -> Tag {
     let origin = WRITER;
-    state.set(name, value.into(), Tag { stamp, origin });
+    Tag { stamp, origin }
 }
 
 fn secret() -> SecretHash {
@@ -208,12 +209,8 @@ fn key(at: u64) -> SessionKey {
     SessionKey::from_bytes(bits.to_be_bytes())
 }
 
-/// `SplitMix64`.
-const fn mixed(at: u64) -> u64 {
-    let mut hash = at.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    hash = (hash ^ (hash >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    hash = (hash ^ (hash >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    hash ^ (hash >> 31)
+fn mixed(at: u64) -> u64 {
+    XxHash3_64::oneshot(&at.to_le_bytes())
 }
 
 const fn origin(boot: u8) -> Origin {

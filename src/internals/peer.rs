@@ -52,13 +52,13 @@ impl Peer {
             ack_timeout_ms: 1_000,
             notify_listeners_on_replication: is_listening,
         };
-        let mut link = Link::new(&replica, peer, options, NOW);
+        let (mut link, now) = (Link::new(&replica, peer, options, NOW), NOW);
         link.set_ready();
         Self {
-            link,
             replica,
+            link,
             limits,
-            now: NOW,
+            now,
         }
     }
 
