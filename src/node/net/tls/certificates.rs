@@ -13,7 +13,8 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use super::{
-    proof::{Proof, Tls, provider},
+    proof::{Proof, Tls},
+    provider::provider,
     unusable_file::{UnusableFile, has_expired},
 };
 use crate::config::{Certificates, StartError, TlsFiles, open_regular, warn_if_too_open};

@@ -13,7 +13,7 @@ use rustls::{
         AlwaysResolvesClientRawPublicKeys,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
-    crypto::{WebPkiSupportedAlgorithms, ring, verify_tls13_signature_with_raw_key},
+    crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key},
     pki_types::{
         CertificateDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime,
     },
@@ -25,7 +25,10 @@ use rustls::{
 };
 use zeroize::Zeroizing;
 
-use super::proof::Proof;
+use super::{
+    proof::Proof,
+    provider::{any_eddsa_type, default_provider},
+};
 use crate::config::ClusterSecret;
 
 /// Makes what proves and checks that a node knows one of the secrets, of which there is one at
@@ -42,7 +45,7 @@ pub(super) fn proof(secrets: &[ClusterSecret], cluster: &str) -> Result<Proof, E
     let own = Arc::new(CertifiedKey::new(vec![public], key));
     let pinned = Arc::new(Pinned {
         accepted,
-        algorithms: ring::default_provider().signature_verification_algorithms,
+        algorithms: default_provider().signature_verification_algorithms,
     });
     Ok(Proof {
         own_as_client: Arc::new(AlwaysResolvesClientRawPublicKeys::new(Arc::clone(&own))),
@@ -57,7 +60,7 @@ fn signing_key(seed: &ClusterSecret) -> Result<Arc<dyn SigningKey>, Error> {
     let mut der = Zeroizing::new(Vec::with_capacity(PKCS8_HEAD.len() + ClusterSecret::LENGTH));
     der.extend_from_slice(&PKCS8_HEAD);
     der.extend_from_slice(seed.bytes());
-    ring::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(der.as_slice()))
+    any_eddsa_type(&PrivatePkcs8KeyDer::from(der.as_slice()))
 }
 
 fn public_key(key: &Arc<dyn SigningKey>) -> Option<SubjectPublicKeyInfoDer<'static>> {

@@ -9,6 +9,7 @@ mod certificates;
 mod error;
 mod identity;
 mod proof;
+mod provider;
 mod reload;
 mod unusable_file;
 
@@ -49,7 +50,7 @@ pub(crate) struct LinkSecurity(Protection);
 
 enum Protection {
     Plaintext,
-    SessionSecret(Tls),
+    Secret(Tls),
     Certificates {
         given: Certificates,
         /// Replaced as a whole when the files have changed.
@@ -69,7 +70,7 @@ impl LinkSecurity {
             Security::Secrets(secrets) => {
                 let proof = identity::proof(secrets, &settings.cluster);
                 let tls = proof.and_then(Tls::new);
-                Protection::SessionSecret(tls.expect("derived keys suit every configuration"))
+                Protection::Secret(tls.expect("derived keys suit every configuration"))
             }
             Security::Certificates(given) => {
                 let loaded = Loaded::read(given, now)?;
@@ -84,7 +85,7 @@ impl LinkSecurity {
     /// Returns for how long, and `at_most`, what a peer has proven itself with is good.
     pub(crate) fn good_for(&self, chain: &PeerChain, at_most: Duration, now: UnixTime) -> Duration {
         match &self.0 {
-            Protection::Plaintext | Protection::SessionSecret(_) => at_most,
+            Protection::Plaintext | Protection::Secret(_) => at_most,
             Protection::Certificates { current, .. } => read(current).good_for(chain, at_most, now),
         }
     }
@@ -106,7 +107,7 @@ impl LinkSecurity {
     ) -> Result<(BoxIo, PeerChain), SecureError> {
         let (connector, name, bytes) = match &self.0 {
             Protection::Plaintext => return Ok((io, PeerChain::default())),
-            Protection::SessionSecret(tls) => (tls.connector.clone(), any_name(), SECRET_BYTES),
+            Protection::Secret(tls) => (tls.connector.clone(), any_name(), SECRET_BYTES),
             Protection::Certificates { current, .. } => {
                 let loaded = read(current);
                 let name = match &loaded.name {
@@ -141,7 +142,7 @@ impl LinkSecurity {
     ) -> Result<Accepted<BoxIo>, SecureError> {
         let (tls, names, bytes) = match &self.0 {
             Protection::Plaintext => return Ok(Accepted::plain(io)),
-            Protection::SessionSecret(tls) => (Arc::clone(&tls.server), None, SECRET_BYTES),
+            Protection::Secret(tls) => (Arc::clone(&tls.server), None, SECRET_BYTES),
             Protection::Certificates { current, .. } => {
                 let loaded = read(current);
                 let names = match &loaded.name {
@@ -249,7 +250,7 @@ impl fmt::Debug for LinkSecurity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
             Protection::Plaintext => "LinkSecurity(plaintext)",
-            Protection::SessionSecret(_) => "LinkSecurity(secret)",
+            Protection::Secret(_) => "LinkSecurity(secret)",
             Protection::Certificates { .. } => "LinkSecurity(tls)",
         })
     }

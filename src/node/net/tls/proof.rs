@@ -5,11 +5,13 @@ use std::sync::Arc;
 use rustls::{
     ClientConfig, ServerConfig,
     client::{ResolvesClientCert, Resumption, danger::ServerCertVerifier},
-    crypto::{CryptoProvider, ring},
+    crypto::CryptoProvider,
     server::{NoServerSessionStorage, ResolvesServerCert, danger::ClientCertVerifier},
     version::TLS13,
 };
 use tokio_rustls::TlsConnector;
+
+use super::provider::provider;
 
 /// TLS as dialler and as listener, ready to prove and to check.
 pub(super) struct Tls {
@@ -27,7 +29,14 @@ pub(super) struct Proof {
 
 impl Tls {
     pub(super) fn new(proof: Proof) -> Result<Self, rustls::Error> {
-        let mut client = ClientConfig::builder_with_provider(provider())
+        Self::with_provider(proof, &provider())
+    }
+
+    pub(super) fn with_provider(
+        proof: Proof,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Self, rustls::Error> {
+        let mut client = ClientConfig::builder_with_provider(Arc::clone(provider))
             .with_protocol_versions(&[&TLS13])?
             .dangerous()
             .with_custom_certificate_verifier(proof.of_servers)
@@ -36,7 +45,7 @@ impl Tls {
         client.resumption = Resumption::disabled();
         client.enable_sni = false;
         client.alpn_protocols = vec![PROTOCOL.to_vec()];
-        let mut server = ServerConfig::builder_with_provider(provider())
+        let mut server = ServerConfig::builder_with_provider(Arc::clone(provider))
             .with_protocol_versions(&[&TLS13])?
             .with_client_cert_verifier(proof.of_clients)
             .with_cert_resolver(proof.own_as_server);
@@ -48,10 +57,6 @@ impl Tls {
             server: Arc::new(server),
         })
     }
-}
-
-pub(super) fn provider() -> Arc<CryptoProvider> {
-    Arc::new(ring::default_provider())
 }
 
 /// So that no other protocol under the same keys can be mistaken for this one (RFC 7301). TLS itself

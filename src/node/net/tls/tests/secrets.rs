@@ -2,10 +2,16 @@
 
 use std::sync::Arc;
 
-use rustls::{ClientConfig, ServerConfig};
+use rustls::{
+    ClientConfig, ClientConnection, NamedGroup, ServerConfig, ServerConnection,
+    crypto::CryptoProvider, pki_types::ServerName,
+};
 
 use super::*;
-use crate::node::net::tls::{Protection, Tls};
+use crate::{
+    config::Security,
+    node::net::tls::{Protection, Tls, identity, provider::provider},
+};
 
 fn of(secrets: &[&str]) -> LinkSecurity {
     let all = secrets.iter().copied();
@@ -50,17 +56,63 @@ async fn end_that_does_not_name_the_protocol_is_refused_by_either_end() {
 
 /// Takes the name of the protocol away from what a node says.
 fn nameless(security: LinkSecurity) -> LinkSecurity {
-    let LinkSecurity(Protection::SessionSecret(tls)) = security else {
+    let LinkSecurity(Protection::Secret(tls)) = security else {
         unreachable!("made of a secret");
     };
     let mut client = ClientConfig::clone(tls.connector.config());
     client.alpn_protocols.clear();
     let mut server = ServerConfig::clone(&tls.server);
     server.alpn_protocols.clear();
-    LinkSecurity(Protection::SessionSecret(Tls {
+    LinkSecurity(Protection::Secret(Tls {
         connector: Arc::new(client).into(),
         server: Arc::new(server),
     }))
+}
+
+/// The keys of a link are agreed upon by what both ends know.
+#[test]
+fn key_exchange_is_post_quantum_where_both_ends_can() {
+    let own = || tls(&provider());
+    let classical = || tls(&Arc::new(rustls::crypto::ring::default_provider()));
+    let best = match cfg!(feature = "aws-lc-rs") {
+        true => NamedGroup::X25519MLKEM768,
+        false => NamedGroup::X25519,
+    };
+    assert_eq!(agreed(&own(), &own()), best);
+    assert_eq!(agreed(&own(), &classical()), NamedGroup::X25519);
+    assert_eq!(agreed(&classical(), &own()), NamedGroup::X25519);
+}
+
+fn tls(provider: &Arc<CryptoProvider>) -> Tls {
+    let settings = config("n").secret(OLD).settings().expect("valid");
+    let Security::Secrets(secrets) = &settings.security else {
+        unreachable!("it has a secret");
+    };
+    let proof = identity::proof(secrets, "sessions").expect("a secret");
+    Tls::with_provider(proof, provider).expect("valid")
+}
+
+/// By which group two ends agree upon keys.
+fn agreed(dialler: &Tls, listener: &Tls) -> NamedGroup {
+    let name = ServerName::try_from("node2.test").expect("a name");
+    let mut client =
+        ClientConnection::new(Arc::clone(dialler.connector.config()), name).expect("valid");
+    let mut server = ServerConnection::new(Arc::clone(&listener.server)).expect("valid");
+    while client.is_handshaking() || server.is_handshaking() {
+        let (mut one, mut other) = (Vec::new(), Vec::new());
+        while client.wants_write() {
+            client.write_tls(&mut one).expect("memory");
+        }
+        server.read_tls(&mut &*one).expect("memory");
+        server.process_new_packets().expect("proven");
+        while server.wants_write() {
+            server.write_tls(&mut other).expect("memory");
+        }
+        client.read_tls(&mut &*other).expect("memory");
+        client.process_new_packets().expect("proven");
+    }
+    let group = client.negotiated_key_exchange_group();
+    group.expect("a handshake").name()
 }
 
 /// As when a secret is presented first before all nodes have it.
