@@ -71,19 +71,6 @@ impl ClusterSessionLayer {
     /// # Examples
     ///
     /// ```
-    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
-    /// let layer = ClusterSessionLayer::new(ClusterConfig::standalone());
-    /// # layer.check()?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Examples
-    ///
-    /// ```
     /// # use tower_cluster_sessions::{ClusterConfig, ClusterSessionLayer};
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -114,19 +101,6 @@ impl ClusterSessionLayer {
     /// # Examples
     ///
     /// ```
-    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
-    /// let layer = ClusterSessionLayer::try_new(ClusterConfig::standalone())?;
-    /// # layer.check()?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Examples
-    ///
-    /// ```
     /// # use tower_cluster_sessions::{ClusterConfig, ClusterSessionLayer};
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -143,19 +117,6 @@ impl ClusterSessionLayer {
     /// the recommended way.
     ///
     /// Several layers can share a node, each with a [context](Self::with_context) of its own.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
-    /// let layer = ClusterSessionLayer::from_cluster(&cluster);
-    /// # layer.check()?;
-    /// # Ok(())
-    /// # }
-    /// ```
     ///
     /// # Examples
     ///
@@ -215,19 +176,6 @@ impl ClusterSessionLayer {
     /// # Ok(())
     /// # }
     /// ```
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
-    /// let layer = ClusterSessionLayer::from_cluster(&cluster).with_name("__Host-shop");
-    /// # layer.check()?;
-    /// # Ok(())
-    /// # }
-    /// ```
     #[must_use]
     pub fn with_name(mut self, name: impl Into<String>) -> Self {
         self.options().cookie.name = Some(name.into());
@@ -237,21 +185,6 @@ impl ClusterSessionLayer {
     /// Sets whether the cookie is for HTTPS only.
     ///
     /// Default: `true`, which the default name requires.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
-    /// let layer = ClusterSessionLayer::from_cluster(&cluster)
-    ///     .with_name("id")
-    ///     .with_secure(false);
-    /// # layer.check()?;
-    /// # Ok(())
-    /// # }
-    /// ```
     ///
     /// # Examples
     ///
@@ -289,19 +222,6 @@ impl ClusterSessionLayer {
     /// # Ok(())
     /// # }
     /// ```
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
-    /// let layer = ClusterSessionLayer::from_cluster(&cluster).with_http_only(false);
-    /// # layer.check()?;
-    /// # Ok(())
-    /// # }
-    /// ```
     #[must_use]
     pub fn with_http_only(mut self, http_only: bool) -> Self {
         self.options().cookie.http_only = http_only;
@@ -311,20 +231,6 @@ impl ClusterSessionLayer {
     /// Sets which requests that other sites start carry the cookie.
     ///
     /// Default: [`SameSite::Lax`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
-    /// use tower_cluster_sessions::SameSite;
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
-    /// let layer = ClusterSessionLayer::from_cluster(&cluster).with_same_site(SameSite::Strict);
-    /// # layer.check()?;
-    /// # Ok(())
-    /// # }
-    /// ```
     ///
     /// # Examples
     ///
@@ -383,21 +289,6 @@ impl ClusterSessionLayer {
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
     /// let layer = ClusterSessionLayer::from_cluster(&cluster)
-    ///     .with_name("__Secure-id")
-    ///     .with_domain("example.org");
-    /// # layer.check()?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
-    /// let layer = ClusterSessionLayer::from_cluster(&cluster)
     ///     .with_name("__Secure-shop")
     ///     .with_domain("example.com");
     /// # layer.check()?;
@@ -413,21 +304,6 @@ impl ClusterSessionLayer {
     /// Sets the path that the cookie is sent for.
     ///
     /// Default: `/`, which the default name requires.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
-    /// let layer = ClusterSessionLayer::from_cluster(&cluster)
-    ///     .with_name("__Secure-id")
-    ///     .with_path("/shop");
-    /// # layer.check()?;
-    /// # Ok(())
-    /// # }
-    /// ```
     ///
     /// # Examples
     ///
@@ -453,22 +329,6 @@ impl ClusterSessionLayer {
     ///
     /// Default: 30 minutes idle, no limit of age. A limit of zero is an error.
     /// [`Session::set_expiry`](crate::Session::set_expiry) changes it for one session.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
-    /// use std::time::Duration;
-    /// use tower_cluster_sessions::Expiry;
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
-    /// let layer = ClusterSessionLayer::from_cluster(&cluster)
-    ///     .with_expiry(Expiry::idle(Duration::from_secs(3600)));
-    /// # layer.check()?;
-    /// # Ok(())
-    /// # }
-    /// ```
     ///
     /// # Examples
     ///
@@ -512,19 +372,6 @@ impl ClusterSessionLayer {
     /// # Ok(())
     /// # }
     /// ```
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
-    /// let layer = ClusterSessionLayer::from_cluster(&cluster).with_persistent_cookie();
-    /// # layer.check()?;
-    /// # Ok(())
-    /// # }
-    /// ```
     #[must_use]
     pub fn with_persistent_cookie(mut self) -> Self {
         self.options().cookie.persistent = true;
@@ -534,19 +381,6 @@ impl ClusterSessionLayer {
     /// Lets the cookie work over plain HTTP: drops `Secure`, and `__Host-` from the name.
     ///
     /// It logs a warning, because whoever listens on the line can then take over sessions.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
-    /// let layer = ClusterSessionLayer::from_cluster(&cluster).insecure_for_development();
-    /// # layer.check()?;
-    /// # Ok(())
-    /// # }
-    /// ```
     ///
     /// # Examples
     ///
@@ -699,21 +533,6 @@ impl ClusterSessionLayer {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
-    /// let shop = ClusterSessionLayer::from_cluster(&cluster).with_context("shop");
-    /// let forum = ClusterSessionLayer::from_cluster(&cluster).with_context("forum");
-    /// # let layer = shop;
-    /// # layer.check()?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
     /// let layer = ClusterSessionLayer::from_cluster(&cluster).with_context("shop");
     /// # layer.check()?;
     /// # Ok(())
@@ -728,20 +547,6 @@ impl ClusterSessionLayer {
     /// Sets the acknowledgements that a response waits for.
     ///
     /// Default: [`Ack::All`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
-    /// use tower_cluster_sessions::Ack;
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
-    /// let layer = ClusterSessionLayer::from_cluster(&cluster).with_ack(Ack::One);
-    /// # layer.check()?;
-    /// # Ok(())
-    /// # }
-    /// ```
     ///
     /// # Examples
     ///
@@ -778,25 +583,6 @@ impl ClusterSessionLayer {
     ///
     /// Writes of [filtered](Self::with_filter) requests, those made after the response's head, and
     /// those of requests that run at the same time on another node are not part of it.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
-    /// use tower_cluster_sessions::{Ack, Consistency};
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
-    /// let config = ClusterConfig::standalone()
-    ///     .consistency_key("0e9d3fbd27f2b1f9a0f1c4677d9a1e5b88c6c1a25ddf7a4c903bfe6f2240d7e3");
-    /// # let cluster = Cluster::start(config).await?;
-    /// let layer = ClusterSessionLayer::from_cluster(&cluster)
-    ///     .with_ack(Ack::None)
-    ///     .with_consistency(Consistency::ReadYourWrites);
-    /// # layer.check()?;
-    /// # Ok(())
-    /// # }
-    /// ```
     ///
     /// # Examples
     ///
@@ -864,19 +650,6 @@ impl ClusterSessionLayer {
     /// # Ok(())
     /// # }
     /// ```
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
-    /// let layer = ClusterSessionLayer::from_cluster(&cluster).with_cache_headers(false);
-    /// # layer.check()?;
-    /// # Ok(())
-    /// # }
-    /// ```
     #[must_use]
     pub fn with_cache_headers(mut self, cache_headers: bool) -> Self {
         self.options().cache_headers = cache_headers;
@@ -913,21 +686,41 @@ impl ClusterSessionLayer {
         self
     }
 
-    /// Returns the node that this layer's sessions live on.
+    /// Has the route at the end of a client's id follow to the node that answers, as Tomcat's
+    /// `JvmRouteBinderValve` does. Off by default.
+    ///
+    /// A balancer that sticks by the [route](crate::ClusterConfig::route) sends a client whose node is
+    /// down to another one. With this that node's responses bring the same id with its own route, and
+    /// the balancer stays there, also when the first node is back. Without it the route is for life,
+    /// and the client goes home. [`Session::id`](crate::Session::id) keeps the first route, and the
+    /// session is the same: Tomcat gives it another id, which requests under way do not know.
+    ///
+    /// Use it behind such a balancer only. One that takes turns would have each response set the cookie
+    /// anew.
+    ///
+    /// # Errors
+    ///
+    /// [`LayerError::NoRoute`] from [`check`](Self::check) if the node has no route.
     ///
     /// # Examples
     ///
     /// ```
-    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
+    /// # use tower_cluster_sessions::{ClusterConfig, ClusterSessionLayer};
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
-    /// let layer = ClusterSessionLayer::from_cluster(&cluster);
-    /// assert_eq!(layer.cluster().session_count(), 0);
+    /// let config = ClusterConfig::standalone().route("node1");
+    /// let layer = ClusterSessionLayer::new(config).with_route_following(true);
     /// # layer.check()?;
     /// # Ok(())
     /// # }
     /// ```
+    #[must_use]
+    pub fn with_route_following(mut self, route_following: bool) -> Self {
+        self.options().route_following = route_following;
+        self
+    }
+
+    /// Returns the node that this layer's sessions live on.
     ///
     /// # Examples
     ///
@@ -953,22 +746,6 @@ impl ClusterSessionLayer {
     /// When browsers would drop the cookie, a name cannot be sent, a limit of the expiry is zero,
     /// another context of the cluster has a cookie's name, a key is missing, or the cookie is to be
     /// sealed in two ways.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer};
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
-    /// let layer = ClusterSessionLayer::from_cluster(&cluster).with_path("/shop");
-    /// let error = layer.check().unwrap_err();
-    /// assert!(error.to_string().contains("leave out `with_path`"));
-    /// # let layer = layer.with_path("/");
-    /// # layer.check()?;
-    /// # Ok(())
-    /// # }
-    /// ```
     ///
     /// # Examples
     ///
@@ -1040,16 +817,20 @@ impl ClusterSessionLayer {
     /// Checks the options, but not whether another layer has the name of the cookie.
     fn unclaimed_config(&self) -> Result<LayerConfig, LayerError> {
         let options = &self.options;
-        let cookie = options.check()?;
+        let mut cookie = options.check()?;
         let context = options.context.clone().unwrap_or_else(|| "".into());
         let node = self.cluster.node();
+        let route = node.settings().route.clone();
+        if options.route_following {
+            cookie.follow(route.clone().ok_or(LayerError::NoRoute)?);
+        }
         Ok(LayerConfig {
             cluster: self.cluster.clone(),
             cookie,
             header: options.transport.check()?,
             meta: Arc::new(SessionMeta {
                 context,
-                route: node.settings().route.clone(),
+                route,
                 expiry: options.expiry,
             }),
             ack: options.ack,

@@ -128,6 +128,12 @@ pub enum LayerError {
          it to all nodes with `ClusterConfig::secret`, or `ClusterConfig::consistency_key`"
     )]
     NoConsistencyKey,
+    /// Ids can follow only to a node that has a route.
+    #[error(
+        "`with_route_following` needs the route of this node: set `ClusterConfig::route` on each \
+         node, to the name that the balancer has for it"
+    )]
+    NoRoute,
     /// A cookie is signed or private, not both.
     #[error(
         "the session cookie is to be signed and private: leave out `with_signed`, a private cookie \

@@ -50,6 +50,7 @@ pub struct LayerOptions {
     pub(super) filter: Filter,
     pub(super) cache_headers: bool,
     pub(super) user_agent_binding: bool,
+    pub(super) route_following: bool,
 }
 
 impl LayerOptions {
@@ -78,6 +79,7 @@ impl Default for LayerOptions {
             filter: Filter::default(),
             cache_headers: true,
             user_agent_binding: false,
+            route_following: false,
         }
     }
 }

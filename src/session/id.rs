@@ -304,6 +304,11 @@ impl Route {
         id.split_once('.').map_or(id, |(id, _route)| id)
     }
 
+    /// Returns what stands where a route does.
+    pub(crate) fn of(id: &str) -> Option<&str> {
+        id.split_once('.').map(|(_id, route)| route)
+    }
+
     /// Returns the route as text.
     pub(crate) fn as_str(&self) -> &str {
         &self.0

@@ -230,7 +230,7 @@ fn late_delta_that_lacks_its_past_is_refused_whole() {
 }
 
 #[test]
-fn old_secret_is_a_straggler_for_a_minute_and_then_unknown() {
+fn old_secret_is_a_straggler_for_a_minute_and_then_replaced() {
     let [mut session, ..] = copies(&[]);
     let old = secret(0).hash();
     let new = secret(1).hash();
@@ -249,7 +249,7 @@ fn old_secret_is_a_straggler_for_a_minute_and_then_unknown() {
     );
     assert_eq!(
         session.secrets().presented(&old, later(60_000)),
-        Access::Unknown
+        Access::Replaced
     );
 }
 
@@ -343,10 +343,10 @@ fn secret_whose_death_is_forgotten_does_not_open_the_session_again() {
     );
     session.merge(stale.clone(), origin(0));
     let presented = session.secrets().presented(&old, at(6));
-    assert_eq!(presented, Access::Unknown, "not back here");
+    assert_eq!(presented, Access::Forged, "not back here");
     stale.merge(session, origin(1));
     let presented = stale.secrets().presented(&old, at(6));
-    assert_eq!(presented, Access::Unknown, "gone there");
+    assert_eq!(presented, Access::Forged, "gone there");
 }
 
 /// Whether a removal is still remembered when an older write comes depends on the order. Then the

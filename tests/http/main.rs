@@ -11,6 +11,7 @@ mod header;
 #[path = "../support/http.rs"]
 mod http_support;
 mod metrics;
+mod route;
 mod rules;
 mod sealed;
 mod session;

@@ -292,7 +292,7 @@ impl World {
                 return self.destroy_session(node, session);
             }
             Access::Superseded => return,
-            Access::Unknown => {}
+            Access::Replaced | Access::Forged | Access::Unknown => {}
         }
         let proof = Proof {
             context: "".into(),

@@ -143,6 +143,7 @@ impl CookieRules {
             token_name: CookieName::new(format!("{name}{TOKEN_SUFFIX}")),
             name: CookieName::new(name),
             seal: self.seal.check()?,
+            follows: None,
             rules: Self {
                 secure,
                 ..self.clone()
@@ -218,10 +219,17 @@ pub(crate) struct SessionCookie {
     /// other, and the same attributes.
     token_name: CookieName,
     seal: Seal,
+    /// The route that every value gets, whatever that of its session is.
+    follows: Option<Route>,
     rules: CookieRules,
 }
 
 impl SessionCookie {
+    /// Has every value that is given out end in this route, also in place of another one.
+    pub(crate) fn follow(&mut self, route: Route) {
+        self.follows = Some(route);
+    }
+
     pub(crate) fn name(&self) -> &str {
         &self.name.text
     }
@@ -253,12 +261,17 @@ impl SessionCookie {
 
     /// Returns the value that opens the session, for the client.
     pub(crate) fn seal(&self, cookie: &CookieValue, route: Option<&Route>) -> String {
+        let route = self.follows.as_ref().or(route);
         self.seal.seal(self.name(), cookie, route)
     }
 
     /// Returns what a value of our name opens, if this app's nodes may have written it.
     pub(crate) fn open(&self, value: &str) -> Option<OpenedCookie> {
-        self.seal.open(self.name(), value)
+        let mut opened = self.seal.open(self.name(), value)?;
+        if let Some(route) = &self.follows {
+            opened.is_outdated |= Route::of(value) != Some(route.as_str());
+        }
+        Some(opened)
     }
 
     /// Returns the `Set-Cookie` field that gives the client `value`.

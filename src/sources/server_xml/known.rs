@@ -110,7 +110,8 @@ pub(super) fn fate_of_element(kind: &str) -> Fate {
         | "SimpleCoordinator" => ("changes how messages travel", NOT_NEEDED),
         "JvmRouteBinderValve" => (
             "gives the session another id when another node takes over",
-            "nothing: the id stays, whichever node answers",
+            "nothing: the id stays, whichever node answers; layer.route_following = true has a \
+             sticky balancer stay with the node that took over",
         ),
         "ClusterSingleSignOn" => (
             "one login for all web apps of the cluster",
