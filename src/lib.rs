@@ -125,6 +125,7 @@
 //! | `axum` | yes | `Session`, `Option<Session>`, [`Typed`] and [`SessionSlot`] are extractors, [`SessionError`] is a response; filters see the path outside `nest` |
 //! | `config` | no | [`Configuration`]: settings from a TOML file and the environment |
 //! | `server-xml` | no | [`ServerXml`]: a Tomcat's `<Cluster>` as such a configuration |
+//! | `srv` | no | [`ClusterConfig::discover`] by the `SRV` records of a service |
 //! | `metrics` | no | the figures of [`Cluster::prometheus`] for the recorder of the `metrics` crate |
 //! | `signed` | no | `with_signed`: session cookies that nobody else can make |
 //! | `private` | no | `with_private`: session cookies that nobody else can make or read |
@@ -158,15 +159,18 @@ pub use crate::sources::Configuration;
 pub use crate::sources::{LeftOut, ServerXml};
 pub use crate::{
     cluster::Readiness,
-    config::{Ack, ClusterConfig, ConfigError, ConfigErrorKind, Consistency, Expiry, StartError},
+    config::{
+        Ack, ClusterConfig, ConfigError, ConfigErrorKind, Consistency, Discovery, Expiry,
+        StartError,
+    },
     middleware::{
         Attribute, ClusterSessionLayer, ClusterSessionService, FilterError, LayerError,
         LayerOptions, ResponseFuture, SameSite, Session, SessionPage, SessionSlot, Sessions,
         Transport, Typed,
     },
     node::{
-        Cluster, DestroyedWhere, Event, Events, Member, MemberEvent, MemberEventKind, MemberState,
-        SessionEvent, SessionEventKind, Stats,
+        Awaited, Cluster, DestroyedWhere, Event, Events, Member, MemberEvent, MemberEventKind,
+        MemberState, SessionEvent, SessionEventKind, Stats,
     },
     session::{Changes, CookieValue, SessionError, SessionInfo},
 };

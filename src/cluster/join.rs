@@ -244,7 +244,7 @@ impl Join {
     /// Returns whether there is no configured peer without a link that may be there.
     fn is_nobody_left(&self, unlinked: Option<Reach>, now: Now) -> bool {
         match unlinked {
-            None => true,
+            None | Some(Reach::Foreign) => true,
             Some(Reach::Unreachable) => self.donated || self.search_left_ms(now) == 0,
             Some(Reach::Mute | Reach::Refused | Reach::Replaced) => {
                 Mutant::TakeRefusalForAbsence.is_on()

@@ -5,8 +5,10 @@
 //! simulation, on virtual time, with the same decisions.
 
 mod acks;
+mod backoff;
 mod boot;
 mod disk_standing;
+mod exchange;
 mod fetch;
 mod handover;
 mod join;
@@ -14,6 +16,7 @@ mod link;
 pub(crate) mod rate_limit;
 #[cfg(test)]
 mod simulation;
+mod source;
 mod stall;
 mod table;
 mod tie_break;
@@ -24,11 +27,14 @@ mod unresponsive;
 pub use self::join::Readiness;
 pub(crate) use self::{
     acks::{AckTracker, AckWait},
+    backoff::{Backoff, SHORTEST_MS, Urgency},
     boot::boot_id,
+    exchange::PeerExchange,
     fetch::{FetchReason, FetchStep, FetchTicket, OtherPeers, PendingFetches, Provenance},
     handover::{Handover, Lack},
     join::{DONOR_TIMEOUT_MS, Join, JoinLink, JoinOptions, JoinStep},
     link::{Dialler, LinkId, LinkIdentity, MemberLink, Traffic},
+    source::{Discovered, Source},
     stall::{Recovery, RecoveryLink, StallDetector},
     table::{MemberLabel, MemberRow, MemberStatus, MemberTable, Newcomer, Reach, Removal},
     time::{TICK, millis},

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     str::FromStr,
 };
 
@@ -20,6 +20,21 @@ impl PeerAddress {
     /// Returns whether the address cannot leave this machine. A name other than `localhost` might.
     pub(crate) fn is_loopback(&self) -> bool {
         is_loopback(&self.host)
+    }
+
+    /// Returns the address of a socket.
+    pub(crate) fn of(at: SocketAddr) -> Self {
+        let ip = at.ip().to_canonical();
+        Self {
+            host: ip.to_string(),
+            port: at.port(),
+        }
+    }
+
+    /// Returns the address as that of a socket, unless it is a name.
+    pub(crate) fn socket_address(&self) -> Option<SocketAddr> {
+        let ip: IpAddr = self.host.parse().ok()?;
+        Some(SocketAddr::new(ip, self.port))
     }
 
     /// Reads an address.

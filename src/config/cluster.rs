@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use serde::Deserialize;
 
 use super::{
+    discovery::{Discovery, OwnDiscovery},
     duration,
     key::KeyText,
     limits::{Limits, Shape},
@@ -50,6 +51,14 @@ pub struct ClusterConfig {
     pub(super) auto_bind: u16,
     pub(super) advertise: Option<String>,
     pub(super) peers: Vec<String>,
+    pub(super) discover: Vec<String>,
+    #[serde(skip)]
+    pub(super) own_discoveries: Vec<OwnDiscovery>,
+    #[serde(deserialize_with = "duration::read")]
+    pub(super) discovery_interval: Duration,
+    #[serde(deserialize_with = "duration::read")]
+    pub(super) forget_after: Duration,
+    pub(super) peer_exchange: bool,
     #[serde(deserialize_with = "secret::list")]
     pub(super) secrets: Vec<SecretSource>,
     pub(super) tls: Option<TlsFiles>,
@@ -233,10 +242,11 @@ impl ClusterConfig {
         self
     }
 
-    /// Sets the `host:port` that other nodes show for this one.
+    /// Sets the `host:port` that other nodes show for this one, and by which they
+    /// [tell each other](Self::peer_exchange) of it.
     ///
-    /// Default: none, they show the address they see. Set it where that address differs, as behind
-    /// NAT.
+    /// Default: the address of [`listen`](Self::listen), or if that is `0.0.0.0` or `[::]` the one that
+    /// they see, with its port. Set it where that address differs, as behind NAT.
     ///
     /// # Examples
     ///
@@ -294,6 +304,148 @@ impl ClusterConfig {
         let addresses = addresses.into_iter();
         self.peers
             .extend(addresses.map(|address| address.to_string()));
+        self
+    }
+
+    /// Adds a way to find the other nodes without a list of them: `dns:name:port`, or `srv:name` with
+    /// the feature `srv`.
+    ///
+    /// Default: none. `dns:` looks the name up, such as that of a headless service, every
+    /// [`discovery_interval`](Self::discovery_interval). Each address is that of a node that listens at
+    /// the port. `srv:` looks up the records of a service, such as `srv:_links._tcp.sessions`, which
+    /// bring the ports. This node may be among them, and so may others that do not fit: nodes of another
+    /// cluster are left alone.
+    ///
+    /// A member that has a link keeps it when the name server fails, answers with nothing or forgets
+    /// it. One that is gone is looked for until [`forget_after`](Self::forget_after).
+    ///
+    /// A node that starts waits for the first answer, and does not take a name server that fails for
+    /// the word that it is alone. [`min_peers`](Self::min_peers) says how many others it expects.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::ClusterConfig;
+    /// let config = ClusterConfig::new("node1").listen("127.0.0.1:4100")
+    ///     .discover("dns:localhost:4100");
+    /// # let from_file: ClusterConfig = serde_json::from_str(r#"{"node": "node1",
+    /// #     "listen": "127.0.0.1:4100", "discover": ["dns:localhost:4100"]}"#)?;
+    /// # assert_eq!(config, from_file);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    #[must_use]
+    pub fn discover(mut self, source: impl Into<String>) -> Self {
+        self.discover.push(source.into());
+        self
+    }
+
+    /// Adds a way of the app's own to find the other nodes, as [`discover`](Self::discover) does.
+    ///
+    /// Copies of the configuration share it, and the first node that starts takes it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::{error::Error, future, net::SocketAddr};
+    /// use tower_cluster_sessions::{ClusterConfig, Discovery};
+    ///
+    /// /// A list that is told once.
+    /// struct Once(Option<Vec<SocketAddr>>);
+    ///
+    /// impl Discovery for Once {
+    ///     async fn next(&mut self) -> Result<Vec<SocketAddr>, Box<dyn Error + Send + Sync>> {
+    ///         match self.0.take() {
+    ///             Some(found) => Ok(found),
+    ///             None => future::pending().await,
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// let others = vec!["127.0.0.1:4101".parse()?, "127.0.0.1:4102".parse()?];
+    /// let config = ClusterConfig::new("node1").listen("127.0.0.1:4100")
+    ///     .discover_with(Once(Some(others)));
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
+    #[must_use]
+    pub fn discover_with(mut self, discovery: impl Discovery) -> Self {
+        self.own_discoveries.push(OwnDiscovery::new(discovery));
+        self
+    }
+
+    /// Sets how often the names of [`discover`](Self::discover) are looked up.
+    ///
+    /// Default: 5 s. A node that starts asks twice a second until it is ready. Short: nodes find each
+    /// other sooner, for more questions to the name server.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use tower_cluster_sessions::ClusterConfig;
+    /// let config = ClusterConfig::new("node1").listen("127.0.0.1:4100")
+    ///     .discover("dns:localhost:4100")
+    ///     .discovery_interval(Duration::from_secs(30));
+    /// # let from_file: ClusterConfig = serde_json::from_str(r#"{"node": "node1",
+    /// #     "listen": "127.0.0.1:4100", "discover": ["dns:localhost:4100"],
+    /// #     "discovery_interval": "30s"}"#)?;
+    /// # assert_eq!(config, from_file);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    #[must_use]
+    pub fn discovery_interval(mut self, interval: Duration) -> Self {
+        self.discovery_interval = interval;
+        self
+    }
+
+    /// Sets for how long a member that is gone is looked for, and shown, when nobody tells of it any
+    /// more: no list, no [discovery](Self::discover) and no member.
+    ///
+    /// Default: 60 s; it is [`down_after`](Self::down_after) at least. Long: a cluster that a network cut
+    /// in two finds together again without the name server. Short: nodes that were replaced leave
+    /// [`members`](crate::Cluster::members) sooner. One that said goodbye is not looked for.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use tower_cluster_sessions::ClusterConfig;
+    /// let config = ClusterConfig::new("node1").listen("127.0.0.1:4100")
+    ///     .forget_after(Duration::from_secs(600));
+    /// # let from_file: ClusterConfig = serde_json::from_str(r#"{"node": "node1",
+    /// #     "listen": "127.0.0.1:4100", "forget_after": "10m"}"#)?;
+    /// # assert_eq!(config, from_file);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    #[must_use]
+    pub fn forget_after(mut self, time: Duration) -> Self {
+        self.forget_after = time;
+        self
+    }
+
+    /// Sets whether members tell this node of others, and it tells them.
+    ///
+    /// Default: `true`. So a node that lists one other, a seed, comes to have links to all. It happens
+    /// where links prove who is there: with a [`secret`](Self::secret), or with [`tls`](Self::tls) and
+    /// a [`tls_name`](Self::tls_name). Who is told of is dialled, and proves the same.
+    ///
+    /// Members tell of each other by what they [advertise](Self::advertise), or else by the address that
+    /// they see and the port of [`listen`](Self::listen). Turn it off where some nodes must not dial
+    /// each other.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::ClusterConfig;
+    /// let config = ClusterConfig::new("node1").listen("127.0.0.1:4100")
+    ///     .peer_exchange(false);
+    /// # let from_file: ClusterConfig = serde_json::from_str(r#"{"node": "node1",
+    /// #     "listen": "127.0.0.1:4100", "peer_exchange": false}"#)?;
+    /// # assert_eq!(config, from_file);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    #[must_use]
+    pub fn peer_exchange(mut self, exchange: bool) -> Self {
+        self.peer_exchange = exchange;
         self
     }
 
@@ -964,6 +1116,11 @@ impl ClusterConfig {
             auto_bind: 0,
             advertise: None,
             peers: Vec::new(),
+            discover: Vec::new(),
+            own_discoveries: Vec::new(),
+            discovery_interval: Duration::from_secs(5),
+            forget_after: Duration::from_secs(60),
+            peer_exchange: true,
             secrets: Vec::new(),
             tls: None,
             tls_name: None,
@@ -1005,6 +1162,8 @@ mod tests {
         let json = r#"{
             "node": "n1", "cluster": "shop", "route": "r1", "listen": "[::]:4100", "auto_bind": 5,
             "advertise": "shop1:4100", "peers": ["a:1", "b:2"], "insecure_plaintext": true,
+            "discover": ["dns:c:3"], "discovery_interval": "15ms", "forget_after": "16ms",
+            "peer_exchange": false,
             "secrets": [{"value": "s"}, {"file": "/f"}, {"env": "E"}],
             "tls": {"cert": "c", "key": "k", "ca": "a"}, "tls_name": "t",
             "consistency_key": "k", "read_your_writes_timeout": "9ms",
@@ -1025,6 +1184,10 @@ mod tests {
             .advertise("shop1:4100")
             .peer("a:1")
             .peers(["b:2"])
+            .discover("dns:c:3")
+            .discovery_interval(ms(15))
+            .forget_after(ms(16))
+            .peer_exchange(false)
             .insecure_plaintext()
             .secret("s")
             .secret_file("/f")

@@ -4,6 +4,7 @@ mod ack;
 mod address;
 mod cluster;
 mod consistency;
+mod discovery;
 mod duration;
 mod error;
 mod expiry;
@@ -20,11 +21,13 @@ pub use self::{
     ack::Ack,
     cluster::ClusterConfig,
     consistency::Consistency,
+    discovery::Discovery,
     error::{ConfigError, ConfigErrorKind, StartError},
     expiry::Expiry,
 };
 pub(crate) use self::{
     address::{ListenAddress, PeerAddress},
+    discovery::{AnyDiscovery, DiscoverySource, Found},
     expiry::ZERO_LIMIT,
     key::ClusterSecret,
     limits::{Limits, Shape},

@@ -5,6 +5,7 @@ use std::fmt;
 use super::{
     address::{ListenAddress, PeerAddress},
     cluster::ClusterConfig,
+    discovery::DiscoverySource,
     error::ConfigError,
     key::ClusterSecret,
     secret::SecretSource,
@@ -42,6 +43,16 @@ impl Security {
         }
     }
 
+    /// Returns whether whoever has a link has proven to be a member, by whichever address it was
+    /// dialled. Certificates without a common name are for the hosts on the list.
+    pub(crate) const fn proves_each_member(&self) -> bool {
+        match self {
+            Self::Plaintext { .. } => false,
+            Self::Secrets(_) => true,
+            Self::Certificates(certificates) => certificates.name.is_some(),
+        }
+    }
+
     /// Returns whether links may leave this machine.
     pub(crate) const fn allows_anywhere(&self) -> bool {
         match self {
@@ -63,6 +74,7 @@ impl ClusterConfig {
         &self,
         listen: Option<&ListenAddress>,
         peers: &[PeerAddress],
+        discover: &[DiscoverySource],
     ) -> Result<Security, ConfigError> {
         let named = [
             ("secret", !self.secrets.is_empty()),
@@ -86,12 +98,20 @@ impl ClusterConfig {
             ));
         }
         if let Some(files) = &self.tls {
-            if self.tls_name.is_none() && listen.is_some() && peers.is_empty() {
+            let has_hosts = !peers.is_empty() || !discover.is_empty();
+            if self.tls_name.is_none() && listen.is_some() && !has_hosts {
                 // Others have a certificate of the same authority, too.
                 return Err(ConfigError::missing(
                     "tls_name",
                     "a node that listens with `tls` and lists no `peer` must know the name in the \
                      certificates of those that dial it; set `tls_name`, or list them with `peer`",
+                ));
+            }
+            if self.tls_name.is_none() && discover.iter().any(DiscoverySource::has_many_hosts) {
+                return Err(ConfigError::missing(
+                    "tls_name",
+                    "the hosts that `srv:` finds have no common name; set `tls_name` to the one in \
+                     all certificates",
                 ));
             }
             return Ok(Security::Certificates(Certificates {
@@ -103,7 +123,7 @@ impl ClusterConfig {
             return SecretSource::read_all(&self.secrets).map(Security::Secrets);
         }
         if !self.insecure_plaintext {
-            refuse_plaintext(listen, peers)?;
+            refuse_plaintext(listen, peers, discover)?;
         }
         Ok(Security::Plaintext {
             anywhere: self.insecure_plaintext,
@@ -114,12 +134,16 @@ impl ClusterConfig {
 fn refuse_plaintext(
     listen: Option<&ListenAddress>,
     peers: &[PeerAddress],
+    discover: &[DiscoverySource],
 ) -> Result<(), ConfigError> {
     if let Some(listen) = listen.filter(|listen| !listen.is_loopback()) {
         return Err(plaintext("listen", listen));
     }
-    match peers.iter().find(|peer| !peer.is_loopback()) {
-        Some(peer) => Err(plaintext("peer", peer)),
+    if let Some(peer) = peers.iter().find(|peer| !peer.is_loopback()) {
+        return Err(plaintext("peer", peer));
+    }
+    match discover.iter().find(|source| source.leads_out()) {
+        Some(source) => Err(plaintext("discover", source)),
         None => Ok(()),
     }
 }
@@ -157,6 +181,7 @@ mod tests {
             for (setting, config) in [
                 ("listen", node().listen(address)),
                 ("peer", node().peer(address)),
+                ("discover", node().discover(format!("dns:{address}"))),
             ] {
                 refused(
                     &config,

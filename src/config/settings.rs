@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     address::{ListenAddress, PeerAddress},
     cluster::ClusterConfig,
+    discovery::DiscoverySource,
     error::ConfigError,
     key::{ClusterSecret, KeyProblem},
     limits::{Limits, Shape},
@@ -24,6 +25,11 @@ pub(crate) struct Settings {
     pub(crate) advertise: Option<String>,
     /// Without duplicates, in the order they were given.
     pub(crate) peers: Vec<PeerAddress>,
+    pub(crate) discover: Vec<DiscoverySource>,
+    pub(crate) discovery_interval: Duration,
+    pub(crate) forget_after: Duration,
+    /// Whether members tell each other of members. Only who has proven to be one is listened to.
+    pub(crate) peer_exchange: bool,
     pub(crate) security: Security,
     pub(crate) ack_timeout: Duration,
     /// The first signs, all are accepted.
@@ -67,6 +73,11 @@ impl ClusterConfig {
             auto_bind,
             advertise,
             peers,
+            discover,
+            own_discoveries,
+            discovery_interval,
+            forget_after,
+            peer_exchange,
             secrets: _,
             tls: _,
             tls_name: _,
@@ -120,8 +131,16 @@ impl ClusterConfig {
             .map(|address| ListenAddress::parse(address, *auto_bind))
             .transpose()?;
         let peers = distinct(peers)?;
+        let mut sources = Vec::new();
+        for text in discover {
+            let source = DiscoverySource::parse(text)?;
+            if !sources.contains(&source) {
+                sources.push(source);
+            }
+        }
+        sources.extend(own_discoveries.iter().cloned().map(DiscoverySource::Own));
         if *standalone {
-            refuse_addresses(listen.as_ref(), &peers, advertise.as_deref())?;
+            refuse_addresses(listen.as_ref(), &peers, &sources, advertise.as_deref())?;
             if *min_peers > 0 {
                 return Err(ConfigError::conflict(
                     "min_peers",
@@ -130,14 +149,14 @@ impl ClusterConfig {
                         .to_owned(),
                 ));
             }
-        } else if listen.is_none() && peers.is_empty() {
+        } else if listen.is_none() && peers.is_empty() && sources.is_empty() {
             return Err(ConfigError::missing(
                 "listen",
-                "the node neither listens nor has peers; set `listen` and `peer`, or use \
-                 `ClusterConfig::standalone()` to run without a cluster",
+                "the node neither listens nor has peers; set `listen` and `peer` or `discover`, or \
+                 use `ClusterConfig::standalone()` to run without a cluster",
             ));
         }
-        let security = self.security(listen.as_ref(), &peers)?;
+        let security = self.security(listen.as_ref(), &peers, &sources)?;
         let consistency_keys = match consistency_key {
             Some(text) => vec![text.parse().map_err(unusable_key)?],
             None => derived_keys(&security, cluster),
@@ -178,6 +197,11 @@ impl ClusterConfig {
                 .transpose()?
                 .map(|address| address.to_string()),
             peers,
+            discover: sources,
+            discovery_interval: positive("discovery_interval", *discovery_interval)?,
+            // Nobody is gone before.
+            forget_after: capped(*forget_after).max(down_after),
+            peer_exchange: *peer_exchange && security.proves_each_member(),
             security,
             ack_timeout: positive("ack_timeout", *ack_timeout)?,
             consistency_keys,
@@ -236,7 +260,7 @@ impl Settings {
     pub(crate) fn peer(&self, address: &str) -> Result<PeerAddress, ConfigError> {
         let peer: PeerAddress = address.parse()?;
         // Only a standalone node may have neither.
-        if self.listen.is_none() && self.peers.is_empty() {
+        if self.listen.is_none() && self.peers.is_empty() && self.discover.is_empty() {
             return Err(standalone_with("peer"));
         }
         if !self.security.allows_anywhere() && !peer.is_loopback() {
@@ -293,12 +317,15 @@ fn indexed(names: &[String]) -> Result<Vec<ValuePath>, ConfigError> {
 fn refuse_addresses(
     listen: Option<&ListenAddress>,
     peers: &[PeerAddress],
+    discover: &[DiscoverySource],
     advertise: Option<&str>,
 ) -> Result<(), ConfigError> {
     if listen.is_some() {
         Err(standalone_with("listen"))
     } else if !peers.is_empty() {
         Err(standalone_with("peer"))
+    } else if !discover.is_empty() {
+        Err(standalone_with("discover"))
     } else if advertise.is_some() {
         Err(standalone_with("advertise"))
     } else {
@@ -308,7 +335,7 @@ fn refuse_addresses(
 
 fn standalone_with(setting: &'static str) -> ConfigError {
     let message = format!(
-        "a standalone node has no `{setting}` address; remove it, or use `ClusterConfig::new` to \
+        "a standalone node has no `{setting}`; remove it, or use `ClusterConfig::new` to \
          run in a cluster"
     );
     ConfigError::conflict(setting, message)
@@ -415,6 +442,10 @@ mod tests {
             }),
             advertise: None,
             peers: Vec::new(),
+            discover: Vec::new(),
+            discovery_interval: Duration::from_secs(5),
+            forget_after: Duration::from_secs(60),
+            peer_exchange: false,
             security: Security::Plaintext { anywhere: false },
             ack_timeout: Duration::from_secs(1),
             consistency_keys: Vec::new(),
@@ -534,8 +565,13 @@ mod tests {
             &ClusterConfig::new("n"),
             &["`listen`", "`ClusterConfig::standalone()`"],
         );
-        let dials = ClusterConfig::new("n").peer("localhost:1").settings();
-        assert!(dials.expect("valid").listen.is_none());
+        let dials = ClusterConfig::new("n");
+        for dials in [
+            dials.clone().peer("localhost:1"),
+            dials.discover("dns:localhost:1"),
+        ] {
+            assert!(dials.settings().expect("valid").listen.is_none());
+        }
         let alone = ClusterConfig::standalone();
         assert_eq!(&*alone.settings().expect("valid").node, "standalone");
         let unnamed: ClusterConfig =
@@ -548,6 +584,10 @@ mod tests {
         refused(
             &alone.clone().peer("localhost:1"),
             &["standalone", "`peer`"],
+        );
+        refused(
+            &alone.clone().discover("dns:localhost:1"),
+            &["standalone", "`discover`"],
         );
         refused(&alone.clone().min_peers(1), &["standalone", "`min_peers`"]);
         refused(

@@ -7,6 +7,7 @@ use std::sync::{
 
 use tokio::sync::watch;
 
+use super::awaited::Awaited;
 use crate::{
     cluster::{Join, JoinOptions, Reach, Readiness, millis},
     config::Settings,
@@ -20,6 +21,8 @@ pub(super) struct Availability {
     /// The state transfer is under way.
     is_joining: AtomicBool,
     readiness: watch::Sender<Option<Readiness>>,
+    /// Whom the node had waited for when its transfer ended.
+    awaited: Mutex<Option<Awaited>>,
     /// The transfer must be over before requests should come, however long it takes.
     is_strict: bool,
     /// Configured peers are there, and none of them lets this node in.
@@ -50,6 +53,7 @@ impl Availability {
             join: Mutex::new(Join::new(options, now)),
             is_joining: AtomicBool::new(true),
             readiness: watch::Sender::new(None),
+            awaited: Mutex::new(None),
             is_strict: settings.min_peers > 0,
             is_excluded: AtomicBool::new(false),
             is_draining: AtomicBool::new(false),
@@ -77,6 +81,16 @@ impl Availability {
             current.get_or_insert(readiness);
             is_first
         });
+    }
+
+    /// Notes whom the node has waited for. What is noted last stands.
+    pub(super) fn note_awaited(&self, awaited: Awaited) {
+        *self.awaited.lock().unwrap_or_else(PoisonError::into_inner) = Some(awaited);
+    }
+
+    pub(super) fn awaited(&self) -> Option<Awaited> {
+        let awaited = self.awaited.lock();
+        awaited.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits until the transfer has ended, one way or another.

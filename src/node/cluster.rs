@@ -12,14 +12,14 @@ use tokio::runtime::Handle;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
-    Env, Events, LinkSecurity, Member, Node, Stats,
-    net::{accept, dial, tls},
+    Awaited, Env, Events, LinkSecurity, Member, Node, Stats,
+    net::{accept, discover::Discoverer, resolve, tls},
     requests::orders,
     tick::tick,
 };
 use crate::{
-    cluster::{Readiness, boot_id},
-    config::{Ack, ClusterConfig, ConfigError, PeerAddress, Security, StartError},
+    cluster::{Readiness, Source, boot_id},
+    config::{Ack, ClusterConfig, ConfigError, PeerAddress, Security, Settings, StartError},
     session::SessionKey,
 };
 
@@ -109,7 +109,7 @@ impl Cluster {
         Handle::try_current().map_err(|_| StartError::NoRuntime)?;
         let security = LinkSecurity::new(&settings, env.unix_time())?;
         settings.security.forget_secrets();
-        let (links, peers) = (settings.security.kind(), listed(&settings.peers));
+        let (links, peers) = (settings.security.kind(), listed(&settings));
         let max_mib = settings.limits.max_bytes >> 20;
         info!(
             node = %settings.node, cluster = %settings.cluster, version = VERSION, links, %peers,
@@ -124,6 +124,7 @@ impl Cluster {
                  between it and a peer can read and change every session; set `secret` or `tls`"
             );
         }
+        let discoverers = Discoverer::all(&settings.discover)?;
         let listen = settings.listen.as_ref();
         let acceptor = listen
             .map(|listen| env.transport.bind(listen))
@@ -142,6 +143,12 @@ impl Cluster {
         node.net
             .tasks
             .spawn(orders::carry_out_searches(Arc::clone(&node)));
+        {
+            let mut table = node.peers.table();
+            for discoverer in &discoverers {
+                table.add(discoverer.source());
+            }
+        }
         node.advance_join(node.now());
         let tick = tokio::spawn(tick(Arc::clone(&node)));
         let cluster = Self(Arc::new(Running {
@@ -151,6 +158,10 @@ impl Cluster {
         }));
         for peer in peers {
             cluster.dial(&mut cluster.dials(), peer);
+        }
+        let node = cluster.node();
+        for discoverer in discoverers {
+            node.net.tasks.spawn(discoverer.run(Arc::clone(node)));
         }
         Ok(cluster)
     }
@@ -182,6 +193,27 @@ impl Cluster {
     /// ```
     pub async fn ready(&self) -> Readiness {
         self.0.node.availability.ready().await
+    }
+
+    /// Returns whom [`ready`](Self::ready) waits for, or has waited for when the transfer ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig};
+    /// let config = ClusterConfig::new("node1").listen("127.0.0.1:0").min_peers(2);
+    /// let cluster = Cluster::start(config).await?;
+    /// let awaited = cluster.awaited();
+    /// assert_eq!((awaited.linked.len(), awaited.min_peers), (0, 2));
+    /// assert_eq!(awaited.to_string(), "linked with [], which must be [2] at least");
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn awaited(&self) -> Awaited {
+        self.0.node.awaited()
     }
 
     /// Returns whether a balancer should send requests here.
@@ -327,7 +359,7 @@ impl Cluster {
         let node = &self.0.node;
         let peer = node.settings.peer(&address.to_string())?;
         let mut dials = self.dials();
-        let is_new = node.peers.table().add(&peer);
+        let is_new = node.peers.table().add(&Source::Listed(peer.clone()));
         if is_new {
             self.dial(&mut dials, peer);
         }
@@ -364,7 +396,7 @@ impl Cluster {
         if let Some(stop) = dials.remove(&peer) {
             stop.cancel();
         }
-        self.0.node.forget_peer(&peer)
+        self.0.node.forget_peer(peer)
     }
 
     /// Returns a stream of everything that happens from now on, to members and to sessions.
@@ -547,9 +579,9 @@ impl Cluster {
         let node = &self.0.node;
         let stop = node.net.shutdown.child_token();
         dials.insert(peer.clone(), stop.clone());
-        node.net
-            .tasks
-            .spawn(dial::keep(Arc::clone(node), peer, stop));
+        let source = Source::Listed(peer.clone());
+        let keep = resolve::keep(Arc::clone(node), peer, source, stop);
+        node.net.tasks.spawn(keep);
     }
 
     fn dials(&self) -> MutexGuard<'_, HashMap<PeerAddress, CancellationToken>> {
@@ -572,10 +604,12 @@ impl Drop for Running {
     }
 }
 
-/// Writes addresses as people list them.
-fn listed(peers: &[PeerAddress]) -> String {
-    let peers: Vec<String> = peers.iter().map(ToString::to_string).collect();
-    peers.join(", ")
+/// Writes as people list them by what members are found.
+fn listed(settings: &Settings) -> String {
+    let peers = settings.peers.iter().map(ToString::to_string);
+    let sources = settings.discover.iter().map(ToString::to_string);
+    let listed: Vec<String> = peers.chain(sources).collect();
+    listed.join(", ")
 }
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");

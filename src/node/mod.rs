@@ -5,6 +5,7 @@
 //! for whom in `cluster`. The files here carry bytes and time to these decisions.
 
 mod availability;
+mod awaited;
 mod clock;
 mod cluster;
 mod cookie_names;
@@ -25,14 +26,15 @@ mod tick;
 #[cfg(test)]
 mod tests;
 
-#[cfg(test)]
-pub(crate) use self::{clock::SystemTime, env::Random};
 pub use self::{
+    awaited::Awaited,
     cluster::Cluster,
     events::{Event, Events, MemberEvent, MemberEventKind, SessionEvent, SessionEventKind},
     requests::orders::DestroyedWhere,
     stats::{Member, MemberState, Stats},
 };
+#[cfg(test)]
+pub(crate) use self::{clock::SystemTime, env::Random};
 pub(crate) use self::{
     cookie_names::{Claim, CookieUse},
     env::Env,

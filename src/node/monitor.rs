@@ -1,6 +1,6 @@
 //! What can be watched of a node: events, counters, and log lines of which there may be too many.
 
-use std::sync::atomic::AtomicU64;
+use std::{sync::atomic::AtomicU64, time::Duration};
 
 use super::{events::EventHub, log_throttle::LogThrottle, metrics::Metrics};
 use crate::config::Settings;
@@ -15,6 +15,8 @@ pub(super) struct Monitor {
     pub(super) refusal_log: LogThrottle,
     /// Lines about nodes that do not fit.
     pub(super) misfit_log: LogThrottle,
+    /// Lines about nodes of another cluster, which a discovery may lead here for ever.
+    pub(super) foreign_log: LogThrottle,
     pub(super) over_limit_log: LogThrottle,
     pub(super) full_log: LogThrottle,
     /// Lines about limits that are near.
@@ -47,6 +49,7 @@ impl Monitor {
             metrics: Metrics::new(settings),
             refusal_log: LogThrottle::default(),
             misfit_log: LogThrottle::default(),
+            foreign_log: LogThrottle::slowing(Duration::from_secs(10), Duration::from_secs(600)),
             over_limit_log: LogThrottle::default(),
             full_log: LogThrottle::default(),
             nearly_full_log: LogThrottle::default(),

@@ -58,6 +58,7 @@ impl Node {
             node: settings.node.to_string(),
             boot,
             advertise: local_address.and_then(|local| advertised(&settings, local)),
+            exchanges_peers: settings.peer_exchange,
         };
         Self {
             replica: Replica::new(boot, settings.limits.clone(), &settings.shape, now)

@@ -52,12 +52,13 @@ pub(super) async fn tick(node: Arc<Node>) {
 const PUBLISH_INTERVAL_MS: u64 = 1000;
 
 impl Node {
-    fn tick(&self, now: Now) {
+    fn tick(self: &Arc<Self>, now: Now) {
         self.watch_stalls(now);
         self.replica.note_tick(now);
         self.warn_of_tombstones(now);
         self.tick_links(now);
         self.note_down(now);
+        self.exchange_peers(now);
         self.advance_join(now);
         self.give_turns(now);
         self.warn_of_limits(now);

@@ -41,6 +41,8 @@ pub struct Hello {
     pub(crate) boot: BootId,
     /// The address to show for this node, if it was told one.
     pub advertise: Option<String>,
+    /// Whether it wants to be told of other members.
+    pub(crate) exchanges_peers: bool,
 }
 
 impl Hello {
@@ -96,6 +98,9 @@ impl Hello {
         to.text(&self.node);
         to.array(&self.boot.bytes());
         to.option(self.advertise.as_deref(), Writer::text);
+        if self.exchanges_peers {
+            to.byte(EXCHANGES_PEERS);
+        }
     }
 
     fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
@@ -106,6 +111,8 @@ impl Hello {
             node: read_name(from)?,
             boot: BootId::from_bytes(from.array()?),
             advertise: from.option(Reader::text)?.map(str::to_owned),
+            // Who does not know of it says nothing.
+            exchanges_peers: from.remaining().first() == Some(&EXCHANGES_PEERS),
         };
         let is_harmless = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
         if hello.min_version <= hello.max_version
@@ -378,6 +385,9 @@ fn versions((lowest, highest): (u16, u16)) -> String {
 const CONSENT: u8 = 0;
 const REFUSED: u8 = 1;
 
+/// Stands behind a hello that wants to be told of other members.
+const EXCHANGES_PEERS: u8 = 1;
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -392,6 +402,7 @@ mod tests {
             node: node.to_owned(),
             boot: BootId::from_bytes([boot; 8]),
             advertise: None,
+            exchanges_peers: false,
         }
     }
 
@@ -409,7 +420,14 @@ mod tests {
         };
         let bytes = b"TwCS\x01\x01\x08sessions\x02n1\x07\x07\x07\x07\x07\x07\x07\x07\x01\x03h:1";
         assert_eq!(encoded(|out| advertised.encode(out)), bytes);
-        assert_eq!(Hello::decode(bytes), Ok(advertised));
+        assert_eq!(Hello::decode(bytes), Ok(advertised.clone()));
+        let exchanging = Hello {
+            exchanges_peers: true,
+            ..advertised
+        };
+        let bytes = [&bytes[..], &[1]].concat();
+        assert_eq!(encoded(|out| exchanging.encode(out)), bytes);
+        assert_eq!(Hello::decode(&bytes), Ok(exchanging));
     }
 
     #[test]
@@ -469,6 +487,7 @@ mod tests {
             cluster: "c".repeat(64),
             node: "n".repeat(64),
             advertise: Some(format!("{}:65535", "a".repeat(253))),
+            exchanges_peers: true,
             ..hello("", 0xFF)
         };
         assert!(encoded(|out| Greeting::Welcome(longest).encode(out)).len() <= 1024);

@@ -9,6 +9,7 @@ use super::{
     item::{Form, Items, KEY, read_key, write_items, write_key},
     limits::DecodeLimits,
     order::{ORDER, read_order, write_order},
+    peers::{PeerList, read_peers, write_peers},
     position::Position,
 };
 use crate::session::{Item, Order, Retention, SessionKey};
@@ -110,6 +111,9 @@ pub(crate) enum Message {
     Settled {
         hops: u8,
     },
+    /// Whom the sender is linked with, for who does not know them. It takes the place of what was told
+    /// before, and goes only to peers whose hello asks for it.
+    Peers(PeerList),
 }
 
 /// What two nodes must know of each other's past before they exchange sessions: one that was away
@@ -257,6 +261,10 @@ impl Message {
                 to.byte(SETTLED);
                 to.byte(*hops);
             }
+            Self::Peers(peers) => {
+                to.byte(PEERS);
+                write_peers(peers, to);
+            }
         }
     }
 
@@ -377,6 +385,7 @@ impl Message {
                 hops @ 0..=MAX_SETTLED_HOPS => Self::Settled { hops },
                 _ => return Err(Malformed("more hops than are counted")),
             },
+            PEERS => Self::Peers(read_peers(from)?),
             _ => return Err(UNKNOWN),
         };
         if from.remaining().is_empty() {
@@ -413,7 +422,8 @@ impl Message {
             | Self::ExpectAcks { .. }
             | Self::Orders { .. }
             | Self::Memory(_)
-            | Self::Settled { .. } => &[],
+            | Self::Settled { .. }
+            | Self::Peers(_) => &[],
         }
     }
 }
@@ -472,6 +482,7 @@ const EXPECT_ACKS: u8 = 17;
 const ORDERS: u8 = 18;
 const MEMORY: u8 = 20;
 const SETTLED: u8 = 21;
+const PEERS: u8 = 22;
 /// Retentions are told over so many links.
 pub(crate) const RETENTION_HOPS: usize = 4;
 /// Hops are counted up to this.

@@ -15,6 +15,7 @@ pub(crate) mod message;
 mod metadata;
 mod order;
 pub(crate) mod packed_session;
+mod peers;
 mod position;
 #[cfg(any(test, feature = "durable"))]
 pub(crate) mod saved;
@@ -28,5 +29,6 @@ pub(crate) use self::{
     hello::{Confirm, Greeting, Hello, PROTOCOL, Refusal},
     limits::{DecodeLimits, MAX_DIGEST_GROUPS, MAX_ORIGINS, MAX_SECRETS},
     message::Message,
+    peers::{MAX_TOLD_PEERS, PeerList},
     position::Position,
 };

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::{
-    DecodeLimits, Message, Position,
+    DecodeLimits, MAX_TOLD_PEERS, Message, PeerList, Position,
     message::{Lineage, Memory},
     packed_session::{Writer, write_body, write_since},
 };
 use crate::{
-    config::{Expiry, Limits, Shape},
+    config::{Expiry, Limits, PeerAddress, Shape},
     session::{
         AttributesHash, BootId, Content, Count, Counter, Delta, Item, MAX_HOPS, MAX_SEARCH_BYTES,
         Now, Order, OrderContent, OrderId, Origin, PackedHead, PackedSession, Proof, Register,
@@ -53,6 +53,10 @@ fn tag(raw: u64, byte: u8) -> Tag {
         stamp: stamp(raw),
         origin: origin(byte),
     }
+}
+
+fn peer(text: &str) -> PeerAddress {
+    text.parse().expect("valid")
 }
 
 /// A session that two nodes wrote.
@@ -185,6 +189,14 @@ fn samples() -> Vec<Message> {
         Message::ExpectAcks { at_once: false },
         Message::Orders { orders: orders() },
         Message::Settled { hops: 3 },
+        Message::Peers(PeerList {
+            port: Some(4100),
+            linked: vec![
+                (BootId::from_bytes([7; 8]), peer("10.0.0.2:4100")),
+                (BootId::from_bytes([8; 8]), peer("[fd00::3]:4100")),
+                (BootId::from_bytes([9; 8]), peer("node4.internal:4100")),
+            ],
+        }),
         Message::Memory(Memory {
             retentions: [28, 9, 5, 0].map(|at| Retention::from_doublings(at).expect("there is")),
             remembered_ms: 86_400_000,
@@ -284,6 +296,34 @@ fn orders_that_no_honest_node_passes_on_are_malformed() {
         })
         .is_err()
     );
+}
+
+#[test]
+fn lists_of_members_that_no_honest_node_tells_are_malformed() {
+    let list = |count: usize, address: &[u8]| {
+        let mut bytes = vec![22, 0];
+        bytes.extend([0x80 | (count & 0x7f) as u8, (count >> 7) as u8]);
+        for _ in 0..count {
+            bytes.extend([7; 8]);
+            bytes.push(u8::try_from(address.len()).expect("short"));
+            bytes.extend(address);
+        }
+        bytes
+    };
+    let decode = |bytes: &[u8]| Message::decode(bytes, NOW_MS, &LIMITS);
+    assert!(decode(&list(MAX_TOLD_PEERS, b"10.0.0.2:4100")).is_ok());
+    assert!(decode(&list(MAX_TOLD_PEERS + 1, b"10.0.0.2:4100")).is_err());
+    for address in [
+        "",
+        "10.0.0.2",
+        "10.0.0.2:0",
+        "Node:4100",
+        "[0::1]:4100",
+        "a b:1",
+        "http://a:1",
+    ] {
+        assert!(decode(&list(128, address.as_bytes())).is_err(), "{address}");
+    }
 }
 
 #[test]

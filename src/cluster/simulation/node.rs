@@ -6,7 +6,7 @@ use super::{HOUR_MS, OPTIONS, SHAPE, World, cable::SimLink, leave::SimLeave, wor
 use crate::{
     cluster::{
         AckTracker, Join, JoinLink, JoinOptions, JoinStep, LinkId, MemberTable, OtherPeers,
-        PendingFetches, Readiness, boot_id,
+        PendingFetches, Readiness, Source, boot_id,
     },
     config::{Limits, PeerAddress, Shape},
     replica::{Link, LinkEvent, Observer, Replica, Sweep},
@@ -144,10 +144,10 @@ impl World {
         };
         let skew_ms = self.random.below(3) as u64 * HOUR_MS;
         let now = self.at(skew_ms);
-        let mut table = MemberTable::new(boot, SILENT_AFTER_MS);
+        let mut table = MemberTable::new(boot, SILENT_AFTER_MS, FORGET_AFTER_MS);
         for peer in (0..self.plan.nodes).filter(|peer| *peer != node) {
             table.add(&address(peer));
-            table.resolve(&address(peer), &[socket(peer)]);
+            table.resolve(&address(peer), &[socket(peer)], now);
         }
         SimNode {
             replica: Replica::new(boot, limits, &shape, now).index_by(&indexed(node)),
@@ -244,11 +244,11 @@ pub(super) fn name(node: usize) -> Arc<str> {
     format!("node{node}").into()
 }
 
-pub(super) fn address(node: usize) -> PeerAddress {
-    PeerAddress {
+pub(super) fn address(node: usize) -> Source {
+    Source::Listed(PeerAddress {
         host: format!("node{node}.test"),
         port: 1,
-    }
+    })
 }
 
 pub(super) fn socket(node: usize) -> SocketAddr {
@@ -263,3 +263,4 @@ const JOIN_OPTIONS: JoinOptions = JoinOptions {
 };
 /// Two heartbeats.
 const SILENT_AFTER_MS: u64 = 1_000;
+const FORGET_AFTER_MS: u64 = 60_000;

@@ -3,24 +3,33 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use crate::{
-    cluster::link::{LinkId, MemberLink, Traffic},
+    cluster::{
+        link::{LinkId, MemberLink, Traffic},
+        source::Source,
+    },
     config::PeerAddress,
     session::BootId,
+    wire::Refusal,
 };
 
 /// What is known of one member.
 #[derive(Debug)]
 pub(super) struct MemberEntry<L> {
-    pub(super) configured: Option<PeerAddress>,
-    /// Which address of the configured peer this is, once they are looked up. A name may have several
-    /// and stand for several members.
+    /// What this node dials it for, if it does.
+    pub(super) source: Option<Source>,
+    /// Which address of the source this is, once they are known. A name may have several and stand
+    /// for several members.
     pub(super) at: Option<SocketAddr>,
+    /// Where others can dial it, as far as it is known.
+    pub(super) contact: Option<PeerAddress>,
     /// As it is shown.
     pub(super) address: Arc<str>,
     pub(super) name: Option<Arc<str>>,
     pub(super) boot: Option<BootId>,
     pub(super) status: MemberStatus,
     pub(super) link: Option<L>,
+    /// When it was heard last over a link that is gone, in monotonic milliseconds.
+    pub(super) lost_ms: Option<u64>,
     /// What came of the last full dial, if no link did.
     pub(super) reach: Reach,
     /// What went over links that are gone.
@@ -31,6 +40,8 @@ pub(super) struct MemberEntry<L> {
 /// better reasons to believe that a member may be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Reach {
+    /// A node of another cluster is there, which a discovery has found as well.
+    Foreign,
     /// Nobody listens there.
     Unreachable,
     /// Something listens there, and no member has spoken.
@@ -41,6 +52,33 @@ pub(crate) enum Reach {
     Replaced,
     /// No dial is over.
     Untried,
+}
+
+impl Reach {
+    /// Returns what a refusal tells of an address that was dialled for `source`. A discovery may find
+    /// the nodes of several clusters. Whom the operator has listed should be of this one.
+    pub(crate) const fn of_refusal(refusal: &Refusal, source: &Source) -> Self {
+        match refusal {
+            Refusal::NameTaken { .. } => Self::Replaced,
+            Refusal::NotAHello => Self::Mute,
+            Refusal::WrongCluster { .. } if !source.is_listed() => Self::Foreign,
+            _ => Self::Refused,
+        }
+    }
+}
+
+/// How it stands with an address that another member has told of. The later ones count, of several
+/// addresses of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Told {
+    /// No member was met there.
+    Nobody,
+    /// One was, and is gone for as long as it is looked for.
+    Gone,
+    /// It is this node, or one of another cluster.
+    Wrong,
+    /// A member is there, or may be back.
+    Here,
 }
 
 /// How a member stands.
@@ -78,19 +116,17 @@ pub(crate) struct MemberRow<L> {
 }
 
 impl<L: MemberLink> MemberEntry<L> {
-    pub(super) fn new(
-        configured: Option<PeerAddress>,
-        address: Arc<str>,
-        status: MemberStatus,
-    ) -> Self {
+    pub(super) fn new(source: Option<Source>, address: Arc<str>) -> Self {
         Self {
-            configured,
+            source,
             at: None,
+            contact: None,
             address,
             name: None,
             boot: None,
-            status,
+            status: MemberStatus::Unreached,
             link: None,
+            lost_ms: None,
             reach: Reach::Untried,
             traffic: Traffic::default(),
         }
@@ -100,14 +136,30 @@ impl<L: MemberLink> MemberEntry<L> {
         self.link.as_ref().filter(|link| !link.is_closed())
     }
 
-    pub(super) fn is_of(&self, peer: &PeerAddress) -> bool {
-        self.configured.as_ref() == Some(peer)
+    pub(super) fn is_of(&self, source: &Source) -> bool {
+        self.source.as_ref() == Some(source)
+    }
+
+    /// Returns whether the operator expects a member here.
+    pub(super) fn is_configured(&self) -> bool {
+        self.source.as_ref().is_some_and(Source::is_configured)
+    }
+
+    /// Returns whether nobody but another member says that somebody is here.
+    pub(super) fn is_hearsay(&self) -> bool {
+        self.boot.is_none() && matches!(self.source, Some(Source::Told(_)))
     }
 
     /// Returns whether no link is here, and none is about to come back.
     pub(super) fn is_gone(&self) -> bool {
         let may_be_back = matches!(self.status, MemberStatus::Up | MemberStatus::Suspect { .. });
         self.live().is_none() && !may_be_back
+    }
+
+    /// Returns whether a member that was here is gone for as long as it is looked for.
+    pub(super) fn is_forgotten(&self, forget_after_ms: u64, mono_ms: u64) -> bool {
+        let has_passed = |lost_ms: u64| lost_ms.saturating_add(forget_after_ms) <= mono_ms;
+        self.is_gone() && self.lost_ms.is_some_and(has_passed)
     }
 
     pub(super) fn has(&self, link: LinkId) -> bool {

@@ -1,20 +1,24 @@
-//! The table of members: configured peers, which are never forgotten, and nodes that dialled us.
+//! The table of members: those at the addresses that sources bring, and nodes that dialled us.
 //!
 //! An entry is found by boot id, then by the address dialled or advertised, then by name. So a node
-//! that restarts takes its old place, and a node known by two addresses is one member. A configured
-//! name has an entry for each of its addresses.
+//! that restarts takes its old place, and a node known by two addresses is one member. A source has
+//! an entry for each of its addresses.
+//!
+//! Listed peers are never forgotten. Of an address that a discovery does not tell any more, and of a
+//! node that only dialled us, the entry goes when nobody was there for `forget_after`.
 
 mod entry;
 
 #[cfg(test)]
 mod tests;
 
-use std::{mem, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeSet, mem, net::SocketAddr, sync::Arc};
 
 use self::entry::MemberEntry;
-pub(crate) use self::entry::{MemberLabel, MemberRow, MemberStatus, Reach};
+pub(crate) use self::entry::{MemberLabel, MemberRow, MemberStatus, Reach, Told};
 use super::{
     link::{LinkId, LinkIdentity, MemberLink},
+    source::Source,
     tie_break::{Existing, stays},
 };
 use crate::{
@@ -29,6 +33,8 @@ pub(crate) struct MemberTable<L> {
     own: BootId,
     /// A link that was silent for longer may be replaced.
     silent_after_ms: u64,
+    /// For how long a member that is gone is looked for where no source tells of it any more.
+    forget_after_ms: u64,
     entries: Vec<MemberEntry<L>>,
 }
 
@@ -36,8 +42,8 @@ pub(crate) struct MemberTable<L> {
 #[derive(Debug)]
 pub(crate) struct Newcomer<'a, L> {
     pub(crate) link: L,
-    /// The configured peer that was dialled.
-    pub(crate) dialled: Option<&'a PeerAddress>,
+    /// What it was dialled for, if it was.
+    pub(crate) dialled: Option<&'a Source>,
     pub(crate) advertised: Option<&'a str>,
     pub(crate) remote: SocketAddr,
 }
@@ -68,62 +74,94 @@ pub(crate) enum Removal<L> {
 }
 
 impl<L: MemberLink> MemberTable<L> {
-    pub(crate) const fn new(own: BootId, silent_after_ms: u64) -> Self {
+    pub(crate) const fn new(own: BootId, silent_after_ms: u64, forget_after_ms: u64) -> Self {
         Self {
             own,
             silent_after_ms,
+            forget_after_ms,
             entries: Vec::new(),
         }
     }
 
-    /// Lists a peer. Returns whether it is new. A node of this address that dialled us before keeps
-    /// its link.
-    pub(crate) fn add(&mut self, peer: &PeerAddress) -> bool {
-        if self.entries.iter().any(|e| e.is_of(peer)) {
+    /// Takes a source in. Returns whether it is new. A node of this address that dialled us before
+    /// keeps its link.
+    pub(crate) fn add(&mut self, source: &Source) -> bool {
+        if self.entries.iter().any(|e| e.is_of(source)) {
             return false;
         }
-        let address: Arc<str> = peer.to_string().into();
-        match self.entries.iter().position(|e| e.address == address) {
-            Some(at) => self.entries[at].configured = Some(peer.clone()),
-            None => self.entries.push(MemberEntry::new(
-                Some(peer.clone()),
-                address,
-                MemberStatus::Unreached,
-            )),
+        let address: Arc<str> = source.to_string().into();
+        match self.position(|e| e.source.is_none() && e.address == address) {
+            Some(at) => self.entries[at].source = Some(source.clone()),
+            None => self
+                .entries
+                .push(MemberEntry::new(Some(source.clone()), address)),
         }
         true
     }
 
-    /// Notes all addresses of a configured peer. Those that are not among them stay as long as
-    /// members are there. Returns the addresses to be dialled.
-    pub(crate) fn resolve(&mut self, peer: &PeerAddress, found: &[SocketAddr]) -> Vec<SocketAddr> {
-        if self.entries.iter().any(|e| e.is_of(peer)) {
+    /// Notes all addresses that a source has now. Others that it had stay as long as members are
+    /// there, or may be back. Returns the addresses to be dialled.
+    pub(crate) fn resolve(
+        &mut self,
+        source: &Source,
+        found: &[SocketAddr],
+        now: Now,
+    ) -> Vec<SocketAddr> {
+        if self.entries.iter().any(|e| e.is_of(source)) {
             for at in found.iter().take(MAX_ADDRESSES) {
-                self.add_address(peer, *at, found);
+                self.add_address(source, *at, found);
             }
         }
+        let linked = self.linked_boots();
+        let forget_after_ms = self.forget_after_ms;
         let is_over = |entry: &MemberEntry<L>| {
-            entry.is_of(peer) && entry.is_gone() && entry.at.is_none_or(|at| !found.contains(&at))
+            let is_told = entry.at.is_some_and(|at| found.contains(&at));
+            let is_linked = entry.boot.is_some_and(|boot| linked.contains(&boot));
+            let may_be_back = source.is_discovery()
+                && entry.boot.is_some()
+                && entry.status != MemberStatus::Left
+                && !is_linked
+                && !entry.is_forgotten(forget_after_ms, now.mono_ms);
+            let is_nobody_known = entry.at.is_none() && found.is_empty();
+            entry.is_of(source) && entry.is_gone() && !is_told && !may_be_back && !is_nobody_known
         };
         self.entries.retain(|entry| !is_over(entry));
-        let addresses: Vec<SocketAddr> = self.of(peer).filter_map(|entry| entry.at).collect();
-        self.label_all(peer);
+        if found.is_empty() && source.is_discovery() {
+            self.note_nobody(source);
+        }
+        let addresses: Vec<SocketAddr> = self.of(source).filter_map(|entry| entry.at).collect();
+        self.label_all(source);
         addresses
     }
 
-    fn add_address(&mut self, peer: &PeerAddress, at: SocketAddr, found: &[SocketAddr]) {
-        if self.configured(peer, Some(at)).is_some() {
+    /// Notes that a discovery knows of nobody.
+    fn note_nobody(&mut self, source: &Source) {
+        match self.at(source, None) {
+            Some(at) => self.entries[at].reach = Reach::Unreachable,
+            None if self.of(source).next().is_some() => {}
+            None => {
+                let text = source.to_string().into();
+                let mut entry = MemberEntry::new(Some(source.clone()), text);
+                entry.reach = Reach::Unreachable;
+                self.entries.push(entry);
+            }
+        }
+    }
+
+    fn add_address(&mut self, source: &Source, at: SocketAddr, found: &[SocketAddr]) {
+        if self.at(source, Some(at)).is_some() {
             return;
         }
-        // What is known of a member stays when its only address changes.
+        // What is known of a member stays when its only address changes. The addresses of a
+        // discovery are those of different members.
         let free = self.position(|e| match e.at {
-            _ if !e.is_of(peer) => false,
+            _ if !e.is_of(source) => false,
             None => found.len() == 1 || e.is_gone(),
-            Some(old) => e.is_gone() && !found.contains(&old),
+            Some(old) => !source.is_discovery() && e.is_gone() && !found.contains(&old),
         });
         let free = free.unwrap_or_else(|| {
             let text = at.to_string().into();
-            let entry = MemberEntry::new(Some(peer.clone()), text, MemberStatus::Unreached);
+            let entry = MemberEntry::new(Some(source.clone()), text);
             self.entries.push(entry);
             self.entries.len() - 1
         });
@@ -136,19 +174,19 @@ impl<L: MemberLink> MemberTable<L> {
     }
 
     /// Shows a name that has one address as it is written, and the addresses of others.
-    fn label_all(&mut self, peer: &PeerAddress) {
-        let is_alone = self.of(peer).count() == 1;
-        for entry in self.entries.iter_mut().filter(|e| e.is_of(peer)) {
+    fn label_all(&mut self, source: &Source) {
+        let is_alone = self.of(source).count() == 1 && !source.is_discovery();
+        for entry in self.entries.iter_mut().filter(|e| e.is_of(source)) {
             entry.address = match entry.at {
                 Some(at) if !is_alone => at.to_string().into(),
-                Some(_) | None => peer.to_string().into(),
+                Some(_) | None => source.to_string().into(),
             };
         }
     }
 
-    /// Takes a peer off the list, at all its addresses.
-    pub(crate) fn remove(&mut self, peer: &PeerAddress) -> Removal<L> {
-        let removed: Vec<_> = self.entries.extract_if(.., |e| e.is_of(peer)).collect();
+    /// Takes a source out, with all its addresses.
+    pub(crate) fn remove(&mut self, source: &Source) -> Removal<L> {
+        let removed: Vec<_> = self.entries.extract_if(.., |e| e.is_of(source)).collect();
         match removed.is_empty() {
             true => Removal::NotListed,
             false => Removal::Removed {
@@ -223,16 +261,22 @@ impl<L: MemberLink> MemberTable<L> {
             }
         }
         let at = self.place(&identity, dialled, advertised, remote)?;
+        let contact = advertised
+            .and_then(|advertised| advertised.parse().ok())
+            .or_else(|| dialled.map(|_| PeerAddress::of(remote)));
         self.take_name(&identity);
         let entry = &mut self.entries[at];
         replaced.extend(entry.drop_link());
-        entry.name = Some(identity.name);
+        entry.name = Some(Arc::clone(&identity.name));
         entry.boot = Some(identity.boot);
         entry.status = MemberStatus::Up;
         entry.reach = Reach::Untried;
+        entry.contact = contact;
         entry.link = Some(link);
+        let address = Arc::clone(&entry.address);
+        self.note_lost(identity.boot, None);
         Ok(Admitted {
-            address: Arc::clone(&entry.address),
+            address,
             replaced,
             outlived,
             is_news: !was_up,
@@ -242,8 +286,13 @@ impl<L: MemberLink> MemberTable<L> {
 
     /// Notes that a link ended. Returns its member if that makes it suspect.
     pub(crate) fn close(&mut self, link: LinkId) -> Option<MemberLabel> {
-        let entry = self.entries.iter_mut().find(|e| e.has(link))?;
+        let at = self.position(|e| e.has(link))?;
+        let entry = &mut self.entries[at];
         let heard_ms = entry.drop_link()?.heard_ms();
+        if let Some(boot) = entry.boot {
+            self.note_lost(boot, Some(heard_ms));
+        }
+        let entry = &mut self.entries[at];
         if entry.status != MemberStatus::Up {
             return None;
         }
@@ -259,9 +308,18 @@ impl<L: MemberLink> MemberTable<L> {
         entry.label()
     }
 
-    /// Notes which members are down by now, and returns them.
+    /// Notes when a node was heard last that has no link now, at all its addresses.
+    fn note_lost(&mut self, boot: BootId, lost_ms: Option<u64>) {
+        for entry in self.entries.iter_mut().filter(|e| e.boot == Some(boot)) {
+            entry.lost_ms = lost_ms;
+        }
+    }
+
+    /// Notes which members are down by now, and returns them. Forgets nodes that only dialled us and
+    /// are gone for long.
     pub(crate) fn sweep(&mut self, down_after_ms: u64, now: Now) -> Vec<MemberLabel> {
         let mut down = Vec::new();
+        let forget_after_ms = self.forget_after_ms;
         for entry in &mut self.entries {
             if let MemberStatus::Suspect { heard_ms } = entry.status
                 && heard_ms.saturating_add(down_after_ms) <= now.mono_ms
@@ -270,28 +328,33 @@ impl<L: MemberLink> MemberTable<L> {
                 down.extend(entry.label());
             }
         }
+        self.entries.retain(|entry| {
+            let is_nobodys = entry.boot.is_none() && entry.link.is_none();
+            entry.source.is_some()
+                || !(is_nobodys || entry.is_forgotten(forget_after_ms, now.mono_ms))
+        });
         down
     }
 
-    /// Notes that a full dial of a configured peer failed, and what it has found. Without an address,
-    /// none has been found at all.
-    pub(crate) fn dial_failed(&mut self, peer: &PeerAddress, at: Option<SocketAddr>, found: Reach) {
-        if let Some(at) = self.configured(peer, at) {
+    /// Notes that a full dial of an address failed, and what it has found. Without an address, none
+    /// has been found at all.
+    pub(crate) fn dial_failed(&mut self, source: &Source, at: Option<SocketAddr>, found: Reach) {
+        if let Some(at) = self.at(source, at) {
             self.entries[at].reach = found;
         }
     }
 
-    /// Notes that a configured address is this node's own. Returns whether that is news.
-    pub(crate) fn is_myself(&mut self, peer: &PeerAddress, at: SocketAddr) -> bool {
-        self.configured(peer, Some(at)).is_some_and(|at| {
+    /// Notes that an address is this node's own. Returns whether that is news.
+    pub(crate) fn is_myself(&mut self, source: &Source, at: SocketAddr) -> bool {
+        self.at(source, Some(at)).is_some_and(|at| {
             let entry = &mut self.entries[at];
             mem::replace(&mut entry.status, MemberStatus::Myself) != MemberStatus::Myself
         })
     }
 
-    /// Returns the link that makes dialling this address of a peer needless.
-    pub(crate) fn link_to(&self, peer: &PeerAddress, at: SocketAddr) -> Option<L> {
-        let entry = &self.entries[self.configured(peer, Some(at))?];
+    /// Returns the link that makes dialling this address needless.
+    pub(crate) fn link_to(&self, source: &Source, at: SocketAddr) -> Option<L> {
+        let entry = &self.entries[self.at(source, Some(at))?];
         let link = entry.live().or_else(|| self.live_of(entry.boot?));
         link.cloned()
     }
@@ -326,57 +389,136 @@ impl<L: MemberLink> MemberTable<L> {
                 MemberStatus::Up | MemberStatus::Suspect { .. }
             );
             let is_linked = entry.boot.is_some_and(|boot| self.live_of(boot).is_some());
-            was_there && entry.reach != Reach::Unreachable && !is_linked
+            was_there && !matches!(entry.reach, Reach::Unreachable | Reach::Foreign) && !is_linked
         });
         missed.filter_map(MemberEntry::label).collect()
     }
 
-    /// Returns the configured peers.
+    /// Returns whom the operator expects: the peers on the list, the names of discoveries, and the
+    /// addresses that those without a name have told.
     pub(crate) fn peers(&self) -> Vec<PeerAddress> {
         let mut peers = Vec::new();
-        for peer in self.entries.iter().filter_map(|e| e.configured.as_ref()) {
-            if !peers.contains(peer) {
-                peers.push(peer.clone());
+        for entry in self.entries.iter().filter(|e| e.is_configured()) {
+            let name = entry.source.as_ref().and_then(Source::name).cloned();
+            if let Some(peer) = name.or_else(|| entry.at.map(PeerAddress::of))
+                && !peers.contains(&peer)
+            {
+                peers.push(peer);
             }
         }
         peers
     }
 
+    /// Returns how many addresses come from discoveries.
+    pub(crate) fn discovered(&self) -> usize {
+        let is_discovered = |entry: &&MemberEntry<L>| {
+            entry.at.is_some() && entry.source.as_ref().is_some_and(Source::is_discovery)
+        };
+        self.entries.iter().filter(is_discovered).count()
+    }
+
+    /// Returns the members with a link, and where others can dial them, as far as it is known.
+    pub(crate) fn contacts(&self) -> impl Iterator<Item = (BootId, &PeerAddress)> {
+        let live = self.entries.iter().filter(|e| e.live().is_some());
+        live.filter_map(|entry| Some((entry.boot?, entry.contact.as_ref()?)))
+    }
+
+    /// Notes that the member at the other end of a link says at which port it listens. It counts
+    /// where nothing better is known.
+    pub(crate) fn listens_at(&mut self, link: LinkId, address: SocketAddr) {
+        if let Some(entry) = self.entries.iter_mut().find(|e| e.has(link)) {
+            entry
+                .contact
+                .get_or_insert_with(|| PeerAddress::of(address));
+        }
+    }
+
+    /// Returns whether the node of this boot is this one, or has a link.
+    pub(crate) fn is_linked(&self, boot: BootId) -> bool {
+        boot == self.own || self.live_of(boot).is_some()
+    }
+
+    /// Returns whether an address is dialled already, for whatever reason.
+    pub(crate) fn dials(&self, peer: &PeerAddress) -> bool {
+        let at = peer.socket_address();
+        self.entries.iter().any(|entry| {
+            entry.source.is_some()
+                && ((at.is_some() && entry.at == at)
+                    || entry.source.as_ref().and_then(Source::name) == Some(peer))
+        })
+    }
+
+    /// Returns how it stands with an address that another member has told of.
+    pub(crate) fn told(&self, source: &Source, now: Now) -> Told {
+        let mut told = Told::Nobody;
+        for entry in self.of(source) {
+            told = told.max(match entry.boot {
+                _ if entry.status == MemberStatus::Myself || entry.reach == Reach::Foreign => {
+                    Told::Wrong
+                }
+                Some(boot) if self.is_linked(boot) => Told::Here,
+                Some(_) if entry.is_forgotten(self.forget_after_ms, now.mono_ms) => Told::Gone,
+                Some(_) => Told::Here,
+                None => Told::Nobody,
+            });
+        }
+        told
+    }
+
+    /// Gives a source up. Members that have a link keep it.
+    pub(crate) fn give_up(&mut self, source: &Source) {
+        self.entries
+            .retain(|e| !e.is_of(source) || e.live().is_some());
+        for entry in self.entries.iter_mut().filter(|e| e.is_of(source)) {
+            entry.source = None;
+            entry.at = None;
+        }
+    }
+
     /// Returns whether nobody listens at this address of a name because the name's members listen at
     /// addresses of the other IP version: never here, and there one has been met.
-    pub(crate) fn is_spare(&self, peer: &PeerAddress, at: SocketAddr) -> bool {
+    pub(crate) fn is_spare(&self, source: &Source, at: SocketAddr) -> bool {
         let has_met = |v4: bool| {
-            self.of(peer)
+            self.of(source)
                 .any(|entry| entry.boot.is_some() && entry.at.is_some_and(|at| at.is_ipv4() == v4))
         };
-        let entry = self.configured(peer, Some(at)).map(|at| &self.entries[at]);
+        let entry = self.at(source, Some(at)).map(|at| &self.entries[at]);
         entry.is_some_and(|entry| entry.reach == Reach::Unreachable)
             && !has_met(at.is_ipv4())
             && has_met(!at.is_ipv4())
     }
 
-    /// Returns the best reason to believe that a configured peer is there to which there is no link;
-    /// `None` if all have one, or are this node.
+    /// Returns the best reason to believe that somebody is there whom the operator expects, and to
+    /// whom there is no link; `None` if all have one, or are this node or of another cluster.
     ///
     /// After a link has ended, its member must be dialled once more before anybody may conclude that
     /// nobody is there.
     pub(crate) fn unlinked(&self) -> Option<Reach> {
-        let is_linked = |entry: &MemberEntry<L>| {
-            entry.live().is_some() || entry.boot.is_some_and(|boot| self.live_of(boot).is_some())
-        };
-        let unlinked = self.entries.iter().filter(|entry| {
-            entry.configured.is_some()
+        self.expected().map(|entry| entry.reach).max()
+    }
+
+    /// Returns the addresses, as they are shown, of those whom [`Self::unlinked`] is about.
+    pub(crate) fn unlinked_addresses(&self) -> Vec<Arc<str>> {
+        let expected = self.expected();
+        expected.map(|entry| Arc::clone(&entry.address)).collect()
+    }
+
+    fn expected(&self) -> impl Iterator<Item = &MemberEntry<L>> {
+        let linked = self.linked_boots();
+        self.entries.iter().filter(move |entry| {
+            entry.is_configured()
                 && entry.status != MemberStatus::Myself
-                && !is_linked(entry)
+                && entry.reach != Reach::Foreign
+                && entry.live().is_none()
+                && !entry.boot.is_some_and(|boot| linked.contains(&boot))
                 && !self.is_of_spare_address(entry)
-        });
-        unlinked.map(|entry| entry.reach).max()
+        })
     }
 
     /// Returns why configured peers refuse this node, if none of them has a link to it.
     pub(crate) fn exclusion(&self) -> Option<Reach> {
         let is_refused = |reach: &Reach| matches!(reach, Reach::Refused | Reach::Replaced);
-        let configured = self.entries.iter().filter(|e| e.configured.is_some());
+        let configured = self.entries.iter().filter(|e| e.is_configured());
         let refused = configured.map(|e| e.reach).filter(is_refused).max();
         refused.filter(|_| self.entries.iter().all(|e| e.live().is_none()))
     }
@@ -396,6 +538,8 @@ impl<L: MemberLink> MemberTable<L> {
         entries
             .filter(|(at, entry)| {
                 entry.status != MemberStatus::Myself
+                    && entry.reach != Reach::Foreign
+                    && !entry.is_hearsay()
                     && !is_alias(*at, entry)
                     && !self.is_of_spare_address(entry)
             })
@@ -404,42 +548,44 @@ impl<L: MemberLink> MemberTable<L> {
     }
 
     /// Finds the entry of a link's member, or makes one. Entries that turn out to be the same member
-    /// and were not configured are merged into it.
+    /// and have no source are merged into it.
     fn place(
         &mut self,
         link: &LinkIdentity,
-        dialled: Option<&PeerAddress>,
+        dialled: Option<&Source>,
         advertised: Option<&str>,
         remote: SocketAddr,
     ) -> Result<usize, Refusal> {
         self.learn(dialled, remote, link);
         let found = dialled
-            .and_then(|peer| self.configured(peer, Some(remote)))
+            .and_then(|source| self.at(source, Some(remote)))
             .or_else(|| self.position(|e| e.boot == Some(link.boot)))
             .or_else(|| self.advertised(advertised?))
             .or_else(|| self.position(|e| e.name.as_ref() == Some(&link.name)));
         if let Some(at) = found {
             return Ok(at);
         }
-        if self.position(|e| e.configured.is_none()).is_some() && self.unlisted() >= MAX_UNLISTED {
-            let gone = self.position(|e| e.configured.is_none() && e.live().is_none());
+        if self.unlisted() >= MAX_UNLISTED {
+            let gone = self.position(|e| e.source.is_none() && e.live().is_none());
             self.entries.remove(gone.ok_or(Refusal::NotListed)?);
         }
         let address = advertised.map_or_else(|| remote.to_string().into(), Arc::from);
-        self.entries
-            .push(MemberEntry::new(None, address, MemberStatus::Unreached));
+        self.entries.push(MemberEntry::new(None, address));
         Ok(self.entries.len() - 1)
     }
 
-    /// Finds the entry of a configured peer that has no link by what a node calls itself. A name of
-    /// several addresses does not tell which of them it is.
+    /// Finds the entry of a source that has no link by what a node calls itself. A name of several
+    /// addresses does not tell which of them it is.
     fn advertised(&self, advertised: &str) -> Option<usize> {
         let peer: PeerAddress = advertised.parse().ok()?;
-        let at = advertised.parse::<SocketAddr>().ok();
-        let is_alone = self.of(&peer).count() == 1;
+        let at = peer.socket_address();
+        let sources = [Source::Listed(peer.clone()), Source::Told(peer)];
+        let is_alone = sources.each_ref().map(|s| self.of(s).count() == 1);
         self.position(|e| {
-            let is_it = (e.is_of(&peer) && is_alone) || (at.is_some() && e.at == at);
-            is_it && e.configured.is_some() && e.live().is_none()
+            let mut alone = sources.iter().zip(is_alone);
+            let is_it = alone.any(|(source, is_alone)| e.is_of(source) && is_alone)
+                || (at.is_some() && e.at == at);
+            is_it && e.source.is_some() && e.live().is_none()
         })
     }
 
@@ -455,30 +601,30 @@ impl<L: MemberLink> MemberTable<L> {
         }
     }
 
-    /// Returns how an address of a peer is shown.
-    pub(crate) fn shown(&self, peer: &PeerAddress, at: SocketAddr) -> Arc<str> {
-        let entry = self.configured(peer, Some(at)).map(|at| &self.entries[at]);
+    /// Returns how an address is shown.
+    pub(crate) fn shown(&self, source: &Source, at: SocketAddr) -> Arc<str> {
+        let entry = self.at(source, Some(at)).map(|at| &self.entries[at]);
         entry.map_or_else(
-            || peer.to_string().into(),
+            || source.to_string().into(),
             |entry| Arc::clone(&entry.address),
         )
     }
 
-    /// Returns which node has answered last at a configured address.
-    pub(crate) fn boot_at(&self, peer: &PeerAddress, at: SocketAddr) -> Option<BootId> {
-        self.entries[self.configured(peer, Some(at))?].boot
+    /// Returns which node has answered last at an address that was dialled.
+    pub(crate) fn boot_at(&self, source: &Source, at: SocketAddr) -> Option<BootId> {
+        self.entries[self.at(source, Some(at))?].boot
     }
 
-    /// Notes who answered at a configured address that was dialled.
-    fn learn(&mut self, dialled: Option<&PeerAddress>, remote: SocketAddr, link: &LinkIdentity) {
-        let Some(at) = dialled.and_then(|peer| self.configured(peer, Some(remote))) else {
+    /// Notes who answered at an address that was dialled.
+    fn learn(&mut self, dialled: Option<&Source>, remote: SocketAddr, link: &LinkIdentity) {
+        let Some(at) = dialled.and_then(|source| self.at(source, Some(remote))) else {
             return;
         };
         if self.entries[at].live().is_some() {
             return;
         }
         let is_same = |e: &MemberEntry<L>| {
-            (e.configured.is_none() || (e.configured.as_ref() == dialled && e.at.is_none()))
+            (e.source.is_none() || (e.source.as_ref() == dialled && e.at.is_none()))
                 && (e.boot == Some(link.boot) || e.name.as_ref() == Some(&link.name))
         };
         let merged = self
@@ -496,28 +642,35 @@ impl<L: MemberLink> MemberTable<L> {
         if let Some((_, same)) = merged {
             entry.status = same.status;
             entry.link = same.link;
+            entry.lost_ms = same.lost_ms;
+            entry.contact = same.contact;
             entry.traffic = entry.traffic.plus(same.traffic);
         }
-        if let Some(peer) = dialled {
-            self.label_all(peer);
+        if let Some(source) = dialled {
+            self.label_all(source);
         }
     }
 
-    fn configured(&self, peer: &PeerAddress, at: Option<SocketAddr>) -> Option<usize> {
-        self.position(|e| e.is_of(peer) && e.at == at)
+    fn at(&self, source: &Source, at: Option<SocketAddr>) -> Option<usize> {
+        self.position(|e| e.is_of(source) && e.at == at)
     }
 
-    fn of(&self, peer: &PeerAddress) -> impl Iterator<Item = &MemberEntry<L>> {
-        self.entries.iter().filter(move |entry| entry.is_of(peer))
+    fn of(&self, source: &Source) -> impl Iterator<Item = &MemberEntry<L>> {
+        self.entries.iter().filter(move |entry| entry.is_of(source))
     }
 
     fn is_of_spare_address(&self, entry: &MemberEntry<L>) -> bool {
-        let peer = entry.configured.as_ref().zip(entry.at);
-        peer.is_some_and(|(peer, at)| self.is_spare(peer, at))
+        let source = entry.source.as_ref().zip(entry.at);
+        source.is_some_and(|(source, at)| self.is_spare(source, at))
     }
 
     fn position(&self, is_it: impl Fn(&MemberEntry<L>) -> bool) -> Option<usize> {
         self.entries.iter().position(is_it)
+    }
+
+    fn linked_boots(&self) -> BTreeSet<BootId> {
+        let live = self.entries.iter().filter_map(MemberEntry::live);
+        live.map(|link| link.identity().boot).collect()
     }
 
     fn live_of(&self, boot: BootId) -> Option<&L> {
@@ -526,10 +679,7 @@ impl<L: MemberLink> MemberTable<L> {
     }
 
     fn unlisted(&self) -> usize {
-        self.entries
-            .iter()
-            .filter(|e| e.configured.is_none())
-            .count()
+        self.entries.iter().filter(|e| e.source.is_none()).count()
     }
 }
 

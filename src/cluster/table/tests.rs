@@ -1,12 +1,20 @@
 //! Each test tells the table what a node meets.
 
 use super::*;
-use crate::cluster::link::{Dialler, Traffic};
-
-const NOW: Now = Now {
-    wall_ms: 0,
-    mono_ms: 1 << 41,
+use crate::cluster::{
+    link::{Dialler, Traffic},
+    source::Discovered,
 };
+
+const NOW: Now = at_ms(0);
+const FORGET_MS: u64 = 60_000;
+
+const fn at_ms(ms: u64) -> Now {
+    Now {
+        wall_ms: 0,
+        mono_ms: (1 << 41) + ms,
+    }
+}
 
 /// A link that was heard just now, and is never closed before the table knows.
 #[derive(Clone, Debug)]
@@ -45,7 +53,7 @@ struct Table {
 impl Table {
     fn new(peers: &[&str]) -> Self {
         let own = BootId::from_bytes([5; 8]);
-        let members = MemberTable::new(own, 1000);
+        let members = MemberTable::new(own, 1000, FORGET_MS);
         let mut table = Self { members, links: 0 };
         for (name, last) in peers.iter().zip(1..) {
             assert!(table.members.add(&peer(name)));
@@ -55,7 +63,7 @@ impl Table {
     }
 
     fn resolve(&mut self, name: &str, found: &[SocketAddr]) -> Vec<SocketAddr> {
-        self.members.resolve(&peer(name), found)
+        self.members.resolve(&peer(name), found, NOW)
     }
 
     fn link(&mut self, name: &str, boot: u16, dialler: Dialler) -> TestLink {
@@ -77,7 +85,7 @@ impl Table {
 
     fn dial_at(
         &mut self,
-        peer: &PeerAddress,
+        peer: &Source,
         remote: SocketAddr,
         name: &str,
         boot: u16,
@@ -116,8 +124,8 @@ impl Table {
     }
 }
 
-fn peer(text: &str) -> PeerAddress {
-    text.parse().expect("valid")
+fn peer(text: &str) -> Source {
+    Source::Listed(text.parse().expect("valid"))
 }
 
 fn at(last: u8) -> SocketAddr {
@@ -199,10 +207,7 @@ fn member_is_down_after_a_while_of_silence_unless_it_left() {
         table.members.close(link.0.id);
     }
     assert!(table.members.sweep(3_000, NOW).is_empty());
-    let later = Now {
-        mono_ms: NOW.mono_ms + 3_000,
-        ..NOW
-    };
+    let later = at_ms(3_000);
     let down = table.members.sweep(3_000, later);
     assert_eq!(
         down.iter().map(|label| &*label.name).collect::<Vec<_>>(),
@@ -252,7 +257,7 @@ fn bytes_of_links_that_are_gone_still_count() {
 #[test]
 fn peer_is_removed_with_its_link_once() {
     let mut table = Table::new(&["node-b:1"]);
-    let peer = "node-b:1".parse().expect("valid");
+    let peer = peer("node-b:1");
     table.dial("node-b:1", "b", 2).expect("new");
     let removed = table.members.remove(&peer);
     assert!(matches!(removed, Removal::Removed { links, .. } if links.len() == 1));
@@ -298,7 +303,7 @@ fn name_of_several_addresses_stands_for_several_members() {
         .collect();
     assert_eq!(table.rows(), rows);
     assert_eq!(table.members.links().len(), 3);
-    assert_eq!(table.members.peers(), [peer("nodes:1")]);
+    assert_eq!(table.members.peers(), ["nodes:1".parse().expect("valid")]);
     assert!(table.members.unlinked().is_none());
     let removed = table.members.remove(&peer("nodes:1"));
     assert!(matches!(removed, Removal::Removed { links, .. } if links.len() == 3));
@@ -317,10 +322,7 @@ fn address_that_is_not_told_any_more_is_dialled_as_long_as_a_member_is_there() {
     assert_eq!(table.resolve("nodes:1", &rest), all, "it is linked");
     table.members.close(LinkId(1)).expect("it was up");
     assert_eq!(table.resolve("nodes:1", &rest), all, "it may be back");
-    let later = Now {
-        mono_ms: NOW.mono_ms + 3_000,
-        ..NOW
-    };
+    let later = at_ms(3_000);
     assert_eq!(table.members.sweep(3_000, later).len(), 1);
     assert_eq!(table.resolve("nodes:1", &rest), rest);
     assert_eq!(table.rows().len(), 2);
@@ -405,4 +407,191 @@ fn link_that_is_nearly_too_old_gives_way_to_the_next_one() {
         .expect("the first is old");
     assert_eq!((next.is_news, next.replaced.len()), (false, 1));
     assert_eq!(table.members.links().len(), 1);
+}
+
+fn discovery() -> Source {
+    Source::Discovered(Discovered {
+        number: 0,
+        text: "dns:nodes:1".into(),
+        name: Some("nodes:1".parse().expect("valid")),
+    })
+}
+
+/// Three members that a discovery has found.
+fn table_of_a_discovery() -> Table {
+    let mut table = Table::new(&[]);
+    table.members.add(&discovery());
+    let all = [at(1), at(2), at(3)];
+    assert_eq!(table.members.resolve(&discovery(), &all, NOW), all);
+    for (last, name) in [(1, "b"), (2, "c"), (3, "d")] {
+        let dialled = table.dial_at(&discovery(), at(last), name, u16::from(last) + 1);
+        dialled.expect("new");
+    }
+    table
+}
+
+impl Table {
+    fn discover(&mut self, found: &[SocketAddr], ms: u64) -> Vec<SocketAddr> {
+        self.members.resolve(&discovery(), found, at_ms(ms))
+    }
+
+    fn lose(&mut self, name: &str) {
+        let links = self.members.links();
+        let link = links.iter().find(|link| &*link.0.name == name);
+        self.members.close(link.expect("linked").0.id);
+    }
+
+    fn is_down(&mut self, ms: u64) {
+        self.members.sweep(3_000, at_ms(ms));
+    }
+}
+
+#[test]
+fn member_with_a_link_stays_whatever_a_discovery_tells() {
+    let mut table = table_of_a_discovery();
+    let all = [at(1), at(2), at(3)];
+    for (found, ms) in [(&[][..], 1_000), (&[at(9)][..], FORGET_MS * 2)] {
+        let dialled = table.discover(found, ms);
+        assert!(all.iter().all(|at| dialled.contains(at)), "{dialled:?}");
+        assert_eq!(table.members.links().len(), 3);
+    }
+}
+
+#[test]
+fn member_that_is_gone_is_looked_for_until_it_was_away_for_long_enough() {
+    let mut table = table_of_a_discovery();
+    let rest = [at(2), at(3)];
+    table.lose("b");
+    table.is_down(FORGET_MS - 1);
+    assert_eq!(table.discover(&rest, FORGET_MS - 1), [at(1), at(2), at(3)]);
+    assert_eq!(table.discover(&rest, FORGET_MS), rest);
+    assert_eq!(table.rows().len(), 2);
+    // As long as it is told of, it is dialled.
+    table.lose("c");
+    table.is_down(FORGET_MS * 9);
+    assert_eq!(table.discover(&rest, FORGET_MS * 9), rest);
+}
+
+#[test]
+fn node_that_said_goodbye_and_is_told_of_no_more_is_not_looked_for() {
+    let mut table = table_of_a_discovery();
+    let link = table.members.links().remove(0);
+    table.members.leave(link.0.id);
+    table.members.close(link.0.id);
+    assert_eq!(table.discover(&[at(2), at(3)], 0), [at(2), at(3)]);
+}
+
+#[test]
+fn address_at_which_nobody_was_met_goes_with_the_list_that_told_of_it() {
+    let mut table = table_of_a_discovery();
+    table.discover(&[at(1), at(2), at(3), at(4)], 0);
+    assert_eq!(table.members.unlinked(), Some(Reach::Untried));
+    table.discover(&[at(1), at(2), at(3)], 1);
+    assert!(table.members.unlinked().is_none());
+}
+
+#[test]
+fn node_that_gets_a_new_address_is_one_member() {
+    let mut table = table_of_a_discovery();
+    table.lose("b");
+    table.discover(&[at(4), at(2), at(3)], 10);
+    let moved = table.dial_at(&discovery(), at(4), "b", 9);
+    assert_eq!(moved.expect("the old one is gone").outlived.len(), 1);
+    let names = table.rows().into_iter().filter_map(|(_, name)| name);
+    assert_eq!(names.filter(|name| name == "b").count(), 1);
+    // Nobody is looked for any more where it was.
+    assert!(!table.discover(&[at(4), at(2), at(3)], 20).contains(&at(1)));
+    assert_eq!(table.rows().len(), 3);
+}
+
+#[test]
+fn node_is_not_alone_before_a_discovery_has_told_who_is_there() {
+    let mut table = Table::new(&[]);
+    table.members.add(&discovery());
+    assert_eq!(table.members.unlinked(), Some(Reach::Untried));
+    // It fails: nobody knows.
+    table.members.dial_failed(&discovery(), None, Reach::Mute);
+    assert_eq!(table.members.unlinked(), Some(Reach::Mute));
+    assert_eq!(table.members.unlinked_addresses(), ["dns:nodes:1".into()]);
+    // It tells of nobody, and then of this node alone.
+    assert!(table.discover(&[], 0).is_empty());
+    assert_eq!(table.members.unlinked(), Some(Reach::Unreachable));
+    table.discover(&[at(9)], 0);
+    assert!(table.members.is_myself(&discovery(), at(9)));
+    assert!(table.members.unlinked().is_none());
+    assert!(table.rows().is_empty());
+    // A failure later is no news.
+    table.members.dial_failed(&discovery(), None, Reach::Mute);
+    assert!(table.members.unlinked().is_none());
+}
+
+#[test]
+fn nodes_of_another_cluster_that_a_discovery_finds_are_nobody() {
+    let wrong = Refusal::WrongCluster {
+        here: "a".to_owned(),
+        there: "b".to_owned(),
+    };
+    assert_eq!(Reach::of_refusal(&wrong, &peer("nodes:1")), Reach::Refused);
+    let found = Reach::of_refusal(&wrong, &discovery());
+    let mut table = Table::new(&[]);
+    table.members.add(&discovery());
+    table.discover(&[at(1), at(2)], 0);
+    table.members.dial_failed(&discovery(), Some(at(1)), found);
+    assert_eq!(table.members.unlinked(), Some(Reach::Untried));
+    table.dial_at(&discovery(), at(2), "b", 2).expect("new");
+    assert!(table.members.unlinked().is_none());
+    assert!(table.members.exclusion().is_none());
+    assert_eq!(table.rows(), [row(&at(2).to_string(), "b")]);
+}
+
+#[test]
+fn both_ip_versions_that_a_discovery_tells_of_are_one_member() {
+    let mut table = Table::new(&[]);
+    table.members.add(&discovery());
+    table.discover(&[at(1), v6(1)], 0);
+    table.dial_at(&discovery(), at(1), "b", 2).expect("new");
+    let second = table.dial_at(&discovery(), v6(1), "b", 2);
+    assert_eq!(second.expect_err("linked already"), Refusal::Duplicate);
+    assert_eq!(table.rows(), [row(&at(1).to_string(), "b")]);
+    table.lose("b");
+    table.is_down(FORGET_MS);
+    assert_eq!(table.rows().len(), 1);
+    assert!(
+        table.discover(&[], FORGET_MS).is_empty(),
+        "both are forgotten"
+    );
+}
+
+#[test]
+fn node_that_only_dialled_us_is_forgotten_when_it_was_gone_for_long_enough() {
+    let mut table = Table::new(&["node-z:1"]);
+    table.accept(None, "b", 2).expect("new");
+    table.lose("b");
+    table.is_down(FORGET_MS - 1);
+    assert_eq!(table.rows().len(), 2);
+    table.is_down(FORGET_MS);
+    assert_eq!(
+        table.rows(),
+        [("node-z:1".to_owned(), None)],
+        "it is listed"
+    );
+}
+
+#[test]
+fn members_are_told_of_by_what_they_advertise_or_where_they_were_met() {
+    let mut table = Table::new(&["node-b:1"]);
+    table.dial("node-b:1", "b", 2).expect("new");
+    table.accept(Some("node-c:1"), "c", 3).expect("new");
+    table.accept(None, "d", 4).expect("new");
+    let told = |table: &Table| {
+        let contacts = table.members.contacts();
+        contacts.map(|(_, at)| at.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&table), ["127.0.0.1:1", "node-c:1"]);
+    for link in table.members.links() {
+        table.members.listens_at(link.0.id, at(7));
+    }
+    assert_eq!(told(&table), ["127.0.0.1:1", "node-c:1", "127.0.0.7:1"]);
+    table.lose("c");
+    assert_eq!(told(&table).len(), 2, "only those with a link");
 }

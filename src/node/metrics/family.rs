@@ -75,6 +75,8 @@ families! {
     ACK_TIMEOUTS: Counter "ack_timeouts_total" "Times that a member missed ack_timeout.",
     REPAIR_ROUNDS: Counter "repair_rounds_total" "Rounds of comparing sessions with a member that were completed.",
     RECONNECTS: Counter "link_reconnects_total" "Links made to members that had a link before.",
+    DISCOVERED: Gauge "discovered_addresses" "Addresses that discoveries have brought and that are dialled or linked.",
+    DISCOVERY_FAILURES: Counter "discovery_failures_total" "Times that a discovery, such as a name server, did not answer.",
     COMMITS: Histogram "commit_duration_seconds" "Time from a commit to the end of the wait that ack asks for.",
     ACK_WAITS: Histogram "ack_wait_seconds" "Time from a commit to the end of the wait, for those that had to wait for a member.",
     TRANSFERS: Histogram "transfer_duration_seconds" "Time in which all sessions of a member were received.",

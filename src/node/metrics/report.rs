@@ -85,6 +85,8 @@ impl Node {
         tell.one(&ACK_TIMEOUTS, read(&metrics.ack_timeouts));
         tell.one(&REPAIR_ROUNDS, read(&metrics.repair_rounds));
         tell.one(&RECONNECTS, read(&metrics.reconnects));
+        tell.one(&DISCOVERED, self.peers.table().discovered() as u64);
+        tell.one(&DISCOVERY_FAILURES, read(&metrics.discovery_failures));
         tell.sink.family(&COMMITS);
         for ack in ACKS {
             tell.histogram(&COMMITS, &[("ack", name_of(ack))], metrics.commits(ack));

@@ -161,7 +161,9 @@ impl Node {
             .refused
             .fetch_add(1, Ordering::Relaxed);
         // A node that is set up wrongly is seen also while others make the other lines.
-        let throttle = if error.is_of_a_node() {
+        let throttle = if error.is_of_another_cluster() {
+            &self.monitor.foreign_log
+        } else if error.is_of_a_node() {
             &self.monitor.misfit_log
         } else {
             &self.monitor.refusal_log

@@ -16,7 +16,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use crate::{config::PeerAddress, session::Now};
+use crate::{cluster::Source, session::Now};
 
 /// The connections whose hello is not completed. Its lock is never held while another is taken.
 #[derive(Debug, Default)]
@@ -45,18 +45,18 @@ impl Admission {
         pools.forget_others();
     }
 
-    /// Notes the addresses of a listed peer, instead of those before.
-    pub(crate) fn list(&self, peer: &PeerAddress, ips: impl Iterator<Item = IpAddr>) {
+    /// Notes the addresses of a source, instead of those before.
+    pub(crate) fn list(&self, source: &Source, ips: impl Iterator<Item = IpAddr>) {
         let ips = ips.map(|ip| ip.to_canonical()).collect();
         let mut pools = self.lock();
-        pools.listed.insert(peer.clone(), ips);
+        pools.listed.insert(source.clone(), ips);
         pools.forget_others();
     }
 
-    /// Notes that a peer is listed no more.
-    pub(crate) fn unlist(&self, peer: &PeerAddress) {
+    /// Notes that a source is none any more.
+    pub(crate) fn unlist(&self, source: &Source) {
         let mut pools = self.lock();
-        pools.listed.remove(peer);
+        pools.listed.remove(source);
         pools.forget_others();
     }
 
@@ -146,7 +146,7 @@ struct Pools {
     unknown: Pool,
     /// Of each known address from which somebody has come. Others have no part in these.
     known: BTreeMap<IpAddr, Pool>,
-    listed: HashMap<PeerAddress, Vec<IpAddr>>,
+    listed: HashMap<Source, Vec<IpAddr>>,
     /// Where members have been met, the latest last.
     met: VecDeque<IpAddr>,
     next_id: u64,
@@ -439,7 +439,7 @@ mod tests {
     #[test]
     fn unauthenticated_peers_cannot_keep_known_peers_out() {
         let door = Door::new();
-        let peer: PeerAddress = "node-b:4100".parse().expect("valid");
+        let peer = Source::Listed("node-b:4100".parse().expect("valid"));
         door.admission.know(ip(1));
         door.admission.list(&peer, [ip(2), ipv6(7, 2)].into_iter());
         for known in [ip(1), ip(2), ipv6(7, 2)] {

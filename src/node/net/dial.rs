@@ -1,7 +1,6 @@
-//! Dialling the configured peers, for ever.
+//! Dialling addresses, for as long as somebody may be there.
 
 use std::{
-    collections::HashMap,
     io,
     net::SocketAddr,
     sync::{Arc, OnceLock, atomic::Ordering},
@@ -9,11 +8,8 @@ use std::{
 };
 
 use crate::log::{debug, info, warn};
-use tokio::{
-    sync::Notify,
-    time::{sleep, timeout},
-};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio::{sync::Notify, time::sleep};
+use tokio_util::sync::CancellationToken;
 
 use super::handshake::{self, HandshakeError};
 use crate::node::{
@@ -22,26 +18,33 @@ use crate::node::{
     peers::{lifecycle::Established, link_task},
 };
 use crate::{
-    cluster::{MemberLink as _, Reach},
-    config::PeerAddress,
+    cluster::{Backoff, MemberLink as _, Reach, SHORTEST_MS, Source, Urgency},
     wire::Refusal,
 };
 
-/// Keeps one peer linked until `stop`, at each address of its name. A link that a peer dialled is as
-/// good as an own one.
-pub(crate) async fn keep(node: Arc<Node>, peer: PeerAddress, stop: CancellationToken) {
-    let resolving = again(&node, || Resolving::new(&node, &peer, &stop).run());
-    until(&stop, resolving).await;
+/// Dials one address of a source until `stop`. A link that a peer dialled is as good as an own one.
+/// Wakes `missed` when no link could be made.
+pub(super) async fn keep(
+    node: Arc<Node>,
+    source: Source,
+    at: SocketAddr,
+    missed: Arc<Notify>,
+    stop: CancellationToken,
+) {
+    let dialling = again(&node, || {
+        Dialling::new(Arc::clone(&node), source.clone(), at, &missed).run()
+    });
+    until(&stop, dialling).await;
 }
 
 /// Does a part of a task again whenever it has panicked.
-async fn again<F: Future<Output = ()>>(node: &Node, work: impl Fn() -> F) {
+pub(super) async fn again<F: Future<Output = ()>>(node: &Node, work: impl Fn() -> F) {
     while node.guarded("dial", work()).await.is_none() {
-        sleep(LONGEST).await;
+        sleep(AFTER_A_PANIC).await;
     }
 }
 
-async fn until(stop: &CancellationToken, work: impl Future<Output = ()>) {
+pub(super) async fn until(stop: &CancellationToken, work: impl Future<Output = ()>) {
     tokio::select! {
         biased;
         () = stop.cancelled() => {}
@@ -49,101 +52,10 @@ async fn until(stop: &CancellationToken, work: impl Future<Output = ()>) {
     }
 }
 
-/// Looks up the addresses of one peer, and has each of them dialled.
-struct Resolving<'a> {
-    node: &'a Arc<Node>,
-    peer: &'a PeerAddress,
-    stop: &'a CancellationToken,
-    dials: HashMap<SocketAddr, DropGuard>,
-    /// Woken when an address could not be linked: there may be another one by now.
-    missed: Arc<Notify>,
-    backoff: Backoff,
-    absent_log: LogThrottle,
-}
-
-impl<'a> Resolving<'a> {
-    fn new(node: &'a Arc<Node>, peer: &'a PeerAddress, stop: &'a CancellationToken) -> Self {
-        Self {
-            node,
-            peer,
-            stop,
-            dials: HashMap::new(),
-            missed: Arc::default(),
-            backoff: Backoff::default(),
-            absent_log: LogThrottle::slowing(SOON, SELDOM),
-        }
-    }
-
-    async fn run(mut self) {
-        while self.node.makes_links() {
-            let pause = match self.look_up().await {
-                Ok(found) => {
-                    self.backoff = Backoff::default();
-                    self.absent_log.reset();
-                    self.dial_all(&found);
-                    REFRESH
-                }
-                Err(error) => {
-                    self.note_failed(&error);
-                    self.backoff.next(self.node.is_looking_for_peers())
-                }
-            };
-            // Whichever comes first; names are looked up again in any case.
-            let _elapsed = timeout(self.node.jittered(pause), self.missed.notified()).await;
-        }
-    }
-
-    async fn look_up(&self) -> io::Result<Vec<SocketAddr>> {
-        let mut found = self.node.env.transport.resolve(self.peer).await?;
-        // Name servers tell them in another order each time.
-        found.sort_unstable();
-        found.dedup();
-        if found.is_empty() {
-            let text = "the name has no address";
-            return Err(io::Error::new(io::ErrorKind::NotFound, text));
-        }
-        Ok(found)
-    }
-
-    fn dial_all(&mut self, found: &[SocketAddr]) {
-        let (node, tasks) = (self.node, &self.node.net.tasks);
-        let ips = found.iter().map(SocketAddr::ip);
-        node.net.admission.list(self.peer, ips);
-        let wanted = node.peers.table().resolve(self.peer, found);
-        self.dials.retain(|at, _| wanted.contains(at));
-        for at in wanted {
-            self.dials.entry(at).or_insert_with(|| {
-                let stop = self.stop.child_token();
-                let (node, peer) = (Arc::clone(node), self.peer.clone());
-                let (guard, missed) = (stop.clone().drop_guard(), Arc::clone(&self.missed));
-                tasks.spawn(async move {
-                    let dial = || Dialling::new(Arc::clone(&node), peer.clone(), at, &missed).run();
-                    until(&stop, again(&node, dial)).await;
-                });
-                guard
-            });
-        }
-    }
-
-    fn note_failed(&self, error: &io::Error) {
-        let (node, address) = (self.node, self.peer);
-        let now = node.now();
-        let mut table = node.peers.table();
-        table.dial_failed(address, None, Reach::Unreachable);
-        drop(table);
-        node.watch_exclusion();
-        if self.absent_log.may_log(now) {
-            let name = &node.settings.node;
-            info!(node = %name, %address, "cannot look up [{address}], trying on: {error}");
-        }
-        node.advance_join(now);
-    }
-}
-
 /// Keeps one address of a peer linked.
 struct Dialling<'a> {
     node: Arc<Node>,
-    peer: PeerAddress,
+    source: Source,
     at: SocketAddr,
     missed: &'a Notify,
     backoff: Backoff,
@@ -173,11 +85,11 @@ enum DialError {
 }
 
 impl DialError {
-    /// Returns what was found at the address.
-    const fn found(&self) -> Reach {
+    /// Returns what was found at an address of `source`.
+    fn found(&self, source: &Source) -> Reach {
         match self {
             Self::Connect(_) => Reach::Unreachable,
-            Self::Handshake(error) => error.found(),
+            Self::Handshake(error) => error.found(source),
         }
     }
 
@@ -188,10 +100,10 @@ impl DialError {
 }
 
 impl<'a> Dialling<'a> {
-    fn new(node: Arc<Node>, peer: PeerAddress, at: SocketAddr, missed: &'a Notify) -> Self {
+    fn new(node: Arc<Node>, source: Source, at: SocketAddr, missed: &'a Notify) -> Self {
         Self {
             node,
-            peer,
+            source,
             at,
             missed,
             backoff: Backoff::default(),
@@ -202,7 +114,7 @@ impl<'a> Dialling<'a> {
 
     async fn run(mut self) {
         while self.node.makes_links() {
-            let existing = self.node.peers.table().link_to(&self.peer, self.at);
+            let existing = self.node.peers.table().link_to(&self.source, self.at);
             if let Some(link) = existing.filter(|link| !link.is_expiring()) {
                 self.absent_log.reset();
                 self.misfit_log.reset();
@@ -231,8 +143,12 @@ impl<'a> Dialling<'a> {
                     REST
                 }
                 Dialled::Failed(error) => {
-                    self.note_failed(&error);
-                    self.pause()
+                    let found = error.found(&self.source);
+                    self.note_failed(&error, found);
+                    match found {
+                        Reach::Foreign => REST,
+                        _ => self.pause(),
+                    }
                 }
             };
             sleep(self.node.jittered(pause)).await;
@@ -242,9 +158,23 @@ impl<'a> Dialling<'a> {
     /// Returns how long to wait before the next dial: not long while the node may yet become ready
     /// without this peer, or requests wait for it.
     fn pause(&mut self) -> Duration {
-        let is_awaited =
-            self.node.is_looking_for_peers() || self.node.has_just_lost(&self.peer, self.at);
-        self.backoff.next(is_awaited)
+        let node = &self.node;
+        let is_hearsay = !self.source.is_configured() && !self.has_met();
+        let urgency = if node.has_just_lost(&self.source, self.at) {
+            Urgency::Awaited
+        } else if is_hearsay {
+            Urgency::Hearsay
+        } else if node.is_looking_for_peers() {
+            Urgency::Awaited
+        } else {
+            Urgency::Usual
+        };
+        Duration::from_millis(self.backoff.next_ms(urgency))
+    }
+
+    fn has_met(&self) -> bool {
+        let table = self.node.peers.table();
+        table.boot_at(&self.source, self.at).is_some()
     }
 
     async fn dial(&self) -> Dialled {
@@ -253,15 +183,15 @@ impl<'a> Dialling<'a> {
             Ok(io) => io,
             Err(error) => return Dialled::Failed(DialError::Connect(error)),
         };
-        let proof = OnceLock::new();
+        let (proof, host) = (OnceLock::new(), self.source.host(remote));
         let secured = async {
-            let (io, chain) = self.node.net.security.dial(io, &self.peer.host).await?;
+            let (io, chain) = self.node.net.security.dial(io, &host).await?;
             proof.get_or_init(|| chain);
             Ok(io)
         };
         let met = handshake::dial(secured, &self.node.net.hello, |theirs| {
             let origin = Established::Dialled {
-                peer: &self.peer,
+                source: &self.source,
                 remote,
             };
             let chain = proof.get().expect("set before anybody says hello");
@@ -303,8 +233,8 @@ impl<'a> Dialling<'a> {
         let node = &self.node;
         let (first, address) = {
             let mut table = node.peers.table();
-            let first = table.is_myself(&self.peer, self.at);
-            (first, table.shown(&self.peer, self.at))
+            let first = table.is_myself(&self.source, self.at);
+            (first, table.shown(&self.source, self.at))
         };
         if first {
             debug!(
@@ -315,20 +245,20 @@ impl<'a> Dialling<'a> {
         node.advance_join(node.now());
     }
 
-    fn note_failed(&self, error: &DialError) {
+    fn note_failed(&self, error: &DialError, found: Reach) {
         let node = &self.node;
         let now = node.now();
         let (address, is_spare, has_met) = {
             let mut table = node.peers.table();
-            table.dial_failed(&self.peer, Some(self.at), error.found());
+            table.dial_failed(&self.source, Some(self.at), found);
             (
-                table.shown(&self.peer, self.at),
-                table.is_spare(&self.peer, self.at),
-                table.boot_at(&self.peer, self.at).is_some(),
+                table.shown(&self.source, self.at),
+                table.is_spare(&self.source, self.at),
+                table.boot_at(&self.source, self.at).is_some(),
             )
         };
         if error.is_refused() {
-            node.note_refused_dial(&self.peer, self.at);
+            node.note_refused_dial(&self.source, self.at);
         }
         node.watch_exclusion();
         if let DialError::Handshake(_) = error {
@@ -350,7 +280,9 @@ impl<'a> Dialling<'a> {
         } else {
             &self.misfit_log
         };
-        if is_spare || !log.may_log(now) {
+        // What other members tell of is no promise of this node's operator.
+        let is_hearsay = !self.source.is_configured() && !has_met;
+        if is_spare || is_hearsay || !log.may_log(now) {
             debug!(%address, "no link to [{address}]: {error}");
         } else if is_absent {
             info!(node = %name, %address, "no link to [{address}], dialling on: {error}");
@@ -360,7 +292,14 @@ impl<'a> Dialling<'a> {
             } else {
                 ""
             };
-            warn!(node = %name, %address, "no link to [{address}], dialling on: {error}{hint}");
+            let source = match &self.source {
+                source @ Source::Discovered(_) => format!(" of [{source}]"),
+                Source::Listed(_) | Source::Told(_) => String::new(),
+            };
+            warn!(
+                node = %name, %address,
+                "no link to [{address}]{source}, dialling on: {error}{hint}"
+            );
         }
         node.advance_join(now);
         if !is_spare {
@@ -370,32 +309,9 @@ impl<'a> Dialling<'a> {
 }
 
 impl Node {
-    fn jittered(&self, pause: Duration) -> Duration {
+    pub(super) fn jittered(&self, pause: Duration) -> Duration {
         let [random] = self.env.random();
         jittered(pause, random)
-    }
-}
-
-/// Twice as long each time.
-#[derive(Debug)]
-struct Backoff(Duration);
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self(SHORTEST)
-    }
-}
-
-impl Backoff {
-    /// Returns how long to wait before the next attempt: not long while the node, or its requests,
-    /// wait for this peer.
-    fn next(&mut self, is_awaited: bool) -> Duration {
-        let pause = self.0;
-        self.0 = LONGEST.min(pause * 2);
-        match is_awaited {
-            true => pause.min(WHILE_LOOKING),
-            false => pause,
-        }
     }
 }
 
@@ -404,38 +320,28 @@ fn jittered(pause: Duration, random: u8) -> Duration {
     pause / 2 + pause / 2 * u32::from(random) / u32::from(u8::MAX)
 }
 
-const SHORTEST: Duration = Duration::from_millis(50);
-const LONGEST: Duration = Duration::from_secs(2);
-/// The longest pause while a starting node looks for its peers, or requests wait for one.
-const WHILE_LOOKING: Duration = Duration::from_millis(200);
+const SHORTEST: Duration = Duration::from_millis(SHORTEST_MS);
+const AFTER_A_PANIC: Duration = Duration::from_secs(2);
 /// A link that lived so long is dialled again at once when it breaks.
 const STABLE: Duration = Duration::from_secs(1);
 /// A line of a kind is followed by the next one after such a time, and later ever more seldom.
-const SOON: Duration = Duration::from_secs(10);
-const SELDOM: Duration = Duration::from_secs(600);
-/// How often an address that was this node's own is tried again.
+pub(super) const SOON: Duration = Duration::from_secs(10);
+pub(super) const SELDOM: Duration = Duration::from_secs(600);
+/// How often an address is tried again that was this node's own, or that of another cluster.
 const REST: Duration = Duration::from_secs(60);
-/// How often a name is looked up although all its addresses are linked: others may have come.
-const REFRESH: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn pauses_double_and_end_at_two_seconds() {
-        let mut backoff = Backoff::default();
-        let stalls: Vec<_> = (0..8).map(|_| backoff.next(false).as_millis()).collect();
-        assert_eq!(stalls, [50, 100, 200, 400, 800, 1600, 2000, 2000]);
-    }
-
-    #[test]
     fn jitter_takes_at_most_half() {
-        assert_eq!(jittered(LONGEST, 0), LONGEST / 2);
-        assert_eq!(jittered(LONGEST, u8::MAX), LONGEST);
+        let longest = Duration::from_secs(2);
+        assert_eq!(jittered(longest, 0), longest / 2);
+        assert_eq!(jittered(longest, u8::MAX), longest);
         for random in 1..u8::MAX {
-            let pause = jittered(LONGEST, random);
-            assert!(LONGEST / 2 <= pause && pause <= LONGEST, "{pause:?}");
+            let pause = jittered(longest, random);
+            assert!(longest / 2 <= pause && pause <= longest, "{pause:?}");
         }
     }
 }

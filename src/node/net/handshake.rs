@@ -17,7 +17,7 @@ use super::{
     tls::{Accepted, SecureError},
     transport::Io,
 };
-use crate::cluster::Reach;
+use crate::cluster::{Reach, Source};
 use crate::wire::{Confirm, FrameCodec, FrameError, Greeting, Hello, Refusal};
 
 /// A stream on which hello is done.
@@ -75,18 +75,25 @@ impl HandshakeError {
     }
 
     /// Returns what the dialler has found.
-    pub(super) const fn found(&self) -> Reach {
+    pub(super) fn found(&self, source: &Source) -> Reach {
         match self {
-            Self::Refused(refusal) | Self::RefusedByPeer(refusal) => match refusal {
-                Refusal::NameTaken { .. } => Reach::Replaced,
-                Refusal::NotAHello => Reach::Mute,
-                _ => Reach::Refused,
-            },
+            Self::Refused(refusal) | Self::RefusedByPeer(refusal) => {
+                Reach::of_refusal(refusal, source)
+            }
             Self::Secure(error) if error.is_refusal() => Reach::Refused,
             Self::Io(_) | Self::Closed | Self::TimedOut | Self::Secure(_) | Self::Frame(_) => {
                 Reach::Mute
             }
         }
+    }
+
+    /// Returns whether a node that belongs elsewhere is at the other end.
+    pub(crate) const fn is_of_another_cluster(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused(Refusal::WrongCluster { .. })
+                | Self::RefusedByPeer(Refusal::WrongCluster { .. })
+        )
     }
 
     /// Returns whether a node of the cluster that is in order may be at the other end.
@@ -268,6 +275,7 @@ mod tests {
             node: node.to_owned(),
             boot: BootId::from_bytes([boot; 8]),
             advertise: None,
+            exchanges_peers: false,
         }
     }
 

@@ -3,8 +3,13 @@
 pub(super) mod accept;
 mod admission;
 mod allowlist;
-pub(super) mod dial;
+mod dial;
+mod dials;
+pub(super) mod discover;
 pub(super) mod handshake;
+pub(super) mod resolve;
+#[cfg(feature = "srv")]
+mod srv;
 pub(super) mod tls;
 pub(crate) mod transport;
 

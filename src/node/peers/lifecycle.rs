@@ -9,13 +9,14 @@ use crate::log::{debug, info, warn};
 
 use super::{
     ended::Ended,
+    exchange::LinkExchange,
     link::{Lifetime, PeerLink},
 };
 use crate::node::{Event, MemberEventKind, Node, net::tls::PeerChain};
 use crate::{
     cluster::{
         Dialler, LinkId, LinkIdentity, MemberLabel, MemberTable, Newcomer, Readiness, Removal,
-        millis,
+        Source, millis,
     },
     config::PeerAddress,
     replica::{Link, LinkEvent, LinkOptions},
@@ -41,7 +42,7 @@ impl Drop for Registered {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Established<'a> {
     Dialled {
-        peer: &'a PeerAddress,
+        source: &'a Source,
         remote: SocketAddr,
     },
     Accepted {
@@ -69,10 +70,10 @@ impl Node {
         let now = self.now();
         self.notice_stall(now);
         let (dialler, dialled, remote) = match origin {
-            Established::Dialled { peer, remote } => (Dialler::Us, Some(peer), remote),
+            Established::Dialled { source, remote } => (Dialler::Us, Some(source), remote),
             Established::Accepted { remote } => (Dialler::Them, None, remote),
         };
-        let link = Arc::new(self.make_link(theirs, dialler, chain, now));
+        let link = Arc::new(self.make_link(theirs, dialler, remote, chain, now));
         let admitted = {
             let mut table = self.peers.table();
             let newcomer = Newcomer {
@@ -157,6 +158,7 @@ impl Node {
                     self.monitor.events.send(event);
                 }
                 LinkEvent::OverLimit(what) => self.note_over_limit(link, what, now),
+                LinkEvent::Peers(told) => self.hear_of_peers(link, told),
                 LinkEvent::Grew => self.wake_links(),
                 LinkEvent::SearchOrdered => self.requests.orders.note_search(),
                 LinkEvent::Reported(order) => self.requests.orders.note_report(&order),
@@ -181,11 +183,12 @@ impl Node {
     }
 
     /// Takes a peer off the list and ends its links. Returns whether it was listed.
-    pub(crate) fn forget_peer(&self, peer: &PeerAddress) -> bool {
-        self.net.admission.unlist(peer);
+    pub(crate) fn forget_peer(&self, peer: PeerAddress) -> bool {
+        let source = Source::Listed(peer);
+        self.net.admission.unlist(&source);
         let removal = {
             let mut table = self.peers.table();
-            let removal = table.remove(peer);
+            let removal = table.remove(&source);
             self.refresh_links(&table);
             removal
         };
@@ -228,14 +231,14 @@ impl Node {
     }
 
     /// Returns whether requests wait for a peer though it has no link.
-    pub(crate) fn has_just_lost(&self, peer: &PeerAddress, at: SocketAddr) -> bool {
-        let boot = self.peers.table().boot_at(peer, at);
+    pub(crate) fn has_just_lost(&self, source: &Source, at: SocketAddr) -> bool {
+        let boot = self.peers.table().boot_at(source, at);
         boot.is_some_and(|boot| self.peers.acks.is_lost(boot))
     }
 
     /// Notes that nobody listens any more where a peer was. Requests do not wait for it.
-    pub(crate) fn note_refused_dial(&self, peer: &PeerAddress, at: SocketAddr) {
-        let boot = self.peers.table().boot_at(peer, at);
+    pub(crate) fn note_refused_dial(&self, source: &Source, at: SocketAddr) {
+        let boot = self.peers.table().boot_at(source, at);
         if let Some(boot) = boot {
             self.peers.acks.forget(boot, None).wake();
         }
@@ -248,7 +251,14 @@ impl Node {
         }
     }
 
-    fn make_link(&self, theirs: &Hello, dialler: Dialler, chain: &PeerChain, now: Now) -> PeerLink {
+    fn make_link(
+        &self,
+        theirs: &Hello,
+        dialler: Dialler,
+        remote: SocketAddr,
+        chain: &PeerChain,
+        now: Now,
+    ) -> PeerLink {
         let options = LinkOptions {
             ack_timeout_ms: millis(self.settings.ack_timeout),
             heartbeat_ms: millis(self.settings.heartbeat_interval),
@@ -265,7 +275,8 @@ impl Node {
         let max_age = self.settings.max_link_age;
         let max_age = (self.net.security).good_for(chain, max_age, self.env.unix_time());
         let lifetime = Lifetime::new(millis(max_age), random, now);
-        PeerLink::new(identity, link, lifetime, now)
+        let exchange = LinkExchange::new(remote, theirs.exchanges_peers);
+        PeerLink::new(identity, link, lifetime, exchange, now)
     }
 
     fn link_ended(&self, link: &PeerLink, ended: &Ended) {
@@ -284,6 +295,7 @@ impl Node {
             suspect
         };
         self.fetch_closed(link.identity.id);
+        self.peers.exchange().close(link.identity.id);
         self.watch_exclusion();
         if matches!(ended, Ended::Violation(_)) {
             self.monitor

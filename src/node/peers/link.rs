@@ -12,6 +12,8 @@ use std::{
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::exchange::LinkExchange;
+
 use crate::{
     cluster::{AckTracker, Dialler, LinkIdentity, MemberLink, TrackedLink, Traffic},
     replica::Link,
@@ -22,6 +24,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct PeerLink {
     pub(crate) identity: LinkIdentity,
+    pub(crate) exchange: LinkExchange,
     /// Guards the link's decisions, and keeps the ack tracker in step with them.
     machine: Mutex<TrackedLink>,
     writer: Notify,
@@ -57,10 +60,17 @@ impl Lifetime {
 }
 
 impl PeerLink {
-    pub(crate) fn new(identity: LinkIdentity, link: Link, lifetime: Lifetime, now: Now) -> Self {
+    pub(crate) fn new(
+        identity: LinkIdentity,
+        link: Link,
+        lifetime: Lifetime,
+        exchange: LinkExchange,
+        now: Now,
+    ) -> Self {
         Self {
             machine: Mutex::new(TrackedLink::new(&identity, link)),
             identity,
+            exchange,
             writer: Notify::new(),
             closed: CancellationToken::new(),
             expiring: CancellationToken::new(),

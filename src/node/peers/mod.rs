@@ -1,6 +1,7 @@
 //! The other nodes: the table of members, their links, and what becomes of these.
 
 mod ended;
+mod exchange;
 pub(super) mod lifecycle;
 pub(super) mod link;
 pub(super) mod link_task;
@@ -14,9 +15,11 @@ use std::{
     time::Duration,
 };
 
-use self::link::PeerLink;
+use tokio_util::sync::DropGuard;
+
+use self::{exchange::Contacts, link::PeerLink};
 use crate::{
-    cluster::{AckTracker, LinkId, MemberTable, millis},
+    cluster::{AckTracker, LinkId, MemberTable, PeerExchange, Source, millis},
     config::Settings,
     session::{BootId, Now},
 };
@@ -27,6 +30,10 @@ pub(super) struct Peers {
     pub(super) acks: Arc<AckTracker>,
     /// Taken after the join's lock, before any link's own lock.
     table: Mutex<MemberTable<Arc<PeerLink>>>,
+    /// Taken before the table's lock.
+    exchange: Mutex<PeerExchange<DropGuard>>,
+    /// Of whom others are told. Taken before a link's lock.
+    contacts: Mutex<Contacts>,
     /// The live links of `table`, for the path of every commit.
     live: RwLock<Arc<[Arc<PeerLink>]>>,
     next_link: AtomicU64,
@@ -37,13 +44,16 @@ pub(super) struct Peers {
 impl Peers {
     pub(super) fn new(boot: BootId, settings: &Settings) -> Self {
         let silent_after = MIN_SILENCE.max(2 * settings.heartbeat_interval);
-        let mut table = MemberTable::new(boot, millis(silent_after));
+        let forget_after = settings.forget_after;
+        let mut table = MemberTable::new(boot, millis(silent_after), millis(forget_after));
         for peer in &settings.peers {
-            table.add(peer);
+            table.add(&Source::Listed(peer.clone()));
         }
         Self {
             acks: Arc::default(),
             table: Mutex::new(table),
+            exchange: Mutex::default(),
+            contacts: Mutex::default(),
             live: RwLock::new(Arc::new([])),
             next_link: AtomicU64::new(0),
             waited_ms: AtomicU64::new(0),

@@ -101,6 +101,7 @@ impl Node {
                 self.tell_ready();
             }
             JoinStep::Over => {
+                self.availability.note_awaited(self.awaited_now());
                 self.availability.end_transfer();
                 self.watch_exclusion();
                 self.tell_ready();
@@ -144,13 +145,16 @@ impl Node {
     fn announce(&self, readiness: Readiness) {
         let sessions = self.replica.sessions();
         let node = &self.settings.node;
+        let awaited = self.awaited_now();
         match readiness {
-            Readiness::Synced => info!(%node, sessions, "ready with [{sessions}] sessions"),
+            Readiness::Synced => {
+                info!(%node, sessions, "ready with [{sessions}] sessions, {awaited}");
+            }
             Readiness::Alone => info!(%node, "ready, no other member can be asked for sessions"),
             Readiness::TimedOut => warn!(
                 %node, sessions,
                 "no complete session state has been received within [{}] seconds, going on with \
-                 [{sessions}] sessions; check the links to the other members or raise \
+                 [{sessions}] sessions, {awaited}; check the links to the other members or raise \
                  `transfer_timeout`",
                 self.settings.transfer_timeout.as_secs_f64()
             ),
@@ -160,6 +164,7 @@ impl Node {
                 self.settings.transfer_timeout.as_secs_f64()
             ),
         }
+        self.availability.note_awaited(awaited);
         self.availability.announce(readiness);
         self.monitor.events.send(Event::Ready(readiness));
     }

@@ -272,6 +272,7 @@ impl FakePeer {
             node: "fake".to_owned(),
             boot: BootId::from_bytes([3; 8]),
             advertise: None,
+            exchanges_peers: false,
         };
         let (io, _) = handshake::listen(ready(Ok(accepted)), &hello, |theirs| hello.judge(theirs))
             .await

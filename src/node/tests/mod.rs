@@ -1,6 +1,7 @@
 //! Whole nodes in one process, over an in-memory network that encodes and can be cut. Time is
 //! tokio's and paused, so it passes only when nobody has anything to do.
 
+mod discovery;
 mod floods;
 mod healing;
 mod joining;

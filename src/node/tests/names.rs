@@ -17,15 +17,21 @@ use crate::{
 
 /// A network in memory with a name server.
 #[derive(Debug, Default)]
-struct NamedNetwork {
-    network: MemoryNetwork,
-    names: Names,
+pub(super) struct NamedNetwork {
+    pub(super) network: MemoryNetwork,
+    pub(super) names: Names,
 }
 
 impl NamedNetwork {
-    fn set(&self, ports: &[u16]) {
+    pub(super) fn set(&self, ports: &[u16]) {
         let loopback = |port: &u16| SocketAddr::from(([127, 0, 0, 1], *port));
         self.names.set(ports.iter().map(loopback).collect());
+    }
+
+    /// Starts a node of this configuration.
+    pub(super) fn start_as(&self, port: u16, config: &ClusterConfig) -> Cluster {
+        let (network, names) = (self.network.transport(port), self.names.clone());
+        Cluster::start_with(config, Arc::new(Named { network, names })).expect("the port is free")
     }
 
     fn start(&self, port: u16) -> Cluster {
@@ -46,11 +52,16 @@ fn start_by_name(names: &Names, name: &str, listen: &str, network: impl Transpor
 
 /// The addresses of the one name there is, or `None` if it is not found.
 #[derive(Clone, Debug, Default)]
-struct Names(Arc<Mutex<Option<Vec<SocketAddr>>>>);
+pub(super) struct Names(Arc<Mutex<Option<Vec<SocketAddr>>>>);
 
 impl Names {
     fn set(&self, found: Vec<SocketAddr>) {
         *self.lock() = Some(found);
+    }
+
+    /// The name server knows it no more.
+    pub(super) fn forget(&self) {
+        *self.lock() = None;
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Vec<SocketAddr>>> {
@@ -79,7 +90,7 @@ impl<T: Transport> Transport for Named<T> {
     }
 }
 
-async fn are_all_linked(nodes: &[&Cluster]) {
+pub(super) async fn are_all_linked(nodes: &[&Cluster]) {
     for one in nodes {
         for other in nodes
             .iter()
@@ -153,7 +164,7 @@ async fn name_that_is_not_found_any_more_keeps_its_members() {
     network.set(&[1, 2]);
     let (one, two) = (network.start(1), network.start(2));
     are_all_linked(&[&one, &two]).await;
-    *network.names.lock() = None;
+    network.names.forget();
     tokio::time::sleep(Duration::from_secs(60)).await;
     are_all_linked(&[&one, &two]).await;
     network.network.cut();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     replica::Change,
     session::{Order, SessionKey},
-    wire::Position,
+    wire::{PeerList, Position},
 };
 
 /// The part of the cluster's configuration that a link needs.
@@ -71,6 +71,8 @@ pub(crate) enum LinkEvent {
     SearchOrdered,
     /// A node has carried out a search.
     Reported(Arc<Order>),
+    /// The peer has told of the members that it is linked with.
+    Peers(PeerList),
     /// The peer said goodbye.
     Left,
     /// A replicated change, when asked for at construction.

@@ -37,7 +37,7 @@ use super::{
 use crate::{
     session::{BootId, Item, Mutant, Now, Order, OrderContent, Retention, SessionKey},
     wire::{
-        Message, Position,
+        Message, PeerList, Position,
         message::{Lineage, Memory, RETENTION_HOPS},
     },
 };
@@ -79,6 +79,8 @@ pub(crate) struct Link {
     settled_hops: u8,
     is_settled_due: bool,
     peers_transfer: PeersTransfer,
+    /// Of whom the peer is to be told next.
+    peers_due: Option<PeerList>,
     leaving: Goodbye,
     /// Urgent messages since the last states, which must have their turn however many changes come.
     urgent_in_a_row: u32,
@@ -135,6 +137,7 @@ impl Link {
             settled_hops: 0,
             is_settled_due: false,
             peers_transfer: PeersTransfer::Unknown,
+            peers_due: None,
             leaving: Goodbye::No,
             urgent_in_a_row: 0,
             orders: OrderCursor::default(),
@@ -301,6 +304,7 @@ impl Link {
                     events.push(LinkEvent::PeersTransfer);
                 }
             }
+            Message::Peers(peers) => events.push(LinkEvent::Peers(peers)),
         }
         if self.round.take_ended() {
             self.round_is_over(replica, self.asked_ms);
@@ -352,6 +356,7 @@ impl Link {
             || self.owes_answer()
             || self.outbound.has_to_tell()
             || self.is_settled_due
+            || self.peers_due.is_some()
             || self.memory_due.is_some()
     }
 
@@ -537,6 +542,9 @@ impl Link {
                 hops: self.settled_hops,
             });
         }
+        if let Some(peers) = self.peers_due.take() {
+            return Some(Message::Peers(peers));
+        }
         self.peers_past?;
         // Before the records that stand for them in the log.
         let orders = self.poll_orders(replica, now);
@@ -604,6 +612,11 @@ impl Link {
     /// Returns whether the peer has spoken.
     pub(crate) const fn is_open(&self) -> bool {
         self.inbound.is_open()
+    }
+
+    /// Has the peer told whom this node is linked with.
+    pub(crate) fn tell_peers(&mut self, peers: PeerList) {
+        self.peers_due = Some(peers);
     }
 
     /// Returns whether everything the peer had when this link was made is here: streamed, or

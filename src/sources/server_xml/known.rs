@@ -81,7 +81,7 @@ pub(super) fn fate_of_element(kind: &str) -> Fate {
         }
         "CloudMembershipService" | "DNSMembershipProvider" | "KubernetesMembershipProvider" => (
             "asks for the members",
-            "list a name that resolves to the addresses of all nodes in `peers`",
+            "find the other nodes by a name: `discover = [\"dns:sessions-headless:4100\"]`",
         ),
         "TcpPingInterceptor" => (
             "sends a ping to the members",

@@ -82,6 +82,7 @@ fn hello(node: &str) -> Hello {
         node: node.to_owned(),
         boot: BootId::from_bytes(Env::default().random()),
         advertise: None,
+        exchanges_peers: false,
     }
 }
 
