@@ -61,6 +61,21 @@ struct NodeFlags {
     /// Where another node listens; repeat it for each
     #[arg(long = "peer", value_name = "ADDR")]
     peers: Vec<String>,
+    /// By what other nodes are found, such as dns:counter:4100; repeat it for each
+    #[arg(long, value_name = "SOURCE")]
+    discover: Vec<String>,
+    /// Seconds between two questions to the name server [default: 5]
+    #[arg(long, value_name = "SECONDS")]
+    discovery_interval: Option<u64>,
+    /// Seconds for which a node that is gone is looked for when nobody tells of it [default: 60]
+    #[arg(long, value_name = "SECONDS")]
+    forget_after: Option<u64>,
+    /// Whether nodes tell each other of nodes, where they prove who they are [default: true]
+    #[arg(long, value_name = "BOOL")]
+    peer_exchange: Option<bool>,
+    /// The name of the cluster, whose nodes refuse those of others [default: sessions]
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<String>,
     /// With how many peers the node must be linked before it is ready after its start
     #[arg(long, value_name = "N", default_value_t = 0)]
     min_peers: usize,
@@ -197,6 +212,21 @@ fn cluster_config(args: &NodeFlags) -> ClusterConfig {
         .listen(&args.listen)
         .peers(&args.peers)
         .min_peers(args.min_peers);
+    for source in &args.discover {
+        config = config.discover(source);
+    }
+    if let Some(seconds) = args.discovery_interval {
+        config = config.discovery_interval(Duration::from_secs(seconds));
+    }
+    if let Some(seconds) = args.forget_after {
+        config = config.forget_after(Duration::from_secs(seconds));
+    }
+    if let Some(exchange) = args.peer_exchange {
+        config = config.peer_exchange(exchange);
+    }
+    if let Some(name) = &args.cluster {
+        config = config.cluster(name);
+    }
     if let Some(file) = &args.secret_file {
         config = config.secret_file(file);
     } else if let ConsistencyArg::ReadYourWrites = args.consistency {

@@ -78,11 +78,17 @@ impl Load {
 
     /// Lets every client end its request. Then every node must show every client its own count.
     pub(crate) async fn stop(self) -> Report {
+        let nodes = self.shared.nodes.clone();
+        self.stop_at(&nodes).await
+    }
+
+    /// As [`Load::stop`], where only these nodes are left.
+    pub(crate) async fn stop_at(self, nodes: &[SocketAddr]) -> Report {
         self.shared.stop.store(true, Ordering::Relaxed);
         let mut clients = self.clients.join_all().await;
         let mut report = Report::default();
         for client in &mut clients {
-            client.compare_nodes().await;
+            client.compare_nodes(nodes).await;
             report.add(client);
         }
         report
@@ -259,15 +265,15 @@ impl Client {
     }
 
     /// After the load all nodes must come to show the same, and nothing may be missing.
-    async fn compare_nodes(&mut self) {
+    async fn compare_nodes(&mut self, nodes: &[SocketAddr]) {
         if self.cookie.is_none() {
             return;
         }
         let mut shown = String::new();
         for _ in 0..COMPARISONS {
             let mut counts = Vec::new();
-            for host in self.shared.nodes.clone() {
-                let answer = self.get(host, "/peek").await.ok();
+            for host in nodes {
+                let answer = self.get(*host, "/peek").await.ok();
                 counts.push(answer.as_ref().and_then(parse).map(|(count, _)| count));
             }
             shown = format!("{counts:?}");

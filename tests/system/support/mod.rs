@@ -11,6 +11,8 @@ pub(crate) mod browser;
 pub(crate) mod hostile;
 pub(crate) mod load;
 #[cfg(target_os = "linux")]
+pub(crate) mod name_server;
+#[cfg(target_os = "linux")]
 pub(crate) mod namespaces;
 #[path = "../../../examples/hit_counter/src/process.rs"]
 pub(crate) mod process;
