@@ -7,7 +7,15 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::net::TcpListener;
 
 use crate::support::{
     hostile::{Mallory, let_in},
@@ -535,6 +543,39 @@ async fn answers_to_what_nobody_asked() {
         state_of(&scene.nodes[0].status().await, "node2"),
         Some("up")
     );
+    scene.end(ROOM).await;
+}
+
+#[tokio::test]
+async fn members_that_are_not_there_are_dialled_few_at_a_time() {
+    const ONE_TELLS: usize = 8;
+    let scene = Scene::start().await;
+    let mut mallory = scene.link(0).await;
+    let dialled = Arc::new(AtomicUsize::new(0));
+    let mut victims = Vec::new();
+    for _ in 0..40 {
+        let victim = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        victims.push(victim.local_addr().expect("bound"));
+        let dialled = Arc::clone(&dialled);
+        tokio::spawn(async move {
+            let first = victim.accept().await;
+            dialled.fetch_add(1, Ordering::Relaxed);
+            // Whoever comes again is let in, and told nothing.
+            let mut held = vec![first];
+            loop {
+                held.push(victim.accept().await);
+            }
+        });
+    }
+    // Again and again, as one that insists.
+    for _ in 0..12 {
+        mallory.say(&Words::peers(&victims)).await;
+        let beat = |heard| matches!(heard, Heard::Heartbeat { .. }).then_some(());
+        mallory.until(beat).await.expect("the node keeps the link");
+    }
+    assert_eq!(dialled.load(Ordering::Relaxed), ONE_TELLS);
+    let members = scene.nodes[0].status().await["members"].clone();
+    assert_eq!(members.as_array().map(Vec::len), Some(2), "{members:#}");
     scene.end(ROOM).await;
 }
 

@@ -2,6 +2,8 @@
 //!
 //! They are written here byte by byte, as docs/protocol.md has it, and by none of the crate's code.
 
+use std::net::SocketAddr;
+
 /// What is said, without its frame.
 #[derive(Clone, Debug)]
 pub(crate) struct Words(Vec<u8>);
@@ -149,6 +151,18 @@ impl Words {
     pub(crate) fn welcome(cluster: &str, node: &str, boot: [u8; 8]) -> Self {
         let mut to = Bytes(MAGIC.to_vec());
         to.numbers([0]).hello(cluster, node, boot);
+        Self(to.0)
+    }
+
+    /// That it is linked with nodes at these addresses.
+    pub(crate) fn peers(addresses: &[SocketAddr]) -> Self {
+        let mut to = Bytes(Vec::new());
+        let listens_nowhere = 0;
+        to.numbers([22, listens_nowhere, addresses.len() as u64]);
+        for (boot, address) in (1_u64..).zip(addresses) {
+            let boot = boot.to_be_bytes();
+            to.plain(&boot).text(address.to_string().as_bytes());
+        }
         Self(to.0)
     }
 
