@@ -158,7 +158,7 @@ pub use crate::sources::Configuration;
 #[cfg(feature = "server-xml")]
 pub use crate::sources::{LeftOut, ServerXml};
 pub use crate::{
-    cluster::Readiness,
+    cluster::{Awaited, Readiness},
     config::{
         Ack, ClusterConfig, ConfigError, ConfigErrorKind, Consistency, Discovery, Expiry,
         StartError,
@@ -169,8 +169,8 @@ pub use crate::{
         Transport, Typed,
     },
     node::{
-        Awaited, Cluster, DestroyedWhere, Event, Events, Member, MemberEvent, MemberEventKind,
-        MemberState, SessionEvent, SessionEventKind, Stats,
+        Cluster, DestroyedWhere, Event, Events, Member, MemberEvent, MemberEventKind, MemberState,
+        SessionEvent, SessionEventKind, Stats,
     },
     session::{Changes, CookieValue, SessionError, SessionInfo},
 };

@@ -5,6 +5,7 @@
 //! simulation, on virtual time, with the same decisions.
 
 mod acks;
+mod awaited;
 mod backoff;
 mod boot;
 mod disk_standing;
@@ -24,7 +25,6 @@ mod time;
 mod tracked_link;
 mod unresponsive;
 
-pub use self::join::Readiness;
 pub(crate) use self::{
     acks::{AckTracker, AckWait},
     backoff::{Backoff, SHORTEST_MS, Urgency},
@@ -40,3 +40,4 @@ pub(crate) use self::{
     time::{TICK, millis},
     tracked_link::TrackedLink,
 };
+pub use self::{awaited::Awaited, join::Readiness};

@@ -7,9 +7,8 @@ use std::sync::{
 
 use tokio::sync::watch;
 
-use super::awaited::Awaited;
 use crate::{
-    cluster::{Join, JoinOptions, Reach, Readiness, millis},
+    cluster::{Awaited, Join, JoinOptions, Reach, Readiness, millis},
     config::Settings,
     session::Now,
 };

@@ -12,13 +12,13 @@ use tokio::runtime::Handle;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
-    Awaited, Env, Events, LinkSecurity, Member, Node, Stats,
+    Env, Events, LinkSecurity, Member, Node, Stats,
     net::{accept, discover::Discoverer, resolve, tls},
     requests::orders,
     tick::tick,
 };
 use crate::{
-    cluster::{Readiness, Source, boot_id},
+    cluster::{Awaited, Readiness, Source, boot_id},
     config::{Ack, ClusterConfig, ConfigError, PeerAddress, Security, Settings, StartError},
     session::SessionKey,
 };

@@ -26,15 +26,14 @@ mod tick;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(crate) use self::{clock::SystemTime, env::Random};
 pub use self::{
-    awaited::Awaited,
     cluster::Cluster,
     events::{Event, Events, MemberEvent, MemberEventKind, SessionEvent, SessionEventKind},
     requests::orders::DestroyedWhere,
     stats::{Member, MemberState, Stats},
 };
-#[cfg(test)]
-pub(crate) use self::{clock::SystemTime, env::Random};
 pub(crate) use self::{
     cookie_names::{Claim, CookieUse},
     env::Env,

@@ -3,60 +3,19 @@
 use std::{
     collections::BTreeSet,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, MutexGuard, PoisonError},
 };
 
 use crate::log::debug;
 use tokio_util::sync::DropGuard;
 
-use super::{Peers, link::PeerLink};
+use super::{Peers, contacts::Contacts, link::PeerLink};
 use crate::{
     cluster::{PeerExchange, Source},
-    config::PeerAddress,
     node::{Node, net::resolve},
-    session::{BootId, Now},
+    session::Now,
     wire::{MAX_TOLD_PEERS, PeerList},
 };
-
-/// What one link tells and hears of other members.
-#[derive(Debug)]
-pub(crate) struct LinkExchange {
-    remote: SocketAddr,
-    /// Whether the peer wants to be told.
-    wants_peers: bool,
-    /// Which contacts it was told last, and when.
-    told: Mutex<Option<(u64, u64)>>,
-}
-
-impl LinkExchange {
-    pub(super) const fn new(remote: SocketAddr, wants_peers: bool) -> Self {
-        Self {
-            remote,
-            wants_peers,
-            told: Mutex::new(None),
-        }
-    }
-
-    /// Returns whether the peer is to be told these contacts now: not what it knows, and not too
-    /// often.
-    fn is_due(&self, version: u64, now: Now) -> bool {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_due = told.is_none_or(|(known, told_ms)| {
-            known != version && now.mono_ms >= told_ms.saturating_add(INTERVAL_MS)
-        });
-        if is_due {
-            *told = Some((version, now.mono_ms));
-        }
-        is_due
-    }
-}
-
-/// The linked members that others can be told of, and how often they have changed.
-#[derive(Debug, Default)]
-pub(super) struct Contacts {
-    version: u64,
-    known: Vec<(BootId, PeerAddress)>,
-}
 
 impl Peers {
     /// Locks what members have told. Taken before the table.
@@ -68,7 +27,7 @@ impl Peers {
     /// told of either.
     fn contacts(&self) -> MutexGuard<'_, Contacts> {
         let live = self.live();
-        let willing = live.iter().filter(|link| link.exchange.wants_peers);
+        let willing = live.iter().filter(|link| link.exchange.wants_peers());
         let willing: BTreeSet<_> = willing.map(|link| link.identity.boot).collect();
         let mut known: Vec<_> = {
             let table = self.table();
@@ -77,10 +36,7 @@ impl Peers {
         };
         known.sort_unstable_by_key(|(boot, _)| *boot);
         let mut contacts = self.contacts.lock().unwrap_or_else(PoisonError::into_inner);
-        if contacts.known != known {
-            contacts.version += 1;
-            contacts.known = known;
-        }
+        contacts.set(known);
         contacts
     }
 }
@@ -91,7 +47,7 @@ impl Node {
         if !self.settings.peer_exchange {
             return;
         }
-        let (id, remote) = (link.identity.id, link.exchange.remote);
+        let (id, remote) = (link.identity.id, link.exchange.remote());
         if let Some(port) = told.port {
             let address = SocketAddr::new(remote.ip(), port);
             self.peers.table().listens_at(id, address);
@@ -122,10 +78,10 @@ impl Node {
         let contacts = self.peers.contacts();
         let port = self.net.local_address.map(|local| local.port());
         for link in self.peers.live().iter() {
-            if !link.exchange.wants_peers || !link.exchange.is_due(contacts.version, now) {
+            if !link.exchange.wants_peers() || !link.exchange.is_due(contacts.version(), now) {
                 continue;
             }
-            let others = contacts.known.iter();
+            let others = contacts.known().iter();
             let others = others.filter(|(boot, _)| *boot != link.identity.boot);
             let list = PeerList {
                 port,
@@ -136,6 +92,3 @@ impl Node {
         }
     }
 }
-
-/// A peer is told what has changed so often at most.
-const INTERVAL_MS: u64 = 1_000;

@@ -8,8 +8,8 @@ use std::{
 use crate::log::{debug, info, warn};
 
 use super::{
+    contacts::LinkExchange,
     ended::Ended,
-    exchange::LinkExchange,
     link::{Lifetime, PeerLink},
 };
 use crate::node::{Event, MemberEventKind, Node, net::tls::PeerChain};

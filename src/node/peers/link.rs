@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::exchange::LinkExchange;
+use super::contacts::LinkExchange;
 
 use crate::{
     cluster::{AckTracker, Dialler, LinkIdentity, MemberLink, TrackedLink, Traffic},

@@ -1,5 +1,6 @@
 //! The other nodes: the table of members, their links, and what becomes of these.
 
+mod contacts;
 mod ended;
 mod exchange;
 pub(super) mod lifecycle;
@@ -17,7 +18,7 @@ use std::{
 
 use tokio_util::sync::DropGuard;
 
-use self::{exchange::Contacts, link::PeerLink};
+use self::{contacts::Contacts, link::PeerLink};
 use crate::{
     cluster::{AckTracker, LinkId, MemberTable, PeerExchange, Source, millis},
     config::Settings,
