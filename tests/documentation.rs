@@ -45,7 +45,7 @@ fn every_method_that_people_call_has_an_example() {
         "src/middleware/attributes.rs",
         "src/middleware/layer.rs",
         "src/middleware/session.rs",
-        "src/middleware/sessions.rs",
+        "src/middleware/sessions/mod.rs",
         "src/middleware/slot.rs",
         "src/middleware/transport.rs",
         "src/middleware/typed.rs",
