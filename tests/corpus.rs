@@ -276,6 +276,7 @@ fn hello_seeds() -> Vec<Seed> {
     vec![
         seed("hello", words(&[hello, b"\0"])),
         seed("hello-advertised", words(&[hello, b"\x01\x03h:1"])),
+        seed("hello-exchanging", words(&[hello, b"\0\x01"])),
         seed("hello-of-a-later-release", words(&[hello, b"\0later"])),
         seed("welcome", words(&[b"\0", hello, b"\0"])),
         seed("wrong-cluster", words(&[b"\x01\0\x01a\x01b"])),
