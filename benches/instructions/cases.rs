@@ -37,6 +37,12 @@ pub(crate) const CASES: &[Case] = &[
     case("request_plain", 1, request_plain),
     case("request_read", 1, request_read),
     case("request_hit", 1, request_hit),
+    case("request_user_hit", 1, |times| {
+        user_hit(times, |config| config)
+    }),
+    case("request_indexed_hit", 1, |times| {
+        user_hit(times, |config| config.index(USER))
+    }),
     case("http_bare", 1, |times| server::bare(times, "/plain")),
     case("http_empty_layer", 1, server::empty_layer),
     case("http_extension_layer", 1, server::extension_layer),
@@ -119,11 +125,24 @@ where
     S: Service<Request<()>, Response = Response<u64>, Error = Infallible> + Clone,
 {
     runtime().block_on(async {
-        let cluster = Cluster::start(ClusterConfig::standalone()).await;
-        let layer = ClusterSessionLayer::from_cluster(&cluster.expect("nothing is bound"));
-        let cookie = start_session(&layer).await;
+        let layer = layer(ClusterConfig::standalone()).await;
+        let cookie = start_session(&layer, hit).await;
         ask(times, service(&layer), &cookie).await;
     });
+}
+
+/// Hits of a session that also says whose it is, by which its node may find it.
+fn user_hit(times: u64, configure: fn(ClusterConfig) -> ClusterConfig) {
+    runtime().block_on(async {
+        let layer = layer(configure(ClusterConfig::standalone())).await;
+        let cookie = start_session(&layer, log_in).await;
+        ask(times, layer.layer(service_fn(hit)), &cookie).await;
+    });
+}
+
+async fn layer(config: ClusterConfig) -> ClusterSessionLayer {
+    let cluster = Cluster::start(config).await;
+    ClusterSessionLayer::from_cluster(&cluster.expect("nothing is bound"))
 }
 
 /// Hits of as many sessions at once, by turns on one and the other of two nodes. What both do for
@@ -138,7 +157,7 @@ fn pair(times: u64, sessions: usize, ack: Ack) {
         });
         let mut cookies = Vec::new();
         for _ in 0..sessions {
-            cookies.push(start_session(&nodes[0].1).await);
+            cookies.push(start_session(&nodes[0].1, hit).await);
         }
         cluster.converged().await;
         for at in 0..times {
@@ -192,15 +211,24 @@ async fn hit(request: Request<()>) -> Result<Response<u64>, Infallible> {
     Ok(Response::new(hits.expect("a session can be written")))
 }
 
+async fn log_in(request: Request<()>) -> Result<Response<u64>, Infallible> {
+    let written = load(&request).await.insert(USER, 17);
+    written.expect("a session can be written");
+    hit(request).await
+}
+
 async fn load(request: &Request<()>) -> Session {
     let slot = request.extensions().get::<SessionSlot>();
     slot.expect("the layer is around").load().await
 }
 
-/// The cookie of a session that has one hit.
-async fn start_session(layer: &ClusterSessionLayer) -> HeaderValue {
+/// The cookie of a session that the first request has begun.
+async fn start_session<F>(layer: &ClusterSessionLayer, first: fn(Request<()>) -> F) -> HeaderValue
+where
+    F: Future<Output = Result<Response<u64>, Infallible>>,
+{
     let nothing = HeaderValue::from_static("");
-    let answer = layer.layer(service_fn(hit)).oneshot(request(&nothing));
+    let answer = layer.layer(service_fn(first)).oneshot(request(&nothing));
     let answer = answer.await.unwrap_or_else(|never| match never {});
     server::cookie_of(answer.headers().get(SET_COOKIE))
 }
@@ -210,6 +238,7 @@ pub(crate) fn runtime() -> Runtime {
     runtime.expect("a runtime can be had")
 }
 
+const USER: &str = "user_id";
 /// Changes of one batch.
 const CHANGES: u64 = 100;
 /// Of the scheduler, enough for a change to arrive and for its acknowledgement to come back.
