@@ -160,7 +160,7 @@ pub use crate::sources::{LeftOut, ServerXml};
 pub use crate::{
     cluster::{Awaited, Readiness},
     config::{
-        Ack, ClusterConfig, ConfigError, ConfigErrorKind, Consistency, Discovery, Expiry,
+        Ack, AtLimit, ClusterConfig, ConfigError, ConfigErrorKind, Consistency, Discovery, Expiry,
         StartError,
     },
     middleware::{

@@ -2,6 +2,7 @@
 
 mod ack;
 mod address;
+mod at_limit;
 mod cluster;
 mod consistency;
 mod discovery;
@@ -19,6 +20,7 @@ mod tls_files;
 
 pub use self::{
     ack::Ack,
+    at_limit::AtLimit,
     cluster::ClusterConfig,
     consistency::Consistency,
     discovery::Discovery,

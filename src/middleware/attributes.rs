@@ -48,8 +48,9 @@ impl Session {
     ///
     /// [`SessionError::Encode`] when it would not come back, [`SessionError::TooLarge`] when the session would
     /// pass a limit, [`SessionError::Full`] and [`SessionError::Leaving`] when it cannot be
-    /// created, [`SessionError::WrongKind`] for a counter. And the [errors](Self#errors) of all
-    /// methods.
+    /// created, [`SessionError::WrongKind`] for a counter, [`SessionError::LimitReached`] beyond a
+    /// [limit](crate::ClusterSessionLayer::with_limit) of sessions with this value. And the
+    /// [errors](Self#errors) of all methods.
     ///
     /// # Examples
     ///
@@ -63,6 +64,7 @@ impl Session {
         check_name(name)?;
         self.request.writable()?;
         let bytes = encode(name, &value)?;
+        self.request.check_limit(name, &bytes)?;
         self.request
             .write(register_weight(name, bytes.len()), |writer| {
                 writer.set(name, bytes)
@@ -352,6 +354,7 @@ impl Session {
         check_json(name, json)?;
         let weight = register_weight(name, json.len());
         let json: Arc<[u8]> = json.as_bytes().into();
+        self.request.check_limit(name, &json)?;
         self.request.write(weight, |writer| writer.set(name, json))
     }
 
@@ -538,6 +541,7 @@ impl Session {
         found: &ReadAttribute,
         bytes: &Arc<[u8]>,
     ) -> Result<bool, SessionError> {
+        self.request.check_limit(name, bytes)?;
         let write = |writer: &mut SessionWriter<'_>| {
             if writer.tag(name) != found.tag {
                 return Ok(false);

@@ -24,6 +24,7 @@ impl SessionError {
             Self::Full | Self::Leaving | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Destroyed | Self::Superseded => StatusCode::CONFLICT,
+            Self::LimitReached { .. } => StatusCode::FORBIDDEN,
             Self::Taken
             | Self::HeadersSent
             | Self::Decode { .. }
@@ -96,6 +97,13 @@ mod tests {
             ),
             (SessionError::Destroyed, 409),
             (SessionError::Superseded, 409),
+            (
+                SessionError::LimitReached {
+                    name: "user".into(),
+                    limit: 1,
+                },
+                403,
+            ),
             (SessionError::HeadersSent, 500),
             (SessionError::Exhausted, 500),
             (decode, 500),

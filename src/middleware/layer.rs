@@ -7,13 +7,19 @@ use tower_layer::Layer;
 #[cfg(any(feature = "signed", feature = "private"))]
 use super::cookie::seal::{CookieKeys, Sealer};
 use super::{
-    cookie::SameSite, filter::FilterError, layer_config::LayerConfig, layer_error::LayerError,
-    layer_options::LayerOptions, service::ClusterSessionService, sessions::Sessions,
+    cookie::SameSite,
+    filter::FilterError,
+    layer_config::LayerConfig,
+    layer_error::LayerError,
+    layer_options::{LayerOptions, SessionLimit},
+    service::ClusterSessionService,
+    sessions::Sessions,
     transport::Transport,
 };
 use crate::{
-    config::{Ack, ClusterConfig, Consistency, Expiry, StartError},
+    config::{Ack, AtLimit, ClusterConfig, Consistency, Expiry, StartError},
     node::{Claim, Cluster, CookieUse},
+    replica::LimitClaim,
     session::{SessionMeta, TokenKey},
 };
 
@@ -31,6 +37,7 @@ use crate::{
 /// | acknowledgements | [`Ack::All`]: of every live peer |
 /// | consistency | [`Consistency::Eventual`] |
 /// | filter | none |
+/// | limits of sessions | none |
 /// | context | none |
 ///
 /// ```
@@ -486,6 +493,55 @@ impl ClusterSessionLayer {
         self
     }
 
+    /// Limits how many sessions may have the same value under a name, for example how many devices a
+    /// user may be logged in on.
+    ///
+    /// Default: no limit. The name needs [`ClusterConfig::index`] on each node that has the layer. It
+    /// holds for all sessions of the context, also for those that are written outside requests. A
+    /// limit is set for the life of the node, and all layers of the context must agree.
+    ///
+    /// With [`AtLimit::EndOldest`] the session that got the value first is destroyed when one more
+    /// gets it, before the response leaves. With [`AtLimit::Refuse`] the write fails with
+    /// [`SessionError::LimitReached`](crate::SessionError::LimitReached), and the session is as it
+    /// was.
+    ///
+    /// On one node it is exact. Nodes know of each other's sessions a little later, so two logins at
+    /// once on two nodes may both succeed. Within a tenth of a second after the nodes know of both, it is
+    /// exact again: those beyond the limit are destroyed, the same on all nodes. They are the oldest
+    /// with `EndOldest`, and the latest with `Refuse`. After a cut of the network many may go.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_cluster_sessions::{AtLimit, Changes, Cluster, ClusterConfig, ClusterSessionLayer};
+    ///
+    /// let config = ClusterConfig::standalone().index("user_id");
+    /// let cluster = Cluster::start(config).await?;
+    /// let layer = ClusterSessionLayer::from_cluster(&cluster)
+    ///     .with_limit("user_id", 2, AtLimit::EndOldest);
+    ///
+    /// let sessions = layer.sessions()?;
+    /// let mut login = Changes::new();
+    /// login.insert("user_id", 7)?;
+    /// let logins = [(); 3].map(|()| sessions.create(&login));
+    /// assert!(logins.iter().all(Result::is_ok));
+    /// assert_eq!(sessions.find("user_id", &7).await?.len(), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_limit(mut self, name: impl Into<String>, most: usize, at_limit: AtLimit) -> Self {
+        let name = name.into();
+        self.options().limits.push(SessionLimit {
+            name,
+            most,
+            at_limit,
+        });
+        self
+    }
+
     /// Adds a pattern of paths whose requests do not replicate attribute writes.
     ///
     /// Default: none; repeated calls add. Writes of a request whose whole path matches `pattern`
@@ -810,6 +866,27 @@ impl ClusterSessionLayer {
         if config.token_key.is_some() {
             self.claim(cookie.token_name(), CookieUse::Token, context)?;
             config.node().enable_read_your_writes();
+        }
+        for SessionLimit {
+            name,
+            most,
+            at_limit,
+        } in &self.options.limits
+        {
+            let replica = config.node().replica();
+            match replica.limit(context, name, *most, *at_limit) {
+                LimitClaim::New | LimitClaim::Granted => {}
+                LimitClaim::NotIndexed => {
+                    let name = name.clone();
+                    return Err(LayerError::LimitNotIndexed { name });
+                }
+                LimitClaim::Differs => {
+                    return Err(LayerError::LimitDiffers {
+                        name: name.clone(),
+                        context: context.as_ref().to_owned(),
+                    });
+                }
+            }
         }
         Ok(config)
     }

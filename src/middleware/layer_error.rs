@@ -146,6 +146,35 @@ pub enum LayerError {
          cookie.key 64`, and give it to all nodes with `with_signed` or `with_private`"
     )]
     NoCookieKey,
+    /// A limit of sessions lets nobody in.
+    #[error("0 sessions may have the same {name:?}: give `with_limit` at least 1, or leave it out")]
+    #[non_exhaustive]
+    LimitOfZero {
+        /// The name.
+        name: String,
+    },
+    /// Sessions are to be limited by a name that is not indexed.
+    #[error(
+        "sessions cannot be limited by {name:?}: add `index({name:?})` to the `ClusterConfig`, or \
+         leave `with_limit` out"
+    )]
+    #[non_exhaustive]
+    LimitNotIndexed {
+        /// The name.
+        name: String,
+    },
+    /// Another layer of the context limits sessions by this name otherwise.
+    #[error(
+        "sessions of context {context:?} are limited by {name:?} already, in another way: give all \
+         layers of the context the same `with_limit`"
+    )]
+    #[non_exhaustive]
+    LimitDiffers {
+        /// The name.
+        name: String,
+        /// The context.
+        context: String,
+    },
     /// A cluster serves 64 contexts at most.
     #[error("a cluster serves at most 64 contexts: share some of them")]
     TooManyContexts,

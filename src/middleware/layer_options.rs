@@ -10,13 +10,14 @@ use super::{
     layer_error::LayerError,
     transport::Transport,
 };
-use crate::config::{Ack, Consistency, Expiry};
+use crate::config::{Ack, AtLimit, Consistency, Expiry};
 
 /// The options of a layer, for apps that read them from a configuration.
 ///
 /// It can be read with `serde`. Fields are called like the setters of
 /// [`ClusterSessionLayer`](crate::ClusterSessionLayer), without `with_`. What is about the cookie is
-/// in `cookie`; `filter` is a list of patterns. Seals are set in code, since their keys are no text.
+/// in `cookie`; `filter` is a list of patterns, `limits` one of
+/// `{"name": "user_id", "most": 3, "at_limit": "end-oldest"}` or `"refuse"`. Seals are set in code, since their keys are no text.
 /// What is absent has its default. An unknown field is an error, and so is a malformed filter.
 ///
 /// ```
@@ -51,6 +52,16 @@ pub struct LayerOptions {
     pub(super) cache_headers: bool,
     pub(super) user_agent_binding: bool,
     pub(super) route_following: bool,
+    pub(super) limits: Vec<SessionLimit>,
+}
+
+/// How many sessions may have the same value.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SessionLimit {
+    pub(super) name: String,
+    pub(super) most: usize,
+    pub(super) at_limit: AtLimit,
 }
 
 impl LayerOptions {
@@ -62,6 +73,10 @@ impl LayerOptions {
         }
         if self.transport.check()?.is_some() && self.consistency == Consistency::ReadYourWrites {
             return Err(LayerError::ConsistencyWithoutCookie);
+        }
+        if let Some(nobody) = self.limits.iter().find(|limit| limit.most == 0) {
+            let name = nobody.name.clone();
+            return Err(LayerError::LimitOfZero { name });
         }
         Ok(cookie)
     }
@@ -80,6 +95,7 @@ impl Default for LayerOptions {
             cache_headers: true,
             user_agent_binding: false,
             route_following: false,
+            limits: Vec::new(),
         }
     }
 }

@@ -61,6 +61,7 @@ impl Node {
         self.exchange_peers(now);
         self.advance_join(now);
         self.give_turns(now);
+        self.end_surplus(now);
         self.warn_of_limits(now);
     }
 

@@ -38,5 +38,7 @@ pub(crate) use self::{
     link::{Arrears, Link, LinkAcks, LinkEvent, LinkOptions, PeersTransfer, Violation},
     observer::Observer,
     search::Wanted,
-    store::{hot::Replicate, missing::Missing, sweep::Sweep, writer::SessionWriter},
+    store::{
+        hot::Replicate, index::LimitClaim, missing::Missing, sweep::Sweep, writer::SessionWriter,
+    },
 };

@@ -2,8 +2,16 @@
 
 use std::sync::Arc;
 
-use super::{Replica, store::hot::HotSession};
-use crate::session::{Now, Search, SessionInfo, SessionKey, SessionState, Stamp, Tag, ValuePath};
+use super::{
+    Replica,
+    store::{hot::HotSession, index::LimitClaim},
+};
+use crate::{
+    config::AtLimit,
+    session::{
+        Now, Search, SessionError, SessionInfo, SessionKey, SessionState, Stamp, Tag, ValuePath,
+    },
+};
 
 /// What sessions are searched for.
 #[derive(Debug)]
@@ -111,6 +119,52 @@ impl Replica {
         let copies = self.store.copies_after(context, after);
         let open = copies.filter(|(_, hot)| hot.is_open(now)).take(most);
         open.map(|(key, hot)| (key, hot.info(&key, now))).collect()
+    }
+}
+
+/// How many sessions may have one value.
+impl Replica {
+    /// Limits how many sessions of a context may have the same value under a name.
+    pub(crate) fn limit(
+        &self,
+        context: &Arc<str>,
+        name: &str,
+        most: usize,
+        at_limit: AtLimit,
+    ) -> LimitClaim {
+        self.store
+            .limit(context, &ValuePath::parse(name), most, at_limit)
+    }
+
+    /// Returns whether there is such a limit.
+    pub(crate) fn has_value_limits(&self) -> bool {
+        self.store.has_value_limits()
+    }
+
+    /// Returns whether there may be sessions beyond a limit since the last look for them.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.store.is_crowded()
+    }
+
+    /// Checks whether a session may get a value, or one that is to be created.
+    ///
+    /// # Errors
+    ///
+    /// When as many others have it as may, and nobody gives way.
+    pub(crate) fn check_value_limit(
+        &self,
+        context: &str,
+        key: Option<&SessionKey>,
+        name: &str,
+        json: &[u8],
+        now: Now,
+    ) -> Result<(), SessionError> {
+        self.store.check_value_limit(context, key, name, json, now)
+    }
+
+    /// Returns the sessions beyond the limits, which the caller destroys.
+    pub(crate) fn surplus(&self, now: Now) -> Vec<SessionKey> {
+        self.store.surplus(now)
     }
 }
 

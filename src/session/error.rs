@@ -8,7 +8,8 @@ use crate::config::ZERO_LIMIT;
 ///
 /// In an axum handler `?` turns it into a response: 503 for [`Full`](Self::Full),
 /// [`Leaving`](Self::Leaving) and [`Busy`](Self::Busy), 413 for [`TooLarge`](Self::TooLarge), 409
-/// for [`Destroyed`](Self::Destroyed) and [`Superseded`](Self::Superseded), else 500. The body of a
+/// for [`Destroyed`](Self::Destroyed) and [`Superseded`](Self::Superseded), 403 for
+/// [`LimitReached`](Self::LimitReached), else 500. The body of a
 /// 409 asks to load the page again, the others are the status in words.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -123,6 +124,20 @@ pub enum SessionError {
     NotIndexed {
         /// The name.
         name: Box<str>,
+    },
+    /// As many sessions have the value as may: a
+    /// [limit](crate::ClusterSessionLayer::with_limit) with
+    /// [`AtLimit::Refuse`](crate::AtLimit::Refuse).
+    ///
+    /// Tell the user to log out elsewhere, or offer to
+    /// [do so](crate::Sessions::destroy_where_except).
+    #[error("{limit} sessions have the same {name:?} already: end one of them first")]
+    #[non_exhaustive]
+    LimitReached {
+        /// The name, as it is indexed.
+        name: Box<str>,
+        /// How many sessions may have one value.
+        limit: usize,
     },
     /// The session's stamps are used up, which takes a clock that runs wild. Destroy the session.
     #[error("the session has used up its stamps: a clock in the cluster is far in the future")]

@@ -133,11 +133,15 @@ pub(crate) enum Mutant {
     KeepDroppedInIndex,
     /// What the index has of a session is forgotten when that is used again.
     ForgetPlacesOfCold,
+    /// Sessions beyond a limit of how many may have one value live on.
+    LeaveSurplus,
+    /// Which sessions end beyond a limit depends on their ids.
+    EndAnyBeyondLimit,
 }
 
 #[cfg(test)]
 impl Mutant {
-    pub(crate) const ALL: [Self; 48] = [
+    pub(crate) const ALL: [Self; 50] = [
         Self::CoalesceLate,
         Self::IgnoreSince,
         Self::NeverRepair,
@@ -186,6 +190,8 @@ impl Mutant {
         Self::LeavePackedOutOfIndex,
         Self::KeepDroppedInIndex,
         Self::ForgetPlacesOfCold,
+        Self::LeaveSurplus,
+        Self::EndAnyBeyondLimit,
     ];
 
     pub(crate) fn is_on(self) -> bool {

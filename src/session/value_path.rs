@@ -1,6 +1,6 @@
 //! Where a value is that sessions are found by: in an attribute, or in a part of one.
 
-use std::hash::Hasher;
+use std::{fmt, hash::Hasher};
 
 use serde_json::Value;
 
@@ -44,12 +44,17 @@ impl ValuePath {
 
     /// Returns whether an attribute with this JSON has the value.
     pub(crate) fn leads_to(&self, wanted: &Value, json: &[u8]) -> bool {
+        self.value_in(json).is_some_and(|value| value == *wanted)
+    }
+
+    /// Returns the value that an attribute with this JSON has, if it has one.
+    pub(crate) fn value_in(&self, json: &[u8]) -> Option<Value> {
         // What is not JSON has no value.
-        let value = serde_json::from_slice::<Value>(json);
-        value.is_ok_and(|value| match &self.pointer {
-            None => value == *wanted,
-            Some(pointer) => value.pointer(pointer) == Some(wanted),
-        })
+        let mut value: Value = serde_json::from_slice(json).ok()?;
+        match &self.pointer {
+            None => Some(value),
+            Some(pointer) => value.pointer_mut(pointer).map(Value::take),
+        }
     }
 
     /// Hashes the value that an attribute with this JSON has, so that equal values have equal hashes,
@@ -57,11 +62,20 @@ impl ValuePath {
     pub(crate) fn hash_in(&self, json: &[u8], hasher: &mut impl Hasher) -> bool {
         match &self.pointer {
             None => hash_json(json, hasher),
-            Some(pointer) => {
-                let value = serde_json::from_slice::<Value>(json).ok();
-                let part = value.as_ref().and_then(|value| value.pointer(pointer));
-                part.map(|part| hash_value(part, hasher)).is_some()
+            Some(_) => {
+                let value = self.value_in(json);
+                value.map(|value| hash_value(&value, hasher)).is_some()
             }
+        }
+    }
+}
+
+impl fmt::Display for ValuePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.attribute)?;
+        match &self.pointer {
+            Some(pointer) => write!(f, "#{pointer}"),
+            None => Ok(()),
         }
     }
 }

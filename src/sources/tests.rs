@@ -100,6 +100,10 @@ fn the_environment_wins_over_the_file() {
             ("SESSIONS_TLS_NAME", "name"),
             ("SESSIONS_LAYER_ACK", "none"),
             ("SESSIONS_LAYER_FILTER", r#"[".*\\.js", "/a{1,2}"]"#),
+            (
+                "SESSIONS_LAYER_LIMITS",
+                r#"[{ name = "user_id", most = 3, at_limit = "refuse" }]"#,
+            ),
             ("SESSIONS_LAYER_EXPIRY_ABSOLUTE", "1d"),
             ("SESSIONS_LAYER_COOKIE_NAME", "shop"),
             ("SESSIONSNODE", "another"),
@@ -117,7 +121,14 @@ fn the_environment_wins_over_the_file() {
         .ack_timeout(Duration::from_secs(2));
     assert_eq!(found.cluster, expected);
     let layer = format!("{:?}", found.layer);
-    for part in ["ack: None", "7200000", "86400000", "shop", "{1,2}"] {
+    for part in [
+        "ack: None",
+        "7200000",
+        "86400000",
+        "shop",
+        "{1,2}",
+        "most: 3, at_limit: Refuse",
+    ] {
         assert!(layer.contains(part), "{part} is not in {layer}");
     }
 }

@@ -7,7 +7,7 @@ use serde::{
     de::{self, IntoDeserializer, Unexpected, Visitor, value::SeqDeserializer},
     forward_to_deserialize_any,
 };
-use toml::de::ValueDeserializer;
+use toml::{Value, de::ValueDeserializer};
 
 use super::fault::Fault;
 
@@ -66,18 +66,16 @@ impl<'de> Deserializer<'de> for Text {
 
     /// A list is written as in TOML, or separated by commas.
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        let parts: Vec<String> = if self.0.trim_start().starts_with('[') {
-            ValueDeserializer::parse(&self.0)
-                .and_then(Vec::deserialize)
-                .map_err(|error| <Fault as de::Error>::custom(error.message()))?
-        } else {
-            let parts = self.0.split(',').map(str::trim);
-            parts
-                .filter(|part| !part.is_empty())
-                .map(str::to_owned)
-                .collect()
-        };
-        visitor.visit_seq(SeqDeserializer::new(parts.into_iter().map(Self)))
+        if self.0.trim_start().starts_with('[') {
+            return ValueDeserializer::parse(&self.0)
+                .and_then(Value::deserialize)
+                .and_then(|list| list.deserialize_seq(visitor))
+                .map_err(|error| <Fault as de::Error>::custom(error.message()));
+        }
+        let parts = self.0.split(',').map(str::trim);
+        let parts = parts.filter(|part| !part.is_empty());
+        let parts = parts.map(|part| Self(part.to_owned()));
+        visitor.visit_seq(SeqDeserializer::new(parts))
     }
 
     fn deserialize_enum<V: Visitor<'de>>(

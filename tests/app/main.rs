@@ -11,6 +11,7 @@ mod deploy;
 mod events;
 mod http2;
 mod index;
+mod limits;
 mod long_requests;
 mod members;
 mod merging;

@@ -38,10 +38,6 @@ impl World {
     /// by it as they are by looking at all.
     pub(super) fn check_index(&mut self) {
         let is_found = |node: &SimNode, json: &[u8]| {
-            let has_value = |state: &SessionState| {
-                let held = state.json(SEARCHED).ok().flatten();
-                held.is_some_and(|held| **held == *json)
-            };
             let search = Search {
                 context: "".into(),
                 name: SEARCHED.into(),
@@ -51,7 +47,7 @@ impl World {
             };
             let mut found = node.replica.find(&search, Stamp::MAX);
             found.sort_unstable();
-            found == node.replica.select(has_value)
+            found == holders(node, json)
         };
         let mut nodes = self.nodes.iter();
         let broken = nodes.any(|node| {
@@ -153,6 +149,14 @@ impl World {
             if !equal {
                 return Some(format!("node {at} differs from node 0 after all faults"));
             }
+            if let Some((most, _)) = self.plan.limit {
+                let beyond = [b"0", b"1"]
+                    .iter()
+                    .any(|json| holders(node, *json).len() > most);
+                if beyond {
+                    return Some(format!("on node {at} more sessions have a value than may"));
+                }
+            }
             if node.replica.sessions() != alive.len() {
                 return Some(format!("node {at} miscounts its sessions"));
             }
@@ -249,6 +253,14 @@ impl World {
         });
         self.check(bounded, || "an origin is never forgotten".to_owned());
     }
+}
+
+/// Returns the sessions of a node that have a value, by looking at all.
+pub(super) fn holders(node: &SimNode, json: &[u8]) -> Vec<SessionKey> {
+    node.replica.select(|state| {
+        let held = state.json(SEARCHED).ok().flatten();
+        held.is_some_and(|held| **held == *json)
+    })
 }
 
 type Shown = (Vec<(Arc<str>, Register)>, Vec<Tag>, Stamp);

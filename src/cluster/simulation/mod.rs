@@ -26,7 +26,7 @@ use self::{
 };
 use crate::{
     cluster::{FetchReason, Reach},
-    config::{Expiry, Shape},
+    config::{AtLimit, Expiry, Shape},
     replica::{Link, LinkOptions},
     session::{
         BootId, Mutant, Now, Search, SecretHash, SessionKey, SessionMeta, SessionSecret,
@@ -92,6 +92,24 @@ fn histories_with_a_full_store_keep_every_promise() {
 #[test]
 fn histories_of_visitors_that_do_not_come_back_keep_every_promise() {
     run_seeds("visitors", 0, VISITORS);
+}
+
+#[test]
+fn histories_with_limits_for_each_value_keep_every_promise() {
+    run_seeds("oldest ends", 0, LIMITED);
+    let plan = Plan {
+        limit: Some((2, AtLimit::Refuse)),
+        ..LIMITED
+    };
+    run_seeds("latest is refused", 0, plan);
+}
+
+/// Nodes that do not know of each other's sessions let more of them have a value than may.
+#[test]
+fn sessions_beyond_a_limit_end_alike_on_all_nodes() {
+    for at_limit in [AtLimit::EndOldest, AtLimit::Refuse] {
+        assert_eq!(beyond_a_limit(at_limit), None, "{at_limit:?}");
+    }
 }
 
 /// A client comes back when its session is about to end because it has not, on one of two nodes.
@@ -288,6 +306,7 @@ fn hunt() -> Option<(u64, String)> {
     let scenes = scenes.or_else(leave_beside_a_joiner);
     let scenes = scenes.or_else(logout_along_a_path);
     let scenes = scenes.or_else(use_at_the_last_moment);
+    let scenes = scenes.or_else(|| beyond_a_limit(AtLimit::EndOldest));
     let scenes = scenes.or_else(|| visit_at_the_last_moment(true));
     let scenes = scenes.or_else(|| hot_beyond_a_cut(400));
     let scenes = scenes.or_else(day_without_equality);
@@ -457,6 +476,42 @@ fn removal_forgotten_on_one_node() -> Option<String> {
         format!("nodes 0 and 2 show {held:?}")
     });
     world.heal();
+    world.check_equal();
+    world.broken
+}
+
+fn beyond_a_limit(at_limit: AtLimit) -> Option<String> {
+    let plan = Plan {
+        limit: Some((2, at_limit)),
+        ..LIMITED
+    };
+    let mut world = World::new(1, plan);
+    for node in &mut world.nodes {
+        node.skew_ms = 0;
+    }
+    for at in 0..5 {
+        world.create(at % 3);
+    }
+    world.heal();
+    for node in 0..3 {
+        world.cut_off(node);
+    }
+    for at in 0..5 {
+        world.mono_ms += 10;
+        world.change(at % 3, at, work::SEARCHED, VALUE);
+    }
+    world.heal();
+    let expected = match at_limit {
+        AtLimit::EndOldest => [3, 4],
+        AtLimit::Refuse => [0, 1],
+    };
+    let mut expected = expected.map(|at: usize| world.sessions[at].key);
+    expected.sort_unstable();
+    let nodes = world.nodes.iter();
+    let held: Vec<_> = nodes.map(|node| checks::holders(node, b"1")).collect();
+    world.check(held.iter().all(|held| *held == expected), || {
+        format!("{held:?} have a value that {expected:?} may have")
+    });
     world.check_equal();
     world.broken
 }
@@ -862,6 +917,8 @@ struct Plan {
     /// How often all is quiet for a night and then goes on.
     nights: usize,
     night_ms: u64,
+    /// How many sessions may have a value, and what happens beyond.
+    limit: Option<(usize, AtLimit)>,
     /// Destroyed sessions that nodes have room for. Node 1 has room for a million.
     tombstones: usize,
 }
@@ -878,7 +935,14 @@ const THREE_NODES: Plan = Plan {
     steps: 150,
     nights: 0,
     night_ms: 30 * HOUR_MS,
+    limit: None,
     tombstones: 1_000_000,
+};
+
+const LIMITED: Plan = Plan {
+    sessions: 12,
+    limit: Some((2, AtLimit::EndOldest)),
+    ..THREE_NODES
 };
 
 const SHORT_LOG: Plan = Plan {

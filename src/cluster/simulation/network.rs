@@ -21,6 +21,7 @@ impl World {
             for node in 0..self.nodes.len() {
                 let now = self.now(node);
                 self.nodes[node].sweep_some(now);
+                self.end_surplus(node);
                 self.check_waits(node);
                 self.nodes[node].table.sweep(DOWN_AFTER_MS, now);
             }

@@ -2,7 +2,9 @@
 
 use std::{cell::Cell, collections::BTreeMap, net::SocketAddr, rc::Rc, sync::Arc};
 
-use super::{HOUR_MS, OPTIONS, SHAPE, World, cable::SimLink, leave::SimLeave, work::SEARCHED};
+use super::{
+    HOUR_MS, OPTIONS, Plan, SHAPE, World, cable::SimLink, leave::SimLeave, work::SEARCHED,
+};
 use crate::{
     cluster::{
         AckTracker, Join, JoinLink, JoinOptions, JoinStep, LinkId, MemberTable, OtherPeers,
@@ -109,10 +111,11 @@ impl SimNode {
     }
 }
 
-/// Returns by what a node finds sessions. One of them looks at all instead.
-fn indexed(node: usize) -> Vec<ValuePath> {
+/// Returns by what a node finds sessions. One of them looks at all instead, where it need not know
+/// how many there are.
+fn indexed(node: usize, plan: Plan) -> Vec<ValuePath> {
     let names: &[&str] = match node {
-        1 => &[],
+        1 if plan.limit.is_none() => &[],
         _ => &[SEARCHED, "a", "m"],
     };
     names.iter().map(|name| ValuePath::parse(name)).collect()
@@ -144,13 +147,18 @@ impl World {
         };
         let skew_ms = self.random.below(3) as u64 * HOUR_MS;
         let now = self.at(skew_ms);
+        let replica = Replica::new(boot, limits, &shape, now);
+        let replica = replica.index_by(&indexed(node, self.plan));
+        if let Some((most, at_limit)) = self.plan.limit {
+            replica.limit(&self.meta.context, SEARCHED, most, at_limit);
+        }
         let mut table = MemberTable::new(boot, SILENT_AFTER_MS, FORGET_AFTER_MS);
         for peer in (0..self.plan.nodes).filter(|peer| *peer != node) {
             table.add(&address(peer));
             table.resolve(&address(peer), &[socket(peer)], now);
         }
         SimNode {
-            replica: Replica::new(boot, limits, &shape, now).index_by(&indexed(node)),
+            replica,
             table,
             join: Some(Join::new(JOIN_OPTIONS, now)),
             timed_out: false,

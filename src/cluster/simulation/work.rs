@@ -368,10 +368,21 @@ impl World {
     }
 
     fn carry_out(&mut self, node: usize, search: &Search, upto: Stamp) -> u64 {
+        let found = self.nodes[node].replica.find(search, upto);
+        self.destroy_all(node, &found);
+        found.len() as u64
+    }
+
+    /// Ends the sessions beyond limits of how many may have one value.
+    pub(super) fn end_surplus(&mut self, node: usize) {
+        let surplus = self.nodes[node].replica.surplus(self.now(node));
+        self.destroy_all(node, &surplus);
+    }
+
+    fn destroy_all(&mut self, node: usize, keys: &[SessionKey]) {
         let now = self.now(node);
         let replica = &self.nodes[node].replica;
-        let found = replica.find(search, upto);
-        for key in &found {
+        for key in keys {
             replica.destroy(key, now);
             replica.commit(key, now);
             let mut sessions = self.sessions.iter_mut();
@@ -379,7 +390,6 @@ impl World {
                 known.is_forgotten = !replica.is_destroyed(key);
             }
         }
-        found.len() as u64
     }
 
     fn give(&mut self, node: usize, content: OrderContent) -> Position {

@@ -25,8 +25,8 @@ use crate::{
     node::Node,
     replica::{Replicate, SessionWriter},
     session::{
-        Access, Changes, CookieValue, Now, SessionError, SessionInfo, SessionKey, SessionMeta,
-        SessionState,
+        Access, AttributeChange, Changes, CookieValue, Now, SessionError, SessionInfo, SessionKey,
+        SessionMeta, SessionState,
     },
 };
 
@@ -118,8 +118,33 @@ impl RequestSession {
         self.write_to(&key, write)
     }
 
+    /// Checks whether the session, or the one that would be created, may get a value.
+    ///
+    /// # Errors
+    ///
+    /// When as many others have it as may.
+    pub(crate) fn check_limit(&self, name: &str, json: &[u8]) -> Result<(), SessionError> {
+        let replica = self.node().replica();
+        if !replica.has_value_limits() {
+            return Ok(());
+        }
+        let (context, now) = (self.config.context(), self.node().now());
+        replica.check_value_limit(context, self.key().as_ref(), name, json, now)
+    }
+
+    /// [Checks](Self::check_limit) all values that changes write.
+    fn check_limits_of(&self, changes: &Changes) -> Result<(), SessionError> {
+        for (name, change) in changes.attributes() {
+            if let AttributeChange::Set(json) = change {
+                self.check_limit(name, json)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Makes several changes as one. The session is created if they leave anything in it.
     pub(crate) fn change_all(&self, changes: &Changes) -> Result<(), SessionError> {
+        self.check_limits_of(changes)?;
         let write = |writer: &mut SessionWriter<'_>| {
             writer.change(changes)?;
             Ok(changes.expiry().is_some() && self.is_persistent_in(writer.state()))

@@ -8,7 +8,7 @@ use super::orders::resume;
 use crate::node::Node;
 use crate::{
     replica::Wanted,
-    session::{SessionError, SessionInfo, SessionKey},
+    session::{Now, SessionError, SessionInfo, SessionKey},
 };
 
 impl Node {
@@ -59,6 +59,16 @@ impl Node {
             Err(error) if error.is_panic() => resume(error),
             // The runtime shuts down, which ends this future, too.
             Err(_) => Vec::new(),
+        }
+    }
+
+    /// Destroys the sessions beyond the limits of how many may have one value.
+    pub(crate) fn end_surplus(&self, now: Now) {
+        let surplus = self.replica.surplus(now);
+        // What somebody else was first to destroy is gone as well.
+        let ended = surplus.iter().filter(|key| self.destroy_now(key).is_ok());
+        if ended.count() > 0 {
+            self.wake_links();
         }
     }
 

@@ -195,6 +195,9 @@ impl Node {
             .replica()
             .write(key, replicate, &mut observer, now, write)
             .inspect_err(|error| self.note_refused(error, now))?;
+        if self.replica().is_crowded() {
+            self.end_surplus(now);
+        }
         for change in observer.into_changes() {
             self.publish(change);
         }

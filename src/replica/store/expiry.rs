@@ -60,6 +60,13 @@ impl HotSession {
         now.mono_ms < deadlines.absolute_ms && (self.pins > 0 || is_fresh())
     }
 
+    /// Returns whether nobody has used the session for so long that another node may have dropped its
+    /// copy.
+    pub(crate) fn may_be_over_elsewhere(&self, now: Now) -> bool {
+        let is_old = |idle| now.mono_ms.saturating_add(slack_ms(idle)) >= self.deadlines().idle_ms;
+        self.pins == 0 && self.expiry().idle_ms().is_some_and(is_old)
+    }
+
     /// Returns the instant to look at the session, `u64::MAX` for never.
     pub(crate) fn next_check(&self) -> u64 {
         self.deadlines().first_ms()

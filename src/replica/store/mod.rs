@@ -7,7 +7,7 @@ pub(super) mod doubts;
 mod evict;
 pub(super) mod expiry;
 pub(super) mod hot;
-mod index;
+pub(super) mod index;
 pub(super) mod missing;
 pub(super) mod offer;
 pub(super) mod place;

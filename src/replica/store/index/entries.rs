@@ -25,7 +25,12 @@ impl Entry {
     }
 
     fn has(&self, hash: ValueHash) -> bool {
-        self.0[..HASH] == hash.kept()
+        self.kept() == hash.kept()
+    }
+
+    fn kept(&self) -> [u8; HASH] {
+        let [a, b, c, d, e, f, ..] = self.0;
+        [a, b, c, d, e, f]
     }
 
     pub(super) fn key(&self) -> SessionKey {
@@ -43,6 +48,12 @@ pub(super) struct ValueHash(pub(super) u64);
 impl ValueHash {
     pub(super) const fn part(self) -> usize {
         self.0.to_be_bytes()[0] as usize
+    }
+
+    /// Returns one that is in this part and is kept so. Nobody can tell it from the one that it was.
+    fn of_kept(part: usize, [a, b, c, d, e, f]: [u8; HASH]) -> Self {
+        let part = u8::try_from(part).expect("there are 256 parts");
+        Self(u64::from_be_bytes([part, a, b, c, d, e, f, 0]))
     }
 
     const fn kept(self) -> [u8; HASH] {
@@ -112,9 +123,27 @@ impl Entries {
         found.map(Entry::key).collect()
     }
 
+    /// Returns the hashes that more than `most` entries have, if these are those of the `part`.
+    pub(super) fn crowded(&self, part: usize, most: usize) -> Vec<ValueHash> {
+        let all: Vec<&Entry> = self.runs.iter().flatten().collect();
+        let alike = all.chunk_by(|one, next| one.kept() == next.kept());
+        let crowded = alike.filter(|alike| alike.len() > most);
+        crowded
+            .map(|alike| ValueHash::of_kept(part, alike[0].kept()))
+            .collect()
+    }
+
     #[cfg(test)]
     pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.runs.iter().flatten()
+    }
+
+    /// Returns the bytes that the arrays take, with their spare capacity.
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> usize {
+        let of_run = |run: &Vec<Entry>| run.capacity() * size_of::<Entry>();
+        let runs: usize = self.runs.iter().map(of_run).sum();
+        runs + self.runs.capacity() * size_of::<Vec<Entry>>()
     }
 
     /// Returns the place of the run that an entry is in, or belongs to.
@@ -138,8 +167,8 @@ impl Entries {
 /// Bytes of a hash that are kept with each session.
 const HASH: usize = 6;
 const KEY: usize = 16;
-/// Entries of one array at most. Tests want many arrays.
-const LONGEST: usize = if cfg!(test) { 8 } else { 64 };
+/// Entries of one array at most.
+const LONGEST: usize = 64;
 /// Entries by which an array grows.
 const SPARE: usize = 2;
 

@@ -5,6 +5,8 @@
 //! several values it is, so whoever finds a session looks at it before believing that.
 
 mod entries;
+mod limits;
+mod surplus;
 #[cfg(test)]
 mod tests;
 
@@ -17,9 +19,14 @@ use std::{
 
 use smallvec::SmallVec;
 
-use self::entries::{Entries, Entry, ValueHash};
+pub(crate) use self::limits::LimitClaim;
+use self::{
+    entries::{Entries, Entry, ValueHash},
+    limits::{Crowded, ValueLimit, ValueLimits},
+};
 use super::counts::Counts;
 use crate::{
+    config::AtLimit,
     session::{Mutant, SessionKey, SessionState, Tag, ValuePath, hash_json},
     wire::packed_session::each_json,
 };
@@ -33,6 +40,7 @@ pub(crate) struct Index {
     /// Each guards the entries whose hashes begin alike. Taken inside the lock of a shard, held for
     /// one entry, or for those of one value.
     parts: Box<[Mutex<Entries>]>,
+    limits: ValueLimits,
     /// Of the store: what the index takes counts as memory of sessions.
     counts: Arc<Counts>,
 }
@@ -52,6 +60,7 @@ impl Index {
             paths: paths.into(),
             hashers: RandomState::new(),
             parts: (0..PARTS).map(|_| Mutex::default()).collect(),
+            limits: ValueLimits::default(),
             counts,
         }
     }
@@ -85,7 +94,9 @@ impl Index {
             let place = self.place(path, state);
             if place.hash != held.hash {
                 self.leave(key, held.hash);
-                self.insert(key, place.hash);
+                if let Some(hash) = place.hash {
+                    self.insert(key, &state.meta().context, path, hash);
+                }
             }
             *held = place;
         }
@@ -106,8 +117,8 @@ impl Index {
         if Mutant::LeavePackedOutOfIndex.is_on() {
             return;
         }
-        for hash in self.hashes_in(context, body) {
-            self.insert(key, Some(hash));
+        for (path, hash) in self.hashes_in(context, body) {
+            self.insert(key, context, path, hash);
         }
     }
 
@@ -116,7 +127,7 @@ impl Index {
         if Mutant::KeepDroppedInIndex.is_on() {
             return;
         }
-        for hash in self.hashes_in(context, body) {
+        for (_, hash) in self.hashes_in(context, body) {
             self.leave(key, Some(hash));
         }
     }
@@ -129,7 +140,7 @@ impl Index {
         path: &ValuePath,
         json: &[u8],
     ) -> Option<Vec<SessionKey>> {
-        let path = self.paths.iter().position(|indexed| indexed == path)?;
+        let path = self.number_of(path)?;
         let mut hasher = self.hashers.build_hasher();
         begin(&mut hasher, context, path);
         if !hash_json(json, &mut hasher) {
@@ -137,6 +148,43 @@ impl Index {
         }
         let hash = ValueHash(hasher.finish());
         Some(self.part(hash).of(hash, usize::MAX))
+    }
+
+    /// Limits how many sessions of a context may have the same value.
+    pub(crate) fn limit(
+        &self,
+        context: &Arc<str>,
+        path: &ValuePath,
+        most: usize,
+        at_limit: AtLimit,
+    ) -> LimitClaim {
+        let Some(path) = self.number_of(path) else {
+            return LimitClaim::NotIndexed;
+        };
+        let limit = ValueLimit {
+            context: Arc::clone(context),
+            path,
+            most,
+            at_limit,
+        };
+        let claim = self.limits.claim(limit.clone());
+        if claim == LimitClaim::New {
+            // From now on each session that comes is counted. These are those that are there, of
+            // other contexts and paths, too.
+            for (number, part) in self.parts.iter().enumerate() {
+                let part = part.lock().unwrap_or_else(PoisonError::into_inner);
+                let crowded = part.crowded(number, most);
+                drop(part);
+                for hash in crowded {
+                    self.limits.note(limit.clone(), hash);
+                }
+            }
+        }
+        claim
+    }
+
+    fn number_of(&self, path: &ValuePath) -> Option<usize> {
+        self.paths.iter().position(|indexed| indexed == path)
     }
 
     fn place(&self, path: usize, state: &SessionState) -> Place {
@@ -151,12 +199,13 @@ impl Index {
         }
     }
 
-    fn hashes_in(&self, context: &str, body: &[u8]) -> SmallVec<[ValueHash; 4]> {
+    fn hashes_in(&self, context: &str, body: &[u8]) -> SmallVec<[(usize, ValueHash); 4]> {
         let mut hashes = SmallVec::new();
         each_json(body, |name, json| {
             for (path, indexed) in self.paths.iter().enumerate() {
                 if indexed.attribute() == name {
-                    hashes.extend(self.hash(context, path, json));
+                    let hash = self.hash(context, path, json);
+                    hashes.extend(hash.map(|hash| (path, hash)));
                 }
             }
         });
@@ -170,10 +219,19 @@ impl Index {
         has_value.then(|| ValueHash(hasher.finish()))
     }
 
-    fn insert(&self, key: &SessionKey, hash: Option<ValueHash>) {
-        if let Some(hash) = hash {
-            self.part(hash).insert(Entry::new(hash, key));
-            self.counts.resize(0, ENTRY_BYTES);
+    fn insert(&self, key: &SessionKey, context: &str, path: usize, hash: ValueHash) {
+        let limit = self.limits.of(context, path);
+        let mut part = self.part(hash);
+        part.insert(Entry::new(hash, key));
+        let is_crowded = |limit: &ValueLimit| {
+            let beyond = limit.most.saturating_add(1);
+            part.of(hash, beyond).len() == beyond
+        };
+        let crowded = limit.filter(is_crowded);
+        drop(part);
+        self.counts.resize(0, ENTRY_BYTES);
+        if let Some(limit) = crowded {
+            self.limits.note(limit, hash);
         }
     }
 

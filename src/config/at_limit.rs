@@ -1,0 +1,16 @@
+//! What happens to sessions beyond a limit of their number.
+
+use serde::Deserialize;
+
+/// What happens when one session more gets a value than may have it:
+/// [`ClusterSessionLayer::with_limit`](crate::ClusterSessionLayer::with_limit).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum AtLimit {
+    /// The session that got the value first is destroyed: the oldest login ends.
+    EndOldest,
+    /// The write fails with [`SessionError::LimitReached`](crate::SessionError::LimitReached), and
+    /// the others go on.
+    Refuse,
+}
