@@ -118,6 +118,28 @@ impl ClusterStore {
         self
     }
 
+    /// Returns the public id of the session of a record, as [`Sessions::find`] shows it. `None` when
+    /// there is no such session.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_cluster_sessions::SessionInfo;
+    /// use tower_sessions_0_14::Session;
+    /// use tower_sessions_cluster::core_0_14::ClusterStore;
+    ///
+    /// /// Tells which of a user's devices sent this request.
+    /// async fn is_here(store: &ClusterStore, session: &Session, device: &SessionInfo) -> bool {
+    ///     match session.id() {
+    ///         Some(id) => store.public_id(&id).await.as_ref() == Some(&device.id),
+    ///         None => false,
+    ///     }
+    /// }
+    /// ```
+    pub async fn public_id(&self, id: &Id) -> Option<String> {
+        self.open(id).await?.id()
+    }
+
     async fn open(&self, id: &Id) -> Option<Session> {
         self.sessions.open_with(&cookie_of(id)).await
     }

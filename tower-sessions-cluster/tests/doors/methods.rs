@@ -1,9 +1,20 @@
 //! Each method of their `Session`.
 
+use std::collections::HashMap;
+
 use http::StatusCode;
 use serde_json::json;
+use time::OffsetDateTime;
+use tower_cluster_sessions::test_util::TestCluster;
 
 use super::visitor::{everywhere, shown};
+use crate::{
+    doors::ClusterStore,
+    tower_sessions::{
+        SessionStore as _,
+        session::{Id, Record},
+    },
+};
 
 #[tokio::test(start_paused = true)]
 async fn entries_are_written_read_and_removed() {
@@ -311,4 +322,26 @@ async fn unknown_ids_are_never_adopted() {
         assert_eq!(cluster.cluster(0).session_count(), 0);
     })
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn public_id_of_a_record_is_that_of_its_session_in_the_cluster() {
+    let cluster = TestCluster::start(2).await;
+    let stores = [0, 1].map(|node| ClusterStore::new(cluster.cluster(node)));
+    let mut record = Record {
+        id: Id::default(),
+        data: HashMap::new(),
+        expiry_date: OffsetDateTime::now_utc() + time::Duration::hours(1),
+    };
+    stores[0].create(&mut record).await.expect("there is room");
+    let page = cluster.cluster(1).sessions("").page(None, 10).await;
+    let ids: Vec<Option<String>> = page
+        .sessions
+        .into_iter()
+        .map(|info| Some(info.id))
+        .collect();
+    for store in &stores {
+        assert_eq!(ids, [store.public_id(&record.id).await]);
+    }
+    assert_eq!(stores[0].public_id(&Id::default()).await, None);
 }

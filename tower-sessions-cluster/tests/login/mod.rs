@@ -1,6 +1,6 @@
 //! axum-login on both ways in.
 
-use std::{collections::HashSet, convert::Infallible};
+use std::{collections::HashSet, convert::Infallible, time::Duration};
 
 use axum::{
     Router,
@@ -12,6 +12,7 @@ use axum_login::{
     AuthManager, AuthManagerLayerBuilder, AuthUser, AuthnBackend, AuthzBackend, login_required,
     permission_required,
 };
+use tokio::time::sleep;
 use tower::layer::layer_fn;
 use tower_cluster_sessions::{Cluster, ClusterSessionLayer, test_util::TestCluster};
 
@@ -242,3 +243,37 @@ async fn user_is_logged_out_everywhere_by_an_entry_of_the_session() {
         }
     }
 }
+
+/// What axum-login keeps says whose session it is, so the app need not write that as well.
+#[tokio::test(start_paused = true)]
+async fn sessions_of_a_user_are_found_and_ended_by_what_axum_login_keeps() {
+    for door in DOORS {
+        let cluster = TestCluster::start_with(2, |config| config.index(USER_ID)).await;
+        let mut cookies = [const { None }; 3];
+        for (node, cookie, user) in [(0, 0, "alice"), (1, 1, "alice"), (0, 2, "bob")] {
+            // The one used last comes first.
+            sleep(Duration::from_secs(1)).await;
+            let login = ("POST", "/login", user);
+            send(&cluster, door, node, &mut cookies[cookie], login).await;
+        }
+        cluster.converged().await;
+        for node in [0, 1] {
+            let sessions = cluster.cluster(node).sessions("");
+            let found = sessions.find(USER_ID, &"alice").await;
+            assert_eq!(found.expect("it is indexed").len(), 2, "{door:?} {node}");
+        }
+        let [here, elsewhere, other] = &mut cookies;
+        let sessions = cluster.cluster(1).sessions("");
+        let found = sessions.find(USER_ID, &"alice").await;
+        let oldest = found.expect("it is indexed").pop().expect("two").id;
+        let ended = sessions.destroy_where_except(USER_ID, &"alice", &oldest);
+        assert_eq!(ended.await.expect("a text").sessions, 1, "{door:?}");
+        for (cookie, expected) in [(here, "alice"), (elsewhere, ""), (other, "bob")] {
+            let user = send(&cluster, door, 0, cookie, ("GET", "/user", "")).await;
+            assert_eq!(user.1, expected, "{door:?}");
+        }
+    }
+}
+
+/// Where axum-login keeps the user's id.
+const USER_ID: &str = "axum-login.data#/user_id";
