@@ -20,6 +20,31 @@ fn again<'a>(
     visitor
 }
 
+/// Has a visitor's request read the session, then something else happen, and then the request write.
+async fn while_slow_to_write(
+    mut slow: Visitor<'_>,
+    name: &'static str,
+    meanwhile: impl Future<Output = String>,
+) {
+    let (has_read, may_write) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+    let barriers = (Arc::clone(&has_read), Arc::clone(&may_write));
+    let write = slow.visit(move |s| {
+        let (has_read, may_write) = barriers.clone();
+        async move {
+            shown(s.get_value("start").await);
+            has_read.wait().await;
+            may_write.wait().await;
+            shown(s.insert(name, 1).await)
+        }
+    });
+    let other = async {
+        has_read.wait().await;
+        meanwhile.await;
+        may_write.wait().await;
+    };
+    tokio::join!(write, other);
+}
+
 #[tokio::test(start_paused = true)]
 async fn requests_at_once_lose_none_of_each_others_entries() {
     for door in DOORS {
@@ -62,25 +87,9 @@ async fn save_after_a_logout_revives_nothing() {
             first
                 .visit(async |s| shown(s.insert("start", 0).await))
                 .await;
-            let [mut slow, mut quick] =
-                nodes.map(|node| again(&cluster, door, node, &first.cookie));
-            let (has_read, logged_out) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
-            let barriers = (Arc::clone(&has_read), Arc::clone(&logged_out));
-            let late = slow.visit(move |s| {
-                let (has_read, logged_out) = barriers.clone();
-                async move {
-                    shown(s.get_value("start").await);
-                    has_read.wait().await;
-                    logged_out.wait().await;
-                    shown(s.insert("late", 1).await)
-                }
-            });
-            let out = async {
-                has_read.wait().await;
-                quick.visit(async |s| shown(s.flush().await)).await;
-                logged_out.wait().await;
-            };
-            tokio::join!(late, out);
+            let [slow, mut quick] = nodes.map(|node| again(&cluster, door, node, &first.cookie));
+            let out = quick.visit(async |s| shown(s.flush().await));
+            while_slow_to_write(slow, "late", out).await;
             cluster.converged().await;
             for node in [0, 1] {
                 assert_eq!(
@@ -105,24 +114,9 @@ async fn cycled_session_of_the_layer_keeps_what_a_parallel_request_writes() {
     first
         .visit(async |s| shown(s.insert("start", 0).await))
         .await;
-    let mut parallel = again(&cluster, Door::Layer, 1, &first.cookie);
-    let (has_read, cycled) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
-    let barriers = (Arc::clone(&has_read), Arc::clone(&cycled));
-    let write = parallel.visit(move |s| {
-        let (has_read, cycled) = barriers.clone();
-        async move {
-            shown(s.get_value("start").await);
-            has_read.wait().await;
-            cycled.wait().await;
-            shown(s.insert("parallel", 1).await)
-        }
-    });
-    let cycle = async {
-        has_read.wait().await;
-        first.visit(async |s| shown(s.cycle_id().await)).await;
-        cycled.wait().await;
-    };
-    tokio::join!(write, cycle);
+    let slow = again(&cluster, Door::Layer, 1, &first.cookie);
+    let cycle = first.visit(async |s| shown(s.cycle_id().await));
+    while_slow_to_write(slow, "parallel", cycle).await;
     let read = first
         .visit(async |s| shown(s.get::<u64>("parallel").await))
         .await;
@@ -147,8 +141,7 @@ async fn node_that_dies_between_requests_takes_nothing_with_it() {
             cookie = visitor.cookie;
             // As by `kill -9`, right after the response.
             cluster.kill(node);
-            let other = again(&cluster, door, 1 - node, &cookie);
-            let mut other = other;
+            let mut other = again(&cluster, door, 1 - node, &cookie);
             let read = other
                 .visit(async |s| shown(s.get::<u64>("round").await))
                 .await;
