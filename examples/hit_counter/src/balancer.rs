@@ -2,13 +2,14 @@
 //!
 //! Like the how-to's Apache with `retry=0`: a node that cannot be connected to is passed over, and
 //! tried again when it is its turn. A request that a node may have begun to work on is never sent
-//! twice, because a hit counted twice is as wrong as one that is lost.
+//! twice, because a hit counted twice is as wrong as one that is lost. A WebSocket stays with the node
+//! that took it.
 
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -19,12 +20,19 @@ use axum::{
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, HeaderName, StatusCode, Uri, Version, header, request::Parts, uri};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version, header, request::Parts, uri,
+};
+use hyper::upgrade::{self, OnUpgrade};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
+    rt::{TokioExecutor, TokioIo},
 };
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{
+    io::copy_bidirectional,
+    net::TcpListener,
+    task::{JoinHandle, JoinSet},
+};
 
 /// A balancer that runs. Dropping it stops it.
 #[derive(Debug)]
@@ -45,6 +53,7 @@ impl Balancer {
             client: Client::builder(TokioExecutor::new())
                 .pool_max_idle_per_host(0)
                 .build_http(),
+            tunnels: Mutex::default(),
         };
         let app = Router::new().fallback(forward).with_state(Arc::new(turns));
         let server = tokio::spawn(axum::serve(listener, app).into_future());
@@ -68,6 +77,8 @@ struct RateLimiter {
     nodes: Vec<SocketAddr>,
     next: AtomicUsize,
     client: Client<HttpConnector, Body>,
+    /// What the WebSockets run through, to be added to.
+    tunnels: Mutex<JoinSet<()>>,
 }
 
 impl RateLimiter {
@@ -77,9 +88,24 @@ impl RateLimiter {
         let (later, sooner) = self.nodes.split_at(first);
         sooner.iter().chain(later).copied()
     }
+
+    /// Carries bytes between a client and its node until one of them ends that.
+    fn tunnel(&self, client: OnUpgrade, node: OnUpgrade) {
+        let mut tunnels = self.tunnels.lock().unwrap_or_else(PoisonError::into_inner);
+        while tunnels.try_join_next().is_some() {}
+        tunnels.spawn(async move {
+            if let (Ok(client), Ok(node)) = tokio::join!(client, node) {
+                let (mut client, mut node) = (TokioIo::new(client), TokioIo::new(node));
+                if let Err(error) = copy_bidirectional(&mut client, &mut node).await {
+                    tracing::debug!(%error, "a tunnel broke off");
+                }
+            }
+        });
+    }
 }
 
-async fn forward(State(turns): State<Arc<RateLimiter>>, request: Request) -> Response {
+async fn forward(State(turns): State<Arc<RateLimiter>>, mut request: Request) -> Response {
+    let client = upgrade::on(&mut request);
     let (mut head, body) = request.into_parts();
     // Held in memory to be sent again to the next node.
     let Ok(body) = axum::body::to_bytes(body, MOST_BODY).await else {
@@ -93,7 +119,11 @@ async fn forward(State(turns): State<Arc<RateLimiter>>, request: Request) -> Res
         };
         match turns.client.request(request).await {
             Ok(mut response) => {
+                let node = upgrade::on(&mut response);
                 remove_hop_by_hop(response.headers_mut());
+                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    turns.tunnel(client, node);
+                }
                 return response.map(Body::new).into_response();
             }
             Err(error) if error.is_connect() => {
@@ -124,8 +154,10 @@ fn request_to(node: SocketAddr, head: &Parts, body: Bytes) -> http::Result<Reque
     Ok(request)
 }
 
-/// Removes what is between a client and its next hop only.
+/// Removes what is between a client and its next hop only, but the wish for a WebSocket, which is
+/// handed on.
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let upgrade = headers.get(header::UPGRADE).cloned();
     const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
@@ -144,6 +176,10 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
     ];
     for name in named.into_iter().chain(always) {
         headers.remove(name);
+    }
+    if let Some(protocol) = upgrade {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, protocol);
     }
 }
 
