@@ -39,4 +39,6 @@ mod documents {
     mod readme {}
     #[doc = include_str!("../../docs/from-tower-sessions.md")]
     mod from_tower_sessions {}
+    #[doc = include_str!("../../docs/from-redis.md")]
+    mod from_redis {}
 }

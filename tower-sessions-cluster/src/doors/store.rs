@@ -140,8 +140,84 @@ impl ClusterStore {
         self.open(id).await?.id()
     }
 
-    async fn open(&self, id: &Id) -> Option<Session> {
+    /// Opens the session of the cluster behind a record of tower-sessions. Returns `None` when there is
+    /// none, as for a record that is about to be created.
+    ///
+    /// It is a handle of [`Sessions`]. By it a task behind a WebSocket learns of a logout.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future opens nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_sessions_0_14::Session;
+    /// use tower_sessions_cluster::core_0_14::ClusterStore;
+    ///
+    /// /// Returns when the session has ended.
+    /// async fn ended(store: &ClusterStore, session: &Session) {
+    ///     if let Some(id) = session.id()
+    ///         && let Some(session) = store.open(&id).await
+    ///     {
+    ///         session.ended().await;
+    ///     }
+    /// }
+    /// ```
+    pub async fn open(&self, id: &Id) -> Option<Session> {
         self.sessions.open_with(&cookie_of(id)).await
+    }
+
+    /// Creates a session of a record that another store holds, under the record's own id. Returns
+    /// whether it did: not if the session lives already, or was here and has ended.
+    ///
+    /// So an app moves here without logging anybody out: what this store does not have, it looks up
+    /// in the old one. Never call it with an id for which no store vouches.
+    ///
+    /// Several nodes may adopt a record at once. They hold one session then.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](SessionStore::create): where the session cannot be created or written.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future creates the session or does not.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_sessions_0_14::{
+    ///     SessionStore,
+    ///     session::{Id, Record},
+    ///     session_store::Result,
+    /// };
+    /// use tower_sessions_cluster::core_0_14::ClusterStore;
+    ///
+    /// /// Moves a session here when its cookie is presented.
+    /// async fn move_here(
+    ///     here: &ClusterStore,
+    ///     old: &impl SessionStore,
+    ///     id: &Id,
+    /// ) -> Result<Option<Record>> {
+    ///     if let Some(record) = old.load(id).await? {
+    ///         here.adopt(&record).await?;
+    ///         old.delete(id).await?;
+    ///     }
+    ///     here.load(id).await
+    /// }
+    /// ```
+    pub async fn adopt(&self, record: &Record) -> Result<bool> {
+        let changes = new_session(record).map_err(failed)?;
+        let cookie = cookie_of(&record.id);
+        let session = match self.sessions.create_with(&cookie, &changes).await {
+            Err(SessionError::Taken) => return Ok(false),
+            created => created.map_err(failed)?,
+        };
+        // Its client has come back, though not yet to this store.
+        session.touch().map_err(failed)?;
+        self.acknowledged(&session).await;
+        Ok(true)
     }
 
     async fn acknowledged(&self, session: &Session) {
@@ -152,9 +228,7 @@ impl ClusterStore {
 #[async_trait]
 impl SessionStore for ClusterStore {
     async fn create(&self, record: &mut Record) -> Result<()> {
-        let changes = Note::default().changes_to(&record.data);
-        let mut changes = changes.map_err(failed)?;
-        write_expiry(&mut changes, record.expiry_date, Duration::ZERO).map_err(failed)?;
+        let changes = new_session(record).map_err(failed)?;
         let session = loop {
             // Never the id that the record has: after `flush` it is that of the session that ended.
             record.id = Id::default();
@@ -199,6 +273,13 @@ impl SessionStore for ClusterStore {
         }
         Ok(())
     }
+}
+
+/// Returns what makes a new session one of the record.
+fn new_session(record: &Record) -> std::result::Result<Changes, SessionError> {
+    let mut changes = Note::default().changes_to(&record.data)?;
+    write_expiry(&mut changes, record.expiry_date, Duration::ZERO)?;
+    Ok(changes)
 }
 
 fn save(session: &Session, record: &Record) -> std::result::Result<(), SessionError> {

@@ -3,5 +3,6 @@
 mod at_once;
 mod expiry;
 mod methods;
+mod moving;
 mod sealed;
 pub(crate) mod visitor;
