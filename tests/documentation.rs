@@ -9,7 +9,13 @@ use std::{
 #[test]
 fn every_test_that_a_document_names_exists() {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let code: String = ["src", "tests", "tower-sessions-cluster/tests"]
+    let folders = [
+        "src",
+        "tests",
+        "tower-sessions-cluster/tests",
+        "examples/login",
+    ];
+    let code: String = folders
         .iter()
         .flat_map(|folder| files(&package.join(folder), "rs"))
         .map(|file| read(&file))
