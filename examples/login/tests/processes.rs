@@ -6,12 +6,15 @@ use std::net::SocketAddr;
 
 use futures_util::StreamExt as _;
 use http::{StatusCode, header::COOKIE};
+use serde_json::Value;
+use tokio::net::TcpStream;
 use tokio_tungstenite::{
-    connect_async,
+    MaybeTlsStream, WebSocketStream, connect_async,
     tungstenite::{Message, client::IntoClientRequest as _},
 };
 
 use crate::support::{
+    balancer::Balancer,
     nodes::Nodes,
     visitor::{Page, Visitor},
 };
@@ -29,6 +32,26 @@ async fn log_in(visitor: &mut Visitor, host: SocketAddr, who: &[(&str, &str)]) -
 async fn greets(visitor: &mut Visitor, host: SocketAddr, user: &str) -> bool {
     let page = visitor.get(host, "/").await;
     page.text.contains(&format!("Hello, {user}."))
+}
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// Opens the WebSocket of a page.
+async fn connect(visitor: &Visitor, host: SocketAddr) -> Socket {
+    let request = format!("ws://{host}/live").into_client_request();
+    let mut request = request.expect("an address");
+    let cookies = visitor.cookies().parse().expect("valid");
+    request.headers_mut().insert(COOKIE, cookies);
+    let (socket, _) = connect_async(request).await.expect("it opens");
+    socket
+}
+
+/// The node that has taken the WebSocket, which it says first.
+async fn node_of(socket: &mut Socket) -> String {
+    let hello = socket.next().await.expect("it goes on");
+    let hello = hello.expect("it is whole").into_text().expect("it is text");
+    let hello: Value = serde_json::from_str(&hello).expect("it is JSON");
+    hello["node"].as_str().expect("a name").to_owned()
 }
 
 #[tokio::test]
@@ -87,17 +110,8 @@ async fn websocket_ends_with_the_session_that_is_ended_on_another_node() {
         let nodes = Nodes::start(door).await;
         let mut alice = Visitor::new("curl/8");
         log_in(&mut alice, nodes.http(0), &ALICE).await;
-        let request = format!("ws://{}/live", nodes.http(1)).into_client_request();
-        let mut request = request.expect("an address");
-        let cookies = alice.cookies().parse().expect("valid");
-        request.headers_mut().insert(COOKIE, cookies);
-        let (mut socket, _) = connect_async(request).await.expect("it opens");
-        let hello = socket
-            .next()
-            .await
-            .expect("it goes on")
-            .expect("it is whole");
-        assert_eq!(hello, Message::text(r#"{"node":"node2"}"#), "{door}");
+        let mut socket = connect(&alice, nodes.http(1)).await;
+        assert_eq!(node_of(&mut socket).await, "node2", "{door}");
 
         alice.post(nodes.http(0), "/devices/end-all", &[]).await;
         let last = socket
@@ -110,4 +124,24 @@ async fn websocket_ends_with_the_session_that_is_ended_on_another_node() {
         };
         assert_eq!(u16::from(frame.code), 4401, "{door}");
     }
+}
+
+#[tokio::test]
+async fn websocket_goes_through_the_balancer_to_whichever_node_runs() {
+    let mut nodes = Nodes::start("layer").await;
+    let http = vec![nodes.http(0), nodes.http(1)];
+    let balancer = Balancer::start(http).await.expect("there are free ports");
+    let mut alice = Visitor::new("curl/8");
+    log_in(&mut alice, balancer.addr(), &ALICE).await;
+    let mut first = connect(&alice, balancer.addr()).await;
+    let node = node_of(&mut first).await;
+    let (dies, stays) = match &*node {
+        "node1" => (0, "node2"),
+        _ => (1, "node1"),
+    };
+    nodes.kill(dies).await;
+    let last = first.next().await;
+    assert!(last.is_none_or(|last| last.is_err()), "it breaks off");
+    let mut second = connect(&alice, balancer.addr()).await;
+    assert_eq!(node_of(&mut second).await, stays);
 }

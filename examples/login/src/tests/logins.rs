@@ -172,3 +172,19 @@ async fn login_ends_when_it_is_not_used() {
         assert_eq!(browser.user(&site, 0).await, "", "{door:?}");
     }
 }
+
+/// It has a WebSocket, which opens the session as this does.
+#[tokio::test(start_paused = true)]
+async fn page_that_is_left_open_does_not_keep_its_login() {
+    for door in DOORS {
+        let site = Site::start(door).await;
+        let mut browser = site.browser(FIREFOX);
+        browser.log_in(&site, 0, "alice", Tick::Nothing).await;
+        assert_eq!(browser.user(&site, 1).await, "alice", "{door:?}");
+        let sessions = site.cluster.cluster(1).sessions("");
+        let found = sessions.find("user", &1).await.expect("it is indexed");
+        let session = sessions.open(&found[0].id).await.expect("it lives");
+        pass(33 * MINUTE).await;
+        session.ended().await;
+    }
+}
