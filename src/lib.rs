@@ -92,7 +92,8 @@
 //!   write one attribute at once, the later write wins everywhere. [`Session::increment`] adds
 //!   both.
 //! - **A peer cannot hurt.** Slow, stuck or hostile, it costs bounded memory and time.
-//! - **Sessions live in memory alone.** When all nodes stop, all sessions are gone.
+//! - **Sessions live in memory.** When all nodes stop, all sessions are gone, unless the nodes have a
+//!   directory for them (`ClusterConfig::data_dir`, with the feature `durable`).
 //!
 //! # Sessions in a handler
 //!
@@ -126,6 +127,7 @@
 //! | `config` | no | [`Configuration`]: settings from a TOML file and the environment |
 //! | `server-xml` | no | [`ServerXml`]: a Tomcat's `<Cluster>` as such a configuration |
 //! | `srv` | no | [`ClusterConfig::discover`] by the `SRV` records of a service |
+//! | `durable` | no | `ClusterConfig::data_dir`: sessions on this node's own disk, which outlive a stop of all nodes |
 //! | `metrics` | no | the figures of [`Cluster::prometheus`] for the recorder of the `metrics` crate |
 //! | `signed` | no | `with_signed`: session cookies that nobody else can make |
 //! | `private` | no | `with_private`: session cookies that nobody else can make or read |
@@ -149,6 +151,8 @@ mod sources;
 pub mod test_util;
 mod wire;
 
+#[cfg(feature = "durable")]
+pub use crate::config::Sync;
 #[cfg(feature = "axum")]
 pub use crate::middleware::MissingLayer;
 #[cfg(any(feature = "signed", feature = "private"))]
@@ -169,8 +173,8 @@ pub use crate::{
         Transport, Typed,
     },
     node::{
-        Cluster, DestroyedWhere, Event, Events, Member, MemberEvent, MemberEventKind, MemberState,
-        SessionEvent, SessionEventKind, Stats,
+        Cluster, DestroyedWhere, DiskStats, Event, Events, Member, MemberEvent, MemberEventKind,
+        MemberState, SessionEvent, SessionEventKind, Stats,
     },
     session::{Changes, CookieValue, SessionError, SessionInfo},
 };

@@ -47,11 +47,13 @@ fn every_method_that_people_call_has_an_example() {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     for file in [
         "src/config/cluster.rs",
+        "src/config/data_dir.rs",
         "src/config/expiry.rs",
         "src/middleware/attributes.rs",
         "src/middleware/layer.rs",
         "src/middleware/session.rs",
         "src/middleware/sessions/mod.rs",
+        "src/middleware/sessions/search.rs",
         "src/middleware/slot.rs",
         "src/middleware/transport.rs",
         "src/middleware/typed.rs",

@@ -4,6 +4,8 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
+#[cfg(feature = "durable")]
+use super::sync::Sync;
 use super::{
     discovery::{Discovery, OwnDiscovery},
     duration,
@@ -93,6 +95,12 @@ pub struct ClusterConfig {
     pub(super) indexes: Vec<String>,
     pub(super) destroy_sessions_on_leave: bool,
     pub(super) notify_listeners_on_replication: bool,
+    #[cfg(feature = "durable")]
+    pub(super) data_dir: Option<PathBuf>,
+    #[cfg(feature = "durable")]
+    pub(super) sync: Option<Sync>,
+    #[cfg(feature = "durable")]
+    pub(super) data_keys: Vec<KeyText>,
 }
 
 impl ClusterConfig {
@@ -1097,6 +1105,18 @@ impl ClusterConfig {
         self
     }
 
+    /// Returns whether a directory is to be loaded at a start.
+    pub(crate) const fn has_data_dir(&self) -> bool {
+        #[cfg(feature = "durable")]
+        {
+            self.data_dir.is_some()
+        }
+        #[cfg(not(feature = "durable"))]
+        {
+            false
+        }
+    }
+
     /// Returns all defaults. It is not public because no cluster starts without a name.
     fn unnamed() -> Self {
         let Limits {
@@ -1145,6 +1165,12 @@ impl ClusterConfig {
             indexes: Vec::new(),
             destroy_sessions_on_leave: false,
             notify_listeners_on_replication: false,
+            #[cfg(feature = "durable")]
+            data_dir: None,
+            #[cfg(feature = "durable")]
+            sync: None,
+            #[cfg(feature = "durable")]
+            data_keys: Vec::new(),
         }
     }
 }
@@ -1173,7 +1199,8 @@ mod tests {
             "max_sessions": 5, "max_session_bytes": 6, "max_attributes": 7, "max_bytes": 12,
             "max_tombstone_bytes": 13, "unconfirmed_timeout": "14ms", "log_records": 8,
             "indexes": ["user", "login#/id"],
-            "destroy_sessions_on_leave": true, "notify_listeners_on_replication": true
+            "destroy_sessions_on_leave": true, "notify_listeners_on_replication": true,
+            "data_dir": "/d", "sync": "15ms", "data_keys": ["k1", "k2"]
         }"#;
         let ms = Duration::from_millis;
         let set = ClusterConfig::new("n1")
@@ -1214,7 +1241,11 @@ mod tests {
             .index("user")
             .index("login#/id")
             .destroy_sessions_on_leave(true)
-            .notify_listeners_on_replication(true);
+            .notify_listeners_on_replication(true)
+            .data_dir("/d")
+            .sync(Sync::Every(ms(15)))
+            .data_key("k1")
+            .data_key("k2");
         assert_eq!(read(json).expect("valid"), set);
     }
 

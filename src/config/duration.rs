@@ -37,7 +37,7 @@ impl Visitor<'_> for TimeVisitor {
     }
 }
 
-fn parse(text: &str) -> Option<Duration> {
+pub(super) fn parse(text: &str) -> Option<Duration> {
     let unit_at = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(unit_at);
     let unit_ms = match unit.trim_start() {

@@ -149,6 +149,17 @@ pub enum StartError {
         /// The reason why it cannot be used.
         source: Box<dyn Error + Send + Sync>,
     },
+    /// The directory given to [`data_dir`](crate::ClusterConfig::data_dir) cannot be used. Nothing in
+    /// it was changed.
+    #[cfg(feature = "durable")]
+    #[error("the data directory {} {source}", path.display())]
+    #[non_exhaustive]
+    DataDir {
+        /// The directory.
+        path: PathBuf,
+        /// The reason why it cannot be used, and what to do.
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// There is no runtime to run the node's tasks.
     #[error(
         "no tokio runtime is running here; start the cluster inside one, as in `#[tokio::main]`"

@@ -5,6 +5,8 @@ mod address;
 mod at_limit;
 mod cluster;
 mod consistency;
+#[cfg(feature = "durable")]
+mod data_dir;
 mod discovery;
 mod duration;
 mod error;
@@ -16,8 +18,14 @@ mod secret;
 mod secret_file;
 mod security;
 mod settings;
+#[cfg(feature = "durable")]
+mod sync;
 mod tls_files;
 
+#[cfg(feature = "durable")]
+pub(crate) use self::data_dir::DiskSettings;
+#[cfg(feature = "durable")]
+pub use self::sync::Sync;
 pub use self::{
     ack::Ack,
     at_limit::AtLimit,

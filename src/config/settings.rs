@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+#[cfg(feature = "durable")]
+use super::data_dir::DiskSettings;
 use super::{
     address::{ListenAddress, PeerAddress},
     cluster::ClusterConfig,
@@ -48,6 +50,9 @@ pub(crate) struct Settings {
     pub(crate) indexes: Vec<ValuePath>,
     pub(crate) destroy_sessions_on_leave: bool,
     pub(crate) notify_listeners_on_replication: bool,
+    /// `None`: sessions are in memory alone.
+    #[cfg(feature = "durable")]
+    pub(crate) disk: Option<DiskSettings>,
 }
 
 impl ClusterConfig {
@@ -102,6 +107,12 @@ impl ClusterConfig {
             indexes,
             destroy_sessions_on_leave,
             notify_listeners_on_replication,
+            #[cfg(feature = "durable")]
+                data_dir: _,
+            #[cfg(feature = "durable")]
+                sync: _,
+            #[cfg(feature = "durable")]
+                data_keys: _,
         } = self;
         let node = if *standalone && node.is_empty() {
             Self::STANDALONE_NODE
@@ -161,6 +172,8 @@ impl ClusterConfig {
             Some(text) => vec![text.parse().map_err(unusable_key)?],
             None => derived_keys(&security, cluster),
         };
+        #[cfg(feature = "durable")]
+        let disk = self.disk(&security)?;
         let heartbeat_interval = positive("heartbeat_interval", *heartbeat_interval)?;
         let max_link_age = capped(*max_link_age);
         if max_link_age < LEAST_LINK_AGE {
@@ -250,6 +263,8 @@ impl ClusterConfig {
             indexes: indexed(indexes)?,
             destroy_sessions_on_leave: *destroy_sessions_on_leave,
             notify_listeners_on_replication: *notify_listeners_on_replication,
+            #[cfg(feature = "durable")]
+            disk,
         })
     }
 }
@@ -473,6 +488,8 @@ mod tests {
             indexes: Vec::new(),
             destroy_sessions_on_leave: false,
             notify_listeners_on_replication: false,
+            #[cfg(feature = "durable")]
+            disk: None,
         };
         assert_eq!(settings, expected);
     }

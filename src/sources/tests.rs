@@ -320,13 +320,13 @@ fn what_the_example_shows_without_a_default_is_valid() {
         }
         if let Some(shown) = line.strip_prefix("# ").filter(|line| line.contains(" = ")) {
             let node = "node = \"node1\"\nlisten = \"127.0.0.1:4100\"";
-            // The prefix of the default name is not for cookies with a domain.
-            let name = if shown.starts_with("domain") {
-                "name = \"id\""
-            } else {
-                ""
+            let needed = match shown.split(' ').next() {
+                // The prefix of the default name is not for cookies with a domain.
+                Some("domain") => "name = \"id\"",
+                Some("sync" | "data_keys") => "data_dir = \"data\"",
+                _ => "",
             };
-            read(&format!("{node}\n{table}\n{name}\n{shown}\n"), &[])
+            read(&format!("{node}\n{table}\n{needed}\n{shown}\n"), &[])
                 .unwrap_or_else(|error| panic!("{shown}: {error}"));
             tried += 1;
         }
