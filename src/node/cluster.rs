@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     fmt,
     net::SocketAddr,
+    panic::resume_unwind,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -13,6 +14,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
     Env, Events, LinkSecurity, Member, Node, Stats,
+    disk::DataDirectory,
     net::{accept, discover::Discoverer, resolve, tls},
     requests::orders,
     tick::tick,
@@ -52,14 +54,19 @@ struct Running {
 }
 
 impl Cluster {
-    /// Binds the listen address and begins to dial the peers.
+    /// Binds the listen address and begins to dial the peers. With a data directory, it first loads what
+    /// is in it, on a thread for what blocks.
     ///
     /// It does not wait for the peers, and an absent peer is no error; see [`ready`](Self::ready).
     ///
     /// # Errors
     ///
     /// [`StartError`] if the configuration cannot work, the address cannot be bound, a file of
-    /// certificates cannot be used, or there is no tokio runtime.
+    /// certificates or the data directory cannot be used, or there is no tokio runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future starts nothing.
     ///
     /// # Examples
     ///
@@ -77,12 +84,21 @@ impl Cluster {
     /// assert!(error.is_err_and(|error| error.to_string().contains("write `host:4100`")));
     /// # }
     /// ```
-    #[expect(
-        clippy::unused_async,
-        reason = "a transport that has to wait before it listens must not change what callers write"
-    )]
     pub async fn start(config: ClusterConfig) -> Result<Self, StartError> {
-        Self::start_now(config)
+        if !config.has_data_dir() {
+            return Self::start_now(config);
+        }
+        // To load a directory takes seconds, and whatever else runs on this thread goes on meanwhile.
+        let runtime = Handle::try_current().map_err(|_| StartError::NoRuntime)?;
+        let starting = runtime.spawn_blocking(|| Self::start_now(config));
+        match starting.await {
+            Ok(started) => started,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => resume_unwind(panic),
+                // The runtime is ending.
+                Err(_) => Err(StartError::NoRuntime),
+            },
+        }
     }
 
     /// Starts as [`start`](Self::start) does, for callers that cannot wait.
@@ -124,6 +140,7 @@ impl Cluster {
                  between it and a peer can read and change every session; set `secret` or `tls`"
             );
         }
+        let directory = DataDirectory::open(&settings, &env)?;
         let discoverers = Discoverer::all(&settings.discover)?;
         let listen = settings.listen.as_ref();
         let acceptor = listen
@@ -132,7 +149,13 @@ impl Cluster {
         let local_address = acceptor.as_ref().map(|acceptor| acceptor.local_address());
         let peers = settings.peers.clone();
         let boot = boot_id(&settings.node, env.random());
-        let node = Arc::new(Node::new(settings, security, boot, env, local_address));
+        let disk = directory.as_ref().map(DataDirectory::handle);
+        let disk = disk.unwrap_or_default();
+        let node = Node::new(settings, security, boot, env, local_address, disk);
+        let node = Arc::new(node);
+        if let Some(directory) = directory {
+            directory.load(&node)?.start()?;
+        }
         if let (Some(acceptor), Some(address)) = (acceptor, local_address) {
             info!(node = %node.settings.node, %address, "Receiver bound to [{address}]");
             node.net
@@ -601,6 +624,7 @@ impl fmt::Debug for Cluster {
 impl Drop for Running {
     fn drop(&mut self) {
         self.node.net.stop();
+        self.node.disk.end();
     }
 }
 

@@ -6,6 +6,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use rustls::pki_types::UnixTime;
 
+#[cfg(feature = "durable")]
+use super::disk::{JournalStorage, Storage};
 use super::{
     clock::{OsTime, SystemTime},
     net::transport::{TcpTransport, Transport},
@@ -21,6 +23,9 @@ pub(crate) struct Env {
     pub(crate) system: Arc<dyn SystemTime>,
     /// Boot ids, session keys, secrets and the jitter of pauses.
     pub(crate) random: Arc<dyn Random>,
+    /// What keeps sessions on disk.
+    #[cfg(feature = "durable")]
+    pub(crate) storage: Arc<dyn Storage>,
 }
 
 impl Env {
@@ -30,6 +35,8 @@ impl Env {
             transport,
             system: Arc::new(OsTime::new()),
             random: Arc::new(SystemRandom),
+            #[cfg(feature = "durable")]
+            storage: Arc::<JournalStorage>::default(),
         }
     }
 

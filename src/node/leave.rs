@@ -29,6 +29,7 @@ impl Node {
     #[cfg(feature = "test-util")]
     pub(crate) fn kill(&self) {
         self.net.stop();
+        self.disk.end();
         for link in self.peers.live().iter() {
             link.close(&self.peers.acks);
         }
@@ -38,6 +39,7 @@ impl Node {
     #[cfg(feature = "test-util")]
     pub(crate) async fn stopped(&self) {
         self.net.stopped().await;
+        self.disk.ended().await;
     }
 
     async fn leave_cluster(self: Arc<Self>) {
@@ -47,6 +49,13 @@ impl Node {
             .await;
         self.net.stop();
         self.net.stopped().await;
+        self.disk.end();
+        if timeout(self.settings.leave_timeout.max(SAVING), self.disk.ended())
+            .await
+            .is_err()
+        {
+            warn!(node = %self.settings.node, "left before all changes were on disk");
+        }
         info!(node = %self.settings.node, "Cluster left");
     }
 
@@ -139,11 +148,14 @@ struct Leaving<'a>(&'a Node);
 impl Drop for Leaving<'_> {
     fn drop(&mut self) {
         self.0.net.stop();
+        self.0.disk.end();
         self.0.availability.end_leaving();
     }
 }
 
 /// How often a leaving node looks what its peers lack.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+/// The least time for what is not on disk yet.
+const SAVING: Duration = Duration::from_secs(5);
 /// Beyond it a peer that does not take the goodbye is cut off.
 const GOODBYE: Duration = Duration::from_secs(2);

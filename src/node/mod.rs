@@ -9,6 +9,12 @@ mod awaited;
 mod clock;
 mod cluster;
 mod cookie_names;
+#[cfg(feature = "durable")]
+mod disk;
+#[cfg(not(feature = "durable"))]
+#[path = "memory_only.rs"]
+mod disk;
+mod disk_stats;
 mod env;
 mod events;
 mod leave;
@@ -30,6 +36,7 @@ mod tests;
 pub(crate) use self::{clock::SystemTime, env::Random};
 pub use self::{
     cluster::Cluster,
+    disk_stats::DiskStats,
     events::{Event, Events, MemberEvent, MemberEventKind, SessionEvent, SessionEventKind},
     requests::orders::DestroyedWhere,
     stats::{Member, MemberState, Stats},

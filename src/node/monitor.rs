@@ -24,6 +24,12 @@ pub(super) struct Monitor {
     pub(super) too_large_log: LogThrottle,
     /// Lines about destroyed sessions for which there is hardly room.
     pub(super) tombstone_log: LogThrottle,
+    /// Lines about a disk that fails.
+    #[cfg_attr(
+        not(feature = "durable"),
+        expect(dead_code, reason = "there is no disk")
+    )]
+    pub(super) disk_log: LogThrottle,
     /// Lines about tasks that panicked.
     pub(super) panic_log: LogThrottle,
 }
@@ -55,6 +61,7 @@ impl Monitor {
             nearly_full_log: LogThrottle::default(),
             too_large_log: LogThrottle::default(),
             tombstone_log: LogThrottle::default(),
+            disk_log: LogThrottle::default(),
             panic_log: LogThrottle::default(),
         }
     }

@@ -11,6 +11,7 @@ use super::{
     availability::Availability,
     clock::Clock,
     cookie_names::{Claim, CookieUse},
+    disk::Disk,
     env::Env,
     events::{Event, SessionEvent},
     monitor::Monitor,
@@ -38,6 +39,7 @@ pub(crate) struct Node {
     pub(super) peers: Peers,
     pub(super) requests: Requests,
     pub(super) net: Network,
+    pub(super) disk: Disk,
     pub(super) monitor: Monitor,
 }
 
@@ -48,6 +50,7 @@ impl Node {
         boot: BootId,
         env: Env,
         local_address: Option<SocketAddr>,
+        disk: Disk,
     ) -> Self {
         let clock = Clock::new(Arc::clone(&env.system));
         let now = clock.now();
@@ -67,6 +70,7 @@ impl Node {
             peers: Peers::new(boot, &settings),
             requests: Requests::new(settings.ack_timeout, now),
             net: Network::new(hello, security, local_address),
+            disk,
             monitor: Monitor::new(&settings),
             clock,
             env,
@@ -105,6 +109,9 @@ impl Node {
     /// Waits until peers hold the log up to `position`. The output is the number of peers that do;
     /// it is 0 at once when there is nothing to wait for.
     pub(crate) fn acknowledged(&self, position: Option<Position>, ack: Ack) -> AckWait {
+        if position.is_some() {
+            self.disk.expect();
+        }
         if position.is_some() && ack != Ack::None {
             self.peers.expect_acks(self.now());
         }

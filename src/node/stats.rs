@@ -4,7 +4,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use serde::Serialize;
 
-use super::{Node, peers::link::PeerLink};
+use super::{Node, disk_stats::DiskStats, peers::link::PeerLink};
 use crate::{
     cluster::{MemberRow, MemberStatus, Readiness},
     replica::PeersTransfer,
@@ -82,6 +82,8 @@ pub struct Stats {
     /// Panics in this crate's own tasks, each of which is a defect. The task was begun again, or its
     /// link made anew.
     pub task_panics: u64,
+    /// The data directory, `None` when sessions are in memory alone.
+    pub disk: Option<DiskStats>,
     /// The other members.
     pub members: Vec<Member>,
 }
@@ -160,6 +162,7 @@ impl Node {
             lookups: counters.lookups.load(Ordering::Relaxed),
             stale_reads: counters.stale_reads.load(Ordering::Relaxed),
             task_panics: counters.task_panics.load(Ordering::Relaxed),
+            disk: self.disk.stats(&self.replica),
             members: self.member_list(),
         }
     }

@@ -104,6 +104,8 @@ impl Node {
         let ack_timeout_ms = millis(self.settings.ack_timeout);
         acks.tick(self.replica.overdue(ack_timeout_ms, now), now)
             .wake();
+        self.disk
+            .tick(acks, self.replica.head(), ack_timeout_ms, now);
         for link in self.peers.live().iter() {
             if link.is_silent_for(millis(self.settings.down_after), now) || link.age(now) {
                 link.lose(acks, self.lost_until_ms(now));

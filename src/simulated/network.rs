@@ -30,9 +30,9 @@ use crate::{
 pub(super) fn env(seed: u64, life: Life, skew_ms: i64, sockets: &Arc<Sockets>) -> Env {
     let dice = Dice::new(seed, u64::from(life.run) << 8 | life.node as u64);
     Env {
-        transport: Arc::new(SimulatedNetwork(Arc::clone(sockets))),
         system: Arc::new(SkewedTime { skew_ms }),
         random: Arc::new(SeededRandom(Mutex::new(dice))),
+        ..Env::of(Arc::new(SimulatedNetwork(Arc::clone(sockets))))
     }
 }
 

@@ -77,9 +77,15 @@ families! {
     RECONNECTS: Counter "link_reconnects_total" "Links made to members that had a link before.",
     DISCOVERED: Gauge "discovered_addresses" "Addresses that discoveries have brought and that are dialled or linked.",
     DISCOVERY_FAILURES: Counter "discovery_failures_total" "Times that a discovery, such as a name server, did not answer.",
+    DISK_UNSAVED: Gauge "disk_unsaved" "Sessions that have changed since they were written to disk.",
+    DISK_FAILING: Gauge "disk_failing" "Whether the last write to disk failed, 1 or 0.",
+    DISK_BYTES: Gauge "disk_bytes" "Bytes that the data directory takes.",
+    DISK_FAILURES: Counter "disk_failures_total" "Writes to disk that failed.",
+    DISK_WRITTEN: Counter "disk_written_bytes_total" "Bytes of changes written to disk.",
     COMMITS: Histogram "commit_duration_seconds" "Time from a commit to the end of the wait that ack asks for.",
     ACK_WAITS: Histogram "ack_wait_seconds" "Time from a commit to the end of the wait, for those that had to wait for a member.",
     TRANSFERS: Histogram "transfer_duration_seconds" "Time in which all sessions of a member were received.",
+    DISK_WRITES: Histogram "disk_write_duration_seconds" "Time of one write to disk, of many changes, until it is synced.",
     AGES: Histogram "session_age_seconds" "Age of the sessions that ended here.",
 }
 

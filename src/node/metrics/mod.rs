@@ -9,7 +9,7 @@ mod report;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use self::family::{ACK_WAITS, AGES, COMMITS, Family, Labels, TRANSFERS};
+use self::family::{ACK_WAITS, AGES, COMMITS, DISK_WRITES, Family, Labels, TRANSFERS};
 pub(in crate::node) use self::histogram::Histogram;
 use crate::{
     config::{Ack, Settings},
@@ -37,6 +37,7 @@ pub(in crate::node) struct Metrics {
     pub(in crate::node) commits: [Histogram; 3],
     pub(in crate::node) ack_waits: Histogram,
     pub(in crate::node) transfers: Histogram,
+    pub(in crate::node) disk_writes: Histogram,
     pub(in crate::node) ages: Histogram,
 }
 
@@ -105,6 +106,7 @@ impl Metrics {
             commits: ACKS.map(|ack| histogram(&COMMITS, WAITS_US, &[("ack", name_of(ack))])),
             ack_waits: histogram(&ACK_WAITS, WAITS_US, &[]),
             transfers: histogram(&TRANSFERS, TRANSFERS_US, &[]),
+            disk_writes: histogram(&DISK_WRITES, WAITS_US, &[]),
             ages: histogram(&AGES, AGES_US, &[]),
         }
     }

@@ -87,6 +87,15 @@ impl Node {
         tell.one(&RECONNECTS, read(&metrics.reconnects));
         tell.one(&DISCOVERED, self.peers.table().discovered() as u64);
         tell.one(&DISCOVERY_FAILURES, read(&metrics.discovery_failures));
+        if let Some(disk) = &stats.disk {
+            tell.one(&DISK_UNSAVED, disk.unsaved as u64);
+            tell.one(&DISK_FAILING, u64::from(disk.failing));
+            tell.one(&DISK_BYTES, disk.bytes);
+            tell.one(&DISK_FAILURES, disk.failures);
+            tell.one(&DISK_WRITTEN, disk.written_bytes);
+            tell.sink.family(&DISK_WRITES);
+            tell.histogram(&DISK_WRITES, &[], &metrics.disk_writes);
+        }
         tell.sink.family(&COMMITS);
         for ack in ACKS {
             tell.histogram(&COMMITS, &[("ack", name_of(ack))], metrics.commits(ack));

@@ -2,6 +2,8 @@
 //! tokio's and paused, so it passes only when nobody has anything to do.
 
 mod discovery;
+#[cfg(feature = "durable")]
+mod disk;
 mod floods;
 mod healing;
 mod joining;
