@@ -18,6 +18,7 @@
 mod app;
 mod balancer;
 mod browser;
+mod data_dir;
 mod node;
 mod page;
 mod process;
@@ -55,8 +56,8 @@ type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Counts hits in a session that outlives the node it was made on.
 ///
-/// Without a command: starts two nodes and a round-robin balancer, kills the nodes by turns, and
-/// tells whether any hit was lost.
+/// Without a command: starts two nodes and a round-robin balancer, kills the nodes by turns, gives
+/// them directories for their sessions, kills both at once, and tells whether any hit was lost.
 #[derive(Debug, Parser)]
 struct Cli {
     #[command(subcommand)]

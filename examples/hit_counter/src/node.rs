@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_cluster_sessions::{
-    Ack, Cluster, ClusterConfig, ClusterSessionLayer, Configuration, Consistency, Expiry,
+    Ack, Cluster, ClusterConfig, ClusterSessionLayer, Configuration, Consistency, Expiry, Sync,
 };
 
 use crate::{
@@ -93,6 +93,13 @@ struct NodeFlags {
     /// this machine only]
     #[arg(long, value_name = "FILE", conflicts_with = "insecure_plaintext")]
     secret_file: Option<PathBuf>,
+    /// Keeps the sessions in this directory, too, so that they outlive a stop of all nodes
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// When changes are on disk: so often, such as 100ms, or before the response leaves, which is
+    /// `response` [default: 100ms]
+    #[arg(long, value_name = "TIME", value_parser = sync, requires = "data_dir")]
+    sync: Option<Sync>,
     /// Sessions that are held at most [default: 1000000]
     #[arg(long)]
     max_sessions: Option<usize>,
@@ -233,6 +240,12 @@ fn cluster_config(args: &NodeFlags) -> ClusterConfig {
         tracing::warn!("without --secret-file: for development only");
         config = config.consistency_key(DEVELOPMENT_KEY);
     }
+    if let Some(directory) = &args.data_dir {
+        config = config.data_dir(directory);
+    }
+    if let Some(sync) = args.sync {
+        config = config.sync(sync);
+    }
     if let Some(sessions) = args.max_sessions {
         config = config.max_sessions(sessions);
     }
@@ -272,6 +285,12 @@ fn session_layer(args: &NodeFlags, cluster: &Cluster) -> Result<ClusterSessionLa
         layer = layer.with_name(name);
     }
     Ok(layer)
+}
+
+/// Reads a time as configurations have it.
+fn sync(text: &str) -> Result<Sync, String> {
+    let text = serde_json::Value::from(text);
+    serde_json::from_value(text).map_err(|error| error.to_string())
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -6,7 +6,7 @@ use std::{
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     ops::Range,
-    path::Path,
+    path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     sync::{
         Arc, LazyLock,
@@ -31,6 +31,8 @@ pub(crate) struct NodePlan {
     pub(crate) peers: Vec<SocketAddr>,
     /// By what it proves itself, and its peers prove themselves.
     pub(crate) secret: Option<Arc<SecretFile>>,
+    /// Where it keeps its sessions, if it does.
+    pub(crate) data_dir: Option<PathBuf>,
     /// Further flags.
     pub(crate) flags: Vec<String>,
 }
@@ -44,6 +46,7 @@ impl NodePlan {
             listen: free_addr()?,
             peers: Vec::new(),
             secret: None,
+            data_dir: None,
             flags: Vec::new(),
         })
     }
@@ -60,6 +63,9 @@ impl NodePlan {
         }
         if let Some(secret) = &self.secret {
             command.arg("--secret-file").arg(secret.path());
+        }
+        if let Some(directory) = &self.data_dir {
+            command.arg("--data-dir").arg(directory);
         }
         command.args(&self.flags);
         command

@@ -1,7 +1,14 @@
-//! The how-to's test: hits through a balancer while the nodes are killed and restarted by turns.
+//! The how-to's test: hits through a balancer while the nodes are killed and restarted by turns. Then
+//! they keep their sessions on disk, too, and are killed at once.
 
 use std::{
-    env::current_exe, io, net::SocketAddr, path::PathBuf, pin::pin, process::ExitCode, sync::Arc,
+    env::{current_exe, temp_dir},
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    pin::pin,
+    process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
 
@@ -12,6 +19,7 @@ use crate::{
     BoxError,
     balancer::Balancer,
     browser::Browser,
+    data_dir::DataDirs,
     process::{NodePlan, NodeProcess, StartFailure},
     secret::SecretFile,
     stop::stop_signal,
@@ -53,16 +61,27 @@ pub(crate) async fn run(args: ScenarioArgs) -> Result<ExitCode, BoxError> {
 
 async fn play(rounds: u32, nodes: &mut Nodes, balancer: SocketAddr) -> Result<ExitCode, BoxError> {
     let mut visitor = Visitor::new(balancer);
+    let all = 0..nodes.running.len();
     println!("request | served by | session id                   | hits");
     println!("--------+-----------+------------------------------+-----");
     for _ in 0..rounds {
-        for victim in 0..nodes.running.len() {
+        for victim in all.clone() {
             visitor.hit().await;
             nodes.kill(victim).await?;
             visitor.hit().await;
             nodes.restart(victim).await?;
         }
     }
+    // Up to here sessions are in memory alone, and one of the nodes has to be there.
+    nodes.keep_on_disk()?;
+    for victim in all.clone() {
+        visitor.hit().await;
+        nodes.kill(victim).await?;
+        nodes.restart(victim).await?;
+    }
+    visitor.hit().await;
+    nodes.kill_all().await?;
+    nodes.restart_all().await?;
     visitor.hit().await;
     println!("{}", visitor.verdict());
     Ok(if visitor.is_content() {
@@ -78,6 +97,8 @@ struct Nodes {
     executable: PathBuf,
     plans: Vec<NodePlan>,
     running: Vec<Option<NodeProcess>>,
+    /// Removed once the nodes are gone, which fields before this one see to.
+    data: Option<DataDirs>,
 }
 
 impl Nodes {
@@ -109,6 +130,7 @@ impl Nodes {
             executable,
             running: plans.iter().map(|_| None).collect(),
             plans,
+            data: None,
         };
         for index in 0..nodes.plans.len() {
             nodes.running[index] = Some(nodes.spawn(index).await?);
@@ -139,20 +161,64 @@ impl Nodes {
         Ok(())
     }
 
+    /// Kills all before it waits for any to be gone.
+    async fn kill_all(&mut self) -> io::Result<()> {
+        for node in self.running.iter_mut().flatten() {
+            node.child.start_kill()?;
+        }
+        for node in self.running.iter_mut().filter_map(Option::take) {
+            node.kill().await?;
+        }
+        tell("both", "killed with SIGKILL at once");
+        Ok(())
+    }
+
     async fn restart(&mut self, index: usize) -> Result<(), BoxError> {
-        let node = self.spawn(index).await?;
-        let node = self.running[index].insert(node);
-        let status = until(node.http, "ready", is_ready).await?;
+        self.running[index] = Some(self.spawn(index).await?);
+        let plan = &self.plans[index];
+        let status = until(plan.http, "ready", is_ready).await?;
         let sessions = &status["sessions"];
-        let what = format!("restarted and ready, sessions: {sessions}");
-        tell(&self.plans[index].name, &what);
+        let how = match plan.data_dir {
+            Some(_) => "restarted with a data directory and ready",
+            None => "restarted and ready",
+        };
+        tell(&plan.name, &format!("{how}, sessions: {sessions}"));
+        Ok(())
+    }
+
+    /// Starts all nodes that are dead, and then waits for them: the first that comes up waits a
+    /// moment for the others.
+    async fn restart_all(&mut self) -> Result<(), BoxError> {
+        for index in 0..self.plans.len() {
+            self.running[index] = Some(self.spawn(index).await?);
+        }
+        let mut sessions = Vec::new();
+        for plan in &self.plans {
+            let status = until(plan.http, "ready", is_ready).await?;
+            sessions.push(status["sessions"].to_string());
+        }
+        let sessions = sessions.join(" and ");
+        let what = format!("restarted with their data directories and ready, sessions: {sessions}");
+        tell("both", &what);
+        Ok(())
+    }
+
+    /// Has each node keep its sessions on disk from its next start on, before a response leaves.
+    fn keep_on_disk(&mut self) -> io::Result<()> {
+        let data = self.data.insert(DataDirs::new(&temp_dir())?);
+        for plan in &mut self.plans {
+            plan.data_dir = Some(data.of(&plan.name));
+            plan.flags.extend(["--sync", "response"].map(str::to_owned));
+        }
         Ok(())
     }
 
     async fn end(self) -> io::Result<()> {
-        for node in self.running.into_iter().flatten() {
+        let Self { running, data, .. } = self;
+        for node in running.into_iter().flatten() {
             node.kill().await?;
         }
+        drop(data);
         Ok(())
     }
 

@@ -75,6 +75,7 @@ impl Namespaces {
             listen: SocketAddr::from((cabled(side), 4100)),
             peers: vec![SocketAddr::from((cabled(1 - side), 4100))],
             secret: Some(Arc::clone(&self.secret)),
+            data_dir: None,
             flags: Vec::new(),
         };
         (plan, &self.scripts[side])
