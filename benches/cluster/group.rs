@@ -113,6 +113,21 @@ impl Group {
         })
     }
 
+    pub(crate) fn servers(&self) -> &[NodeProcess] {
+        &self.servers
+    }
+
+    /// Kills all servers before it waits for any to be gone.
+    pub(crate) async fn kill_all(mut self) -> Result<(), BoxError> {
+        for server in &mut self.servers {
+            server.child.start_kill()?;
+        }
+        for server in self.servers.drain(..) {
+            server.kill().await?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         self.servers.iter().map(|server| server.http).collect()
     }
@@ -222,6 +237,29 @@ impl Group {
         let what = format!("holding {sessions} sessions");
         self.until(&what, |stats| stats["sessions"] == sessions)
             .await
+    }
+
+    /// Waits until all changes are on the disks of the nodes.
+    pub(crate) async fn until_all_saved(&self) -> Result<(), BoxError> {
+        self.until("saved", |stats| stats["disk"]["unsaved"] == 0)
+            .await
+    }
+
+    /// The bytes of changes that all nodes have written.
+    pub(crate) async fn disk_figures(&self) -> Result<u64, BoxError> {
+        let written = self.stats().await?.into_iter().map(|stats| {
+            let written = stats["disk"]["written_bytes"].as_u64();
+            written.ok_or_else(|| format!("a node without a disk: {stats}"))
+        });
+        Ok(written.sum::<Result<u64, String>>()?)
+    }
+
+    /// Waits until all nodes together have written so many.
+    pub(crate) async fn until_written(&self, bytes: u64) -> Result<(), BoxError> {
+        while self.disk_figures().await? < bytes {
+            tokio::time::sleep(PAUSE).await;
+        }
+        Ok(())
     }
 
     async fn until(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<(), BoxError> {

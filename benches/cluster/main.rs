@@ -6,6 +6,7 @@
 //! cargo bench --bench cluster -- --rounds 15 --seconds 5     # the same for the record
 //! cargo bench --bench cluster -- --peers                     # with tower-sessions beside it
 //! cargo bench --bench cluster -- latency                     # or held, transfer, wire, nodes, expiry
+//! cargo bench --bench cluster -- durable                     # sessions on disk, beside Redis
 //! cargo bench --bench cluster -- --tls                       # with encrypted links
 //! ```
 //!
@@ -15,6 +16,9 @@ mod bare;
 mod client;
 mod clock;
 mod cpu;
+#[path = "../../examples/hit_counter/src/data_dir.rs"]
+mod data_dir;
+mod durable;
 mod echo;
 mod expiry;
 mod figures;
@@ -79,6 +83,7 @@ fn run(options: Options) -> Result<(), BoxError> {
             Some(Command::Wire) => wire::run(&setup).await,
             Some(Command::Nodes) => nodes::run(&setup).await,
             Some(Command::Expiry) => expiry::run(&setup).await,
+            Some(Command::Durable) => durable::run(&setup).await,
             _ => throughput::run(&setup).await,
         }
     })

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::watch;
 use tower_cluster_sessions::{
-    Ack, Cluster, ClusterConfig, ClusterSessionLayer, Expiry, Session, SessionError,
+    Ack, Cluster, ClusterConfig, ClusterSessionLayer, Expiry, Session, SessionError, Sync,
 };
 
 use crate::{
@@ -37,6 +37,12 @@ pub(crate) struct NodeArgs {
     /// Encrypt links with the secret in this file
     #[arg(long)]
     secret_file: Option<PathBuf>,
+    /// Keep sessions in this directory, too
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+    /// When to write them
+    #[arg(long, value_parser = sync)]
+    sync: Option<Sync>,
     /// No cluster at all
     #[arg(long)]
     standalone: bool,
@@ -85,11 +91,21 @@ fn config(args: &NodeArgs) -> ClusterConfig {
     if let Some(file) = &args.secret_file {
         config = config.secret_file(file);
     }
+    if let Some(directory) = &args.data_dir {
+        config = config.data_dir(directory);
+    }
+    if let Some(sync) = args.sync {
+        config = config.sync(sync);
+    }
     // Those that are made to fill a node have no client that comes back.
     config
         .max_sessions(MAX_SESSIONS)
         .max_bytes(usize::MAX)
         .unconfirmed_timeout(Duration::MAX)
+}
+
+fn sync(text: &str) -> Result<Sync, String> {
+    serde_json::from_value(text.into()).map_err(|error| error.to_string())
 }
 
 fn app(layer: ClusterSessionLayer) -> Router {

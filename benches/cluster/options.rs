@@ -32,6 +32,8 @@ pub(crate) enum Command {
     Nodes,
     /// What other users notice while many sessions end at the same instant
     Expiry,
+    /// What sessions on disk cost, beside Redis, and how long a pair takes to come back
+    Durable,
     #[command(hide = true)]
     Node(NodeArgs),
     #[command(hide = true)]

@@ -1,7 +1,7 @@
 //! Servers with other people's sessions, from a package of their own that is built when asked for.
 
 use std::{
-    env,
+    env, fs,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Stdio,
@@ -35,7 +35,10 @@ impl Peers {
         let memory = programs.join("memory");
         let memory = Group::of_commands(2, None, |http| command(&memory, http, &[])).await?;
         let redis = match find_on_path("redis-server") {
-            Some(server) => Some(with_redis(&server, &programs.join("redis")).await?),
+            Some(server) => {
+                let program = programs.join("redis");
+                Some(with_redis(&server, &program, &["--appendonly", "no"]).await?)
+            }
             None => {
                 println!("without Redis: there is no redis-server on the path\n");
                 None
@@ -78,11 +81,61 @@ async fn build() -> Result<PathBuf, BoxError> {
     Ok(target.join("release"))
 }
 
-async fn with_redis(server: &Path, program: &Path) -> Result<Group, BoxError> {
+/// tower-sessions with a Redis that keeps them on disk.
+#[derive(Debug)]
+pub(crate) struct DurableRedis {
+    server: PathBuf,
+    program: PathBuf,
+}
+
+/// When a Redis has changes on disk.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Persistence {
+    EverySecond,
+    /// Before it answers.
+    Always,
+}
+
+/// Builds what asks a Redis; `None` where there is none.
+pub(crate) async fn redis() -> Result<Option<DurableRedis>, BoxError> {
+    let Some(server) = find_on_path("redis-server") else {
+        return Ok(None);
+    };
+    let program = build().await?.join("redis");
+    Ok(Some(DurableRedis { server, program }))
+}
+
+impl DurableRedis {
+    /// Two servers with one Redis, which has its files there.
+    pub(crate) async fn start(
+        &self,
+        persistence: Persistence,
+        directory: &Path,
+    ) -> Result<Group, BoxError> {
+        fs::create_dir_all(directory)?;
+        let directory = directory.to_str().ok_or("a path that is no text")?;
+        let fsync = match persistence {
+            Persistence::EverySecond => "everysec",
+            Persistence::Always => "always",
+        };
+        let args = [
+            "--appendonly",
+            "yes",
+            "--appendfsync",
+            fsync,
+            "--dir",
+            directory,
+        ];
+        with_redis(&self.server, &self.program, &args).await
+    }
+}
+
+async fn with_redis(server: &Path, program: &Path, args: &[&str]) -> Result<Group, BoxError> {
     let address = free_addr()?;
     let child = Command::new(server)
         .args(["--port", &address.port().to_string()])
-        .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+        .args(["--bind", "127.0.0.1", "--save", ""])
+        .args(args)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .kill_on_drop(true)
