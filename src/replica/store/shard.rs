@@ -266,6 +266,9 @@ impl Shard {
             self.counts.remove_tombstone(&before);
             self.counts.add_tombstone(&merged);
             if merged != before {
+                // It may be older than was known here: another node has run while this one has not.
+                let due = bucket(merged.ends_ms(self.retention()));
+                self.next_due[digest] = self.next_due[digest].min(due);
                 self.unsaved.note_change(&key);
             }
             return gone;
