@@ -81,8 +81,14 @@ impl LineageTracker {
     /// To be equal is not asked for. Nodes under constant load never are, and one session that
     /// cannot be merged keeps them from it for ever.
     pub(super) fn record_contact(&self, at_ms: u64, theirs: &Past) {
-        self.contact_ms.fetch_max(at_ms, Ordering::Relaxed);
-        self.is_lost_in_time.store(false, Ordering::Relaxed);
+        if self.was_down(at_ms) && theirs.was_down() && !Mutant::MeetInAbsence.is_on() {
+            // Neither knows what others have destroyed meanwhile.
+            let contact_ms = theirs.contact_ms.min(at_ms);
+            self.contact_ms.fetch_max(contact_ms, Ordering::Relaxed);
+        } else {
+            self.contact_ms.fetch_max(at_ms, Ordering::Relaxed);
+            self.is_lost_in_time.store(false, Ordering::Relaxed);
+        }
         let forgotten_ms = theirs.made_ms.saturating_sub(theirs.memory.remembered_ms);
         self.forgotten_ms.fetch_max(forgotten_ms, Ordering::Relaxed);
         let mut since_ms = self.since();
@@ -102,7 +108,8 @@ impl LineageTracker {
         let contact_ms = self.contact_ms.load(Ordering::Relaxed);
         let forgotten_ms = self.forgotten_ms.load(Ordering::Relaxed);
         let longest_ms = ago(self.ran_since(Tombstone::MIN_KEEP_MS, now));
-        let (apart_ms, remembered_ms) = match self.is_lost_in_time.load(Ordering::Relaxed) {
+        let is_lost_in_time = self.is_lost_in_time.load(Ordering::Relaxed);
+        let (apart_ms, remembered_ms) = match is_lost_in_time {
             // It may have been for long. What others destroyed meanwhile it does not know, and it
             // has forgotten nothing itself.
             true => (
@@ -123,8 +130,17 @@ impl LineageTracker {
                 apart_ms,
             },
             contact_ms,
+            is_lost_in_time,
             made_ms: now.mono_ms,
         }
+    }
+
+    /// Returns whether this node was down for some time of the day that it has run last.
+    fn was_down(&self, now_ms: u64) -> bool {
+        let day_ms = Tombstone::MIN_KEEP_MS;
+        let since_ms = self.stops().ran_since(now_ms, day_ms);
+        let is_lost = self.is_lost_in_time.load(Ordering::Relaxed);
+        is_lost || since_ms < now_ms.saturating_sub(day_ms)
     }
 
     /// Returns the instant since which this node has run for so long.
@@ -158,6 +174,8 @@ pub(super) struct Past {
     pub(super) memory: Memory,
     /// The last instant at which a peer knew all that the node held.
     pub(super) contact_ms: u64,
+    /// That was longer ago than it seems.
+    pub(super) is_lost_in_time: bool,
     pub(super) made_ms: u64,
 }
 
@@ -168,6 +186,7 @@ impl Past {
             lineage,
             memory,
             contact_ms: now.mono_ms.saturating_sub(memory.apart_ms),
+            is_lost_in_time: false,
             made_ms: now.mono_ms,
         }
     }
@@ -180,6 +199,22 @@ impl Past {
             apart_ms: if lineage.away { AWAY_MS } else { 0 },
         };
         Self::of_peer(lineage, memory, now)
+    }
+
+    /// Returns the instant up to which the other node has had what this one has. What is younger than
+    /// the last contact of either it has never had.
+    pub(super) fn known_ms(&self, other: &Self) -> u64 {
+        match self.is_lost_in_time {
+            // When the contact of the other one was by the ages of these sessions nobody knows.
+            true => self.contact_ms,
+            false => self.contact_ms.min(other.contact_ms),
+        }
+    }
+
+    /// Returns whether the node was down for some time of the day that it has run last: it remembers
+    /// more than a day.
+    const fn was_down(&self) -> bool {
+        self.memory.remembered_ms > Tombstone::MIN_KEEP_MS
     }
 
     /// Returns whether the other node may have forgotten what was destroyed after this one was in

@@ -117,6 +117,10 @@ pub(crate) enum Mutant {
     ForgetAbsence,
     /// A node that was down remembers no longer than others what was destroyed.
     ForgetStops,
+    /// Two nodes that were both down know by each other what the rest has destroyed.
+    MeetInAbsence,
+    /// The acknowledgement of a batch covers changes of sessions in doubt, which were left out.
+    PassOverDoubted,
     /// A clock that has gone back while a node was down is believed.
     TrustClockSetBack,
     /// A node that has loaded its sessions writes as the run that saved them.
@@ -141,7 +145,8 @@ pub(crate) enum Mutant {
 
 #[cfg(test)]
 impl Mutant {
-    pub(crate) const ALL: [Self; 50] = [
+    /// Those of all nodes.
+    pub(crate) const OF_NODES: [Self; 50] = [
         Self::CoalesceLate,
         Self::IgnoreSince,
         Self::NeverRepair,
@@ -192,6 +197,24 @@ impl Mutant {
         Self::ForgetPlacesOfCold,
         Self::LeaveSurplus,
         Self::EndAnyBeyondLimit,
+    ];
+
+    /// Those of nodes with directories.
+    pub(crate) const OF_DISKS: [Self; 14] = [
+        Self::SaveNoTombstones,
+        Self::CoverLaterChanges,
+        Self::SaveContactFirst,
+        Self::SaveVectorApart,
+        Self::SaveNoOrders,
+        Self::AgeWhileDown,
+        Self::ForgetAbsence,
+        Self::ForgetStops,
+        Self::MeetInAbsence,
+        Self::PassOverDoubted,
+        Self::TrustClockSetBack,
+        Self::LoadAsOwn,
+        Self::LoadAlone,
+        Self::SkipDiskAlone,
     ];
 
     pub(crate) fn is_on(self) -> bool {

@@ -389,8 +389,7 @@ impl Link {
             past: theirs,
         };
         if ours.is_doubtful_beside(&beside) {
-            // What is younger than the last contact of either the other one has never had.
-            let known_ms = self.past.contact_ms.min(theirs.contact_ms);
+            let known_ms = self.past.known_ms(&theirs);
             self.comparison = Some(replica.store.doubt_older_than(known_ms));
             self.round.begin_complete(0);
         }

@@ -267,7 +267,9 @@ impl Outbound {
         mutant::coalesce_late(&mut firsts, &replica.log, advanced(self.cursor, covered));
         let mut chunk = Chunk::with_capacity(firsts.len());
         for First { at, record } in firsts {
-            if chunk.is_full() {
+            // Of one in doubt nothing leaves yet, and nothing may be acknowledged.
+            let must_wait = replica.store.is_doubted(&record.key);
+            if chunk.is_full() || (must_wait && !Mutant::PassOverDoubted.is_on()) {
                 // Every record before this one belongs to a session that is in the batch.
                 covered = at;
                 break;
@@ -276,6 +278,9 @@ impl Outbound {
             if item != Item::Absent {
                 chunk.push(record.key, item);
             }
+        }
+        if covered == 0 {
+            return None;
         }
         let from = self.cursor;
         self.cursor = advanced(self.cursor, covered);

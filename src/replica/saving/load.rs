@@ -35,7 +35,7 @@ impl Replica {
     /// loaded, and not for a directory that is new.
     ///
     /// Sessions grow older by the time of day that has passed. By a clock that has gone back no time
-    /// has, and the node counts as one that was away for long.
+    /// has, and where that is by half a day, the node counts as one that was away for long.
     ///
     /// # Errors
     ///
@@ -57,6 +57,7 @@ impl Replica {
         if !is_first {
             return Err(Malformed("facts of a node that has some"));
         }
+        self.saving.progress().birth = None;
         let instant = |lived_ms| clock.of_lived(lived_ms, now);
         let mut stops = Stops::new(stops.into_iter().map(|(from_ms, until_ms)| Stop {
             from_ms: instant(from_ms),
@@ -77,8 +78,9 @@ impl Replica {
             forgotten_ms: instant(forgotten_ms),
             stops,
         };
-        let has_gone_back = now.wall_ms < wall_ms && !Mutant::TrustClockSetBack.is_on();
-        self.lineage.restore(saved, has_gone_back);
+        let set_back_ms = wall_ms.saturating_sub(now.wall_ms);
+        let is_lost_in_time = set_back_ms >= SET_BACK_MS && !Mutant::TrustClockSetBack.is_on();
+        self.lineage.restore(saved, is_lost_in_time);
         self.retention.restore(retention, now);
         Ok(())
     }
@@ -173,5 +175,7 @@ impl Replica {
     }
 }
 
+/// A clock that is set right goes back by less.
+const SET_BACK_MS: u64 = 12 * 60 * 60 * 1000;
 const NO_FACTS: Malformed = Malformed("a record of a directory without facts");
 const TWICE: Malformed = Malformed("a record that is there already");

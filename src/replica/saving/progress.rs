@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::{
     config::Shape,
-    replica::store::unsaved::ChangedShards,
+    replica::{lineage::SavedLineage, store::unsaved::ChangedShards},
     session::{OrderId, SavedClock, SessionKey},
     wire::{
         Position,
@@ -26,6 +26,8 @@ pub(in crate::replica) struct Saving {
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     pub(super) pass: Option<Pass>,
+    /// What a new directory begins with: facts from before anything that it will hold.
+    pub(super) birth: Option<SavedLineage>,
     /// When facts were taken last, zero if they are to be taken again.
     pub(super) facts_ms: u64,
 }

@@ -4,6 +4,7 @@ use super::{batch::Batch, progress::Pass};
 use crate::{
     replica::{
         Replica,
+        lineage::SavedLineage,
         store::{lock, residency::Residency, shard::Shard},
     },
     session::{Mutant, Now, PackedHead, SavedClock, SavedKey, SessionKey},
@@ -23,7 +24,10 @@ impl Replica {
             lock(shard).unsaved.record(number, &self.saving.changed);
         }
         self.orders.record_changes();
-        self.store.meet_peer();
+        self.saving.progress().birth = Some(self.lineage.to_save());
+        if !Mutant::LoadAlone.is_on() {
+            self.store.meet_peer();
+        }
     }
 
     /// Returns how many sessions, tombstones and orders are not saved as they are here.
@@ -57,6 +61,12 @@ impl Replica {
             None => self.begin_pass(clock, now),
         };
         let mut batch = Batch::default();
+        if let Some(birth) = progress.birth.take() {
+            // Without facts nothing of a directory can be read.
+            let facts = self.facts(birth, clock, now);
+            let record = facts_record(&facts);
+            batch.entries.push((SavedKey::Facts, Some(record)));
+        }
         let mut bytes = 0;
         while bytes < max_bytes {
             if !pass.keys.is_empty() {
@@ -71,6 +81,10 @@ impl Replica {
             } else {
                 break;
             }
+        }
+        if !pass.has_taken && Mutant::SaveContactFirst.is_on() {
+            let record = facts_record(&pass.facts);
+            batch.entries.push((SavedKey::Facts, Some(record)));
         }
         pass.has_taken |= !batch.entries.is_empty();
         if !(pass.keys.is_empty() && pass.shards.is_empty() && pass.orders.is_empty()) {
@@ -116,8 +130,11 @@ impl Replica {
         let position = self.head();
         Pass {
             position,
-            facts: self.facts(clock, now),
-            orders: self.orders.take_unsaved(),
+            facts: self.facts(self.lineage.to_save(), clock, now),
+            orders: match Mutant::SaveNoOrders.is_on() {
+                true => Vec::new(),
+                false => self.orders.take_unsaved(),
+            },
             shards: self.saving.changed.take(),
             shard: 0,
             keys: Vec::new(),
@@ -126,8 +143,7 @@ impl Replica {
     }
 
     /// Returns what is known of this node.
-    fn facts(&self, clock: SavedClock, now: Now) -> Facts {
-        let lineage = self.lineage.to_save();
+    fn facts(&self, lineage: SavedLineage, clock: SavedClock, now: Now) -> Facts {
         Facts {
             wall_ms: now.wall_ms,
             lived_ms: clock.lived_ms(now.mono_ms),

@@ -7,7 +7,8 @@ use crate::{
     config::{Expiry, Limits, Shape},
     replica::{Observer, Replica, Replicate},
     session::{
-        Access, Now, Order, OrderContent, OrderId, Proof, SavedKey, SessionKey, SessionState,
+        Access, Item, Now, Order, OrderContent, OrderId, Proof, SavedKey, Search, SessionKey,
+        SessionState, Stamp, Tombstone,
         fixtures::{NOW, after, boot, key, meta, secret},
     },
     wire::Position,
@@ -201,6 +202,22 @@ fn records_can_be_written_again() {
     assert_eq!(again, [SavedKey::Session(key(1)), SavedKey::Facts]);
 }
 
+/// Its machine may be lost before the first pass is over.
+#[test]
+fn new_directory_can_be_loaded_from_the_first_batch_on() {
+    let (one, mut directory) = (replica(1, NOW), Directory::new());
+    for number in 1..=9 {
+        create(&one, number, after(HOUR_MS));
+    }
+    let batch = one.take_unsaved(after(HOUR_MS), 1);
+    assert!(!batch.is_last);
+    write(batch, &mut directory);
+    let (two, loaded) = load(2, &directory, after(HOUR_MS));
+    assert_eq!(loaded, [Loaded::Taken; 2]);
+    // It may lack what others knew by then.
+    assert_eq!(two.past(after(HOUR_MS)).memory.apart_ms, HOUR_MS);
+}
+
 /// An idle node has something to tell of itself now and then.
 #[test]
 fn facts_are_saved_with_changes_and_every_ten_seconds() {
@@ -269,6 +286,29 @@ fn what_is_remembered_of_destroyed_sessions_grows_no_older_while_nobody_runs() {
     assert_eq!(past.memory.remembered_ms, DAY_MS);
 }
 
+/// Another node has run meanwhile, and knows how old it is.
+#[test]
+fn tombstone_that_is_older_elsewhere_goes_when_it_goes_there() {
+    let (one, mut directory) = (replica(1, NOW), Directory::new());
+    create_for(&one, 1, HOUR_MS, NOW);
+    one.destroy(&key(1), NOW);
+    save(&one, &mut directory, after(HOUR_MS));
+    let started = after(20 * HOUR_MS);
+    let (two, _) = load(2, &directory, started);
+    let told = Item::Destroyed(Tombstone {
+        destroyed_ms: NOW.mono_ms,
+        keep_ms: DAY_MS,
+    });
+    let observer = &mut Observer::new(false);
+    two.store
+        .apply(&key(1), told, started, observer)
+        .expect("within the limits");
+    two.sweep(after(23 * HOUR_MS), observer);
+    assert_eq!(two.tombstones(), 1);
+    two.sweep(after(25 * HOUR_MS), observer);
+    assert_eq!(two.tombstones(), 0);
+}
+
 /// Its directory may have been copied before.
 #[test]
 fn node_with_a_directory_leaves_tombstones_though_it_met_nobody() {
@@ -310,6 +350,44 @@ fn orders_outlive_their_node_for_a_day_that_it_runs() {
     save(&two, &mut directory, after(10 * DAY_MS));
     let is_order = |key: &&[u8; 17]| matches!(SavedKey::from_bytes(*key), Some(SavedKey::Order(_)));
     assert_eq!(directory.keys().filter(is_order).count(), 0);
+}
+
+/// A node is killed while it looks for what another one has ordered to destroy.
+#[test]
+fn search_that_was_not_carried_out_is_carried_out_after_the_start() {
+    let (one, mut directory) = (replica(1, NOW), Directory::new());
+    let order = |number, content| Order {
+        id: OrderId::from_bytes([number; 16]),
+        issued_ms: NOW.mono_ms,
+        hops: 0,
+        content,
+    };
+    let search = |number| {
+        let search = Search {
+            context: "".into(),
+            name: "user".into(),
+            json: b"1".as_slice().into(),
+            keep: None,
+            upto: Stamp::MAX,
+        };
+        order(number, OrderContent::Search(search))
+    };
+    for number in [1, 2] {
+        one.orders.add(search(number), Some(boot(9)), NOW);
+    }
+    one.give(search(3), NOW);
+    let report = OrderContent::Report {
+        search: OrderId::from_bytes([1; 16]),
+        node: "node1".into(),
+        destroyed: 0,
+    };
+    one.give(order(4, report), NOW);
+    save(&one, &mut directory, NOW);
+    let (two, loaded) = load(2, &directory, NOW);
+    assert_eq!(loaded, [Loaded::Taken; 3], "reports are not kept");
+    let left = std::iter::from_fn(|| two.orders().next_search());
+    let left: Vec<_> = left.map(|order| order.id).collect();
+    assert_eq!(left, [OrderId::from_bytes([2; 16])]);
 }
 
 #[test]
