@@ -159,6 +159,9 @@ impl World {
     }
 
     fn needs(&self, (from, to): (usize, usize)) -> bool {
+        if self.is_down(from) {
+            return false;
+        }
         let table = &self.nodes[from].table;
         table.link_to(&address(to), socket(to)).is_none()
     }
@@ -171,6 +174,9 @@ impl World {
 
     /// Makes the dialler's end, as when the listener's hello has come, and sends it the last word.
     pub(super) fn dial(&mut self, from: usize, to: usize) {
+        if self.is_down(to) {
+            return self.fail_to_dial(from, to, Reach::Unreachable);
+        }
         let boot = self.nodes[from].replica.boot();
         let now = self.now(to);
         let listener = &self.nodes[to].table;
@@ -390,6 +396,7 @@ impl World {
         }
         self.waits.retain(|wait| wait.commit.node != node);
         self.fetches.retain(|fetch| fetch.node != node);
+        self.lose_tail(node, how);
         self.nodes[node] = self.boot(node);
         self.advance_join(node);
     }

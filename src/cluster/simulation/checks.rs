@@ -2,7 +2,9 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use super::{Known, Plan, SimNode, SimSearch, World, cable::ends_of, work::SEARCHED};
+use super::{
+    Known, Plan, SimNode, SimSearch, World, cable::ends_of, disk::Disks, work::SEARCHED,
+};
 use crate::cluster::MemberLink as _;
 use crate::session::{
     Content, Count, Item, KEPT_ORIGINS, Register, Search, SessionKey, SessionState, Stamp, Tag,
@@ -84,7 +86,7 @@ impl World {
 
     /// Checks that a node that becomes ready holds what its peers held when it met them.
     pub(super) fn check_ready(&mut self, node: usize) {
-        if self.plan.ends_sessions() {
+        if self.plan.ends_sessions() || self.plan.doubts_sessions() {
             return;
         }
         let mut ends = ends_of(&self.cables, node);
@@ -97,7 +99,7 @@ impl World {
 
     /// Returns whether a node lacks something of a copy that another one held.
     pub(super) fn lacks(&self, node: usize, (key, vector): &(SessionKey, Vector)) -> bool {
-        match self.nodes[node].replica.full(key, self.now(node)) {
+        match self.held_of(node, key) {
             Item::Full(state) => vector.entries().iter().any(|(origin, stamp)| {
                 !state.covers(Tag {
                     stamp: *stamp,
@@ -109,10 +111,23 @@ impl World {
         }
     }
 
+    /// Returns what a node has of a session, also if it doubts it.
+    pub(super) fn held_of(&self, node: usize, key: &SessionKey) -> Item {
+        let replica = &self.nodes[node].replica;
+        let state = replica.read(key, SessionState::clone);
+        state.map_or_else(
+            |_| replica.full(key, self.now(node)),
+            |state| Item::Full(Box::new(state)),
+        )
+    }
+
     /// Returns whether a session may have been destroyed, and that be forgotten.
     fn is_forgotten(&self, key: &SessionKey) -> bool {
         let mut sessions = self.sessions.iter();
-        let was_untold = sessions.any(|known| known.key == *key && known.is_forgotten);
+        let was_lost = |known: &Known| {
+            known.is_forgotten || (known.was_destroyed && self.plan.disks != Disks::None)
+        };
+        let was_untold = sessions.any(|known| known.key == *key && was_lost(known));
         let lives = |node: &SimNode| node.replica.read(key, |_| ()).is_ok();
         was_untold || (self.plan.forgets_destroyed() && !self.nodes.iter().any(lives))
     }
@@ -192,6 +207,9 @@ impl World {
         });
         if came_back {
             return Some("a destroyed session came back".to_owned());
+        }
+        if let Some(lost) = self.lost_commit() {
+            return Some(lost);
         }
         let is_open = self.commits.iter().any(|commit| {
             let still_runs = self.nodes[commit.node].replica.boot() == commit.boot;

@@ -9,6 +9,8 @@
 
 mod cable;
 mod checks;
+mod disk;
+mod durable;
 mod leave;
 mod network;
 mod node;
@@ -20,6 +22,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use self::{
     cable::{Cable, Crash},
+    disk::{Disks, SimDisk},
+    durable::{DAYS_WITH_DISKS, DISKS, LATE_DISKS},
     node::SimNode,
     requests::SimFetch,
     waits::SimWait,
@@ -286,7 +290,10 @@ fn every_known_wrong_variant_is_noticed() {
             .as_ref()
             .is_none_or(|name| *name == format!("{mutant:?}"))
     };
-    for mutant in Mutant::ALL.into_iter().filter(is_asked) {
+    let of_nodes = Mutant::OF_NODES.map(|mutant| (mutant, hunt as fn() -> _));
+    let of_disks = Mutant::OF_DISKS.map(|mutant| (mutant, hunt_with_disks as fn() -> _));
+    let all = of_nodes.into_iter().chain(of_disks);
+    for (mutant, hunt) in all.filter(|(mutant, _)| is_asked(mutant)) {
         let noticed = mutant.with(hunt);
         let Some((histories, promise)) = noticed else {
             panic!("{mutant:?} was not noticed");
@@ -325,6 +332,16 @@ fn hunt() -> Option<(u64, String)> {
         MANY_NAMES,
         LITTLE_MEMORY,
     ];
+    hunt_in(&plans)
+}
+
+/// The same with nodes that have directories.
+fn hunt_with_disks() -> Option<(u64, String)> {
+    let broken = durable::scenes().map(|broken| (0, broken));
+    broken.or_else(|| hunt_in(&[DISKS, LATE_DISKS, DAYS_WITH_DISKS]))
+}
+
+fn hunt_in(plans: &[Plan]) -> Option<(u64, String)> {
     (0..MUTANT_HISTORIES).find_map(|seed| {
         let plan = plans[seed as usize % plans.len()];
         let broken = World::new(seed, plan).run()?;
@@ -908,6 +925,7 @@ struct Plan {
     /// What a session may weigh on node 1. On others it is 1 000.
     bytes_of_node_1: usize,
     log_records: usize,
+    /// `u64::MAX` for none.
     idle_ms: u64,
     /// The idle limit of sessions whose clients have not come back.
     unconfirmed_ms: u64,
@@ -921,6 +939,7 @@ struct Plan {
     limit: Option<(usize, AtLimit)>,
     /// Destroyed sessions that nodes have room for. Node 1 has room for a million.
     tombstones: usize,
+    disks: Disks,
 }
 
 const THREE_NODES: Plan = Plan {
@@ -937,6 +956,7 @@ const THREE_NODES: Plan = Plan {
     night_ms: 30 * HOUR_MS,
     limit: None,
     tombstones: 1_000_000,
+    disks: Disks::None,
 };
 
 const LIMITED: Plan = Plan {
@@ -1016,6 +1036,11 @@ impl Plan {
         self.tombstones < self.sessions
     }
 
+    /// Returns whether nodes may have been down for long. What they doubt they give a little later.
+    fn doubts_sessions(&self) -> bool {
+        self.disks != Disks::None && self.nights > 0
+    }
+
     /// Returns whether more removals may be remembered than a session has room for.
     const fn forgets_removals(&self) -> bool {
         self.names > 3
@@ -1037,6 +1062,15 @@ struct World {
     /// What nodes were told to search for and to destroy.
     searches: Vec<SimSearch>,
     crashes: u32,
+    /// The directories of nodes, and what they were when they were last copied.
+    disks: Vec<SimDisk>,
+    images: Vec<SimDisk>,
+    /// Nodes that are down.
+    down: Vec<bool>,
+    /// What nodes have made sure of.
+    saved: Vec<Commit>,
+    /// How far the clocks of nodes that start are ahead. Anything if it is not said.
+    skew_ms: Option<u64>,
     /// Requests that wait for acknowledgements, and for sessions.
     waits: Vec<SimWait>,
     fetches: Vec<SimFetch>,
@@ -1057,6 +1091,8 @@ struct Known {
     adds: Vec<(&'static str, Tag)>,
     /// It was destroyed by a node that had met nobody, and so remembers nothing.
     is_forgotten: bool,
+    /// A node has destroyed it, or ordered that. Others may have forgotten that by now.
+    was_destroyed: bool,
 }
 
 /// Something committed, to be compared with what acknowledgements claim.
@@ -1101,8 +1137,9 @@ impl World {
         let meta = SessionMeta {
             context: "".into(),
             route: None,
-            expiry: Expiry::from_millis(Some(plan.idle_ms), None),
+            expiry: Expiry::from_millis((plan.idle_ms < u64::MAX).then_some(plan.idle_ms), None),
         };
+        let disks = || (0..plan.nodes).map(|_| SimDisk::default()).collect();
         let mut world = Self {
             plan,
             random: Random(seed),
@@ -1115,6 +1152,11 @@ impl World {
             commits: Vec::new(),
             searches: Vec::new(),
             crashes: 0,
+            disks: disks(),
+            images: disks(),
+            down: vec![false; plan.nodes],
+            saved: Vec::new(),
+            skew_ms: None,
             waits: Vec::new(),
             fetches: Vec::new(),
             meta: Arc::new(meta),
@@ -1137,7 +1179,7 @@ impl World {
             if self.broken.is_some() {
                 break;
             }
-            self.pass(self.plan.night_ms);
+            self.let_night_fall();
             self.heal();
             // What happened so long ago is not claimed for ever, but the destroyed stay so.
             self.commits.retain(|commit| commit.destroyed);

@@ -224,10 +224,12 @@ impl World {
     /// Ends all faults: everything is connected and committed, and time passes until nothing happens
     /// any more.
     pub(super) fn heal(&mut self) {
+        self.start_all();
         self.commit_all();
         for round in 0..60 {
             self.dial_everybody();
             self.rest();
+            self.save_all();
             let is_over = self.is_connected() && self.is_at_rest() && self.all_have_joined();
             if self.broken.is_some() || (round >= 2 && is_over) {
                 return;

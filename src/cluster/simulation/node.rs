@@ -3,7 +3,8 @@
 use std::{cell::Cell, collections::BTreeMap, net::SocketAddr, rc::Rc, sync::Arc};
 
 use super::{
-    HOUR_MS, OPTIONS, Plan, SHAPE, World, cable::SimLink, leave::SimLeave, work::SEARCHED,
+    HOUR_MS, OPTIONS, Plan, SHAPE, World, cable::SimLink, disk::Disks, leave::SimLeave,
+    work::SEARCHED,
 };
 use crate::{
     cluster::{
@@ -12,7 +13,8 @@ use crate::{
     },
     config::{Limits, PeerAddress, Shape},
     replica::{Link, LinkEvent, Observer, Replica, Sweep},
-    session::{BootId, Now, ValuePath},
+    session::{BootId, Mutant, Now, ValuePath},
+    wire::Position,
 };
 
 /// What a node is made of, sockets and clocks apart.
@@ -34,6 +36,8 @@ pub(super) struct SimNode {
     pub(super) leave: Option<SimLeave>,
     /// The peers that have opened a link.
     pub(super) contacts: BTreeMap<usize, Contact>,
+    /// Up to where its changes are on its disk.
+    pub(super) saved: Option<Position>,
 }
 
 /// A peer as the checks know it.
@@ -96,6 +100,10 @@ impl SimNode {
     pub(super) fn sweep_some(&mut self, now: Now) {
         let overdue = self.replica.overdue(OPTIONS.ack_timeout_ms, now);
         self.acks.tick(overdue, now).wake();
+        let timeout_ms = OPTIONS.ack_timeout_ms;
+        self.acks
+            .tick_disk(self.replica.head(), timeout_ms, now)
+            .wake();
         self.replica.note_tick(now);
         let observer = &mut Observer::new(true);
         self.replica.sweep_some(&mut self.sweep, now, observer);
@@ -126,7 +134,12 @@ impl World {
         self.boots += 1;
         let mut random = [self.random.byte(); 8];
         random[7] = self.boots;
-        let boot = boot_id(&name(node), random);
+        let boot = match &self.nodes.get(node) {
+            Some(before) if Mutant::LoadAsOwn.is_on() && self.plan.disks != Disks::None => {
+                before.replica.boot()
+            }
+            _ => boot_id(&name(node), random),
+        };
         let shape = Shape {
             log_records: self.plan.log_records,
             ..SHAPE
@@ -145,7 +158,8 @@ impl World {
             unconfirmed_ms: self.plan.unconfirmed_ms,
             ..Limits::default()
         };
-        let skew_ms = self.random.below(3) as u64 * HOUR_MS;
+        let any_skew_ms = self.random.below(3) as u64 * HOUR_MS;
+        let skew_ms = self.skew_ms.unwrap_or(any_skew_ms);
         let now = self.at(skew_ms);
         let replica = Replica::new(boot, limits, &shape, now);
         let replica = replica.index_by(&indexed(node, self.plan));
@@ -157,18 +171,27 @@ impl World {
             table.add(&address(peer));
             table.resolve(&address(peer), &[socket(peer)], now);
         }
+        let replica = Replica::new(boot, limits, &shape, now).index_by(&indexed(node));
+        let acks = Arc::<AckTracker>::default();
+        if self.plan.disks != Disks::None && !self.is_down(node) {
+            self.load(node, &replica, now);
+        }
+        if self.plan.disks == Disks::BeforeResponse {
+            acks.await_disk();
+        }
         SimNode {
             replica,
             table,
             join: Some(Join::new(JOIN_OPTIONS, now)),
             timed_out: false,
-            acks: Arc::default(),
+            acks,
             fetches: PendingFetches::default(),
             skew_ms,
             sweep: Sweep::default(),
             checked: Vec::new(),
             leave: None,
             contacts: BTreeMap::new(),
+            saved: None,
         }
     }
 

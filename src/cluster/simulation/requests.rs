@@ -171,7 +171,8 @@ impl World {
     fn check_fetch(&mut self, fetch: &SimFetch) {
         let own = &self.nodes[fetch.node];
         // The answer to an earlier question is enough for a session that is not here at all.
-        if fetch.reason == FetchReason::Absent || self.plan.ends_sessions() {
+        let is_excused = self.plan.ends_sessions() || self.plan.doubts_sessions();
+        if fetch.reason == FetchReason::Absent || is_excused {
             return;
         }
         let key = self.sessions[fetch.session].key;

@@ -9,7 +9,7 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
-use super::{Commit, OPTIONS, World, cable::ends_of, node::Contact};
+use super::{Commit, OPTIONS, World, cable::ends_of, disk::Disks, node::Contact};
 use crate::{
     cluster::{AckWait, MemberLink as _},
     config::Ack,
@@ -42,6 +42,7 @@ impl World {
     pub(super) fn wait_for(&mut self, commit: Commit) {
         let ack = match self.random.below(4) {
             0 => Ack::One,
+            1 if self.plan.disks != Disks::None => Ack::None,
             _ => Ack::All,
         };
         let node = commit.node;
@@ -103,10 +104,11 @@ impl World {
         self.check(holders <= holding, || {
             format!("{holders} peers are said to hold a write, {holding} may")
         });
-        self.check(wait.ack == Ack::One || missing == 0, || {
+        self.check_saved(&wait.commit, wait.ack);
+        self.check(wait.ack != Ack::All || missing == 0, || {
             "a request did not wait for all peers".to_owned()
         });
-        self.check(wait.ack == Ack::One || forgotten.is_none(), || {
+        self.check(wait.ack != Ack::All || forgotten.is_none(), || {
             format!("a request did not wait for {forgotten:?}, to which it had lost its link")
         });
     }
@@ -156,7 +158,7 @@ impl World {
     /// Returns whether a node holds what another one has committed, or something later.
     pub(super) fn holds(&self, node: usize, commit: &Commit) -> bool {
         let key = &self.sessions[commit.session].key;
-        match self.nodes[node].replica.full(key, self.now(node)) {
+        match self.held_of(node, key) {
             Item::Full(state) => match commit.upto {
                 _ if commit.destroyed => false,
                 _ if commit.logged_out.is_some() => !self.is_open(node, commit),
@@ -165,7 +167,9 @@ impl World {
                 None => true,
             },
             Item::Absent => {
-                let is_forgotten = self.sessions[commit.session].is_forgotten
+                let known = &self.sessions[commit.session];
+                let is_forgotten = known.is_forgotten
+                    || (known.was_destroyed && self.plan.disks != Disks::None)
                     || (commit.destroyed && self.plan.forgets_destroyed());
                 commit.logged_out.is_some() || self.plan.ends_sessions() || is_forgotten
             }

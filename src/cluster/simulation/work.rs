@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Commit, Known, SimSearch, World, cable::Crash, node::name};
+use super::{Commit, Known, SimSearch, World, cable::Crash, disk::Disks, node::name};
 use crate::{
     replica::{Observer, Replica, Replicate, SessionWriter},
     session::{
@@ -19,7 +19,18 @@ pub(super) const SEARCHED: &str = NAMES[2];
 
 impl World {
     pub(super) fn step(&mut self) {
-        let node = self.random.below(self.nodes.len());
+        let mut node = self.random.below(self.nodes.len());
+        if self.plan.disks != Disks::None {
+            if self.is_down(node) {
+                node = (0..self.nodes.len())
+                    .find(|node| !self.is_down(*node))
+                    .unwrap_or(node);
+                self.start(node);
+            }
+            if self.random.below(3) == 0 {
+                return self.step_of_disks(node);
+            }
+        }
         match self.random.below(100) {
             0..8 => self.create(node),
             8..30 => self.write(node),
@@ -27,6 +38,8 @@ impl World {
             30..40 => self.add(node),
             40..44 => self.remove(node),
             44..48 if self.plan.forgets_removals() => self.remove(node),
+            // What was written before the watermark on both sides of a night counts as seen by both.
+            44..46 if self.plan.doubts_sessions() => self.touch(node),
             44..46 => self.cycle(node),
             46..47 => self.destroy(node),
             47..48 => self.log_out(node),
@@ -87,6 +100,7 @@ impl World {
             writes: Vec::new(),
             adds: Vec::new(),
             is_forgotten: false,
+            was_destroyed: false,
         });
         self.maybe_commit(node, self.sessions.len() - 1);
     }
@@ -243,7 +257,7 @@ impl World {
         own_stamp(&self.nodes[node].replica, &self.sessions[0].key)
     }
 
-    fn cycle(&mut self, node: usize) {
+    pub(super) fn cycle(&mut self, node: usize) {
         let Some(session) = self.any_session() else {
             return;
         };
@@ -270,6 +284,7 @@ impl World {
         let replica = &self.nodes[node].replica;
         if replica.destroy(&key, now).is_some() {
             self.sessions[session].is_forgotten = !replica.is_destroyed(&key);
+            self.sessions[session].was_destroyed = true;
             self.maybe_commit(node, session);
         }
     }
@@ -306,6 +321,7 @@ impl World {
             proof: Some(proof),
         };
         let boot = replica.boot();
+        self.sessions[session].was_destroyed = true;
         let position = self.give(node, content);
         let commit = Commit {
             node,
@@ -388,6 +404,7 @@ impl World {
             let mut sessions = self.sessions.iter_mut();
             if let Some(known) = sessions.find(|known| known.key == *key) {
                 known.is_forgotten = !replica.is_destroyed(key);
+                known.was_destroyed = true;
             }
         }
     }

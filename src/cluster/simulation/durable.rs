@@ -1,0 +1,336 @@
+//! What holds of nodes with directories: stops of some and of all, for moments and for days,
+//! directories that are old or copied, clocks that are set back.
+
+use super::{HOUR_MS, OPTIONS, Plan, THREE_NODES, VALUE, World, disk::Disks, run_seeds};
+use crate::session::{Access, SessionState};
+
+#[test]
+fn histories_with_disks_keep_every_promise() {
+    run_seeds("disks", 0, DISKS);
+}
+
+#[test]
+fn histories_with_disks_that_nobody_waits_for_keep_every_promise() {
+    run_seeds("late disks", 0, LATE_DISKS);
+}
+
+/// Nights come when some nodes are down, or all.
+#[test]
+fn histories_over_days_with_nodes_that_are_down_keep_every_promise() {
+    run_seeds("days with disks", 0, DAYS_WITH_DISKS);
+}
+
+#[test]
+fn session_that_was_destroyed_before_a_stop_of_all_for_days_stays_destroyed() {
+    assert_eq!(stop_of_all(), None);
+}
+
+/// The others destroy a session of which it knows, and forget that.
+#[test]
+fn node_that_was_down_for_days_brings_nothing_back() {
+    for seed in SEEDS {
+        assert_eq!(down_for_days(seed, 0), None, "seed {seed}");
+    }
+}
+
+#[test]
+fn node_whose_clock_was_set_back_while_it_was_down_brings_nothing_back() {
+    for seed in SEEDS {
+        assert_eq!(down_for_days(seed, 10), None, "seed {seed}");
+    }
+}
+
+/// They meet each other before they meet the one that was not.
+#[test]
+fn two_nodes_that_were_down_for_days_bring_nothing_back() {
+    for seed in SEEDS {
+        assert_eq!(two_down_for_days(seed), None, "seed {seed}");
+    }
+}
+
+#[test]
+fn node_that_starts_with_an_old_directory_brings_nothing_back() {
+    for seed in SEEDS {
+        assert_eq!(old_directory(seed), None, "seed {seed}");
+    }
+}
+
+#[test]
+fn two_nodes_with_copies_of_one_directory_are_two_nodes() {
+    assert_eq!(copied_directory(), None);
+}
+
+#[test]
+fn secret_that_was_replaced_after_a_directory_was_written_opens_nothing() {
+    assert_eq!(directory_from_before_a_login(), None);
+}
+
+/// A client has logged out of a session that only another node knows.
+#[test]
+fn order_outlives_a_stop_of_all() {
+    assert_eq!(order_before_a_stop(), None);
+}
+
+/// One node has lost what the other one has made sure of, and has forgotten since then what it
+/// destroyed.
+#[test]
+fn session_that_one_node_lost_with_its_machine_comes_from_the_other_after_days() {
+    for seed in SEEDS {
+        assert_eq!(lost_tail(seed), None, "seed {seed}");
+    }
+}
+
+#[test]
+fn nobody_waits_for_a_stuck_disk_for_long() {
+    assert_eq!(stuck_disk(), None);
+}
+
+/// Scenes in which a broken rule shows.
+pub(super) fn scenes() -> Option<String> {
+    let scenes = stop_of_all().or_else(copied_directory);
+    let scenes = scenes.or_else(directory_from_before_a_login);
+    let scenes = scenes.or_else(order_before_a_stop);
+    let scenes = scenes.or_else(|| SEEDS.into_iter().find_map(|seed| down_for_days(seed, 0)));
+    let scenes = scenes.or_else(|| SEEDS.into_iter().find_map(|seed| down_for_days(seed, 10)));
+    let scenes = scenes.or_else(|| SEEDS.into_iter().find_map(old_directory));
+    let scenes = scenes.or_else(|| two_down_for_days(0));
+    scenes.or_else(|| SEEDS.into_iter().find_map(lost_tail))
+}
+
+fn stop_of_all() -> Option<String> {
+    let mut world = world(0, 0);
+    world.create(0);
+    world.create(0);
+    world.heal();
+    world.cut((0, 1));
+    world.destroy_session(0, 0);
+    world.save_all();
+    world.stop_all();
+    world.pass(3 * DAY_MS);
+    world.start_all();
+    world.heal();
+    world.check_held([1, 1])
+}
+
+fn down_for_days(seed: u64, days_set_back: u64) -> Option<String> {
+    let mut world = world(seed, days_set_back * DAY_MS);
+    world.create(0);
+    world.create(0);
+    world.heal();
+    world.cut((0, 1));
+    // Begun alone, and so unknown to the other one.
+    world.create(1);
+    world.save_all();
+    world.stop(1);
+    world.destroy_session(0, 0);
+    world.create(0);
+    world.pass_alone(0, 26);
+    world.skew_ms = Some(0);
+    world.start(1);
+    world.heal();
+    world.check_held([3, 3])
+}
+
+fn two_down_for_days(seed: u64) -> Option<String> {
+    let mut world = World::new(seed, DISKS);
+    world.skew_ms = Some(0);
+    world.crash_all();
+    world.create(0);
+    world.create(0);
+    world.heal();
+    world.save_all();
+    world.stop(1);
+    world.stop(2);
+    world.destroy_session(0, 0);
+    world.pass_alone(0, 26);
+    world.start(1);
+    world.start(2);
+    world.link_only(&[(1, 2)]);
+    world.heal();
+    world.check_held([1, 1, 1])
+}
+
+fn old_directory(seed: u64) -> Option<String> {
+    let mut world = world(seed, 0);
+    world.create(0);
+    world.create(0);
+    world.heal();
+    world.keep_image(1);
+    world.destroy_session(0, 0);
+    world.heal();
+    for _ in 0..26 * 6 {
+        world.pass(HOUR_MS / 6);
+        world.rest();
+    }
+    let tombstones = [0, 1].map(|node| world.nodes[node].replica.tombstones());
+    world.check(tombstones == [0, 0], || "tombstones are left".to_owned());
+    let image = world.image(1);
+    world.restart_with(1, image);
+    world.heal();
+    world.check_held([1, 1])
+}
+
+/// The first node has met nobody when its directory is copied.
+fn copied_directory() -> Option<String> {
+    let mut world = world(0, 0);
+    world.stop_all();
+    world.start(0);
+    world.create(0);
+    world.create(0);
+    world.save(0);
+    world.keep_image(0);
+    let copy = world.image(0);
+    world.restart_with(1, copy);
+    world.destroy_session(0, 0);
+    world.change(0, 1, "a", VALUE);
+    world.change(1, 1, "b", VALUE);
+    world.heal();
+    let key = world.sessions[1].key;
+    let names = |state: &SessionState| state.names().count();
+    let names = [0, 1].map(|node| world.nodes[node].replica.read(&key, names).ok());
+    world.check(names == [Some(2), Some(2)], || {
+        format!("nodes show {names:?} attributes")
+    });
+    world.check_equal();
+    world.check_held([1, 1])
+}
+
+fn directory_from_before_a_login() -> Option<String> {
+    let mut world = world(0, 0);
+    world.create(0);
+    world.heal();
+    world.save_all();
+    world.stop(1);
+    let (key, before) = (world.sessions[0].key, world.sessions[0].secret.hash());
+    world.cycle(0);
+    world.save_all();
+    world.crash_all();
+    world.heal();
+    for node in 0..2 {
+        let now = world.now(node);
+        let opens = |state: &SessionState| state.secrets().presented(&before, now);
+        let access = world.nodes[node].replica.read(&key, opens).ok();
+        world.check(access == Some(Access::Superseded), || {
+            format!("a replaced secret is {access:?} on node {node}")
+        });
+    }
+    world.check_held([1, 1])
+}
+
+fn order_before_a_stop() -> Option<String> {
+    let mut world = world(0, 0);
+    world.heal();
+    world.cut((0, 1));
+    world.create(1);
+    world.log_out_of(0, 0);
+    world.save_all();
+    world.crash_all();
+    world.heal();
+    world.check_held([0, 0])
+}
+
+fn lost_tail(seed: u64) -> Option<String> {
+    let mut world = world(seed, 0);
+    world.heal();
+    world.save_all();
+    for _ in 0..5 {
+        world.create(0);
+    }
+    for _ in 0..10 {
+        world.rest();
+    }
+    world.check(world.held() == [5, 5], || "no contact".to_owned());
+    world.save(0);
+    world.flush_once(1, 1);
+    world.stop_all();
+    world.start(1);
+    world.pass_alone(1, 26);
+    world.start(0);
+    world.heal();
+    world.check_held([5, 5])
+}
+
+fn stuck_disk() -> Option<String> {
+    let plan = Plan { nodes: 1, ..DISKS };
+    let mut world = World::new(0, plan);
+    world.create_and_commit(0);
+    world.check(world.waits.len() == 1, || "nobody waits".to_owned());
+    for _ in 0..OPTIONS.ack_timeout_ms / 100 + 3 {
+        world.advance(100);
+    }
+    world.check(world.waits.is_empty(), || {
+        "a response waits for a stuck disk".to_owned()
+    });
+    world.create_and_commit(0);
+    world.check(world.waits.is_empty(), || {
+        "a response waits for a disk that is behind".to_owned()
+    });
+    world.save(0);
+    world.create_and_commit(0);
+    world.check(world.waits.len() == 1, || {
+        "nobody waits for a disk that has caught up".to_owned()
+    });
+    world.save(0);
+    world.check(world.waits.is_empty(), || "it is saved".to_owned());
+    world.broken
+}
+
+/// Returns two nodes whose clocks are so far ahead, also when they start again.
+fn world(seed: u64, skew_ms: u64) -> World {
+    let plan = Plan { nodes: 2, ..DISKS };
+    let mut world = World::new(seed, plan);
+    for node in &mut world.nodes {
+        node.skew_ms = skew_ms;
+    }
+    world.skew_ms = Some(skew_ms);
+    world
+}
+
+impl World {
+    /// Lets a node run alone for some hours, and use all it holds.
+    fn pass_alone(&mut self, node: usize, hours: u64) {
+        for _ in 0..hours * 6 {
+            self.pass(HOUR_MS / 6);
+            for session in 0..self.sessions.len() {
+                self.touch_session(node, session);
+            }
+            self.heal_what_is_connected();
+            self.save(node);
+        }
+        let tombstones = self.nodes[node].replica.tombstones();
+        self.check(tombstones == 0, || {
+            "the tombstone is not forgotten".to_owned()
+        });
+    }
+
+    fn check_held(mut self, expected: impl AsRef<[usize]>) -> Option<String> {
+        let (held, expected) = (self.held(), expected.as_ref());
+        self.check(held == expected, || {
+            format!("{held:?} sessions are held, and not {expected:?}")
+        });
+        self.broken
+    }
+}
+
+pub(super) const DISKS: Plan = Plan {
+    disks: Disks::BeforeResponse,
+    // So that sessions outlive what is remembered of destroyed ones.
+    idle_ms: u64::MAX,
+    steps: 250,
+    ..THREE_NODES
+};
+
+pub(super) const LATE_DISKS: Plan = Plan {
+    disks: Disks::Late,
+    ..DISKS
+};
+
+pub(super) const DAYS_WITH_DISKS: Plan = Plan {
+    nights: 5,
+    steps: 80,
+    ..DISKS
+};
+
+const DAY_MS: u64 = 24 * HOUR_MS;
+/// Which of two nodes has the higher boot id differs.
+const SEEDS: std::ops::Range<u64> = 0..6;
