@@ -1,8 +1,12 @@
 //! What happens because time passes.
 
 use std::sync::{Arc, atomic::Ordering};
+#[cfg(feature = "axum")]
+use std::time::Duration;
 
 use crate::log::warn;
+#[cfg(feature = "axum")]
+use tokio::time::sleep;
 use tokio::{
     task::yield_now,
     time::{MissedTickBehavior, interval},
@@ -33,6 +37,8 @@ pub(super) async fn tick(node: Arc<Node>) {
             let now = node.now();
             if is_tick {
                 node.tick(now);
+                #[cfg(feature = "status")]
+                node.sample(now);
                 #[cfg(feature = "metrics")]
                 if now.mono_ms >= publish_ms {
                     publish_ms = now.mono_ms + PUBLISH_INTERVAL_MS;
@@ -47,12 +53,45 @@ pub(super) async fn tick(node: Arc<Node>) {
     }
 }
 
+/// A clockwork that is later than that has stopped.
+#[cfg(feature = "axum")]
+const LATE_MS: u64 = 10_000;
+#[cfg(feature = "axum")]
+const SECOND: Duration = Duration::from_secs(1);
 /// How often figures are passed on.
 #[cfg(feature = "metrics")]
 const PUBLISH_INTERVAL_MS: u64 = 1000;
 
 impl Node {
+    /// Returns whether the node's clockwork runs. Of a process that was stopped it may have yet to go
+    /// on, so it gets a second.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    #[cfg(feature = "axum")]
+    pub(crate) async fn is_ticking(&self) -> bool {
+        let ticked_ms = || self.monitor.ticked_ms.load(Ordering::Relaxed);
+        let before_ms = ticked_ms();
+        if self.now().mono_ms.saturating_sub(before_ms) < LATE_MS {
+            return true;
+        }
+        sleep(SECOND).await;
+        ticked_ms() != before_ms
+    }
+
+    /// Waits for some time.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    #[cfg(feature = "status")]
+    pub(crate) async fn pause(&self, time: Duration) {
+        sleep(time).await;
+    }
+
     fn tick(self: &Arc<Self>, now: Now) {
+        self.monitor.ticked_ms.store(now.mono_ms, Ordering::Relaxed);
         self.watch_stalls(now);
         self.replica.note_tick(now);
         self.warn_of_tombstones(now);
@@ -89,14 +128,7 @@ impl Node {
         if self.replica.head() != head {
             self.wake_links();
         }
-        let metrics = &self.monitor.metrics;
-        for age_ms in observer.expired_ms() {
-            metrics.expired.fetch_add(1, Ordering::Relaxed);
-            metrics.ages.record_ms(*age_ms);
-        }
-        for change in observer.into_changes() {
-            self.publish(change);
-        }
+        self.note_ended(observer);
     }
 
     fn tick_links(&self, now: Now) {
@@ -155,9 +187,7 @@ impl Node {
                 "member disappeared: [{name} at {address}], nothing was heard of it for [{}] ms",
                 down_after.as_millis()
             );
-            self.monitor
-                .events
-                .send_member(MemberEventKind::Down, name, address);
+            self.tell_member(MemberEventKind::Down, name, address);
         }
     }
 }

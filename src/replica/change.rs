@@ -13,6 +13,13 @@ pub(crate) struct Change {
     pub(crate) kind: ChangeKind,
 }
 
+/// A session that was destroyed here.
+#[derive(Debug)]
+pub(crate) struct Destroyed {
+    pub(crate) change: Change,
+    pub(crate) age_ms: u64,
+}
+
 /// The kind of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ChangeKind {

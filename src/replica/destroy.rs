@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Replica, change::Change, log::Record, orders::Orders};
+use super::{Replica, change::Destroyed, log::Record, orders::Orders};
 use crate::{
     session::{BootId, Now, Order, OrderContent, SessionKey, Stamp},
     wire::Position,
@@ -36,22 +36,22 @@ impl Replica {
         order: Order,
         from: BootId,
         now: Now,
-    ) -> Option<(Arc<Order>, Option<Change>)> {
+    ) -> Option<(Arc<Order>, Option<Destroyed>)> {
         let order = self.orders.add(order, Some(from), now)?;
-        let change = match &order.content {
+        let destroyed = match &order.content {
             OrderContent::Session { key, proof } => self.destroy_as_ordered(key, proof, now),
             OrderContent::Search(_) | OrderContent::Report { .. } => None,
         };
-        Some((order, change))
+        Some((order, destroyed))
     }
 
     /// Destroys a session that has just arrived if an order wants it so.
-    pub(super) fn destroy_arrived(&self, key: &SessionKey, now: Now) -> Option<Change> {
+    pub(super) fn destroy_arrived(&self, key: &SessionKey, now: Now) -> Option<Destroyed> {
         let proofs = self.orders.proofs(key);
         let mut destroyed = proofs
             .iter()
             .map(|proof| self.destroy_as_ordered(key, proof, now));
-        destroyed.find_map(|change| change)
+        destroyed.find_map(|destroyed| destroyed)
     }
 
     /// Returns the searches of other nodes that are to be carried out here.

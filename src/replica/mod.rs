@@ -33,9 +33,9 @@ mod unsaved_orders;
 #[cfg(any(test, feature = "durable"))]
 pub(crate) use self::saving::{Batch, Loaded};
 pub(crate) use self::{
-    change::{Change, ChangeKind},
+    change::{Change, ChangeKind, Destroyed},
     core::{Replica, TombstoneUse},
-    link::{Arrears, Link, LinkAcks, LinkEvent, LinkOptions, PeersTransfer, Violation},
+    link::{Arrears, Flow, Link, LinkAcks, LinkEvent, LinkOptions, PeersTransfer, Violation},
     observer::Observer,
     search::Wanted,
     store::{

@@ -7,8 +7,10 @@ use super::change::Change;
 #[derive(Debug)]
 pub(crate) struct Observer {
     told: Option<Vec<Change>>,
-    /// The ages of the sessions that have expired, which are counted in any case.
+    /// The ages of the sessions that have expired, and of those that have made room for others. They
+    /// are counted in any case.
     expired_ms: Vec<u64>,
+    evicted_ms: Vec<u64>,
 }
 
 impl Observer {
@@ -17,6 +19,7 @@ impl Observer {
         Self {
             told: is_wanted.then(Vec::new),
             expired_ms: Vec::new(),
+            evicted_ms: Vec::new(),
         }
     }
 
@@ -37,9 +40,19 @@ impl Observer {
         self.expired_ms.push(age_ms);
     }
 
+    /// Notes that a session of this age has made room for others.
+    pub(super) fn note_evicted(&mut self, age_ms: u64) {
+        self.evicted_ms.push(age_ms);
+    }
+
     /// Returns the ages of the sessions that have expired.
     pub(crate) fn expired_ms(&self) -> &[u64] {
         &self.expired_ms
+    }
+
+    /// Returns the ages of the sessions that have made room for others.
+    pub(crate) fn evicted_ms(&self) -> &[u64] {
+        &self.evicted_ms
     }
 
     pub(crate) fn into_changes(self) -> Vec<Change> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Replica,
-    change::{Change, ChangeKind},
+    change::{ChangeKind, Destroyed},
     log::{Log, Record},
     observer::Observer,
     store::{
@@ -243,11 +243,11 @@ impl Replica {
         result
     }
 
-    /// Destroys a session for good. Returns `None` when it is not there.
+    /// Destroys a session for good. Returns `None` when it is not there, or past its limit of age.
     ///
     /// A tombstone is left, unless this node has never met a peer. Then no copy can be anywhere.
-    pub(crate) fn destroy(&self, key: &SessionKey, now: Now) -> Option<Change> {
-        self.destroy_if(key, now, |_| true)
+    pub(crate) fn destroy(&self, key: &SessionKey, now: Now) -> Option<Destroyed> {
+        self.destroy_if(key, now, |state| !state.is_too_old(now))
     }
 
     /// Destroys a session if the proof opens it, and commits that. Returns `None` when it is not
@@ -257,16 +257,16 @@ impl Replica {
         key: &SessionKey,
         proof: &Option<Proof>,
         now: Now,
-    ) -> Option<Change> {
+    ) -> Option<Destroyed> {
         let is_proven = |state: &SessionState| {
             proof.as_ref().is_none_or(|Proof { context, secret }| {
                 state.meta().context == *context
                     && state.secrets().presented(secret, now) == Access::Alive
             })
         };
-        let change = self.destroy_if(key, now, is_proven)?;
+        let destroyed = self.destroy_if(key, now, is_proven)?;
         self.commit(key, now);
-        Some(change)
+        Some(destroyed)
     }
 
     /// Returns whether nothing that a peer may hold is to be expected of a presented id: its session
@@ -288,23 +288,26 @@ impl Replica {
         key: &SessionKey,
         now: Now,
         is_wanted: impl FnOnce(&SessionState) -> bool,
-    ) -> Option<Change> {
+    ) -> Option<Destroyed> {
         let mut shard = self.store.shard(key);
         let hot = shard.view(key)?;
         if !is_wanted(&hot.state) {
             return None;
         }
-        let change = hot.change(key, ChangeKind::Destroyed);
+        let destroyed = Destroyed {
+            change: hot.change(key, ChangeKind::Destroyed),
+            age_ms: now.mono_ms.saturating_sub(hot.state.created_ms()),
+        };
         if !self.store.has_met_peers() {
             shard.drop_session(key);
-            return Some(change);
+            return Some(destroyed);
         }
         let tombstone = Tombstone::new(hot.state.expiry(), now.mono_ms);
         shard.delete(*key, tombstone);
         if let Some(tombstone) = shard.tombstone_mut(key) {
             tombstone.dirty = true;
         }
-        Some(change)
+        Some(destroyed)
     }
 
     /// Appends a record of what is not committed in the session, use worth telling included.

@@ -12,7 +12,7 @@ use std::{
 use metrics::{
     Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
 };
-use tower_cluster_sessions::{ClusterSessionLayer, test_util::TestCluster};
+use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer, test_util::TestCluster};
 
 use crate::http_support::*;
 
@@ -90,6 +90,76 @@ async fn figures_tell_what_visitors_did() {
         let (_, value) = cookie.split_once('=').expect("a pair");
         assert!(texts.iter().all(|text| !text.contains(value)));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn sessions_that_another_node_has_ended_are_counted_where_they_were() {
+    let cluster = TestCluster::start(2).await;
+    let layers = [0, 1].map(|node| ClusterSessionLayer::from_cluster(cluster.cluster(node)));
+    let ended = |node: usize, reason: &str| {
+        let cluster = cluster.cluster(node);
+        let own = format!(
+            "cluster=\"{}\",node=\"{}\"",
+            cluster.stats().cluster,
+            cluster.node_name()
+        );
+        let line = format!("cluster_sessions_destroyed_total{{{own},reason=\"{reason}\"}}");
+        value_of(&cluster.prometheus(), &line)
+    };
+    let ages = |node: usize| {
+        let text = cluster.cluster(node).prometheus();
+        let mut lines = text.lines();
+        let line =
+            lines.find(|line| line.starts_with("cluster_sessions_session_age_seconds_count"));
+        let count = line.and_then(|line| line.rsplit_once(' '));
+        count.expect("a count").1.to_owned()
+    };
+    // What only the second node holds when the first one is asked.
+    cluster.cut();
+    let (visitor, _) = start(&layers[1], "a", 1).await;
+    let (_, id) = start(&layers[1], "b", 1).await;
+    assert!(!cluster.cluster(0).destroy(&id).await, "it is not here");
+    visit(&layers[0], &visitor, async |session| {
+        session.destroy().expect("it is ordered");
+    })
+    .await;
+    cluster.heal();
+    cluster.converged().await;
+    until(|| ended(1, "order") == 2.0).await;
+    assert_eq!((ended(1, "request"), ages(1).as_str()), (0.0, "2"));
+    assert_eq!(ended(0, "request"), 0.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn sessions_that_make_room_are_counted_as_ended() {
+    let config = ClusterConfig::standalone().max_sessions(2);
+    let cluster = Cluster::start(config).await.expect("nothing is bound");
+    let layer = ClusterSessionLayer::from_cluster(&cluster);
+    for _ in 0..3 {
+        // Clients that do not come back.
+        visit(&layer, (), async |session| session.insert("a", 1))
+            .await
+            .into_body()
+            .expect("there is room");
+        pass(Duration::from_secs(10)).await;
+    }
+    let text = cluster.prometheus();
+    let own = "cluster=\"sessions\",node=\"standalone\"";
+    let line = format!("cluster_sessions_destroyed_total{{{own},reason=\"evicted\"}}");
+    assert_eq!(value_of(&text, &line), 1.0);
+    let line = format!("cluster_sessions_session_age_seconds_count{{{own}}}");
+    assert_eq!(value_of(&text, &line), 1.0);
+}
+
+/// Waits until it is so, in virtual time.
+async fn until(mut is_so: impl FnMut() -> bool) {
+    let so = async {
+        while !is_so() {
+            pass(Duration::from_millis(100)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(120), so).await;
+    waited.expect("it is so in time");
 }
 
 #[tokio::test(start_paused = true)]

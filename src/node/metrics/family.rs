@@ -62,7 +62,7 @@ families! {
     SENT: Counter "sent_bytes_total" "Bytes sent to the member.",
     RECEIVED: Counter "received_bytes_total" "Bytes received from the member.",
     CREATED: Counter "created_total" "Sessions created by requests of this node.",
-    DESTROYED: Counter "destroyed_total" "Sessions that ended here: destroyed by a request of this node, or expired.",
+    DESTROYED: Counter "destroyed_total" "Sessions that ended here, by reason.",
     ID_CHANGES: Counter "id_changes_total" "Ids replaced by requests of this node.",
     REJECTED: Counter "rejected_total" "Sessions not created and writes not done, by reason.",
     LOADS: Counter "loads_total" "Ids presented to this node, by what was found.",

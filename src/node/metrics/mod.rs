@@ -21,6 +21,7 @@ use crate::{
 pub(in crate::node) struct Metrics {
     pub(in crate::node) created: AtomicU64,
     pub(in crate::node) destroyed: AtomicU64,
+    pub(in crate::node) destroyed_by_order: AtomicU64,
     pub(in crate::node) expired: AtomicU64,
     pub(in crate::node) ids_cycled: AtomicU64,
     pub(in crate::node) loads_alive: AtomicU64,
@@ -90,6 +91,7 @@ impl Metrics {
         Self {
             created: AtomicU64::new(0),
             destroyed: AtomicU64::new(0),
+            destroyed_by_order: AtomicU64::new(0),
             expired: AtomicU64::new(0),
             ids_cycled: AtomicU64::new(0),
             loads_alive: AtomicU64::new(0),
@@ -119,6 +121,19 @@ impl Metrics {
             Ack::One => one,
             Ack::All => all,
         }
+    }
+
+    /// Returns how many ids requests have presented.
+    #[cfg(feature = "status")]
+    pub(in crate::node) fn loads(&self) -> u64 {
+        [
+            &self.loads_alive,
+            &self.loads_superseded,
+            &self.loads_unknown,
+        ]
+        .map(|count| count.load(Ordering::Relaxed))
+        .iter()
+        .sum()
     }
 
     pub(in crate::node) fn note_load(&self, access: Access) {

@@ -17,17 +17,17 @@ impl Node {
     /// Returns all figures in Prometheus' text format.
     pub(in crate::node) fn prometheus(&self) -> String {
         let mut text = Text::default();
-        self.tell(&mut text);
+        self.report(&mut text);
         text.into_string()
     }
 
     /// Passes all figures on to the recorder that the app has installed.
     #[cfg(feature = "metrics")]
     pub(in crate::node) fn publish_metrics(&self) {
-        self.tell(&mut Facade);
+        self.report(&mut Facade);
     }
 
-    fn tell(&self, sink: &mut impl Sink) {
+    fn report(&self, sink: &mut impl Sink) {
         let metrics = &self.monitor.metrics;
         let stats = self.stats();
         let own = own_labels(&stats.cluster, &stats.node);
@@ -51,7 +51,9 @@ impl Node {
             "reason",
             &[
                 ("request", read(&metrics.destroyed)),
+                ("order", read(&metrics.destroyed_by_order)),
                 ("expired", read(&metrics.expired)),
+                ("evicted", stats.evicted),
             ],
         );
         tell.one(&ID_CHANGES, read(&metrics.ids_cycled));

@@ -12,7 +12,9 @@ use super::{
     ended::Ended,
     link::{Lifetime, PeerLink},
 };
-use crate::node::{Event, MemberEventKind, Node, net::tls::PeerChain};
+use crate::node::{
+    Event, MemberEventKind, Node, net::tls::PeerChain, requests::sessions::DestroyedBy,
+};
 use crate::{
     cluster::{
         Dialler, LinkId, LinkIdentity, MemberLabel, MemberTable, Newcomer, Readiness, Removal,
@@ -118,9 +120,7 @@ impl Node {
                 node = %self.settings.node, member = %name, %address, %remote, version,
                 "Replication member added: [{name} at {address}]"
             );
-            self.monitor
-                .events
-                .send_member(MemberEventKind::Up, name, address);
+            self.tell_member(MemberEventKind::Up, name, address);
         }
         self.fetch_from(&link);
         self.watch_exclusion();
@@ -155,11 +155,12 @@ impl Node {
                         link.identity.name
                     );
                     let event = Event::DroppedOutdated { sessions };
-                    self.monitor.events.send(event);
+                    self.tell(event);
                 }
                 LinkEvent::OverLimit(what) => self.note_over_limit(link, what, now),
                 LinkEvent::Peers(told) => self.hear_of_peers(link, told),
                 LinkEvent::Grew => self.wake_links(),
+                LinkEvent::Destroyed(age_ms) => self.note_destroyed(DestroyedBy::Order, age_ms),
                 LinkEvent::SearchOrdered => self.requests.orders.note_search(),
                 LinkEvent::Reported(order) => self.requests.orders.note_report(&order),
                 LinkEvent::Left => left = true,
@@ -321,9 +322,7 @@ impl Node {
                 "member suspect: [{name} at {address}], {ended}"
             );
         }
-        self.monitor
-            .events
-            .send_member(MemberEventKind::Suspect, name, address);
+        self.tell_member(MemberEventKind::Suspect, name, address);
     }
 
     fn note_left(&self, link: &PeerLink) {
@@ -332,9 +331,7 @@ impl Node {
                 node = %self.settings.node, member = %name, %address,
                 "member left: [{name} at {address}]"
             );
-            self.monitor
-                .events
-                .send_member(MemberEventKind::Left, name, address);
+            self.tell_member(MemberEventKind::Left, name, address);
         }
         link.close(&self.peers.acks);
     }
@@ -348,9 +345,7 @@ impl Node {
                 "member lagging: [{name} at {address}], requests do not wait for it until it has \
                  caught up"
             );
-            self.monitor
-                .events
-                .send_member(MemberEventKind::Lagging, name, address);
+            self.tell_member(MemberEventKind::Lagging, name, address);
         }
     }
 
@@ -375,9 +370,7 @@ impl Node {
                 node = %self.settings.node, member = %name, %address,
                 "member caught up: [{name} at {address}]"
             );
-            self.monitor
-                .events
-                .send_member(MemberEventKind::CaughtUp, name, address);
+            self.tell_member(MemberEventKind::CaughtUp, name, address);
         }
     }
 }

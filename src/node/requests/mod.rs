@@ -8,7 +8,7 @@ mod pending;
 mod read_your_writes;
 mod recovery;
 mod search;
-mod sessions;
+pub(super) mod sessions;
 mod stalls;
 
 use std::time::Duration;

@@ -11,6 +11,7 @@ use tokio::{
     time::timeout,
 };
 
+use super::sessions::DestroyedBy;
 use crate::node::Node;
 use crate::{
     cluster::MemberStatus,
@@ -75,7 +76,9 @@ impl Node {
         search.upto = latest_stamp(self.now().wall_ms);
         let search = Arc::new(search);
         // What is here was written before, whatever the clocks of those who wrote it.
-        let found = self.search(Arc::clone(&search), Stamp::MAX).await;
+        let found = self
+            .search(DestroyedBy::Request, Arc::clone(&search), Stamp::MAX)
+            .await;
         let last = found.iter().copied().max().flatten();
         self.acknowledged(last, Ack::All).await;
         // Others have learned what was destroyed here, so they count the rest.
@@ -105,11 +108,19 @@ impl Node {
 
     /// Destroys what a search finds here, if it was written up to then. Returns the position of
     /// each, to wait for.
-    async fn search(self: &Arc<Self>, search: Arc<Search>, upto: Stamp) -> Vec<Option<Position>> {
+    async fn search(
+        self: &Arc<Self>,
+        by: DestroyedBy,
+        search: Arc<Search>,
+        upto: Stamp,
+    ) -> Vec<Option<Position>> {
         let node = Arc::clone(self);
         let searching = spawn_blocking(move || {
             let keys = node.replica.find(&search, upto);
-            let destroyed = keys.iter().filter_map(|key| node.destroy_now(key).ok());
+            let destroyed = keys.iter().filter_map(|key| {
+                node.destroy_for(by, key).ok()?;
+                Some(node.commit(key))
+            });
             let positions = destroyed.collect();
             node.wake_links();
             positions
@@ -177,11 +188,11 @@ pub(crate) async fn carry_out_searches(node: Arc<Node>) {
                 };
                 let search = Arc::new(search.clone());
                 let upto = search.upto;
-                let destroyed = node.search(search, upto).await.len() as u64;
+                let destroyed = node.search(DestroyedBy::Order, search, upto).await;
                 node.give_order(OrderContent::Report {
                     search: order.id,
                     node: (*node.settings.node).into(),
-                    destroyed,
+                    destroyed: destroyed.len() as u64,
                 });
             }
             news.await;

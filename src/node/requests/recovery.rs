@@ -1,9 +1,11 @@
 //! What requests do after the process was stopped, as `cluster::Recovery` decides it.
 
+use std::time::Duration;
+
 use crate::log::warn;
 use tokio::time::timeout;
 
-use crate::node::Node;
+use crate::node::{Event, Node};
 use crate::{
     cluster::{Recovery, RecoveryLink, millis},
     session::{Now, SessionKey},
@@ -106,11 +108,13 @@ impl Node {
         if links.is_empty() && lost.is_empty() {
             return;
         }
+        let stood_still_ms = now.mono_ms.saturating_sub(stalled_ms);
         warn!(
             node = %self.settings.node,
-            "this process was stopped for [{}] ms: sessions are asked for until it has caught up",
-            now.mono_ms.saturating_sub(stalled_ms)
+            "this process was stopped for [{stood_still_ms}] ms: sessions are asked for until it \
+             has caught up",
         );
+        self.tell(Event::Stalled(Duration::from_millis(stood_still_ms)));
         let begun = Recovery::new(
             links.iter().map(|link| link.identity.boot).chain(lost),
             recovery.take(),

@@ -10,13 +10,22 @@ use tokio::time::sleep;
 use crate::log::warn;
 use crate::node::Node;
 use crate::{
-    replica::{Change, ChangeKind, Observer, Replica, Replicate, SessionWriter},
+    replica::{Change, ChangeKind, Destroyed, Observer, Replica, Replicate, SessionWriter},
     session::{
         Access, CookieValue, Now, SessionError, SessionKey, SessionMeta, SessionSecret,
         SessionState,
     },
     wire::Position,
 };
+
+/// On whose behalf a session is destroyed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DestroyedBy {
+    /// A request or the app, on this node.
+    Request,
+    /// Another node, which has ordered it.
+    Order,
+}
 
 impl Node {
     /// Opens the session of a presented id. `Alive` counts as in use until [`Node::release`]; before
@@ -146,10 +155,34 @@ impl Node {
     fn make_room(&self, weight: usize, now: Now) -> bool {
         let mut observer = Observer::new(self.wants_session_events());
         let has_room = self.replica().make_room(weight, now, &mut observer);
+        self.note_ended(observer);
+        has_room
+    }
+
+    /// Counts and tells of sessions that have ended because time passed, or for want of room.
+    pub(crate) fn note_ended(&self, observer: Observer) {
+        let metrics = &self.monitor.metrics;
+        let expired = observer.expired_ms();
+        metrics
+            .expired
+            .fetch_add(expired.len() as u64, Ordering::Relaxed);
+        for age_ms in expired.iter().chain(observer.evicted_ms()) {
+            metrics.ages.record_ms(*age_ms);
+        }
         for change in observer.into_changes() {
             self.publish(change);
         }
-        has_room
+    }
+
+    /// Counts a session of this age that was destroyed here.
+    pub(crate) fn note_destroyed(&self, by: DestroyedBy, age_ms: u64) {
+        let metrics = &self.monitor.metrics;
+        let count = match by {
+            DestroyedBy::Request => &metrics.destroyed,
+            DestroyedBy::Order => &metrics.destroyed_by_order,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        metrics.ages.record_ms(age_ms);
     }
 
     /// Reads a session.
@@ -218,21 +251,29 @@ impl Node {
         Ok(())
     }
 
-    /// Destroys a session.
+    /// Destroys a session, as a request or the app wants it.
     ///
     /// # Errors
     ///
     /// [`SessionError::Destroyed`] when somebody else was first.
     pub(crate) fn destroy(&self, key: &SessionKey) -> Result<(), SessionError> {
+        self.destroy_for(DestroyedBy::Request, key)
+    }
+
+    /// Destroys a session.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Destroyed`] when somebody else was first.
+    pub(crate) fn destroy_for(
+        &self,
+        by: DestroyedBy,
+        key: &SessionKey,
+    ) -> Result<(), SessionError> {
         let now = self.now();
-        let created_ms = self.read(key, SessionState::created_ms)?;
         let destroyed = self.replica().destroy(key, now);
-        let change = destroyed.ok_or(SessionError::Destroyed)?;
-        let metrics = &self.monitor.metrics;
-        metrics.destroyed.fetch_add(1, Ordering::Relaxed);
-        metrics
-            .ages
-            .record_ms(now.mono_ms.saturating_sub(created_ms));
+        let Destroyed { change, age_ms } = destroyed.ok_or(SessionError::Destroyed)?;
+        self.note_destroyed(by, age_ms);
         if self.wants_session_events() {
             self.publish(change);
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::agreement::Agreement;
 use crate::{
     replica::Change,
     session::{Order, SessionKey},
@@ -67,6 +68,8 @@ pub(crate) enum LinkEvent {
     OverLimit(&'static str),
     /// There is something to say on other links: an order, or what came of one.
     Grew,
+    /// A session of this age was destroyed here, as an order wants it.
+    Destroyed(u64),
     /// A search is to be carried out here.
     SearchOrdered,
     /// A node has carried out a search.
@@ -108,11 +111,24 @@ pub(crate) enum Violation {
     Protocol(&'static str),
 }
 
-/// The figures of one link's queues.
+/// The figures of one link.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct LinkGauges {
     /// Log positions not acknowledged yet.
     pub(crate) acked_lag: u64,
     /// Bytes of repair sent and not yet merged by the peer.
     pub(crate) queued_bytes: u64,
+    pub(crate) agreement: Agreement,
+    /// The complete round that this node has begun.
+    pub(crate) receiving: Option<Flow>,
+    /// What the peer has been given since it asked for all sessions, until its transfer is over.
+    pub(crate) sending: Option<Flow>,
+}
+
+/// Sessions on their way in one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Flow {
+    pub(crate) began_ms: u64,
+    pub(crate) sessions: u64,
+    pub(crate) bytes: u64,
 }

@@ -1,6 +1,7 @@
 //! A link, which is one connection to one peer: what to say next, and what an incoming message
 //! means.
 
+mod agreement;
 mod answers;
 mod chunk;
 pub(super) mod coalesce;
@@ -16,9 +17,10 @@ mod token_bucket;
 mod window;
 
 pub(crate) use self::event::{
-    Arrears, LinkAcks, LinkEvent, LinkGauges, LinkOptions, PeersTransfer, Violation,
+    Arrears, Flow, LinkAcks, LinkEvent, LinkGauges, LinkOptions, PeersTransfer, Violation,
 };
 use self::{
+    agreement::Agreement,
     answers::{Answers, Listing},
     groups::GroupSet,
     inbound::Inbound,
@@ -29,7 +31,7 @@ use self::{
     window::Window,
 };
 use super::{
-    Change, Observer, Replica,
+    Destroyed, Observer, Replica,
     lineage::{Past, Side},
     orders::OrderCursor,
     store::{apply::ApplyOutcome, doubts::Comparison, offer::ChangeForm},
@@ -59,8 +61,7 @@ pub(crate) struct Link {
     told: [Retention; RETENTION_HOPS],
     /// While this node does not know which of its sessions the peer still has.
     comparison: Option<Comparison>,
-    /// Whether the peer's last heartbeat told of the same sessions as are here.
-    is_equal: bool,
+    agreement: Agreement,
     /// When the present rounds of both sides began, zero before the first.
     asked_ms: u64,
     peer_asked_ms: u64,
@@ -93,6 +94,8 @@ pub(crate) struct Link {
     events: Vec<LinkEvent>,
     /// Bytes of current changes since the last complete round.
     batch_bytes: u64,
+    /// What the peer has been given since it asked for all sessions first.
+    given: Option<Flow>,
 }
 
 /// The state of this node's goodbye.
@@ -122,7 +125,7 @@ impl Link {
             told: past.memory.retentions,
             past,
             comparison: None,
-            is_equal: false,
+            agreement: Agreement::default(),
             asked_ms: 0,
             peer_asked_ms: 0,
             inbound: Inbound::new(applied),
@@ -145,6 +148,7 @@ impl Link {
             notify_listeners_on_replication: options.notify_listeners_on_replication,
             events: Vec::new(),
             batch_bytes: 0,
+            given: None,
         }
     }
 
@@ -173,6 +177,7 @@ impl Link {
             refused: std::mem::take(&mut self.refused),
             confirms: self.comparison.is_some(),
             has_changed: false,
+            destroyed_ms: Vec::new(),
         };
         let mut events = Vec::new();
         self.judge(replica, &message, now);
@@ -227,7 +232,7 @@ impl Link {
                 if is_equal || ready || self.answers.have_been_asked() {
                     self.round.compare_root(is_equal);
                 }
-                self.is_equal = is_equal;
+                self.agreement.compare_root(is_equal, now);
                 if is_equal {
                     self.record_contact(replica, now.mono_ms);
                 }
@@ -245,6 +250,12 @@ impl Link {
             Message::AskDigests => {
                 self.peer_asks(replica, now);
                 self.answers.asked_for_digests();
+                if self.peers_transfer != PeersTransfer::Over {
+                    self.given.get_or_insert(Flow {
+                        began_ms: now.mono_ms,
+                        ..Flow::default()
+                    });
+                }
             }
             Message::Digests { shards } => {
                 let ours = merging.refused.digests(&replica.store);
@@ -307,6 +318,7 @@ impl Link {
             Message::Peers(peers) => events.push(LinkEvent::Peers(peers)),
         }
         if self.round.take_ended() {
+            self.agreement.end_round(now);
             self.round_is_over(replica, self.asked_ms);
         }
         if let Some(done) = self.round.take_completed() {
@@ -328,6 +340,7 @@ impl Link {
         self.refused = merging.refused;
         events.extend(merging.over_limit.map(LinkEvent::OverLimit));
         events.extend(merging.has_changed.then_some(LinkEvent::Grew));
+        events.extend(merging.destroyed_ms.into_iter().map(LinkEvent::Destroyed));
         let changes = merging.observer.into_changes().into_iter();
         events.extend(changes.map(LinkEvent::Changed));
         Ok(events)
@@ -403,6 +416,9 @@ impl Link {
     /// Notes that the peer begins a round, and so has ended the one before.
     fn peer_asks(&mut self, replica: &Replica, now: Now) {
         let began_ms = std::mem::replace(&mut self.peer_asked_ms, now.mono_ms);
+        if began_ms > 0 {
+            self.agreement.end_round(now);
+        }
         self.round_is_over(replica, began_ms);
     }
 
@@ -587,11 +603,12 @@ impl Link {
 
     /// Tells the link how many bytes the message just polled took, for its window.
     pub(crate) fn sent(&mut self, message: &Message, bytes: usize) {
-        if matches!(
-            message,
-            Message::Differences { .. } | Message::Supply { .. }
-        ) {
+        if let Message::Differences { items, .. } | Message::Supply { items } = message {
             self.window.sent(bytes);
+            if let Some(given) = &mut self.given {
+                given.sessions += living(items) as u64;
+                given.bytes += bytes as u64;
+            }
         }
     }
 
@@ -679,7 +696,7 @@ impl Link {
                 || self.outbound.has_skipped()
                 || !self.has_passed_on(replica),
             is_compared: self.round.has_completed(),
-            is_equal: self.is_equal,
+            is_equal: self.agreement.is_equal(),
             transfer: self.peers_transfer,
         }
     }
@@ -722,6 +739,15 @@ impl Link {
             acked_lag: Position::number(replica.head())
                 .saturating_sub(Position::number(self.outbound.acks().acked)),
             queued_bytes: self.window.in_flight(),
+            agreement: self.agreement,
+            receiving: self.round.received().map(|(sessions, bytes)| Flow {
+                began_ms: self.asked_ms,
+                sessions,
+                bytes: bytes + self.batch_bytes,
+            }),
+            sending: self
+                .given
+                .filter(|_| self.peers_transfer != PeersTransfer::Over),
         }
     }
 
@@ -746,6 +772,8 @@ struct Merging<'a> {
     confirms: bool,
     /// Whether this node has destroyed something, or learned an order, that others must hear of.
     has_changed: bool,
+    /// The ages of the sessions that this node has destroyed, as orders want it.
+    destroyed_ms: Vec<u64>,
 }
 
 impl Merging<'_> {
@@ -786,9 +814,10 @@ impl Merging<'_> {
         }
     }
 
-    fn note_destroyed(&mut self, change: Option<Change>) {
-        if let Some(change) = change {
+    fn note_destroyed(&mut self, destroyed: Option<Destroyed>) {
+        if let Some(Destroyed { change, age_ms }) = destroyed {
             self.has_changed = true;
+            self.destroyed_ms.push(age_ms);
             self.observer.tell(|| [change]);
         }
     }

@@ -262,6 +262,12 @@ impl Round {
         std::mem::replace(&mut self.ended, false)
     }
 
+    /// Returns the sessions and bytes that the complete round under way has brought, if one is.
+    pub(super) fn received(&self) -> Option<(u64, u64)> {
+        let is_under_way = self.complete && matches!(self.stage, Stage::Compare | Stage::List);
+        is_under_way.then_some((self.totals.sessions, self.totals.bytes))
+    }
+
     pub(super) fn has_completed(&self) -> bool {
         self.asked == Asked::Done
     }

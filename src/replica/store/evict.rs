@@ -71,10 +71,11 @@ impl Store {
         }
         let mut evicted = 0;
         for Candidate { accessed_ms, key } in oldest.into_iter().take(most) {
-            let Some(meta) = self.shard(&key).evict(&key) else {
+            let Some((meta, created_ms)) = self.shard(&key).evict(&key) else {
                 continue;
             };
             evicted += 1;
+            observer.note_evicted(now.mono_ms.saturating_sub(created_ms));
             eviction.upto_ms.fetch_max(accessed_ms, Ordering::Relaxed);
             observer.tell(|| [Change::of(&key, &meta, ChangeKind::Expired)]);
         }

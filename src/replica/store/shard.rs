@@ -411,13 +411,14 @@ impl Shard {
     }
 
     /// Drops a session that makes room for another one, unless it is in use or confirmed by now.
-    /// Returns its immutable part.
-    pub(crate) fn evict(&mut self, key: &SessionKey) -> Option<Arc<SessionMeta>> {
+    /// Returns its immutable part, and the instant of its creation.
+    pub(crate) fn evict(&mut self, key: &SessionKey) -> Option<(Arc<SessionMeta>, u64)> {
         let hot = self.view(key)?;
         if hot.state.is_confirmed() || hot.pins > 0 {
             return None;
         }
-        self.drop_session(key)
+        let created_ms = hot.state.created_ms();
+        Some((self.drop_session(key)?, created_ms))
     }
 
     /// Forgets which sessions were unconfirmed that have ended by now.
