@@ -30,6 +30,17 @@ pub(super) struct Availability {
     leaving: watch::Sender<LeaveProgress>,
 }
 
+/// Why requests should not be sent to a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unready {
+    Leaving,
+    Draining,
+    /// Members are there, and none lets it in.
+    Refused,
+    /// The state transfer is under way.
+    Joining,
+}
+
 /// How far a node has come with leaving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LeaveProgress {
@@ -105,11 +116,22 @@ impl Availability {
     }
 
     pub(super) fn is_ready(&self) -> bool {
-        self.readiness.borrow().is_some()
-            && !(self.is_strict && self.awaits_transfer())
-            && !self.is_excluded.load(Ordering::Relaxed)
-            && self.may_create()
-            && !self.is_draining.load(Ordering::Relaxed)
+        self.unready().is_none()
+    }
+
+    /// Returns why requests should not be sent here, if so.
+    pub(super) fn unready(&self) -> Option<Unready> {
+        if !self.may_create() {
+            Some(Unready::Leaving)
+        } else if self.is_draining.load(Ordering::Relaxed) {
+            Some(Unready::Draining)
+        } else if self.is_excluded.load(Ordering::Relaxed) {
+            Some(Unready::Refused)
+        } else if self.readiness.borrow().is_none() || (self.is_strict && self.awaits_transfer()) {
+            Some(Unready::Joining)
+        } else {
+            None
+        }
     }
 
     /// Returns how the transfer has ended, or that nobody lets this node in now.

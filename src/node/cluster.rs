@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
-    Env, Events, LinkSecurity, Member, Node, Stats,
+    Env, Events, LinkSecurity, Member, Node, RecentEvent, Stats,
     disk::DataDirectory,
     net::{accept, discover::Discoverer, resolve, tls},
     requests::orders,
@@ -447,6 +447,30 @@ impl Cluster {
     #[must_use]
     pub fn events(&self) -> Events {
         self.0.node.monitor.events.subscribe()
+    }
+
+    /// Returns the last 200 events but those of sessions, the latest first.
+    ///
+    /// They are kept whether or not anybody [reads events](Self::events).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, Event, Readiness};
+    /// # let cluster = Cluster::start(ClusterConfig::new("node1").listen("127.0.0.1:0")).await?;
+    /// cluster.ready().await;
+    /// let recent = cluster.recent_events();
+    /// assert_eq!(recent[0].event, Event::Ready(Readiness::Alone));
+    /// println!("{:?} ago", recent[0].age);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn recent_events(&self) -> Vec<RecentEvent> {
+        let node = &self.0.node;
+        node.monitor.event_log.recent(node.now())
     }
 
     /// Destroys a session everywhere, and waits for the peers as [`Ack::All`] does. Returns whether

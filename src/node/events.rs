@@ -86,6 +86,8 @@ pub enum Event {
     },
     /// The state transfer is over, one way or another.
     Ready(Readiness),
+    /// This process stood still for so long, stopped or without a CPU.
+    Stalled(Duration),
     /// A session changed.
     Session(SessionEvent),
     /// The reader was too slow, and lost this many events.
@@ -189,14 +191,6 @@ impl EventHub {
 
     pub(super) fn is_watched(&self) -> bool {
         self.0.receiver_count() > 0
-    }
-
-    pub(super) fn send_member(&self, kind: MemberEventKind, name: Arc<str>, address: Arc<str>) {
-        self.send(Event::Member(MemberEvent {
-            name,
-            address,
-            kind,
-        }));
     }
 
     pub(super) fn send(&self, event: Event) {

@@ -16,7 +16,10 @@ mod disk;
 mod disk;
 mod disk_stats;
 mod env;
+mod event_log;
 mod events;
+#[cfg(feature = "status")]
+mod history;
 mod leave;
 mod log_throttle;
 mod metrics;
@@ -32,14 +35,19 @@ mod tick;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "axum")]
+pub(crate) use self::availability::Unready;
+#[cfg(feature = "status")]
+pub(crate) use self::history::{MemberSample, Sample};
 #[cfg(test)]
 pub(crate) use self::{clock::SystemTime, env::Random};
 pub use self::{
     cluster::Cluster,
     disk_stats::DiskStats,
+    event_log::RecentEvent,
     events::{Event, Events, MemberEvent, MemberEventKind, SessionEvent, SessionEventKind},
     requests::orders::DestroyedWhere,
-    stats::{Member, MemberState, Stats},
+    stats::{Member, MemberState, Stats, Transfer},
 };
 pub(crate) use self::{
     cookie_names::{Claim, CookieUse},

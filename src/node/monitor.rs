@@ -2,13 +2,21 @@
 
 use std::{sync::atomic::AtomicU64, time::Duration};
 
-use super::{events::EventHub, log_throttle::LogThrottle, metrics::Metrics};
-use crate::config::Settings;
+#[cfg(feature = "status")]
+use super::history::History;
+use super::{event_log::EventLog, events::EventHub, log_throttle::LogThrottle, metrics::Metrics};
+use crate::{config::Settings, session::Now};
 
 /// Where a node's observations go.
 #[derive(Debug)]
 pub(super) struct Monitor {
+    /// When the node was started, and when it ticked last, in monotonic milliseconds.
+    pub(super) started_ms: u64,
+    pub(super) ticked_ms: AtomicU64,
     pub(super) events: EventHub,
+    pub(super) event_log: EventLog,
+    #[cfg(feature = "status")]
+    pub(super) history: History,
     pub(super) counters: Counters,
     pub(super) metrics: Metrics,
     /// Lines about unauthenticated peers.
@@ -48,9 +56,14 @@ pub(super) struct Counters {
 }
 
 impl Monitor {
-    pub(super) fn new(settings: &Settings) -> Self {
+    pub(super) fn new(settings: &Settings, now: Now) -> Self {
         Self {
+            started_ms: now.mono_ms,
+            ticked_ms: AtomicU64::new(now.mono_ms),
             events: EventHub::new(),
+            event_log: EventLog::default(),
+            #[cfg(feature = "status")]
+            history: History::default(),
             counters: Counters::default(),
             metrics: Metrics::new(settings),
             refusal_log: LogThrottle::default(),

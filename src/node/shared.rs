@@ -8,12 +8,12 @@ use std::{
 use crate::log::info;
 
 use super::{
-    availability::Availability,
+    availability::{Availability, Unready},
     clock::Clock,
     cookie_names::{Claim, CookieUse},
     disk::Disk,
     env::Env,
-    events::{Event, SessionEvent},
+    events::{Event, MemberEvent, MemberEventKind, SessionEvent},
     monitor::Monitor,
     net::{Network, tls::LinkSecurity},
     peers::Peers,
@@ -71,7 +71,7 @@ impl Node {
             requests: Requests::new(settings.ack_timeout, now),
             net: Network::new(hello, security, local_address),
             disk,
-            monitor: Monitor::new(&settings),
+            monitor: Monitor::new(&settings, now),
             clock,
             env,
             settings,
@@ -89,6 +89,25 @@ impl Node {
     /// Reads both clocks, in the one place that reads them.
     pub(crate) fn now(&self) -> Now {
         self.clock.now()
+    }
+
+    /// Returns why requests should not be sent here, if so.
+    #[cfg(feature = "axum")]
+    pub(crate) fn unready(&self) -> Option<Unready> {
+        self.availability.unready()
+    }
+
+    /// Returns with how many peers there is a link.
+    #[cfg(feature = "axum")]
+    pub(crate) fn links(&self) -> usize {
+        self.peers.live().len()
+    }
+
+    /// Returns whether the node is about to stop.
+    #[cfg(feature = "status")]
+    pub(crate) fn is_stopping(&self) -> bool {
+        let unready = self.unready();
+        matches!(unready, Some(Unready::Draining | Unready::Leaving))
     }
 
     /// Returns whether the state transfer is still under way, so that an unknown key is asked for.
@@ -150,6 +169,20 @@ impl Node {
     /// Returns whether anybody listens to session events.
     pub(crate) fn wants_session_events(&self) -> bool {
         self.monitor.events.is_watched()
+    }
+
+    /// Tells listeners of something that happened to the cluster, and keeps it for a while.
+    pub(super) fn tell(&self, event: Event) {
+        self.monitor.event_log.add(event.clone(), self.now());
+        self.monitor.events.send(event);
+    }
+
+    pub(super) fn tell_member(&self, kind: MemberEventKind, name: Arc<str>, address: Arc<str>) {
+        self.tell(Event::Member(MemberEvent {
+            name,
+            address,
+            kind,
+        }));
     }
 
     /// Tells listeners of something that happened to a session by a request of this node.

@@ -7,7 +7,8 @@ use serde::Serialize;
 use super::{Node, disk_stats::DiskStats, peers::link::PeerLink};
 use crate::{
     cluster::{MemberRow, MemberStatus, Readiness},
-    replica::PeersTransfer,
+    replica::{Flow, PeersTransfer},
+    session::Now,
     wire::Position,
 };
 
@@ -23,6 +24,8 @@ pub struct Stats {
     pub cluster: String,
     /// The first characters of the random id of this run of the process.
     pub boot: String,
+    /// Milliseconds since its start.
+    pub uptime_ms: u64,
     /// Whether requests should be sent here, as [`Cluster::is_ready`](crate::Cluster::is_ready).
     pub ready: bool,
     /// How the state transfer has ended; `None` as long as it has not.
@@ -107,6 +110,32 @@ pub struct Member {
     pub sent_bytes: u64,
     /// Bytes received from the member.
     pub received_bytes: u64,
+    /// For how many milliseconds both nodes have held the same sessions, `None` while they differ.
+    ///
+    /// The member tells what it holds with each heartbeat, so a change that is under way then makes
+    /// them differ for a moment. Under load they differ most of the time.
+    pub equal_for_ms: Option<u64>,
+    /// How many milliseconds ago both held the same, on the present link.
+    pub last_equal_ms: Option<u64>,
+    /// How many milliseconds ago a round of comparing ended, on the present link. What differs for
+    /// longer than a moment is found and repaired by it.
+    pub last_round_ms: Option<u64>,
+    /// What has come of the member's sessions, while this node asks for all of them.
+    pub receiving: Option<Transfer>,
+    /// What has left for the member, while it asks for all sessions.
+    pub sending: Option<Transfer>,
+}
+
+/// A state transfer that is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Transfer {
+    /// Sessions so far. Those that the receiver has already do not travel.
+    pub sessions: u64,
+    /// Bytes of them so far.
+    pub bytes: u64,
+    /// Milliseconds since its beginning.
+    pub elapsed_ms: u64,
 }
 
 /// The state of a member.
@@ -134,6 +163,7 @@ pub enum MemberState {
 
 impl Node {
     pub(super) fn stats(&self) -> Stats {
+        let now = self.now();
         let boot = self.replica.boot().to_string();
         let tombstones = self.replica.tombstone_use();
         let counters = &self.monitor.counters;
@@ -141,6 +171,7 @@ impl Node {
             node: self.settings.node.to_string(),
             cluster: self.settings.cluster.to_string(),
             boot: boot.chars().take(SHORT_BOOT).collect(),
+            uptime_ms: now.mono_ms.saturating_sub(self.monitor.started_ms),
             ready: self.availability.is_ready(),
             readiness: self.availability.readiness(),
             sessions: self.replica.sessions(),
@@ -163,16 +194,20 @@ impl Node {
             stale_reads: counters.stale_reads.load(Ordering::Relaxed),
             task_panics: counters.task_panics.load(Ordering::Relaxed),
             disk: self.disk.stats(&self.replica),
-            members: self.member_list(),
+            members: self.member_list_at(now),
         }
     }
 
     pub(super) fn member_list(&self) -> Vec<Member> {
-        let rows = self.peers.table().rows();
-        rows.into_iter().map(|row| self.member(row)).collect()
+        self.member_list_at(self.now())
     }
 
-    fn member(&self, row: MemberRow<Arc<PeerLink>>) -> Member {
+    fn member_list_at(&self, now: Now) -> Vec<Member> {
+        let rows = self.peers.table().rows();
+        rows.into_iter().map(|row| self.member(row, now)).collect()
+    }
+
+    fn member(&self, row: MemberRow<Arc<PeerLink>>, now: Now) -> Member {
         let transferring = self.awaits_transfer();
         let figures = row.link.as_ref().map(|link| {
             link.inspect(|machine| {
@@ -190,6 +225,11 @@ impl Node {
         });
         let (linked, gauges) = figures.unzip();
         let gauges = gauges.unwrap_or_default();
+        let transfer = |flow: Flow| Transfer {
+            sessions: flow.sessions,
+            bytes: flow.bytes,
+            elapsed_ms: now.mono_ms.saturating_sub(flow.began_ms),
+        };
         Member {
             name: row.name.map(|name| name.to_string()),
             address: row.address.to_string(),
@@ -206,6 +246,11 @@ impl Node {
             queued_bytes: gauges.queued_bytes,
             sent_bytes: row.traffic.sent,
             received_bytes: row.traffic.received,
+            equal_for_ms: gauges.agreement.equal_for_ms(now),
+            last_equal_ms: gauges.agreement.last_equal_ms(now),
+            last_round_ms: gauges.agreement.last_round_ms(now),
+            receiving: gauges.receiving.filter(|_| transferring).map(transfer),
+            sending: gauges.sending.map(transfer),
         }
     }
 }

@@ -11,9 +11,11 @@ mod header;
 #[path = "../support/http.rs"]
 mod http_support;
 mod metrics;
+mod probes;
 mod route;
 mod rules;
 mod sealed;
 mod session;
+mod status;
 mod stolen;
 mod user_agent;

@@ -264,7 +264,7 @@ pub(crate) fn rank(folder: &str) -> Option<u8> {
 }
 
 /// Folders of `src` by rank. `lib.rs` is above all of them.
-const RANKS: [(&str, u8); 12] = [
+const RANKS: [(&str, u8); 14] = [
     ("log", 0),
     ("session", 0),
     ("config", 0),
@@ -273,7 +273,9 @@ const RANKS: [(&str, u8); 12] = [
     ("cluster", 3),
     ("node", 4),
     ("middleware", 5),
+    ("probes", 6),
     ("sources", 6),
+    ("status", 7),
     ("test_util", 6),
     ("internals", 6),
     ("simulated", 6),

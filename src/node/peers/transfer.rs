@@ -71,7 +71,7 @@ impl Node {
             "session state received from [{name} at {address}]: [{sessions}] sessions, [{bytes}] \
              bytes, received in [{ms}] ms"
         );
-        self.monitor.events.send(Event::TransferFinished {
+        self.tell(Event::TransferFinished {
             from: name,
             sessions,
             bytes,
@@ -137,9 +137,7 @@ impl Node {
             "requesting session state from [{name} at {address}]; this operation will time out if \
              no session state has been received within [{seconds}] seconds"
         );
-        self.monitor
-            .events
-            .send(Event::TransferStarted { from: name });
+        self.tell(Event::TransferStarted { from: name });
     }
 
     fn announce(&self, readiness: Readiness) {
@@ -166,6 +164,6 @@ impl Node {
         }
         self.availability.note_awaited(awaited);
         self.availability.announce(readiness);
-        self.monitor.events.send(Event::Ready(readiness));
+        self.tell(Event::Ready(readiness));
     }
 }

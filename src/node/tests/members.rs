@@ -187,3 +187,80 @@ const SECRETS: [&str; 2] = [
     "8f1c0a9de5427b36f0d1948ab37e62c5d90f4b8a13e67c2504bd9af1683ec752",
     "27d6b1f3409c8ea5163ff2ad7b05c8e94a92d06b5ec317f8d4703bea91c64f08",
 ];
+
+#[cfg(feature = "axum")]
+#[tokio::test(start_paused = true)]
+async fn clockwork_that_has_stopped_is_noticed() {
+    let network = MemoryNetwork::default();
+    let cluster = start(&network, "n1", 1, &[]);
+    let node = Arc::clone(cluster.node());
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(node.is_ticking().await);
+    // The task that ticks ends with the last handle.
+    drop(cluster);
+    assert!(node.is_ticking().await, "a moment is no stop");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(!node.is_ticking().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn node_knows_since_when_a_member_holds_the_same() {
+    let network = MemoryNetwork::default();
+    let (one, two) = pair(&network).await;
+    let agreed = |cluster: &Cluster| {
+        let member = cluster.members().remove(0);
+        (member.equal_for_ms, member.last_equal_ms)
+    };
+    wait_until("both are equal", || agreed(&one).0.is_some()).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let (equal_for_ms, last_equal_ms) = agreed(&one);
+    assert!(
+        equal_for_ms.is_some_and(|ms| ms >= 5_000),
+        "{equal_for_ms:?}"
+    );
+    assert!(
+        last_equal_ms.is_some_and(|ms| ms <= 1_000),
+        "{last_equal_ms:?}"
+    );
+    network.cut();
+    create(two.node());
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let member = one.members().remove(0);
+    assert_eq!(
+        (member.equal_for_ms, member.last_round_ms),
+        (None, None),
+        "no link"
+    );
+    network.heal();
+    wait_until("both are equal", || agreed(&one).0.is_some()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn transfer_shows_on_both_nodes_while_it_is_under_way() {
+    let network = MemoryNetwork::default();
+    let one = start(&network, "n1", 1, &[2]);
+    one.ready().await;
+    for _ in 0..3_000 {
+        create_in(one.node(), "", &serde_json::json!("x".repeat(1000)));
+    }
+    let two = start(&network, "n2", 2, &[1]);
+    let (mut sent, mut received) = (None, None);
+    while !two.is_ready() {
+        let of = |cluster: &Cluster| cluster.members().into_iter().next();
+        sent = of(&one).and_then(|member| member.sending).or(sent);
+        received = of(&two).and_then(|member| member.receiving).or(received);
+        tokio::task::yield_now().await;
+    }
+    let (sent, received) = (sent.expect("it was seen"), received.expect("it was seen"));
+    assert!((1..=3_000).contains(&sent.sessions), "{sent:?}");
+    assert!(
+        received.bytes > 0 && received.sessions <= 3_000,
+        "{received:?}"
+    );
+    wait_until("it is over", || {
+        let both = [one.members(), two.members()].concat();
+        both.iter()
+            .all(|member| member.sending.is_none() && member.receiving.is_none())
+    })
+    .await;
+}
