@@ -91,7 +91,14 @@ pub(crate) async fn stick_while_the_node_lives(http: SocketAddr, mut nodes: Vec<
 /// A visitor sees neither who is in the cluster nor how it is, however the path is written.
 pub(crate) async fn keep_operators_pages_from_visitors(http: SocketAddr, nodes: &[Node]) {
     let mut browser = Browser::new();
-    for path in ["/cluster.json", "/metrics", "/ready"] {
+    for path in [
+        "/cluster.json",
+        "/metrics",
+        "/ready",
+        "/live",
+        "/status",
+        "/status/overview.json",
+    ] {
         for node in nodes {
             let page = browser.get(node.http(), path).await.expect("it runs");
             assert_eq!(page.status, StatusCode::OK, "{path} is for operators");
