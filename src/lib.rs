@@ -131,6 +131,7 @@
 //! | `metrics` | no | the figures of [`Cluster::prometheus`] for the recorder of the `metrics` crate |
 //! | `signed` | no | `with_signed`: session cookies that nobody else can make |
 //! | `private` | no | `with_private`: session cookies that nobody else can make or read |
+//! | `status` | no | [`StatusPage`]: a page by which operators see the cluster and its sessions |
 //! | `test-util` | no | clusters in one process whose links can be cut and healed, for an app's own tests |
 
 mod cluster;
@@ -141,26 +142,30 @@ pub mod internals;
 mod log;
 mod middleware;
 mod node;
+#[cfg(feature = "axum")]
+mod probes;
 mod replica;
 mod session;
 #[cfg(all(test, feature = "axum"))]
 mod simulated;
 #[cfg(feature = "config")]
 mod sources;
+#[cfg(feature = "status")]
+mod status;
 #[cfg(feature = "test-util")]
 pub mod test_util;
 mod wire;
 
 #[cfg(feature = "durable")]
 pub use crate::config::Sync;
-#[cfg(feature = "axum")]
-pub use crate::middleware::MissingLayer;
 #[cfg(any(feature = "signed", feature = "private"))]
 pub use crate::middleware::{CookieKey, CookieKeys};
 #[cfg(feature = "config")]
 pub use crate::sources::Configuration;
 #[cfg(feature = "server-xml")]
 pub use crate::sources::{LeftOut, ServerXml};
+#[cfg(feature = "status")]
+pub use crate::status::StatusPage;
 pub use crate::{
     cluster::{Awaited, Readiness},
     config::{
@@ -174,10 +179,12 @@ pub use crate::{
     },
     node::{
         Cluster, DestroyedWhere, DiskStats, Event, Events, Member, MemberEvent, MemberEventKind,
-        MemberState, SessionEvent, SessionEventKind, Stats,
+        MemberState, RecentEvent, SessionEvent, SessionEventKind, Stats, Transfer,
     },
     session::{Changes, CookieValue, SessionError, SessionInfo},
 };
+#[cfg(feature = "axum")]
+pub use crate::{middleware::MissingLayer, probes::probes};
 
 #[cfg(all(any(doc, doctest), feature = "axum"))]
 #[doc = include_str!("../docs/recipes.md")]

@@ -4,7 +4,7 @@ use axum::{
     Json, Router,
     extract::{Query, State},
     http::{
-        HeaderValue, StatusCode,
+        HeaderValue,
         header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
     },
     middleware::map_response_with_state,
@@ -12,10 +12,13 @@ use axum::{
     routing::{get, post},
 };
 use serde::Deserialize;
-use tower_cluster_sessions::{Cluster, ClusterSessionLayer, Session, SessionError};
+use tower_cluster_sessions::{Cluster, ClusterSessionLayer, Session, SessionError, probes};
 use tower_http::trace::TraceLayer;
 
-use crate::page::{LoggedOut, NO_SESSION, Page};
+use crate::{
+    operators::Operators,
+    page::{LoggedOut, NO_SESSION, Page},
+};
 
 /// Requests for files change no session that a peer must know of at once.
 pub(crate) const DEFAULT_FILTER: &str = r".*\.(gif|js|jpg|png|html?|css|txt)";
@@ -30,7 +33,7 @@ const PADDING: &str = "padding";
 const ADDITIONS: &str = "additions";
 
 /// All routes, on the sessions of `cluster`.
-pub(crate) fn app(cluster: Cluster, sessions: ClusterSessionLayer) -> Router {
+pub(crate) fn app(cluster: Cluster, sessions: ClusterSessionLayer, operators: Operators) -> Router {
     Router::new()
         .route("/", get(index))
         .route("/hit", get(hit))
@@ -43,8 +46,9 @@ pub(crate) fn app(cluster: Cluster, sessions: ClusterSessionLayer) -> Router {
         .route("/metrics", get(metrics))
         .route("/static/style.css", get(style))
         .layer(sessions)
-        // Behind the layer, so that probes have no part in sessions.
-        .route("/ready", get(ready))
+        // Behind the layer, so that these have no part in sessions.
+        .merge(probes(&cluster))
+        .merge(operators.routes(&cluster))
         .layer(map_response_with_state(cluster.clone(), add_headers))
         .layer(TraceLayer::new_for_http())
         .with_state(cluster)
@@ -131,14 +135,6 @@ async fn metrics(State(cluster): State<Cluster>) -> impl IntoResponse {
     )
 }
 
-async fn ready(State(cluster): State<Cluster>) -> (StatusCode, &'static str) {
-    if cluster.is_ready() {
-        (StatusCode::OK, "ready\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
-    }
-}
-
 fn count(session: &Session) -> Result<u64, SessionError> {
     session.update(HITS, |hits: Option<u64>| hits.unwrap_or(0) + 1)
 }
@@ -158,7 +154,9 @@ async fn add_headers(State(cluster): State<Cluster>, mut response: Response) -> 
         headers.insert("x-served-by", name);
     }
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    // The page for operators has a stricter one.
+    let policy = headers.entry(CONTENT_SECURITY_POLICY);
+    policy.or_insert(const { HeaderValue::from_static(POLICY) });
     response
 }
 

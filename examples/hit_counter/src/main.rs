@@ -20,6 +20,7 @@ mod balancer;
 mod browser;
 mod data_dir;
 mod node;
+mod operators;
 mod page;
 mod process;
 mod scenario;

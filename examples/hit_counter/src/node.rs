@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use axum::Router;
 use clap::{Args, ValueEnum};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +18,7 @@ use tower_cluster_sessions::{
 use crate::{
     BoxError,
     app::{DEFAULT_FILTER, app},
+    operators::Operators,
     stop::stop_signal,
 };
 
@@ -40,6 +42,10 @@ pub(crate) struct NodeArgs {
     /// SESSIONS_ACK_TIMEOUT win over it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Holds the password for the page at /status, with any user name; without it only a node whose
+    /// --http is on loopback has the page, for browsers on this machine
+    #[arg(long, value_name = "FILE")]
+    status_password_file: Option<PathBuf>,
     #[command(flatten)]
     flags: NodeFlags,
 }
@@ -169,8 +175,12 @@ pub(crate) async fn run(args: NodeArgs) -> Result<(), BoxError> {
         cluster.node_name()
     );
 
+    let password = args.status_password_file.as_deref();
+    let operators = Operators::new(password, http)
+        .map_err(|error| format!("cannot read the password for /status: {error}"))?;
+    let app = app(cluster.clone(), sessions, operators);
     let drain = Duration::from_secs(args.drain);
-    serve(listener, &cluster, sessions, (stop, drain)).await?;
+    serve(listener, &cluster, app, (stop, drain)).await?;
     cluster.leave().await;
     Ok(())
 }
@@ -179,11 +189,11 @@ pub(crate) async fn run(args: NodeArgs) -> Result<(), BoxError> {
 async fn serve(
     listener: TcpListener,
     cluster: &Cluster,
-    sessions: ClusterSessionLayer,
+    app: Router,
     (stop, drain): (impl Future<Output = ()>, Duration),
 ) -> Result<(), BoxError> {
     let stopped = CancellationToken::new();
-    let server = axum::serve(listener, app(cluster.clone(), sessions))
+    let server = axum::serve(listener, app)
         .with_graceful_shutdown(stopped.clone().cancelled_owned())
         .into_future();
     let stopping = async {

@@ -1,0 +1,112 @@
+//! A page by which operators see the cluster and its sessions.
+
+mod assets;
+mod figures;
+mod links;
+mod live;
+mod overview;
+mod responses;
+mod sparkline;
+mod verdict;
+
+use std::{fmt, sync::Arc};
+
+use axum::{Router, middleware::map_response, routing::get};
+
+use crate::node::Cluster;
+
+/// The routes of a page by which operators see the cluster, to be nested behind the app's own
+/// authentication.
+///
+/// **Whoever reaches it sees who is in the cluster, and can end sessions.** It asks nobody who they
+/// are. So nest it where only operators come, and let balancers refuse its path to everybody else.
+/// Any node can serve it. It shows the cluster as that node sees it, and says which one that is.
+///
+/// | path below that of the page | is |
+/// |---|---|
+/// | the path itself | the cluster: nodes, whether they hold the same, transfers, rates, the last events |
+/// | `/overview.json` | all of that for programs |
+/// | `/live` | all of that again when it changes, as server-sent events; the page reads them |
+///
+/// - It works under any path, also behind a proxy that strips a part of it, and without JavaScript.
+/// - It loads nothing from elsewhere. Its `Content-Security-Policy` allows its own style sheet and
+///   script alone, and no other page can show it in a frame.
+/// - Once it is made, the node takes a sample of its figures every two seconds and keeps those of three
+///   minutes.
+/// - Dropping its router lets go of the node, as dropping a layer does.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use axum::{Router, extract::Request, http::StatusCode, middleware::{Next, from_fn}, response::Response};
+/// use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer, StatusPage};
+///
+/// /// Stands for what the app knows its operators by.
+/// async fn operators_only(request: Request, next: Next) -> Result<Response, StatusCode> {
+/// #     const EXPECTED: &str = "Bearer zVgsCmrkLjvtoeYNl05I7A";
+///     match request.headers().get("authorization") {
+///         Some(value) if value == EXPECTED => Ok(next.run(request).await),
+///         _ => Err(StatusCode::UNAUTHORIZED),
+///     }
+/// }
+///
+/// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+/// let status: Router = StatusPage::new(&cluster).router();
+/// let app: Router = Router::new()
+///     // .. the routes of the app ..
+///     .layer(ClusterSessionLayer::from_cluster(&cluster))
+///     .nest("/status", status.layer(from_fn(operators_only)));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct StatusPage {
+    cluster: Cluster,
+}
+
+impl StatusPage {
+    /// Makes the page of a node, which begins to keep samples of its figures.
+    ///
+    /// # Examples
+    ///
+    /// See [the type](Self#examples).
+    pub fn new(cluster: &Cluster) -> Self {
+        cluster.node().keep_history();
+        Self {
+            cluster: cluster.clone(),
+        }
+    }
+
+    /// Returns the routes of the page.
+    ///
+    /// # Examples
+    ///
+    /// See [the type](Self#examples).
+    pub fn router<S>(self) -> Router<S>
+    where
+        S: Clone + Send + Sync + 'static,
+    {
+        let page = Arc::new(self);
+        Router::new()
+            .route("/", get(responses::overview))
+            .route("/overview.json", get(responses::overview_json))
+            .route("/live", get(live::live))
+            .route("/style.css", get(assets::style))
+            .route("/live.js", get(assets::script))
+            .route("/icon.svg", get(assets::icon))
+            .layer(map_response(responses::add_headers))
+            .with_state(page)
+    }
+}
+
+impl fmt::Debug for StatusPage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cluster } = self;
+        f.debug_struct("StatusPage")
+            .field("cluster", cluster)
+            .finish()
+    }
+}

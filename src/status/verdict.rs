@@ -1,0 +1,180 @@
+//! How the cluster is, in one sentence.
+
+use super::figures::{counted, duration};
+use crate::{
+    node::{Member, MemberState, Stats, Unready},
+    probes::reason,
+};
+
+/// The first thing that a page says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Verdict {
+    pub(super) level: Level,
+    pub(super) title: String,
+    pub(super) detail: String,
+}
+
+/// How much attention something deserves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Level {
+    Good,
+    /// It passes by itself, or should be looked at some time.
+    Notice,
+    Bad,
+}
+
+impl Level {
+    /// Returns the name of its class in the style sheet.
+    pub(super) const fn class(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Notice => "notice",
+            Self::Bad => "bad",
+        }
+    }
+}
+
+/// Judges a node's figures. `unready` says why it takes no requests, and `min_peers` how many peers
+/// it needs.
+pub(super) fn verdict(stats: &Stats, unready: Option<Unready>, min_peers: usize) -> Verdict {
+    let verdict = |level, title: String, detail: String| Verdict {
+        level,
+        title,
+        detail,
+    };
+    let node = &stats.node;
+    let here: Vec<&Member> = stats
+        .members
+        .iter()
+        .filter(|member| member.state != MemberState::Left)
+        .collect();
+    if let Some(unready) = unready {
+        let links = here.iter().filter(|member| is_linked(member.state)).count();
+        let level = match unready {
+            Unready::Refused => Level::Bad,
+            Unready::Leaving | Unready::Draining | Unready::Joining => Level::Notice,
+        };
+        let title = format!("{node} is not ready");
+        return verdict(level, title, sentence(&reason(unready, links, min_peers)));
+    }
+    if here.is_empty() {
+        let title = format!("{node} is alone");
+        let detail = "No other node is in the cluster: when this one stops, its sessions are gone.";
+        return verdict(Level::Notice, title, detail.to_owned());
+    }
+    for (states, level, is, are) in TROUBLES {
+        let mut named: Vec<String> = here
+            .iter()
+            .filter(|member| states.contains(&member.state))
+            .map(|member| name_of(member).to_owned())
+            .collect();
+        if named.is_empty() {
+            continue;
+        }
+        let count = named.len();
+        let title = match count {
+            1 => format!("{} {is}", named.remove(0)),
+            _ => format!("{} {are}", counted(count as u64, "node", "nodes")),
+        };
+        let others = here.len() + 1 - count;
+        let detail = match others {
+            1 => format!("Of {} nodes only {node} is left.", here.len() + 1),
+            _ => format!("The other {others} of {} nodes are well.", here.len() + 1),
+        };
+        return verdict(*level, title, detail);
+    }
+    agreement(stats, &here)
+}
+
+/// All nodes are up: do they hold the same?
+fn agreement(stats: &Stats, here: &[&Member]) -> Verdict {
+    let sessions = counted(stats.sessions as u64, "session", "sessions");
+    let all = match here.len() + 1 {
+        2 => "Both nodes".to_owned(),
+        count => format!("All {count} nodes"),
+    };
+    let equal = here
+        .iter()
+        .map(|member| member.equal_for_ms)
+        .min()
+        .flatten();
+    if let Some(equal_ms) = equal {
+        return Verdict {
+            level: Level::Good,
+            title: format!("{all} hold the same {sessions}"),
+            detail: format!("For {}.", duration(equal_ms)),
+        };
+    }
+    let unlike = here.iter().find(|member| differs_for_long(member, stats));
+    match unlike {
+        Some(member) => Verdict {
+            level: Level::Notice,
+            title: format!("{} does not hold the same", name_of(member)),
+            detail: format!("It has {sessions} or others, and has not been compared for a minute."),
+        },
+        None => Verdict {
+            level: Level::Good,
+            title: format!("{all} are up"),
+            detail: format!("{sessions}; changes are under way."),
+        },
+    }
+}
+
+/// Returns whether neither equality nor a comparison has shown for a minute that a member has all.
+fn differs_for_long(member: &Member, stats: &Stats) -> bool {
+    let is_recent = |ms: Option<u64>| ms.is_some_and(|ms| ms < LONG_MS);
+    member.equal_for_ms.is_none()
+        && !is_recent(member.last_equal_ms)
+        && !is_recent(member.last_round_ms)
+        && stats.uptime_ms >= LONG_MS
+}
+
+/// Returns whether a member has a link.
+pub(super) const fn is_linked(state: MemberState) -> bool {
+    matches!(
+        state,
+        MemberState::Up | MemberState::Lagging | MemberState::Syncing
+    )
+}
+
+/// Returns the name of a member, or its address if it was never met.
+pub(super) fn name_of(member: &Member) -> &str {
+    member.name.as_deref().unwrap_or(&member.address)
+}
+
+/// Begins a reason with a capital, and ends it with a full stop.
+fn sentence(reason: &str) -> String {
+    let mut chars = reason.chars();
+    let first = chars.next().map(|first| first.to_uppercase().to_string());
+    format!("{}{}.", first.unwrap_or_default(), chars.as_str())
+}
+
+/// The worst first, with what is said of one member and of several.
+const TROUBLES: &[(&[MemberState], Level, &str, &str)] = &[
+    (&[MemberState::Down], Level::Bad, "is down", "are down"),
+    (
+        &[MemberState::Refused],
+        Level::Bad,
+        "is refused",
+        "are refused",
+    ),
+    (
+        &[MemberState::Suspect],
+        Level::Bad,
+        "has lost its link",
+        "have lost their links",
+    ),
+    (
+        &[MemberState::Lagging],
+        Level::Notice,
+        "lags behind",
+        "lag behind",
+    ),
+    (
+        &[MemberState::Syncing],
+        Level::Notice,
+        "receives sessions",
+        "receive sessions",
+    ),
+];
+const LONG_MS: u64 = 60_000;
