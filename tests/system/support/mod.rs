@@ -8,6 +8,8 @@ pub(crate) mod balancer;
 // The example's own code: the tests run its nodes as it does itself.
 #[path = "../../../examples/hit_counter/src/browser.rs"]
 pub(crate) mod browser;
+#[cfg(unix)]
+pub(crate) mod chromium;
 #[path = "../../../examples/hit_counter/src/data_dir.rs"]
 pub(crate) mod data_dir;
 pub(crate) mod hostile;
