@@ -35,7 +35,9 @@ pub(crate) use self::saving::{Batch, Loaded};
 pub(crate) use self::{
     change::{Change, ChangeKind, Destroyed},
     core::{Replica, TombstoneUse},
-    link::{Arrears, Flow, Link, LinkAcks, LinkEvent, LinkOptions, PeersTransfer, Violation},
+    link::{
+        Arrears, Flow, Link, LinkAcks, LinkEvent, LinkOptions, PeersTransfer, RoundMark, Violation,
+    },
     observer::Observer,
     search::Wanted,
     store::{

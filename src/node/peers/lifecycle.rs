@@ -277,7 +277,7 @@ impl Node {
         let max_age = (self.net.security).good_for(chain, max_age, self.env.unix_time());
         let lifetime = Lifetime::new(millis(max_age), random, now);
         let exchange = LinkExchange::new(remote, theirs.exchanges_peers);
-        PeerLink::new(identity, link, lifetime, exchange, now)
+        PeerLink::new(&self.settings.node, identity, link, lifetime, exchange, now)
     }
 
     fn link_ended(&self, link: &PeerLink, ended: &Ended) {

@@ -12,8 +12,7 @@ use std::{
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::contacts::LinkExchange;
-
+use super::{contacts::LinkExchange, spans::LinkSpans};
 use crate::{
     cluster::{AckTracker, Dialler, LinkIdentity, MemberLink, TrackedLink, Traffic},
     replica::Link,
@@ -34,6 +33,7 @@ pub(crate) struct PeerLink {
     renew_ms: u64,
     end_ms: AtomicU64,
     gave_way: AtomicBool,
+    spans: LinkSpans,
     heard_ms: AtomicU64,
     sent: AtomicU64,
     received: AtomicU64,
@@ -60,7 +60,9 @@ impl Lifetime {
 }
 
 impl PeerLink {
+    /// `node` is the name of this node.
     pub(crate) fn new(
+        node: &Arc<str>,
         identity: LinkIdentity,
         link: Link,
         lifetime: Lifetime,
@@ -69,6 +71,7 @@ impl PeerLink {
     ) -> Self {
         Self {
             machine: Mutex::new(TrackedLink::new(&identity, link)),
+            spans: LinkSpans::new(Arc::clone(node), Arc::clone(&identity.name)),
             identity,
             exchange,
             writer: Notify::new(),
@@ -90,7 +93,17 @@ impl PeerLink {
         tracker: &AckTracker,
         decide: impl FnOnce(&mut Link) -> R,
     ) -> Option<R> {
-        let updated = self.lock().update(tracker, decide);
+        let (updated, mark) = {
+            let mut machine = self.lock();
+            let before = machine.link().round_mark();
+            let updated = machine.update(tracker, decide);
+            let after = machine.link().round_mark();
+            let is_news = (after.begun, after.ended) != (before.begun, before.ended);
+            (updated, is_news.then_some(after))
+        };
+        if let Some(mark) = mark {
+            self.spans.note_round(mark);
+        }
         let (result, released) = updated?;
         released.wake();
         Some(result)
@@ -99,6 +112,10 @@ impl PeerLink {
     /// Looks at the link's decisions.
     pub(crate) fn inspect<R>(&self, look: impl FnOnce(&Link) -> R) -> R {
         look(self.lock().link())
+    }
+
+    pub(super) const fn spans(&self) -> &LinkSpans {
+        &self.spans
     }
 
     /// Ends the link: its tasks stop, and nobody waits for its peer.

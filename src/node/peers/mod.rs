@@ -6,6 +6,7 @@ mod exchange;
 pub(super) mod lifecycle;
 pub(super) mod link;
 pub(super) mod link_task;
+mod spans;
 mod transfer;
 
 use std::{

@@ -4,6 +4,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use crate::log::{debug, info, warn};
 
+use super::link::PeerLink;
 use crate::node::{Event, Node};
 use crate::{
     cluster::{DONOR_TIMEOUT_MS, JoinLink, JoinStep, LinkId, MemberLabel, Readiness},
@@ -66,11 +67,15 @@ impl Node {
         metrics.transfers.record_ms(ms);
         // Part of them may have come with the live changes, before the round reached them.
         let sessions = sessions.max(self.replica.sessions() as u64);
-        info!(
-            node = %self.settings.node, member = %name, %address, sessions, bytes, ms,
-            "session state received from [{name} at {address}]: [{sessions}] sessions, [{bytes}] \
-             bytes, received in [{ms}] ms"
-        );
+        self.with_link(link, |link| {
+            link.spans().end_transfer(sessions, bytes, || {
+                info!(
+                    node = %self.settings.node, member = %name, %address, sessions, bytes, ms,
+                    "session state received from [{name} at {address}]: [{sessions}] sessions, \
+                     [{bytes}] bytes, received in [{ms}] ms"
+                );
+            });
+        });
         self.tell(Event::TransferFinished {
             from: name,
             sessions,
@@ -82,18 +87,22 @@ impl Node {
     fn carry_out(&self, step: JoinStep) {
         match step {
             JoinStep::Ask(link) => {
-                self.begin_round(link);
                 self.note_asked(link);
+                self.begin_round(link);
             }
             JoinStep::Compare(link) => self.begin_round(link),
             JoinStep::GiveUp(link) => {
-                if let Some(MemberLabel { name, address }) = self.peers.table().label(link) {
-                    warn!(
-                        node = %self.settings.node, member = %name, %address,
-                        "no session state from [{name} at {address}] for [{}] seconds, asking \
-                         another member",
-                        DONOR_TIMEOUT_MS / 1000
-                    );
+                let label = self.peers.table().label(link);
+                if let Some(MemberLabel { name, address }) = label {
+                    let log = || {
+                        warn!(
+                            node = %self.settings.node, member = %name, %address,
+                            "no session state from [{name} at {address}] for [{}] seconds, \
+                             asking another member",
+                            DONOR_TIMEOUT_MS / 1000
+                        );
+                    };
+                    self.with_link(link, |link| link.spans().give_transfer_up(log));
                 }
             }
             JoinStep::Ready(readiness) => {
@@ -120,10 +129,17 @@ impl Node {
     }
 
     fn begin_round(&self, id: LinkId) {
-        let links = self.peers.live();
-        for link in links.iter().filter(|link| link.identity.id == id) {
+        self.with_link(id, |link| {
             link.update(&self.peers.acks, |machine| machine.begin_round());
             link.wake_writer();
+        });
+    }
+
+    /// Does something with a link, if it is still there.
+    fn with_link(&self, id: LinkId, act: impl FnOnce(&PeerLink)) {
+        let links = self.peers.live();
+        if let Some(link) = links.iter().find(|link| link.identity.id == id) {
+            act(link);
         }
     }
 
@@ -132,11 +148,15 @@ impl Node {
             return;
         };
         let seconds = self.settings.transfer_timeout.as_secs_f64();
-        info!(
-            node = %self.settings.node, member = %name, %address,
-            "requesting session state from [{name} at {address}]; this operation will time out if \
-             no session state has been received within [{seconds}] seconds"
-        );
+        self.with_link(donor, |link| {
+            link.spans().begin_transfer(|| {
+                info!(
+                    node = %self.settings.node, member = %name, %address,
+                    "requesting session state from [{name} at {address}]; this operation will time \
+                     out if no session state has been received within [{seconds}] seconds"
+                );
+            });
+        });
         self.tell(Event::TransferStarted { from: name });
     }
 

@@ -26,7 +26,8 @@ use crate::{
     session::SessionError,
 };
 
-/// A log that panics at each line, as `eprintln!` does on a pipe whose reader is gone.
+/// A log that panics at each line and at each end of a span, as `eprintln!` does on a pipe whose reader
+/// is gone.
 struct DeadLog;
 
 impl Subscriber for DeadLog {
@@ -38,7 +39,9 @@ impl Subscriber for DeadLog {
         Id::from_u64(1)
     }
 
-    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record(&self, _: &Id, _: &Record<'_>) {
+        panic!("nobody reads this log");
+    }
 
     fn record_follows_from(&self, _: &Id, _: &Id) {}
 
@@ -49,6 +52,134 @@ impl Subscriber for DeadLog {
     fn enter(&self, _: &Id) {}
 
     fn exit(&self, _: &Id) {}
+
+    fn try_close(&self, _: Id) -> bool {
+        panic!("nobody reads this log");
+    }
+}
+
+/// Spans as whoever collects them is told of them.
+#[derive(Clone, Debug, Default)]
+struct Spans(Arc<Mutex<Vec<ToldSpan>>>);
+
+#[derive(Clone, Debug, Default)]
+struct ToldSpan {
+    name: &'static str,
+    /// Such as ` member=n1`.
+    fields: String,
+    lines: usize,
+    has_ended: bool,
+}
+
+impl Spans {
+    fn told(&self) -> Vec<ToldSpan> {
+        self.0.lock().expect("no panic").clone()
+    }
+
+    fn change(&self, id: &Id, change: impl FnOnce(&mut ToldSpan)) {
+        let at = usize::try_from(id.into_u64()).expect("few spans") - 1;
+        change(&mut self.0.lock().expect("no panic")[at]);
+    }
+}
+
+struct Fields<'a>(&'a mut String);
+
+impl tracing::field::Visit for Fields<'_> {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn fmt::Debug) {
+        *self.0 += &format!(" {field}={value:?}");
+    }
+
+    fn record_str(&mut self, field: &tracing::field::Field, value: &str) {
+        *self.0 += &format!(" {field}={value}");
+    }
+}
+
+thread_local! {
+    static ENTERED: std::cell::RefCell<Vec<Id>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+impl Subscriber for Spans {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, span: &Attributes<'_>) -> Id {
+        let mut told = ToldSpan {
+            name: span.metadata().name(),
+            ..ToldSpan::default()
+        };
+        span.record(&mut Fields(&mut told.fields));
+        let mut spans = self.0.lock().expect("no panic");
+        spans.push(told);
+        Id::from_u64(spans.len() as u64)
+    }
+
+    fn record(&self, id: &Id, values: &Record<'_>) {
+        self.change(id, |told| values.record(&mut Fields(&mut told.fields)));
+    }
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, _: &Line<'_>) {
+        if let Some(id) = ENTERED.with_borrow(|entered| entered.last().cloned()) {
+            self.change(&id, |told| told.lines += 1);
+        }
+    }
+
+    fn enter(&self, id: &Id) {
+        ENTERED.with_borrow_mut(|entered| entered.push(id.clone()));
+    }
+
+    fn exit(&self, _: &Id) {
+        ENTERED.with_borrow_mut(Vec::pop);
+    }
+
+    fn try_close(&self, id: Id) -> bool {
+        self.change(&id, |told| told.has_ended = true);
+        true
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn transfer_and_rounds_of_repair_are_spans_with_what_they_have_brought() {
+    let spans = Spans::default();
+    let _log = tracing::subscriber::set_default(spans.clone());
+    let network = MemoryNetwork::default();
+    let one = start(&network, "n1", 1, &[]);
+    one.ready().await;
+    for _ in 0..3 {
+        create(one.node());
+    }
+    let two = start(&network, "n2", 2, &[1]);
+    assert_eq!(two.ready().await, Readiness::Synced);
+    let told = spans.told();
+    let named = |name: &str, fields: &str| {
+        let mut found = told
+            .iter()
+            .filter(|span| span.name == name && span.fields.starts_with(fields));
+        let first = found
+            .next()
+            .unwrap_or_else(|| panic!("no {name} in {told:?}"));
+        first.clone()
+    };
+    let transfer = named("session_transfer", " node=n2 member=n1");
+    assert!(
+        transfer.fields.contains(" sessions=3 bytes="),
+        "{transfer:?}"
+    );
+    assert!(transfer.has_ended && transfer.lines == 2, "{transfer:?}");
+    let repair = named("session_repair", " node=n2 member=n1 complete=true");
+    assert!(repair.fields.contains(" sessions=3 bytes="), "{repair:?}");
+    assert!(repair.has_ended, "{repair:?}");
+
+    // What is under way when a link ends, ends with it.
+    network.cut();
+    until_seen(&one, "n2", MemberState::Down).await;
+    drop((one, two));
+    wait_until("all have ended", || {
+        spans.told().iter().all(|span| span.has_ended)
+    })
+    .await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -125,6 +125,18 @@ pub(crate) struct LinkGauges {
     pub(crate) sending: Option<Flow>,
 }
 
+/// How many rounds of repair a link has begun and ended, and what the latest has brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RoundMark {
+    pub(crate) begun: u64,
+    /// As many as were begun when none is under way.
+    pub(crate) ended: u64,
+    /// Whether the latest leaves nothing out.
+    pub(crate) is_complete: bool,
+    pub(crate) sessions: u64,
+    pub(crate) bytes: u64,
+}
+
 /// Sessions on their way in one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Flow {

@@ -17,7 +17,8 @@ mod token_bucket;
 mod window;
 
 pub(crate) use self::event::{
-    Arrears, Flow, LinkAcks, LinkEvent, LinkGauges, LinkOptions, PeersTransfer, Violation,
+    Arrears, Flow, LinkAcks, LinkEvent, LinkGauges, LinkOptions, PeersTransfer, RoundMark,
+    Violation,
 };
 use self::{
     agreement::Agreement,
@@ -676,6 +677,11 @@ impl Link {
         self.is_settled_due |= hops != self.settled_hops && !self.ready;
         self.settled_hops = hops;
         self.is_settled_due
+    }
+
+    /// Returns how far this node has come with its rounds.
+    pub(crate) const fn round_mark(&self) -> RoundMark {
+        self.round.mark()
     }
 
     pub(crate) const fn is_lagging(&self) -> bool {

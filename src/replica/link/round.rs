@@ -10,7 +10,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::{
-    Violation,
+    RoundMark, Violation,
     chunk::states,
     groups::{GroupSet, sums_of},
     refused::RefusedCopies,
@@ -48,6 +48,7 @@ pub(super) struct Round {
     asked: Asked,
     /// A round of either kind has ended.
     ended: bool,
+    mark: RoundMark,
     rounds_to_report: u32,
 }
 
@@ -145,6 +146,7 @@ impl Round {
             completed: None,
             asked: Asked::No,
             ended: false,
+            mark: RoundMark::default(),
             rounds_to_report: 0,
         }
     }
@@ -249,6 +251,8 @@ impl Round {
     pub(super) const fn record_merged(&mut self, sessions: usize, bytes: usize) {
         self.totals.sessions += sessions as u64;
         self.totals.bytes += bytes as u64;
+        self.mark.sessions += sessions as u64;
+        self.mark.bytes += bytes as u64;
         self.progress += 1;
     }
 
@@ -276,6 +280,10 @@ impl Round {
         self.progress
     }
 
+    pub(super) const fn mark(&self) -> RoundMark {
+        self.mark
+    }
+
     pub(super) const fn is_complete(&self) -> bool {
         self.complete
     }
@@ -298,6 +306,13 @@ impl Round {
     ) -> Option<Message> {
         if self.stage == Stage::Ask && !self.waits_for_join {
             self.stage = Stage::Compare;
+            self.mark = RoundMark {
+                begun: self.mark.begun + 1,
+                ended: self.mark.begun,
+                is_complete: self.complete,
+                sessions: 0,
+                bytes: 0,
+            };
             self.background.asked = self.background.below;
             return Some(match self.complete {
                 true => Message::AskDigests,
@@ -380,6 +395,7 @@ impl Round {
         }
         self.stage = Stage::Idle;
         self.ended = true;
+        self.mark.ended = self.mark.begun;
         if std::mem::replace(&mut self.complete, false) {
             self.completed = Some(self.totals);
             if self.asked == Asked::UnderWay {
