@@ -238,7 +238,9 @@ async fn node_knows_since_when_a_member_holds_the_same() {
 #[tokio::test(start_paused = true)]
 async fn transfer_shows_on_both_nodes_while_it_is_under_way() {
     let network = MemoryNetwork::default();
-    let one = start(&network, "n1", 1, &[2]);
+    // Too little of a log to bring all.
+    let config = config("n1", 1, &[2]).log_records(64);
+    let one = start_with(&network, 1, &config);
     one.ready().await;
     for _ in 0..3_000 {
         create_in(one.node(), "", &serde_json::json!("x".repeat(1000)));
