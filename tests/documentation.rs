@@ -61,6 +61,7 @@ fn every_method_that_people_call_has_an_example() {
         "src/node/events.rs",
         "src/test_util.rs",
         "src/session/changes.rs",
+        "src/status/mod.rs",
         "tower-sessions-cluster/src/doors/layer.rs",
         "tower-sessions-cluster/src/doors/store.rs",
     ] {

@@ -110,6 +110,12 @@ impl Node {
         matches!(unready, Some(Unready::Draining | Unready::Leaving))
     }
 
+    /// Returns random bytes.
+    #[cfg(feature = "status")]
+    pub(crate) fn random_bytes<const N: usize>(&self) -> [u8; N] {
+        self.env.random()
+    }
+
     /// Returns whether the state transfer is still under way, so that an unknown key is asked for.
     pub(crate) fn awaits_transfer(&self) -> bool {
         self.availability.awaits_transfer()

@@ -19,6 +19,11 @@ impl Moment {
         Self::of(wall_ms.saturating_sub(age_ms), age_ms)
     }
 
+    /// Returns a moment that comes after so long.
+    pub(super) fn future(left_ms: u64, wall_ms: u64) -> Self {
+        Self::of(wall_ms.saturating_add(left_ms), left_ms)
+    }
+
     fn of(at_ms: u64, distance_ms: u64) -> Self {
         let seconds = i64::try_from(at_ms / 1000).unwrap_or(i64::MAX);
         let at = OffsetDateTime::from_unix_timestamp(seconds);
@@ -210,6 +215,12 @@ mod tests {
         assert_eq!(moment.stamp, "2025-11-29T08:31:00Z");
         assert_eq!(moment.clock, "2025-11-29 08:31:00 UTC");
         assert_eq!(plain(&moment.distance), "5 s");
+        let later = Moment::future(60_000, wall_ms);
+        assert_eq!(later.clock, "2025-11-29 08:32:05 UTC");
+        assert_eq!(
+            Moment::future(u64::MAX, wall_ms).stamp,
+            "9999-12-31T23:59:59Z"
+        );
     }
 
     #[test]

@@ -2,16 +2,22 @@
 
 mod assets;
 mod figures;
+mod forms;
 mod links;
 mod live;
 mod overview;
 mod responses;
+mod sessions;
 mod sparkline;
 mod verdict;
 
 use std::{fmt, sync::Arc};
 
-use axum::{Router, middleware::map_response, routing::get};
+use axum::{
+    Router,
+    middleware::map_response,
+    routing::{get, post},
+};
 
 use crate::node::Cluster;
 
@@ -27,7 +33,12 @@ use crate::node::Cluster;
 /// | the path itself | the cluster: nodes, whether they hold the same, transfers, rates, the last events |
 /// | `/overview.json` | all of that for programs |
 /// | `/live` | all of that again when it changes, as server-sent events; the page reads them |
+/// | `/sessions`, `/sessions/ID` | all sessions, a search by public id and by each [index](crate::ClusterConfig::index); one of them, which can be ended |
+/// | `/sessions.json` | the list for programs, with the same questions |
 ///
+/// - A form ends a session only for the browser that it was made for, whatever the app's
+///   authentication. For that it sets a cookie of its own.
+/// - Attributes are shown by name. [`reveal_values`](Self::reveal_values) shows what they hold.
 /// - It works under any path, also behind a proxy that strips a part of it, and without JavaScript.
 /// - It loads nothing from elsewhere. Its `Content-Security-Policy` allows its own style sheet and
 ///   script alone, and no other page can show it in a frame.
@@ -65,6 +76,8 @@ use crate::node::Cluster;
 #[must_use]
 pub struct StatusPage {
     cluster: Cluster,
+    shows_values: bool,
+    ends_sessions: bool,
 }
 
 impl StatusPage {
@@ -77,7 +90,46 @@ impl StatusPage {
         cluster.node().keep_history();
         Self {
             cluster: cluster.clone(),
+            shows_values: false,
+            ends_sessions: true,
         }
+    }
+
+    /// Shows the values of attributes, too. By default their names are all that operators see: values
+    /// may be what your users trust you with.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, StatusPage};
+    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// let status: axum::Router = StatusPage::new(&cluster).reveal_values().router();
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub const fn reveal_values(mut self) -> Self {
+        self.shows_values = true;
+        self
+    }
+
+    /// Lets nobody end sessions. By default whoever sees the page can.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, StatusPage};
+    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// let status: axum::Router = StatusPage::new(&cluster).read_only().router();
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub const fn read_only(mut self) -> Self {
+        self.ends_sessions = false;
+        self
     }
 
     /// Returns the routes of the page.
@@ -90,10 +142,17 @@ impl StatusPage {
         S: Clone + Send + Sync + 'static,
     {
         let page = Arc::new(self);
-        Router::new()
+        let mut routes = Router::new();
+        if page.ends_sessions {
+            routes = routes.route("/sessions/{id}/end", post(sessions::end));
+        }
+        routes
             .route("/", get(responses::overview))
             .route("/overview.json", get(responses::overview_json))
             .route("/live", get(live::live))
+            .route("/sessions", get(sessions::list))
+            .route("/sessions.json", get(sessions::list_json))
+            .route("/sessions/{id}", get(sessions::show))
             .route("/style.css", get(assets::style))
             .route("/live.js", get(assets::script))
             .route("/icon.svg", get(assets::icon))
@@ -104,9 +163,15 @@ impl StatusPage {
 
 impl fmt::Debug for StatusPage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { cluster } = self;
+        let Self {
+            cluster,
+            shows_values,
+            ends_sessions,
+        } = self;
         f.debug_struct("StatusPage")
             .field("cluster", cluster)
+            .field("shows_values", shows_values)
+            .field("ends_sessions", ends_sessions)
             .finish()
     }
 }

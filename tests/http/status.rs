@@ -231,3 +231,272 @@ async fn until(page: &StatusPage, mut is_so: impl FnMut(&str) -> bool) {
     }
     panic!("it is never so: {last}");
 }
+
+/// The values that a hostile visitor would choose.
+const HOSTILE: &str = "\"><script>alert(1)</script>";
+
+async fn indexed() -> (Cluster, ClusterSessionLayer) {
+    let config = ClusterConfig::standalone().index("user");
+    let cluster = Cluster::start(config).await.expect("nothing is bound");
+    cluster.ready().await;
+    let layer = ClusterSessionLayer::from_cluster(&cluster);
+    (cluster, layer)
+}
+
+async fn log_in(layer: &ClusterSessionLayer, user: &str) -> String {
+    let response = visit(layer, (), async |session| {
+        session.insert("user", user).unwrap();
+        session.id().unwrap()
+    })
+    .await;
+    response.into_body()
+}
+
+/// Sends the form by which a session is ended.
+async fn end(
+    page: &StatusPage,
+    id: &str,
+    token: &str,
+    fields: &[(&'static str, &str)],
+) -> Response<Body> {
+    let app: Router = Router::new().nest("/ops/status", page.clone().router());
+    let mut request = Request::post(format!("/ops/status/sessions/{id}/end"))
+        .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+    for (name, value) in fields {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(Body::from(format!("token={token}")));
+    app.oneshot(request.expect("a request"))
+        .await
+        .expect("it answers")
+}
+
+/// Opens the page of a session. Returns the browser's cookie, and the token of the form.
+async fn form(page: &StatusPage, id: &str) -> (String, String) {
+    let response = ask(page, &format!("/sessions/{id}")).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let cookie = cookie(&response).expect("a cookie for the form");
+    let html = text(response).await;
+    let (_, rest) = html.split_once("name=\"token\" value=\"").expect("a form");
+    let (token, _) = rest.split_once('"').expect("a value");
+    (cookie, token.to_owned())
+}
+
+#[tokio::test]
+async fn sessions_are_listed_and_found_by_id_and_by_index() {
+    let (cluster, layer) = indexed().await;
+    let page = StatusPage::new(&cluster);
+    assert!(get(&page, "/sessions").await.contains("No sessions."));
+    let alice = log_in(&layer, "alice").await;
+    let bob = log_in(&layer, "bob").await;
+    let all = get(&page, "/sessions").await;
+    assert!(all.contains("<h1>2\u{a0}sessions</h1>"), "{all}");
+    for (question, found) in [
+        (format!("value={alice}"), Some(&alice)),
+        (format!("by=id&value=%20{bob}%20"), Some(&bob)),
+        ("by=user&value=bob".to_owned(), Some(&bob)),
+        ("by=user&value=carol".to_owned(), None),
+        ("value=nobody".to_owned(), None),
+    ] {
+        let html = get(&page, &format!("/sessions?{question}")).await;
+        for id in [&alice, &bob] {
+            let link = format!("href=\"./sessions/{id}\"");
+            assert_eq!(
+                html.contains(&link),
+                found == Some(id),
+                "{question}: {html}"
+            );
+        }
+        let json = get(&page, &format!("/sessions.json?{question}")).await;
+        let json: Value = serde_json::from_str(&json).expect("JSON");
+        let sessions = json["sessions"].as_array().expect("a list");
+        assert_eq!(sessions.len(), usize::from(found.is_some()), "{question}");
+        if let Some(id) = found {
+            let session = &sessions[0];
+            assert_eq!(session["id"], **id);
+            assert_eq!(session["attributes"], serde_json::json!(["user"]));
+            assert!(session["bytes"].as_u64().is_some_and(|bytes| bytes > 0));
+            assert!(session["remaining_ms"].is_u64() && session["created"].is_string());
+        }
+    }
+    let html = get(&page, "/sessions?by=shoe_size&value=42").await;
+    assert!(
+        html.contains("class=\"told bad\"") && html.contains("shoe_size"),
+        "{html}"
+    );
+    let refused = ask(&page, "/sessions.json?by=shoe_size&value=42").await;
+    assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn list_goes_on_where_its_page_ended_while_sessions_come_and_go() {
+    let (cluster, layer) = indexed().await;
+    let page = StatusPage::new(&cluster);
+    let mut ids = Vec::new();
+    for _ in 0..120 {
+        ids.push(log_in(&layer, "alice").await);
+    }
+    let mut seen = Vec::new();
+    let mut next = String::new();
+    loop {
+        let json = get(&page, &format!("/sessions.json?{next}")).await;
+        let json: Value = serde_json::from_str(&json).expect("JSON");
+        for session in json["sessions"].as_array().expect("a list") {
+            seen.push(session["id"].as_str().expect("a text").to_owned());
+        }
+        let Some(after) = json["next"].as_str() else {
+            break;
+        };
+        next = format!("after={after}");
+        // The last one that was seen, and a new one.
+        assert!(cluster.destroy(seen.last().expect("it was seen")).await);
+        log_in(&layer, "bob").await;
+    }
+    assert!(
+        ids.iter().all(|id| seen.contains(id)),
+        "all that stayed were seen"
+    );
+    let count = seen.len();
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), count, "none was seen twice");
+}
+
+#[tokio::test]
+async fn session_is_ended_by_the_form_of_its_page_alone() {
+    let (cluster, layer) = indexed().await;
+    let page = StatusPage::new(&cluster);
+    let id = log_in(&layer, "alice").await;
+    let (cookie, token) = form(&page, &id).await;
+    let own = ("cookie", cookie.as_str());
+    let (_, foreign) = form(&page, &id).await;
+    assert_ne!(foreign, token, "each browser has its own");
+    for (token, fields) in [
+        ("", &[own][..]),
+        (foreign.as_str(), &[own]),
+        (token.as_str(), &[]),
+        (token.as_str(), &[("sec-fetch-site", "same-origin")]),
+        (token.as_str(), &[own, ("sec-fetch-site", "cross-site")]),
+        (token.as_str(), &[own, ("sec-fetch-site", "same-site")]),
+    ] {
+        let refused = end(&page, &id, token, fields).await;
+        assert_eq!(
+            refused.status(),
+            StatusCode::FORBIDDEN,
+            "{token} {fields:?}"
+        );
+        assert!(text(refused).await.contains("This form is not taken"));
+        assert_eq!(cluster.session_count(), 1);
+    }
+    let got = ask(&page, &format!("/sessions/{id}/end")).await;
+    assert_eq!(
+        got.status(),
+        StatusCode::METHOD_NOT_ALLOWED,
+        "a link ends nothing"
+    );
+
+    let fields = [own, ("sec-fetch-site", "same-origin")];
+    let done = end(&page, &id, &token, &fields).await;
+    assert_eq!(done.status(), StatusCode::SEE_OTHER);
+    assert_eq!(
+        done.headers()["location"],
+        format!("./../../sessions?ended={id}")
+    );
+    assert_eq!(cluster.session_count(), 0);
+    let told = get(&page, &format!("/sessions?ended={id}")).await;
+    assert!(
+        told.contains(&format!("<code>{id}</code> has ended")),
+        "{told}"
+    );
+    let again = end(&page, &id, &token, &fields).await;
+    assert_eq!(again.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn form_of_one_node_is_taken_by_another() {
+    let cluster = TestCluster::start(2).await;
+    let pages = [0, 1].map(|node| StatusPage::new(cluster.cluster(node)));
+    let layer = ClusterSessionLayer::from_cluster(cluster.cluster(0));
+    let (_, id) = start(&layer, "a", 1).await;
+    let (cookie, token) = form(&pages[0], &id).await;
+    let done = end(&pages[1], &id, &token, &[("cookie", &cookie)]).await;
+    assert_eq!(done.status(), StatusCode::SEE_OTHER);
+    cluster.converged().await;
+    assert_eq!(cluster.cluster(0).session_count(), 0);
+}
+
+#[tokio::test]
+async fn page_that_is_read_only_ends_nothing() {
+    let (cluster, layer) = indexed().await;
+    let page = StatusPage::new(&cluster).read_only();
+    let id = log_in(&layer, "alice").await;
+    let response = ask(&page, &format!("/sessions/{id}")).await;
+    assert_eq!(cookie(&response), None);
+    let html = text(response).await;
+    assert!(!html.contains("<button class=\"danger\""), "{html}");
+    let refused = end(&page, &id, "", &[]).await;
+    assert_eq!(refused.status(), StatusCode::NOT_FOUND);
+    assert_eq!(cluster.session_count(), 1);
+}
+
+#[tokio::test]
+async fn values_are_shown_only_where_the_app_says_so() {
+    let (cluster, layer) = indexed().await;
+    let id = log_in(&layer, "a-secret-value").await;
+    let path = format!("/sessions/{id}");
+    let page = StatusPage::new(&cluster);
+    for path in [
+        path.as_str(),
+        "/sessions",
+        "/sessions.json",
+        "/",
+        "/overview.json",
+    ] {
+        let path = path.trim_end_matches('/');
+        assert!(!get(&page, path).await.contains("a-secret-value"), "{path}");
+    }
+    assert!(
+        get(&page, &path)
+            .await
+            .contains("Values are not shown here.")
+    );
+    let html = get(&page.reveal_values(), &path).await;
+    assert!(
+        html.contains("<pre>&#34;a-secret-value&#34;</pre>"),
+        "{html}"
+    );
+}
+
+#[tokio::test]
+async fn names_and_values_of_visitors_are_no_html() {
+    let config = ClusterConfig::standalone().index(HOSTILE);
+    let cluster = Cluster::start(config).await.expect("nothing is bound");
+    let page = StatusPage::new(&cluster).reveal_values();
+    let layer = ClusterSessionLayer::from_cluster(&cluster).with_context("shop");
+    let other = ClusterSessionLayer::from_cluster(&cluster).with_name("other");
+    start(&other, "a", 1).await;
+    let response = visit(&layer, (), async |session| {
+        session.insert(HOSTILE, HOSTILE).unwrap();
+        session.id().unwrap()
+    })
+    .await;
+    let id = response.into_body();
+    let hostile = "%22%3E%3Cscript%3Ealert(1)%3C/script%3E";
+    for path in [
+        format!("/sessions/{id}"),
+        "/sessions?context=shop".to_owned(),
+        format!("/sessions?context={hostile}"),
+        format!("/sessions?context=shop&by={hostile}&value={hostile}"),
+        format!("/sessions?by={hostile}&value={hostile}"),
+        format!("/sessions?ended={hostile}"),
+        format!("/sessions?ended={id}.{hostile}"),
+        format!("/sessions?after={hostile}"),
+    ] {
+        let html = get(&page, &path).await;
+        assert!(!html.contains("<script>"), "{path}: {html}");
+        assert!(!html.contains(HOSTILE), "{path}: {html}");
+    }
+    let unknown = ask(&page, &format!("/sessions/{hostile}")).await;
+    assert_eq!(unknown.status(), StatusCode::NOT_FOUND);
+    assert!(!text(unknown).await.contains("<script>"));
+}
