@@ -129,6 +129,8 @@ impl Metrics {
         [
             &self.loads_alive,
             &self.loads_superseded,
+            &self.loads_replaced,
+            &self.loads_forged,
             &self.loads_unknown,
         ]
         .map(|count| count.load(Ordering::Relaxed))
