@@ -96,8 +96,8 @@ impl Live {
                 *told = part;
             }
         }
-        // A sign of life, by which the page knows that the node is there.
-        events.push(Event::default().event("beat").data(""));
+        // A sign of life, by which the page knows that the node is there. Browsers drop what is empty.
+        events.push(Event::default().event("beat").data("live"));
         Some(events)
     }
 }

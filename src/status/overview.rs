@@ -213,8 +213,8 @@ fn tiles(stats: &Stats, samples: &[Sample]) -> Vec<Tile> {
             bytes(stats.max_bytes as u64),
         ),
         rated(
-            "Requests with a session",
-            "a second, here",
+            "Requests",
+            "a second with a session, here",
             Rate::of(samples, |sample| Some(sample.loads)),
         ),
         rated(
@@ -253,6 +253,11 @@ fn members(stats: &Stats, samples: &[Sample]) -> Vec<MemberRow> {
         });
         let (state, state_text) = state_of(member.state);
         let (holds, holds_hint) = holds(member);
+        let is_linked = is_linked(member.state);
+        let linked = |text: String| match is_linked {
+            true => text,
+            false => NOTHING.to_owned(),
+        };
         MemberRow {
             name: member
                 .name
@@ -264,10 +269,10 @@ fn members(stats: &Stats, samples: &[Sample]) -> Vec<MemberRow> {
             state_text,
             holds,
             holds_hint,
-            lag: grouped(member.acked_lag),
-            queue: bytes(member.queued_bytes),
-            received: shown(received.now, byte_rate),
-            sent: shown(sent.now, byte_rate),
+            lag: linked(grouped(member.acked_lag)),
+            queue: linked(bytes(member.queued_bytes)),
+            received: linked(shown(received.now, byte_rate)),
+            sent: linked(shown(sent.now, byte_rate)),
             spark: both.spark,
         }
     }));

@@ -197,7 +197,7 @@ async fn parts_are_sent_again_when_they_change_and_the_stream_ends() {
         Some(String::from_utf8(bytes.into()).expect("text"))
     };
     let mut begin = String::new();
-    while !begin.contains("event: beat") {
+    while !begin.contains("event: beat\ndata: live\n\n") {
         begin += &next().await.expect("it goes on");
     }
     for part in ["verdict", "figures", "members", "log"] {

@@ -121,7 +121,7 @@ impl Driver {
             loop {
                 let line = lines.next_line().await.expect("it can be read");
                 let line = line.expect("it says its port before it ends");
-                let said = line.rsplit_once("on port ");
+                let said = line.split_once("started successfully on port ");
                 if let Some((_, port)) = said
                     && let Ok(port) = port.trim_end_matches('.').parse::<u16>()
                 {
@@ -185,7 +185,7 @@ impl Drop for Driver {
         #[cfg(unix)]
         if let Some(id) = self.child.id() {
             let killed = process::Command::new("sh")
-                .args(["-c", &format!("kill -KILL -- -{id}")])
+                .args(["-c", &format!("kill -KILL -{id}")])
                 .status();
             if let Err(error) = killed {
                 eprintln!("browsers stay: {error}");
