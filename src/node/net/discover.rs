@@ -32,7 +32,7 @@ pub(crate) struct Discoverer {
 enum Finder {
     Dns(PeerAddress),
     #[cfg(feature = "srv")]
-    Srv(Services),
+    Srv(Box<Services>),
     Own(Box<dyn AnyDiscovery>),
 }
 
@@ -58,7 +58,7 @@ impl Discoverer {
         let finder = match configured {
             DiscoverySource::Dns(peer) => Finder::Dns(peer.clone()),
             #[cfg(feature = "srv")]
-            DiscoverySource::Srv(name) => Finder::Srv(Services::new(name)),
+            DiscoverySource::Srv(name) => Finder::Srv(Box::new(Services::new(name))),
             DiscoverySource::Own(own) => Finder::Own(own.take()?),
         };
         Ok(Self { source, finder })
