@@ -38,7 +38,7 @@ impl DiskStanding {
         }
     }
 
-    #[cfg(any(test, feature = "durable"))]
+    #[cfg(test)]
     pub(super) fn is_awaited(&self) -> bool {
         self.0.is_some()
     }

@@ -171,7 +171,6 @@ impl World {
             table.add(&address(peer));
             table.resolve(&address(peer), &[socket(peer)], now);
         }
-        let replica = Replica::new(boot, limits, &shape, now).index_by(&indexed(node));
         let acks = Arc::<AckTracker>::default();
         if self.plan.disks != Disks::None && !self.is_down(node) {
             self.load(node, &replica, now);
