@@ -200,7 +200,7 @@ async fn restart(setup: &Setup, dirs: &DataDirs) -> Result<(), BoxError> {
         running = Group::of_nodes(nodes).await?;
         running.until_all_hold(sessions).await?;
     }
-    if let Some(took) = Spread::of(took.into_iter()) {
+    if let Some(took) = Spread::of(took) {
         println!("{sessions} sessions are there again {took:.2} s after a start of both nodes");
     }
     Ok(())

@@ -14,13 +14,18 @@ use futures_util::{StreamExt as _, stream};
 
 use super::{StatusPage, overview::Overview};
 
-/// The parts, each by the id of its element.
-const PARTS: [(&str, fn(&Overview) -> String); 4] = [
-    ("verdict", |view| text(&VerdictPart { view })),
-    ("figures", |view| text(&FiguresPart { view })),
-    ("members", |view| text(&MembersPart { view })),
-    ("log", |view| text(&LogPart { view })),
-];
+/// The ids of the elements that are kept up to date.
+const PARTS: [&str; 4] = ["verdict", "figures", "members", "log"];
+
+/// Returns what the elements hold now, in the order of [`PARTS`].
+fn parts(view: &Overview) -> [String; PARTS.len()] {
+    [
+        text(&VerdictPart { view }),
+        text(&FiguresPart { view }),
+        text(&MembersPart { view }),
+        text(&LogPart { view }),
+    ]
+}
 
 #[derive(Template)]
 #[template(path = "status/verdict.html")]
@@ -89,8 +94,7 @@ impl Live {
         if self.turn == 1 {
             events.push(Event::default().retry(PAUSE));
         }
-        for ((id, part), told) in PARTS.iter().zip(&mut self.told) {
-            let part = part(&view);
+        for ((id, part), told) in PARTS.iter().zip(parts(&view)).zip(&mut self.told) {
             if *told != part {
                 events.push(Event::default().event(*id).data(&part));
                 *told = part;

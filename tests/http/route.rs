@@ -20,8 +20,9 @@ async fn route_follows_to_the_node_that_answers_and_the_session_is_the_same() {
     let plain = [0, 1].map(|node| ClusterSessionLayer::from_cluster(cluster.cluster(node)));
     let sealed = [0, 1].map(|node| sealed_in_all_ways(&plain[node]));
     let mut visitors = Vec::new();
-    for kind in 0..3 {
-        let [one, two] = [0, 1].map(|node| sealed[node][kind].clone().with_route_following(true));
+    let [ones, twos] = sealed;
+    for (one, two) in ones.into_iter().zip(twos) {
+        let [one, two] = [one, two].map(|layer| layer.with_route_following(true));
         let (cookie, id) = start(&one, "a", 1).await;
         assert!(cookie.ends_with(".route1"));
         visitors.push((two, cookie, id));

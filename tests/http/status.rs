@@ -245,8 +245,8 @@ async fn indexed() -> (Cluster, ClusterSessionLayer) {
 
 async fn log_in(layer: &ClusterSessionLayer, user: &str) -> String {
     let response = visit(layer, (), async |session| {
-        session.insert("user", user).unwrap();
-        session.id().unwrap()
+        session.insert("user", user).expect("there is room");
+        session.id().expect("it is there")
     })
     .await;
     response.into_body()
@@ -477,7 +477,7 @@ async fn names_and_values_of_visitors_are_no_html() {
     start(&other, "a", 1).await;
     let response = visit(&layer, (), async |session| {
         session.insert(HOSTILE, HOSTILE).unwrap();
-        session.id().unwrap()
+        session.id().expect("it is there")
     })
     .await;
     let id = response.into_body();

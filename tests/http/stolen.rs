@@ -33,10 +33,10 @@ fn presented(layer: &ClusterSessionLayer, result: &str) -> u64 {
 fn mixed(locator: &str, secret: &str) -> String {
     use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
     let [first, second] = [locator, secret].map(|cookie| {
-        let (_, value) = cookie.split_once('=').unwrap();
-        URL_SAFE_NO_PAD.decode(&value[..43]).unwrap()
+        let (_, value) = cookie.split_once('=').expect("a pair");
+        URL_SAFE_NO_PAD.decode(&value[..43]).expect("base64")
     });
-    let (name, _) = locator.split_once('=').unwrap();
+    let (name, _) = locator.split_once('=').expect("a pair");
     let value = URL_SAFE_NO_PAD.encode([&first[..16], &second[16..]].concat());
     format!("{name}={value}")
 }

@@ -21,7 +21,7 @@ impl Cookies for Client<'_> {
         let Self(user_agent, cookie) = self;
         for (name, value) in [(USER_AGENT, user_agent), (COOKIE, cookie)] {
             if let Some(value) = value {
-                headers.append(name, value.parse().unwrap());
+                headers.append(name, value.parse().expect("a value"));
             }
         }
     }
@@ -30,7 +30,7 @@ impl Cookies for Client<'_> {
 /// Starts a session of a client that calls itself so, and comes back to it once.
 async fn begin(layer: &ClusterSessionLayer, user_agent: Option<&str>) -> String {
     let begun = visit(layer, Client(user_agent, None), async |session| {
-        session.insert("a", 1).unwrap();
+        session.insert("a", 1).expect("there is room");
     })
     .await;
     let cookie = cookie(&begun).expect("a cookie");

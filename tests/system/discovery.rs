@@ -255,6 +255,7 @@ fn plan(host: u8) -> NodePlan {
         listen: address(host, LINKS),
         peers: Vec::new(),
         secret: None,
+        data_dir: None,
         flags: flags.concat().into_iter().map(str::to_owned).collect(),
     }
 }

@@ -252,7 +252,7 @@ impl Link {
                 self.peer_asks(replica, now);
                 self.answers.asked_for_digests();
                 if self.peers_transfer != PeersTransfer::Over {
-                    self.given.get_or_insert(Flow {
+                    self.given.get_or_insert_with(|| Flow {
                         began_ms: now.mono_ms,
                         ..Flow::default()
                     });

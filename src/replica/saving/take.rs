@@ -63,7 +63,7 @@ impl Replica {
         let mut batch = Batch::default();
         if let Some(birth) = progress.birth.take() {
             // Without facts nothing of a directory can be read.
-            let facts = self.facts(birth, clock, now);
+            let facts = self.facts(&birth, clock, now);
             let record = facts_record(&facts);
             batch.entries.push((SavedKey::Facts, Some(record)));
         }
@@ -130,7 +130,7 @@ impl Replica {
         let position = self.head();
         Pass {
             position,
-            facts: self.facts(self.lineage.to_save(), clock, now),
+            facts: self.facts(&self.lineage.to_save(), clock, now),
             orders: match Mutant::SaveNoOrders.is_on() {
                 true => Vec::new(),
                 false => self.orders.take_unsaved(),
@@ -143,7 +143,7 @@ impl Replica {
     }
 
     /// Returns what is known of this node.
-    fn facts(&self, lineage: SavedLineage, clock: SavedClock, now: Now) -> Facts {
+    fn facts(&self, lineage: &SavedLineage, clock: SavedClock, now: Now) -> Facts {
         Facts {
             wall_ms: now.wall_ms,
             lived_ms: clock.lived_ms(now.mono_ms),
