@@ -4,7 +4,6 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
-    time::Instant,
 };
 
 use super::*;
