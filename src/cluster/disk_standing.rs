@@ -3,6 +3,15 @@
 //! A disk is one more party that must hold a change, also where no peer does. As a peer, it has
 //! `ack_timeout`. One that misses it, or fails, is not waited for until it has caught up.
 
+#![cfg_attr(
+    not(any(test, feature = "durable")),
+    expect(
+        dead_code,
+        unused_imports,
+        reason = "without a disk nothing of it changes"
+    )
+)]
+
 use std::collections::VecDeque;
 
 use crate::{

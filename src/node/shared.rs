@@ -7,8 +7,10 @@ use std::{
 
 use crate::log::info;
 
+#[cfg(feature = "axum")]
+use super::availability::Unready;
 use super::{
-    availability::{Availability, Unready},
+    availability::Availability,
     clock::Clock,
     cookie_names::{Claim, CookieUse},
     disk::Disk,

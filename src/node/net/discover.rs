@@ -109,9 +109,14 @@ impl Finder {
     fn pause(&self, node: &Node) -> Duration {
         let interval = node.settings.discovery_interval;
         match self {
-            Self::Own(_) => AT_LEAST,
-            _ if node.awaits_transfer() => interval.min(WHILE_JOINING),
-            _ => interval,
+            Self::Own(_) => return AT_LEAST,
+            Self::Dns(_) => {}
+            #[cfg(feature = "srv")]
+            Self::Srv(_) => {}
+        }
+        match node.awaits_transfer() {
+            true => interval.min(WHILE_JOINING),
+            false => interval,
         }
     }
 }

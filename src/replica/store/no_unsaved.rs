@@ -3,7 +3,7 @@
 use crate::session::SessionKey;
 
 #[derive(Debug, Default)]
-pub(crate) struct Unsaved;
+pub(crate) struct Unsaved {}
 
 impl Unsaved {
     pub(crate) const fn note_arrival(&mut self, _key: &SessionKey) {}
