@@ -9,6 +9,10 @@
 //! bounded, 192 unless told. With `DURABLE_STRICT` set, a change that is lost with the default of `sync` must be younger than
 //! 250 ms, which takes a machine with a free CPU. Without, a second is enough.
 #![cfg(unix)]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "how old what is lost is, only the real clock tells"
+)]
 
 mod support;
 
