@@ -85,7 +85,15 @@ impl StatusPage {
     ///
     /// # Examples
     ///
-    /// See [the type](Self#examples).
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, StatusPage};
+    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// let page = StatusPage::new(&cluster);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new(cluster: &Cluster) -> Self {
         cluster.node().keep_history();
         Self {
@@ -136,7 +144,15 @@ impl StatusPage {
     ///
     /// # Examples
     ///
-    /// See [the type](Self#examples).
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tower_cluster_sessions::{Cluster, ClusterConfig, StatusPage};
+    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// let app: axum::Router = axum::Router::new().nest("/status", StatusPage::new(&cluster).router());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn router<S>(self) -> Router<S>
     where
         S: Clone + Send + Sync + 'static,

@@ -2,6 +2,8 @@
 
 #[path = "../app.rs"]
 mod app;
+#[path = "../../../cluster/clock.rs"]
+mod clock;
 #[path = "../../../cluster/fill.rs"]
 mod fill;
 #[path = "../../../cluster/pages.rs"]
