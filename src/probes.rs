@@ -14,13 +14,13 @@ use crate::node::{Cluster, Unready};
 ///
 /// | route | answers 200 | answers 503 |
 /// |---|---|---|
-/// | `/ready` | as long as [`Cluster::is_ready`] | and says why in its body |
+/// | `/ready` | as long as [`Cluster::is_ready`] | and says why in its body, and as long as it joins, [whom it waits for](Cluster::awaited) |
 /// | `/live` | as long as the node runs, ready or not | when its clockwork has stopped for ten seconds, which only a restart mends |
 ///
 /// Probe readiness with the first, and never liveness: a node that receives its sessions is alive,
-/// and killing it would begin that anew. The bodies name neither members nor addresses. Keep the
-/// routes from visitors all the same, and add them behind the layer of sessions, so that probes have
-/// no part in these.
+/// and killing it would begin that anew. Keep the routes from visitors: a node that joins names its
+/// peers and their addresses. Add them behind the layer of sessions, so that probes have no part in
+/// these.
 ///
 /// # Examples
 ///
@@ -53,8 +53,11 @@ async fn ready(State(cluster): State<Cluster>) -> Response {
     match node.unready() {
         None => answer(StatusCode::OK, "ready\n".to_owned()),
         Some(unready) => {
-            let min_peers = node.settings().min_peers;
-            let why = reason(unready, node.links(), min_peers);
+            let awaited = cluster.awaited();
+            let mut why = reason(unready, awaited.linked.len(), awaited.min_peers);
+            if unready == Unready::Joining {
+                why = format!("{why}: {awaited}");
+            }
             answer(
                 StatusCode::SERVICE_UNAVAILABLE,
                 format!("not ready: {why}\n"),
@@ -81,6 +84,9 @@ pub(crate) fn reason(unready: Unready, links: usize, min_peers: usize) -> String
         Unready::Leaving => "it leaves the cluster".to_owned(),
         Unready::Draining => "it is about to stop".to_owned(),
         Unready::Refused => "no peer lets it in; its log says why".to_owned(),
+        Unready::Joining if links == 0 && min_peers == 1 => {
+            "it has no link yet, and needs one peer".to_owned()
+        }
         Unready::Joining if links < min_peers => {
             format!("it has links to {links} of the {min_peers} peers that it needs")
         }
@@ -105,6 +111,12 @@ mod tests {
     fn reasons_count_peers_and_name_none() {
         for (unready, links, min_peers, expected) in [
             (Unready::Joining, 0, 0, "it looks for its peers"),
+            (
+                Unready::Joining,
+                0,
+                1,
+                "it has no link yet, and needs one peer",
+            ),
             (
                 Unready::Joining,
                 1,

@@ -99,12 +99,6 @@ impl Node {
         self.availability.unready()
     }
 
-    /// Returns with how many peers there is a link.
-    #[cfg(feature = "axum")]
-    pub(crate) fn links(&self) -> usize {
-        self.peers.live().len()
-    }
-
     /// Returns whether the node is about to stop.
     #[cfg(feature = "status")]
     pub(crate) fn is_stopping(&self) -> bool {
