@@ -12,7 +12,9 @@ use std::{
 use metrics::{
     Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
 };
-use tower_cluster_sessions::{Cluster, ClusterConfig, ClusterSessionLayer, test_util::TestCluster};
+use tower_cluster_sessions::{
+    AtLimit, Cluster, ClusterConfig, ClusterSessionLayer, test_util::TestCluster,
+};
 
 use crate::http_support::*;
 
@@ -96,16 +98,7 @@ async fn figures_tell_what_visitors_did() {
 async fn sessions_that_another_node_has_ended_are_counted_where_they_were() {
     let cluster = TestCluster::start(2).await;
     let layers = [0, 1].map(|node| ClusterSessionLayer::from_cluster(cluster.cluster(node)));
-    let ended = |node: usize, reason: &str| {
-        let cluster = cluster.cluster(node);
-        let own = format!(
-            "cluster=\"{}\",node=\"{}\"",
-            cluster.stats().cluster,
-            cluster.node_name()
-        );
-        let line = format!("cluster_sessions_destroyed_total{{{own},reason=\"{reason}\"}}");
-        value_of(&cluster.prometheus(), &line)
-    };
+    let ended = |node: usize, reason: &str| destroyed(cluster.cluster(node), reason);
     let ages = |node: usize| {
         let text = cluster.cluster(node).prometheus();
         let mut lines = text.lines();
@@ -131,6 +124,48 @@ async fn sessions_that_another_node_has_ended_are_counted_where_they_were() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn sessions_that_a_search_ends_are_counted_by_the_node_that_ended_them() {
+    let cluster = TestCluster::start(2).await;
+    let layers = [0, 1].map(|node| ClusterSessionLayer::from_cluster(cluster.cluster(node)));
+    // Of two sessions of the user the second node alone knows one.
+    start(&layers[0], "user", 7).await;
+    cluster.converged().await;
+    cluster.cut();
+    start(&layers[1], "user", 7).await;
+    let sessions = cluster.cluster(0).sessions("");
+    let result = sessions.destroy_where("user", &7).await;
+    assert_eq!(result.expect("a value").sessions, 1, "one is out of reach");
+    cluster.heal();
+    let ended = |node: usize, reason: &str| destroyed(cluster.cluster(node), reason);
+    until(|| ended(1, "order") == 1.0).await;
+    assert_eq!((ended(0, "request"), ended(0, "order")), (1.0, 0.0));
+    assert_eq!(ended(1, "request"), 0.0);
+}
+
+#[tokio::test]
+async fn sessions_beyond_a_limit_are_counted_as_such() {
+    let config = ClusterConfig::standalone().index("user");
+    let cluster = Cluster::start(config).await.expect("nothing is bound");
+    let layer =
+        ClusterSessionLayer::from_cluster(&cluster).with_limit("user", 1, AtLimit::EndOldest);
+    start(&layer, "user", 7).await;
+    start(&layer, "user", 7).await;
+    assert_eq!(destroyed(&cluster, "limit"), 1.0);
+    assert_eq!(destroyed(&cluster, "request"), 0.0);
+}
+
+/// Returns how many sessions a node has counted as ended for this reason.
+fn destroyed(cluster: &Cluster, reason: &str) -> f64 {
+    let own = format!(
+        "cluster=\"{}\",node=\"{}\"",
+        cluster.stats().cluster,
+        cluster.node_name()
+    );
+    let line = format!("cluster_sessions_destroyed_total{{{own},reason=\"{reason}\"}}");
+    value_of(&cluster.prometheus(), &line)
+}
+
+#[tokio::test(start_paused = true)]
 async fn sessions_that_make_room_are_counted_as_ended() {
     let config = ClusterConfig::standalone().max_sessions(2);
     let cluster = Cluster::start(config).await.expect("nothing is bound");
@@ -145,8 +180,7 @@ async fn sessions_that_make_room_are_counted_as_ended() {
     }
     let text = cluster.prometheus();
     let own = "cluster=\"sessions\",node=\"standalone\"";
-    let line = format!("cluster_sessions_destroyed_total{{{own},reason=\"evicted\"}}");
-    assert_eq!(value_of(&text, &line), 1.0);
+    assert_eq!(destroyed(&cluster, "evicted"), 1.0);
     let line = format!("cluster_sessions_session_age_seconds_count{{{own}}}");
     assert_eq!(value_of(&text, &line), 1.0);
 }

@@ -52,6 +52,7 @@ impl Node {
             &[
                 ("request", read(&metrics.destroyed)),
                 ("order", read(&metrics.destroyed_by_order)),
+                ("limit", read(&metrics.destroyed_by_limit)),
                 ("expired", read(&metrics.expired)),
                 ("evicted", stats.evicted),
             ],

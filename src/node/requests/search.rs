@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use tokio::task::{spawn_blocking, yield_now};
 
-use super::orders::resume;
+use super::{orders::resume, sessions::DestroyedBy};
 use crate::node::Node;
 use crate::{
     replica::Wanted,
@@ -66,9 +66,10 @@ impl Node {
     pub(crate) fn end_surplus(&self, now: Now) {
         let surplus = self.replica.surplus(now);
         // What somebody else was first to destroy is gone as well.
-        let ended = surplus.iter().filter(|key| self.destroy_now(key).is_ok());
-        if ended.count() > 0 {
-            self.wake_links();
+        for key in &surplus {
+            if self.destroy_for(DestroyedBy::Limit, key).is_ok() {
+                self.commit(key);
+            }
         }
     }
 

@@ -25,6 +25,8 @@ pub(crate) enum DestroyedBy {
     Request,
     /// Another node, which has ordered it.
     Order,
+    /// This node, because as many sessions have the value as may have it.
+    Limit,
 }
 
 impl Node {
@@ -180,6 +182,7 @@ impl Node {
         let count = match by {
             DestroyedBy::Request => &metrics.destroyed,
             DestroyedBy::Order => &metrics.destroyed_by_order,
+            DestroyedBy::Limit => &metrics.destroyed_by_limit,
         };
         count.fetch_add(1, Ordering::Relaxed);
         metrics.ages.record_ms(age_ms);
