@@ -909,7 +909,8 @@ impl ClusterConfig {
     ///
     /// When it is reached, creating a session fails with
     /// [`SessionError::Full`](crate::SessionError::Full), and so does a write that would make one
-    /// larger. All other writes go on. From four fifths on a warning is logged every ten seconds.
+    /// larger. The last sixteenth is kept for sessions whose clients have come back, so that a flood of
+    /// new ones does not stop their writes. All other writes go on. From four fifths on a warning is logged every ten seconds.
     /// What peers have taken in is merged up to half as many bytes again, since it would be lost
     /// otherwise; beyond that it is counted as [`Stats::over_limit`](crate::Stats::over_limit).
     ///

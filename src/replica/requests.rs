@@ -162,7 +162,7 @@ impl Replica {
         if is_taken && !Mutant::CreateTwice.is_on() {
             return Err(SessionError::Taken);
         }
-        if self.store.free_bytes() <= weight {
+        if self.store.free_bytes_of_unconfirmed() <= weight {
             return Err(SessionError::Full);
         }
         let stamp = Stamp::ZERO.next(now).ok_or(SessionError::Exhausted)?;
@@ -229,7 +229,10 @@ impl Replica {
         let limits = &self.store.limits;
         let room = Room {
             limits,
-            free_bytes: self.store.free_bytes(),
+            free_bytes: match entry.hot.state.is_confirmed() {
+                true => self.store.free_bytes(),
+                false => self.store.free_bytes_of_unconfirmed(),
+            },
         };
         let mut writer = SessionWriter::new(entry.hot, key, room, observer, now);
         let result = write(&mut writer);

@@ -286,6 +286,7 @@ async fn flood_of_bots_keeps_neither_visitors_nor_newcomers_out() {
 #[tokio::test(start_paused = true)]
 async fn large_anonymous_sessions_fill_no_more_than_max_bytes() {
     const ROOM: usize = 16 << 20;
+    const OF_STRANGERS: usize = ROOM - ROOM / 16;
     let cluster = TestCluster::start_with(2, |config| config.max_bytes(ROOM)).await;
     let [one, two] = [0, 1].map(|node| ClusterSessionLayer::from_cluster(cluster.cluster(node)));
     let (user, _) = start(&two, "hits", 0).await;
@@ -305,7 +306,7 @@ async fn large_anonymous_sessions_fill_no_more_than_max_bytes() {
         }
     }
     assert!(
-        (ROOM / 300_000..=ROOM / 260_000).contains(&let_in),
+        (OF_STRANGERS / 300_000..=OF_STRANGERS / 260_000).contains(&let_in),
         "{let_in}"
     );
     cluster.converged().await;
@@ -317,6 +318,31 @@ async fn large_anonymous_sessions_fill_no_more_than_max_bytes() {
         hit(node, &user).await;
     }
     assert_eq!(value(&one, &user, "hits").await, Some(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn visitors_who_came_back_may_write_more_while_strangers_fill_max_bytes() {
+    const ROOM: usize = 16 << 20;
+    let cluster = TestCluster::start_with(2, |config| config.max_bytes(ROOM)).await;
+    let [one, two] = [0, 1].map(|node| ClusterSessionLayer::from_cluster(cluster.cluster(node)));
+    let mut users = Vec::new();
+    for _ in 0..4 {
+        let (user, _) = start(&one, "hits", 0).await;
+        hit(&two, &user).await;
+        users.push(user);
+    }
+    let padding = "x".repeat(200_000);
+    let fill = async |node, client: &str| {
+        let response = visit(node, client, async |session| {
+            session.insert("padding", &padding)
+        });
+        response.await.into_body()
+    };
+    while fill(&one, "").await.is_ok() {}
+    for user in &users {
+        fill(&two, user).await.expect("room is kept for them");
+    }
+    assert!(matches!(fill(&two, "").await, Err(SessionError::Full)));
 }
 
 #[tokio::test(start_paused = true)]

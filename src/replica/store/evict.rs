@@ -21,7 +21,8 @@ impl Store {
     /// Makes room for a session of `weight` bytes, if the store is full. Returns whether it has made
     /// some.
     pub(crate) fn make_room(&self, weight: usize, now: Now, observer: &mut Observer) -> bool {
-        let is_full = self.sessions() >= self.limits.max_sessions || self.free_bytes() <= weight;
+        let is_full = self.sessions() >= self.limits.max_sessions
+            || self.free_bytes_of_unconfirmed() <= weight;
         // Looking for the oldest takes a look at each shard, which is worth it for several.
         let few = (self.limits.max_sessions >> 16).max(1);
         is_full && self.evict(few, now, observer) > 0
@@ -32,7 +33,7 @@ impl Store {
         let spare_bytes = self.limits.max_bytes / 32;
         for _ in 0..MAX_LOOKS {
             let surplus = self.sessions().saturating_sub(self.limits.max_sessions);
-            let wanted = match self.free_bytes() < spare_bytes {
+            let wanted = match self.free_bytes_of_unconfirmed() < spare_bytes {
                 true => surplus.max(1),
                 false => surplus,
             };
@@ -44,7 +45,8 @@ impl Store {
 
     /// Returns whether a session is one that was evicted here, or would be at once.
     pub(super) fn is_evicted(&self, access: Stamp, accessed_ms: u64) -> bool {
-        let is_full = || self.sessions() >= self.limits.max_sessions || self.free_bytes() == 0;
+        let is_full =
+            || self.sessions() >= self.limits.max_sessions || self.free_bytes_of_unconfirmed() == 0;
         let upto_ms = self.eviction.upto_ms.load(Ordering::Relaxed);
         // On its way it has become younger.
         !access.is_of_visit() && accessed_ms < upto_ms.saturating_add(ON_ITS_WAY_MS) && is_full()

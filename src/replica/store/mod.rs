@@ -190,6 +190,13 @@ impl Store {
         self.limits.max_bytes.saturating_sub(self.counts.bytes())
     }
 
+    /// Returns how many of these bytes sessions may take whose clients have not come back. The rest is
+    /// for those that have: whoever makes up sessions must not stop the writes of others.
+    pub(crate) fn free_bytes_of_unconfirmed(&self) -> usize {
+        let reserved = self.limits.max_bytes / 16;
+        self.free_bytes().saturating_sub(reserved)
+    }
+
     /// Returns how many destroyed sessions are remembered.
     pub(crate) fn tombstones(&self) -> usize {
         self.counts.tombstones()
