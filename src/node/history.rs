@@ -11,7 +11,6 @@ use std::{
     },
 };
 
-use super::Node;
 use crate::session::Now;
 
 /// The figures of one moment. Counts are since the start of the node.
@@ -45,8 +44,18 @@ pub(super) struct History {
 }
 
 impl History {
+    /// Keeps samples from now on.
+    pub(super) fn keep(&self) {
+        self.is_kept.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns the samples, the oldest first.
+    pub(super) fn samples(&self) -> Vec<Sample> {
+        self.lock().iter().cloned().collect()
+    }
+
     /// Returns whether it is time for another sample.
-    fn is_due(&self, now: Now) -> bool {
+    pub(super) fn is_due(&self, now: Now) -> bool {
         let since = |last: &Sample| now.mono_ms.saturating_sub(last.at_ms);
         self.is_kept.load(Ordering::Relaxed)
             && self
@@ -56,7 +65,7 @@ impl History {
                 .is_none_or(|ms| ms >= INTERVAL_MS)
     }
 
-    fn add(&self, sample: Sample) {
+    pub(super) fn add(&self, sample: Sample) {
         let mut samples = self.lock();
         if samples.len() == KEPT {
             samples.pop_front();
@@ -66,44 +75,6 @@ impl History {
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Sample>> {
         self.samples.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Node {
-    /// Keeps samples from now on.
-    pub(crate) fn keep_history(&self) {
-        self.monitor.history.is_kept.store(true, Ordering::Relaxed);
-    }
-
-    /// Returns the samples of the last minutes, the oldest first.
-    pub(crate) fn history(&self) -> Vec<Sample> {
-        self.monitor.history.lock().iter().cloned().collect()
-    }
-
-    /// Takes a sample, if it is time.
-    pub(super) fn sample(&self, now: Now) {
-        if self.monitor.history.is_due(now) {
-            self.monitor.history.add(self.sample_at(now));
-        }
-    }
-
-    fn sample_at(&self, now: Now) -> Sample {
-        let stats = self.stats();
-        let metrics = &self.monitor.metrics;
-        let members = stats.members.into_iter().map(|member| MemberSample {
-            address: member.address,
-            lag: member.acked_lag,
-            sent_bytes: member.sent_bytes,
-            received_bytes: member.received_bytes,
-        });
-        Sample {
-            at_ms: now.mono_ms,
-            sessions: stats.sessions as u64,
-            loads: metrics.loads(),
-            created: metrics.created.load(Ordering::Relaxed),
-            changes: stats.log_head,
-            members: members.collect(),
-        }
     }
 }
 
@@ -131,7 +102,7 @@ mod tests {
     fn nothing_is_kept_until_somebody_wants_it() {
         let history = History::default();
         assert!(!history.is_due(NOW));
-        history.is_kept.store(true, Ordering::Relaxed);
+        history.keep();
         assert!(history.is_due(NOW));
         history.add(sample(NOW));
         assert!(!history.is_due(after(INTERVAL_MS - 1)));

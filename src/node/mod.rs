@@ -27,6 +27,8 @@ mod monitor;
 pub(crate) mod net;
 mod peers;
 mod requests;
+#[cfg(feature = "status")]
+mod sampling;
 mod shared;
 mod stats;
 mod task;
