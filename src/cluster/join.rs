@@ -69,6 +69,7 @@ struct Begun {
     at_ms: u64,
     /// Whether the peer had all sessions itself then.
     of_ready: bool,
+    is_complete: bool,
 }
 
 /// The one peer that is asked at first.
@@ -171,10 +172,13 @@ impl Join {
         steps
     }
 
-    /// Returns when the donor was asked, if this is its link.
-    pub(crate) fn donor_asked_ms(&self, link: LinkId) -> Option<u64> {
-        self.donor.as_ref().filter(|donor| donor.link == link)?;
-        self.begun.get(&link).map(|begun| begun.at_ms)
+    /// Notes that a round with a link is complete. Returns when it was asked for, if it is the one in
+    /// which the donor has given everything. Later rounds with the donor are as all others.
+    pub(crate) fn round_completed(&mut self, link: LinkId) -> Option<u64> {
+        let begun = self.begun.get_mut(&link)?;
+        let is_first = !std::mem::replace(&mut begun.is_complete, true);
+        let is_donors = self.donor.as_ref().is_some_and(|donor| donor.link == link);
+        (is_first && is_donors).then_some(begun.at_ms)
     }
 
     /// Returns within how many hops of nodes that join, this one included, nobody has anybody left
@@ -319,6 +323,7 @@ impl Join {
             let begun = Begun {
                 at_ms: now.mono_ms,
                 of_ready: link.is_ready(),
+                is_complete: false,
             };
             self.begun.insert(link.link, begun);
         }
@@ -460,6 +465,23 @@ mod tests {
         );
         let links = [link(1, true, 9), link(2, true, 0)];
         assert_eq!(join.step(&links, None, at(3)), SYNCED);
+    }
+
+    #[test]
+    fn later_rounds_with_the_donor_are_no_transfer() {
+        let mut join = join();
+        join.step(&[link(1, false, 0), link(2, false, 0)], None, at(7));
+        assert_eq!(join.round_completed(LinkId(1)), Some(7));
+        join.step(&[link(1, true, 9), link(2, false, 0)], None, at(8));
+        assert_eq!(join.round_completed(LinkId(2)), None);
+        // Repair, while others are still to be compared and afterwards.
+        join.step(&[link(1, false, 9), link(2, true, 0)], None, at(9));
+        assert_eq!(join.round_completed(LinkId(1)), None);
+        assert_eq!(
+            join.step(&[link(1, true, 9), link(2, true, 0)], None, at(10)),
+            SYNCED
+        );
+        assert_eq!(join.round_completed(LinkId(1)), None);
     }
 
     #[test]

@@ -53,7 +53,7 @@ impl Node {
 
     /// Notes that a round asked for on a link is complete.
     pub(super) fn round_completed(&self, link: LinkId, sessions: u64, bytes: u64, now: Now) {
-        let asked_ms = self.availability.join().donor_asked_ms(link);
+        let asked_ms = self.availability.join().round_completed(link);
         let Some(MemberLabel { name, address }) = self.peers.table().label(link) else {
             return;
         };
