@@ -47,10 +47,11 @@ pub(crate) fn app(cluster: Cluster, sessions: ClusterSessionLayer, operators: Op
         .route("/static/style.css", get(style))
         .layer(sessions)
         // Behind the layer, so that these have no part in sessions.
-        .merge(probes(&cluster))
         .merge(operators.routes(&cluster))
-        .layer(map_response_with_state(cluster.clone(), add_headers))
         .layer(TraceLayer::new_for_http())
+        // Behind that one, too: a probe each second that is told "not ready" is no failure to log.
+        .merge(probes(&cluster))
+        .layer(map_response_with_state(cluster.clone(), add_headers))
         .with_state(cluster)
 }
 
