@@ -12,7 +12,7 @@ use twox_hash::XxHash3_64;
 pub use self::peer::{Peer, Words};
 use crate::{
     config::{ClusterConfig, Expiry, Limits, Shape},
-    node::{Env, LinkSecurity},
+    node::{Cluster, Env, LinkSecurity},
     replica::{Observer, Replica, Replicate, SessionWriter},
     session::{
         BootId, Delta, Now, Origin, SecretHash, SessionError, SessionKey, SessionMeta,
@@ -158,6 +158,11 @@ impl Door {
         let accepted = accepted.map_err(io::Error::other)?;
         Ok(accepted.io)
     }
+}
+
+/// Counts what a node counts of a request that finds its session and changes it, without one.
+pub fn count_hit(cluster: &Cluster) {
+    cluster.node().count_hit();
 }
 
 /// Returns the JSON text of a string, as long as wanted.

@@ -14,7 +14,7 @@ use tokio::{
 use tower::{Layer as _, Service, ServiceExt as _, service_fn};
 use tower_cluster_sessions::{
     Ack, Cluster, ClusterConfig, ClusterSessionLayer, Session, SessionSlot,
-    internals::{FullStore, SessionCopy, Words},
+    internals::{FullStore, SessionCopy, Words, count_hit},
     test_util::TestCluster,
 };
 
@@ -37,6 +37,7 @@ pub(crate) const CASES: &[Case] = &[
     case("request_plain", 1, request_plain),
     case("request_read", 1, request_read),
     case("request_hit", 1, request_hit),
+    case("figures_of_hit", 1, figures_of_hit),
     case("request_user_hit", 1, |times| {
         user_hit(times, |config| config)
     }),
@@ -117,6 +118,17 @@ fn request_read(times: u64) {
 
 fn request_hit(times: u64) {
     alone(times, |layer| layer.layer(service_fn(hit)));
+}
+
+/// What `request_hit` takes for the figures that monitoring systems read, and nothing else.
+fn figures_of_hit(times: u64) {
+    runtime().block_on(async {
+        let cluster = Cluster::start(ClusterConfig::standalone()).await;
+        let cluster = cluster.expect("nothing is bound");
+        for _ in 0..times {
+            count_hit(&cluster);
+        }
+    });
 }
 
 /// Requests of one session to a node without peers.

@@ -115,8 +115,16 @@ impl Metrics {
         }
     }
 
+    /// Counts a commit, and how long its response had to wait, if it had to.
+    pub(in crate::node) fn note_commit(&self, ack: Ack, waited_us: Option<u64>) {
+        self.commits(ack).record_us(waited_us.unwrap_or(0));
+        if let Some(us) = waited_us {
+            self.ack_waits.record_us(us);
+        }
+    }
+
     /// Returns the histogram of commits that wait so.
-    pub(in crate::node) const fn commits(&self, ack: Ack) -> &Histogram {
+    const fn commits(&self, ack: Ack) -> &Histogram {
         let [none, one, all] = &self.commits;
         match ack {
             Ack::None => none,
