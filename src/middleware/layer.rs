@@ -970,15 +970,20 @@ impl Cluster {
     /// ```
     #[must_use]
     pub fn sessions(&self, context: &str) -> Sessions {
+        match self.sessions_of(context) {
+            Ok(sessions) => sessions,
+            Err(error) => panic!("no sessions: {error}"),
+        }
+    }
+
+    /// Returns the same for a context that somebody else has named: a client, or a peer.
+    pub(crate) fn sessions_of(&self, context: &str) -> Result<Sessions, LayerError> {
         let layer = ClusterSessionLayer::from_cluster(self);
         let layer = match context {
             "" => layer,
             context => layer.with_context(context),
         };
-        match layer.unclaimed_config() {
-            Ok(config) => Sessions::new(config),
-            Err(error) => panic!("no sessions: {error}"),
-        }
+        layer.unclaimed_config().map(Sessions::new)
     }
 }
 

@@ -172,6 +172,7 @@ impl StatusPage {
             .route("/style.css", get(assets::style))
             .route("/live.js", get(assets::script))
             .route("/icon.svg", get(assets::icon))
+            .fallback(sessions::nowhere)
             .layer(map_response(responses::add_headers))
             .with_state(page)
     }

@@ -70,7 +70,7 @@ pub(super) struct TransferRow {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Note {
     pub(super) count: String,
-    pub(super) text: &'static str,
+    pub(super) text: String,
 }
 
 /// An event in the list.
@@ -197,7 +197,7 @@ fn tiles(stats: &Stats, samples: &[Sample]) -> Vec<Tile> {
         used: None,
         spark: Some(rate.spark),
     };
-    vec![
+    let mut tiles = vec![
         limited(
             "Sessions",
             grouped(stats.sessions as u64),
@@ -227,7 +227,22 @@ fn tiles(stats: &Stats, samples: &[Sample]) -> Vec<Tile> {
             "a second, begun here",
             Rate::of(samples, |sample| Some(sample.created)),
         ),
-    ]
+    ];
+    tiles.extend(stats.disk.as_ref().map(|disk| Tile {
+        label: "On disk",
+        value: bytes(disk.bytes),
+        detail: match (disk.unsaved, disk.failing) {
+            (0, false) => "all is written".to_owned(),
+            (unsaved, false) => format!(
+                "{} to write",
+                counted(unsaved as u64, "session", "sessions")
+            ),
+            (_, true) => "cannot be written".to_owned(),
+        },
+        used: None,
+        spark: None,
+    }));
+    tiles
 }
 
 fn members(stats: &Stats, samples: &[Sample]) -> Vec<MemberRow> {
@@ -359,45 +374,59 @@ fn notes(stats: &Stats) -> Vec<Note> {
     let counts = [
         (
             stats.full,
-            "sessions or writes refused, because there was no room",
+            ["session or write", "sessions or writes"],
+            "refused, because there was no room",
         ),
         (
             stats.evicted,
-            "sessions of clients that had not come back made room for others",
+            ["session", "sessions"],
+            "of clients that had not come back made room for others",
         ),
         (
             stats.too_large,
-            "writes refused, because the session would have been too large",
+            ["write", "writes"],
+            "refused, because the session would have been too large",
         ),
         (
             stats.over_limit,
-            "messages of members not merged, because they are far over a limit here",
+            ["message", "messages"],
+            "of members not merged, being far over a limit here",
         ),
         (
             stats.violations,
-            "links closed, because the member broke the protocol",
+            ["link", "links"],
+            "closed, because the member broke the protocol",
         ),
         (
             stats.refused,
-            "connections refused, by this node or the other side",
+            ["connection", "connections"],
+            "refused, by this node or the other side",
         ),
         (
             stats.stale_reads,
-            "requests served without what their client wrote elsewhere",
+            ["request", "requests"],
+            "served without what its client wrote elsewhere",
         ),
         (
             stats.tombstones_lost,
-            "destroyed sessions forgotten early, for want of room",
+            ["destroyed session", "destroyed sessions"],
+            "forgotten early, for want of room",
+        ),
+        (
+            stats.disk.as_ref().map_or(0, |disk| disk.failures),
+            ["write", "writes"],
+            "to disk failed; what was to be written is tried again each second",
         ),
         (
             stats.task_panics,
-            "panics in tasks of the node, each of which is a defect",
+            ["panic", "panics"],
+            "in tasks of the node, which is a defect",
         ),
     ];
-    let told = counts.into_iter().filter(|(count, _)| *count > 0);
-    told.map(|(count, text)| Note {
+    let told = counts.into_iter().filter(|(count, ..)| *count > 0);
+    told.map(|(count, [one, many], what)| Note {
         count: grouped(count),
-        text,
+        text: format!("{} {what}", if count == 1 { one } else { many }),
     })
     .collect()
 }

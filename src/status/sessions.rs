@@ -83,6 +83,7 @@ struct RefusalPage {
     frame: Frame,
     title: &'static str,
     detail: &'static str,
+    at_sessions: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -277,6 +278,7 @@ pub(super) async fn end(
             title: "This form is not taken",
             detail: "It was not made for this browser, or the browser keeps no cookies. Nothing was \
                      ended. Go back, load the session anew and try again.",
+            at_sessions: true,
         });
         *response.status_mut() = StatusCode::FORBIDDEN;
         return response;
@@ -296,11 +298,28 @@ pub(super) async fn end(
     Redirect::to(&format!("{links}sessions?ended={id}")).into_response()
 }
 
+/// Answers for paths that are none of the page's.
+pub(super) async fn nowhere(
+    State(page): State<Arc<StatusPage>>,
+    OriginalUri(original): OriginalUri,
+    own: Uri,
+) -> Response {
+    let mut response = html(&RefusalPage {
+        frame: Frame::of(&page.cluster, Links::of(&own, &original)),
+        title: "There is no such page",
+        detail: "What there is to see of the cluster is behind these links.",
+        at_sessions: false,
+    });
+    *response.status_mut() = StatusCode::NOT_FOUND;
+    response
+}
+
 fn unknown(frame: Frame) -> Response {
     let mut response = html(&RefusalPage {
         frame,
         title: "There is no such session",
         detail: "It has ended, or it never was, or this node does not have it yet.",
+        at_sessions: true,
     });
     *response.status_mut() = StatusCode::NOT_FOUND;
     response
@@ -309,7 +328,10 @@ fn unknown(frame: Frame) -> Response {
 /// Opens a session of any context, with its values if they may be shown.
 async fn open(page: &StatusPage, id: &str) -> Option<(SessionInfo, Vec<(String, String)>)> {
     for context in page.cluster.contexts() {
-        let Some(session) = page.cluster.sessions(&context).open(id).await else {
+        let Ok(sessions) = page.cluster.sessions_of(&context) else {
+            continue;
+        };
+        let Some(session) = sessions.open(id).await else {
             continue;
         };
         // An error means that it has ended meanwhile.
@@ -328,7 +350,13 @@ async fn open(page: &StatusPage, id: &str) -> Option<(SessionInfo, Vec<(String, 
 
 async fn find(cluster: &Cluster, question: &Question) -> Found {
     let context = question.context.clone().unwrap_or_default();
-    let sessions = cluster.sessions(&context);
+    // Any text may come here, and most are no context's name.
+    let Ok(sessions) = cluster.sessions_of(&context) else {
+        return Found {
+            fault: Some("No context has such a name.".to_owned()),
+            ..Found::default()
+        };
+    };
     let Some(value) = question.wanted() else {
         let page = sessions.page(question.after.as_deref(), PAGE).await;
         return Found {
@@ -362,7 +390,9 @@ async fn find(cluster: &Cluster, question: &Question) -> Found {
 
 async fn find_by_id(cluster: &Cluster, id: &str) -> Option<SessionInfo> {
     for context in cluster.contexts() {
-        if let Some(session) = cluster.sessions(&context).open(id).await {
+        if let Ok(sessions) = cluster.sessions_of(&context)
+            && let Some(session) = sessions.open(id).await
+        {
             return session.info().ok().flatten();
         }
     }

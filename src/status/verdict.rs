@@ -1,6 +1,6 @@
 //! How the cluster is, in one sentence.
 
-use super::figures::{counted, duration};
+use super::figures::{counted, duration, grouped};
 use crate::{
     node::{Member, MemberState, Stats, Unready},
     probes::reason,
@@ -57,11 +57,29 @@ pub(super) fn verdict(stats: &Stats, unready: Option<Unready>, min_peers: usize)
         let title = format!("{node} is not ready");
         return verdict(level, title, sentence(&reason(unready, links, min_peers)));
     }
+    let disk = failing_disk(stats);
     if here.is_empty() {
         let title = format!("{node} is alone");
-        let detail = "No other node is in the cluster: when this one stops, its sessions are gone.";
-        return verdict(Level::Notice, title, detail.to_owned());
+        let detail = match stats.disk {
+            None => "No other node is in the cluster: when this one stops, its sessions are gone.",
+            Some(_) => {
+                "No other node is in the cluster: while this one is stopped, nobody serves its \
+                 sessions."
+            }
+        };
+        let alone = || verdict(Level::Notice, title, detail.to_owned());
+        return disk.unwrap_or_else(alone);
     }
+    match (trouble(node, &here), disk) {
+        (Some(trouble), Some(disk)) if trouble.level < disk.level => disk,
+        (Some(trouble), _) => trouble,
+        (None, Some(disk)) => disk,
+        (None, None) => agreement(stats, &here),
+    }
+}
+
+/// Returns what is wrong with members: the worst, and with whom.
+fn trouble(node: &str, here: &[&Member]) -> Option<Verdict> {
     for (states, level, is, are) in TROUBLES {
         let mut named: Vec<String> = here
             .iter()
@@ -77,13 +95,32 @@ pub(super) fn verdict(stats: &Stats, unready: Option<Unready>, min_peers: usize)
             _ => format!("{} {are}", counted(count as u64, "node", "nodes")),
         };
         let others = here.len() + 1 - count;
-        let detail = match others {
-            1 => format!("Of {} nodes only {node} is left.", here.len() + 1),
+        let detail = match (others, level) {
+            (1, Level::Bad) => format!("Of {} nodes only {node} is left.", here.len() + 1),
+            (1, _) => format!("{node} is well, and its requests do not wait."),
             _ => format!("The other {others} of {} nodes are well.", here.len() + 1),
         };
-        return verdict(*level, title, detail);
+        return Some(Verdict {
+            level: *level,
+            title,
+            detail,
+        });
     }
-    agreement(stats, &here)
+    None
+}
+
+/// Returns what is wrong with the disk of the node.
+fn failing_disk(stats: &Stats) -> Option<Verdict> {
+    let disk = stats.disk.as_ref().filter(|disk| disk.failing)?;
+    let wait = match disk.unsaved {
+        1 => "1 changed session waits".to_owned(),
+        count => format!("{} changed sessions wait", grouped(count as u64)),
+    };
+    Some(Verdict {
+        level: Level::Bad,
+        title: format!("{} cannot write to its disk", stats.node),
+        detail: format!("{wait} for it, and a stop of all nodes loses them. The log says why."),
+    })
 }
 
 /// All nodes are up: do they hold the same?
@@ -110,7 +147,10 @@ fn agreement(stats: &Stats, here: &[&Member]) -> Verdict {
         Some(member) => Verdict {
             level: Level::Notice,
             title: format!("{} does not hold the same", name_of(member)),
-            detail: format!("It has {sessions} or others, and has not been compared for a minute."),
+            detail: format!(
+                "It has not been compared with {} for a minute, which has {sessions}.",
+                stats.node
+            ),
         },
         None => Verdict {
             level: Level::Good,
@@ -178,3 +218,49 @@ const TROUBLES: &[(&[MemberState], Level, &str, &str)] = &[
     ),
 ];
 const LONG_MS: u64 = 60_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Cluster, ClusterConfig, DiskStats};
+
+    async fn stats(disk: Option<DiskStats>) -> Stats {
+        let cluster = Cluster::start(ClusterConfig::standalone()).await;
+        let mut stats = cluster.expect("nothing is bound").stats();
+        stats.disk = disk;
+        stats
+    }
+
+    fn disk(failing: bool, unsaved: usize) -> DiskStats {
+        DiskStats {
+            unsaved,
+            failing,
+            failures: 0,
+            writes: 0,
+            written_bytes: 0,
+            bytes: 0,
+            old_records: 0,
+        }
+    }
+
+    #[tokio::test]
+    async fn node_whose_disk_fails_is_what_is_said_first() {
+        let failing = verdict(&stats(Some(disk(true, 2))).await, None, 0);
+        assert_eq!(failing.level, Level::Bad);
+        assert_eq!(failing.title, "standalone cannot write to its disk");
+        assert!(
+            failing.detail.starts_with("2 changed sessions wait for it"),
+            "{}",
+            failing.detail
+        );
+    }
+
+    #[tokio::test]
+    async fn node_that_is_alone_loses_its_sessions_only_without_a_directory() {
+        let lost = "when this one stops, its sessions are gone";
+        let without = verdict(&stats(None).await, None, 0);
+        assert!(without.detail.contains(lost), "{}", without.detail);
+        let with = verdict(&stats(Some(disk(false, 0))).await, None, 0);
+        assert!(!with.detail.contains(lost), "{}", with.detail);
+    }
+}

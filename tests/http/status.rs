@@ -102,6 +102,53 @@ async fn links_lead_where_the_page_is_nested() {
 }
 
 #[tokio::test]
+async fn path_of_no_page_leads_to_those_that_there_are() {
+    let page = StatusPage::new(&standalone().await);
+    for (path, home) in [("/nowhere", "./../status"), ("/a/b", "./../../status")] {
+        let response = ask(&page, path).await;
+        assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");
+        assert!(response.headers().contains_key(CONTENT_SECURITY_POLICY));
+        let html = text(response).await;
+        assert!(html.contains("<h1>There is no such page</h1>"), "{html}");
+        let home = home.trim_start_matches("./");
+        assert!(
+            html.contains(&format!("<a href=\"{home}\">The cluster</a>")),
+            "{html}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn context_that_cannot_be_is_told_and_no_defect() {
+    let page = StatusPage::new(&standalone().await);
+    let html = get(&page, "/sessions?context=%22%20").await;
+    assert!(html.contains("No context has such a name."), "{html}");
+    let json = ask(&page, "/sessions.json?context=%22%20").await;
+    assert_eq!(json.status(), StatusCode::BAD_REQUEST);
+    assert!(
+        get(&page, "/sessions?context=shop")
+            .await
+            .contains("No sessions yet.")
+    );
+}
+
+#[tokio::test]
+async fn search_leads_back_to_all_sessions() {
+    let (cluster, layer) = indexed().await;
+    let id = log_in(&layer, "alice").await;
+    let page = StatusPage::new(&cluster);
+    for value in ["nobody", &id] {
+        let html = get(&page, &format!("/sessions?value={value}")).await;
+        assert!(html.contains("<button>All sessions</button>"), "{html}");
+    }
+    assert!(
+        !get(&page, "/sessions")
+            .await
+            .contains("<button>All sessions</button>")
+    );
+}
+
+#[tokio::test]
 async fn page_is_read_without_scripts_and_loads_itself_anew_then() {
     let page = StatusPage::new(&standalone().await);
     let html = get(&page, "").await;
@@ -286,7 +333,7 @@ async fn form(page: &StatusPage, id: &str) -> (String, String) {
 async fn sessions_are_listed_and_found_by_id_and_by_index() {
     let (cluster, layer) = indexed().await;
     let page = StatusPage::new(&cluster);
-    assert!(get(&page, "/sessions").await.contains("No sessions."));
+    assert!(get(&page, "/sessions").await.contains("No sessions yet."));
     let alice = log_in(&layer, "alice").await;
     let bob = log_in(&layer, "bob").await;
     let all = get(&page, "/sessions").await;
