@@ -108,6 +108,11 @@
 //! [`Sessions`] of a context: they open a session by its public id or by the value of its cookie,
 //! and create sessions. [`Changes`] are several writes that are made as one.
 //!
+//! # Maps of the app
+//!
+//! [`Cluster::map`] returns a [`ReplicatedMap`], which has no client and no end: feature flags,
+//! counters, small settings.
+//!
 //! # Cancel safety
 //!
 //! Writes apply at once and are never rolled back. A client may disconnect, a timeout fire or a
@@ -174,8 +179,8 @@ pub use crate::{
     },
     middleware::{
         Attribute, ClusterSessionLayer, ClusterSessionService, FilterError, LayerError,
-        LayerOptions, ResponseFuture, SameSite, Session, SessionPage, SessionSlot, Sessions,
-        Transport, Typed,
+        LayerOptions, ReplicatedMap, ResponseFuture, SameSite, Session, SessionPage, SessionSlot,
+        Sessions, Transport, Typed,
     },
     node::{
         Cluster, DestroyedWhere, DiskStats, Event, Events, Member, MemberEvent, MemberEventKind,

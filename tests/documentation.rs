@@ -51,6 +51,7 @@ fn every_method_that_people_call_has_an_example() {
         "src/config/expiry.rs",
         "src/middleware/attributes.rs",
         "src/middleware/layer.rs",
+        "src/middleware/replicated_map.rs",
         "src/middleware/session.rs",
         "src/middleware/sessions/mod.rs",
         "src/middleware/sessions/search.rs",

@@ -31,6 +31,7 @@ impl SessionError {
             | Self::Encode { .. }
             | Self::WrongKind { .. }
             | Self::ZeroLimit
+            | Self::NeverEnds
             | Self::Exhausted
             | Self::InvalidName { .. }
             | Self::NotIndexed { .. } => StatusCode::INTERNAL_SERVER_ERROR,

@@ -892,7 +892,7 @@ impl ClusterSessionLayer {
     }
 
     /// Checks the options, but not whether another layer has the name of the cookie.
-    fn unclaimed_config(&self) -> Result<LayerConfig, LayerError> {
+    pub(super) fn unclaimed_config(&self) -> Result<LayerConfig, LayerError> {
         let options = &self.options;
         let mut cookie = options.check()?;
         let context = options.context.clone().unwrap_or_else(|| "".into());

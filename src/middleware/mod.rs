@@ -24,6 +24,7 @@ mod layer;
 mod layer_config;
 mod layer_error;
 mod layer_options;
+mod replicated_map;
 mod request;
 mod service;
 mod session;
@@ -48,6 +49,7 @@ pub use self::{
     layer::ClusterSessionLayer,
     layer_error::LayerError,
     layer_options::LayerOptions,
+    replicated_map::ReplicatedMap,
     service::ClusterSessionService,
     session::Session,
     sessions::{SessionPage, Sessions},

@@ -324,7 +324,8 @@ impl Session {
     ///
     /// A request that loads its session need not call it, unless it is
     /// [filtered](crate::ClusterSessionLayer::with_filter). It is for handles that
-    /// [`Sessions`](crate::Sessions) has opened, which are no use by themselves.
+    /// [`Sessions`](crate::Sessions) has opened or created, which are no use by themselves. It also
+    /// [confirms](crate::ClusterConfig::unconfirmed_timeout) the session.
     ///
     /// # Errors
     ///

@@ -132,7 +132,8 @@ pub enum MemberEventKind {
 pub struct SessionEvent {
     /// The session's public id, as [`Session::id`](crate::Session::id) returns it.
     pub id: String,
-    /// The context the session belongs to, empty by default.
+    /// The context the session belongs to, empty by default. That of a [map](crate::Cluster::map) is
+    /// `map:` and its name.
     pub context: Arc<str>,
     /// Whether another node made the change. Such changes are told only with
     /// [`notify_listeners_on_replication`](crate::ClusterConfig::notify_listeners_on_replication).

@@ -294,7 +294,8 @@ impl Replica {
     ) -> Option<Destroyed> {
         let mut shard = self.store.shard(key);
         let hot = shard.view(key)?;
-        if !is_wanted(&hot.state) {
+        let may_end = !hot.state.meta().is_of_map() || Mutant::DestroyMaps.is_on();
+        if !may_end || !is_wanted(&hot.state) {
             return None;
         }
         let destroyed = Destroyed {

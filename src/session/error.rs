@@ -115,6 +115,9 @@ pub enum SessionError {
     /// A limit of the expiry is zero.
     #[error("{}", ZERO_LIMIT)]
     ZeroLimit,
+    /// A [map](crate::ReplicatedMap) of the app is to get an expiry.
+    #[error("a map of the app never ends: leave `set_expiry` out of its changes")]
+    NeverEnds,
     /// Sessions are to be found by a name that is not indexed.
     ///
     /// Add it with [`ClusterConfig::index`](crate::ClusterConfig::index), on each node that finds

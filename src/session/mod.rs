@@ -4,6 +4,7 @@
 //! A session is a join-semilattice. Its key never changes. Everything else in it is a register, a
 //! counter or an absorbing mark, so copies can meet in any order and end equal.
 
+mod app_map;
 mod attribute;
 mod changes;
 mod error;
@@ -32,6 +33,7 @@ mod version;
 #[cfg(any(test, feature = "durable"))]
 pub(crate) use self::saved::{SavedClock, SavedKey};
 pub(crate) use self::{
+    app_map::{MAX_MAP_NAME, is_map},
     attribute::{
         Content, Count, Counter, MAX_NAME_LENGTH, Register, WrongKind, check_name,
         counts_are_sorted, register_weight,

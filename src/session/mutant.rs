@@ -141,12 +141,18 @@ pub(crate) enum Mutant {
     LeaveSurplus,
     /// Which sessions end beyond a limit depends on their ids.
     EndAnyBeyondLimit,
+    /// A map of the app ends like a session whose client does not come back.
+    LeaveMapsUnconfirmed,
+    /// A map of the app is destroyed like a session.
+    DestroyMaps,
+    /// A node that was away takes a map of the app for one that others may have destroyed.
+    DoubtMaps,
 }
 
 #[cfg(test)]
 impl Mutant {
     /// Those of all nodes.
-    pub(crate) const OF_NODES: [Self; 50] = [
+    pub(crate) const OF_NODES: [Self; 53] = [
         Self::CoalesceLate,
         Self::IgnoreSince,
         Self::NeverRepair,
@@ -197,6 +203,9 @@ impl Mutant {
         Self::ForgetPlacesOfCold,
         Self::LeaveSurplus,
         Self::EndAnyBeyondLimit,
+        Self::LeaveMapsUnconfirmed,
+        Self::DestroyMaps,
+        Self::DoubtMaps,
     ];
 
     /// Those of nodes with directories.

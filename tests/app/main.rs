@@ -13,6 +13,7 @@ mod http2;
 mod index;
 mod limits;
 mod long_requests;
+mod maps;
 mod members;
 mod merging;
 mod outside;

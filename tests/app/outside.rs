@@ -106,6 +106,24 @@ async fn created_session_is_that_of_whoever_gets_its_cookie() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn created_session_is_unconfirmed_until_it_is_touched() {
+    let cluster = TestCluster::start(2).await;
+    let sessions = [0, 1].map(|node| cluster.cluster(node).sessions(""));
+    let ids = [false, true].map(|is_touched| {
+        let (session, _) = sessions[0].create(&set(7)).expect("there is room");
+        if is_touched {
+            session.touch().expect("it lives");
+        }
+        session.id().expect("it lives")
+    });
+    pass(seconds(200)).await;
+    for sessions in &sessions {
+        assert!(sessions.open(&ids[0]).await.is_none());
+        assert!(sessions.open(&ids[1]).await.is_some());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn given_id_is_taken_as_long_as_a_session_or_its_tombstone_is_there() {
     let cluster = TestCluster::start(2).await;
     let [one, two] = [0, 1].map(|node| cluster.cluster(node).sessions(""));

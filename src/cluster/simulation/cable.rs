@@ -379,6 +379,7 @@ impl World {
     /// Kills a node. It forgets all and starts anew.
     pub(super) fn crash(&mut self, node: usize, how: Crash) {
         self.crashes += 1;
+        self.unbroken[node] = false;
         for number in self.numbers() {
             let Some(cable) = self.cables.get_mut(&number) else {
                 continue;

@@ -242,6 +242,27 @@ impl World {
         lives.then(|| "a session lives that was to be destroyed".to_owned())
     }
 
+    /// Checks that a map is held with all that it held before, if a node has held it all the time.
+    pub(super) fn check_maps(&mut self) {
+        let is_kept = self.unbroken.iter().any(|unbroken| *unbroken);
+        for map in 0..self.maps.len() {
+            let key = self.sessions[map].key;
+            let vector_of = |node: &SimNode| {
+                let vector = |state: &SessionState| state.vector().clone();
+                node.replica.read(&key, vector).ok()
+            };
+            let now_held = vector_of(&self.nodes[0]);
+            if let Some(before) = std::mem::replace(&mut self.maps[map], now_held) {
+                let held = (key, before);
+                let is_lost =
+                    |node| vector_of(&self.nodes[node]).is_none() || self.lacks(node, &held);
+                let is_lost = is_kept && (0..self.nodes.len()).any(is_lost);
+                self.check(!is_lost, || "a map, or a part of it, is lost".to_owned());
+            }
+        }
+        self.unbroken.fill(true);
+    }
+
     /// Checks that vectors and counters name nobody who has not written for as long as a tombstone
     /// lives.
     pub(super) fn check_origins(&mut self) {
@@ -274,8 +295,9 @@ impl World {
 /// Returns the sessions of a node that have a value, by looking at all.
 pub(super) fn holders(node: &SimNode, json: &[u8]) -> Vec<SessionKey> {
     node.replica.select(|state| {
+        let is_session = !state.meta().is_of_map();
         let held = state.json(SEARCHED).ok().flatten();
-        held.is_some_and(|held| **held == *json)
+        is_session && held.is_some_and(|held| **held == *json)
     })
 }
 
@@ -292,6 +314,8 @@ fn shown(node: &SimNode, known: &Known) -> Option<Shown> {
     };
     let secrets = state.secrets().states().iter();
     let alive = secrets.filter(|secret| secret.dead_at_ms.is_none());
+    // Several nodes may have begun a map, each with a tag of its own.
+    let alive = alive.filter(|_| !known.is_map());
     Some((
         state.registers().iter().filter_map(live).collect(),
         alive.map(|secret| secret.tag).collect(),

@@ -21,6 +21,13 @@ fn histories_over_days_with_nodes_that_are_down_keep_every_promise() {
 }
 
 #[test]
+fn histories_of_maps_on_disk_keep_every_promise() {
+    for plan in [DISKS, DAYS_WITH_DISKS] {
+        run_seeds("maps on disk", 0, Plan { maps: 1, ..plan });
+    }
+}
+
+#[test]
 fn session_that_was_destroyed_before_a_stop_of_all_for_days_stays_destroyed() {
     assert_eq!(stop_of_all(), None);
 }

@@ -33,8 +33,8 @@ use crate::{
     config::{AtLimit, Expiry, Shape},
     replica::{Link, LinkOptions},
     session::{
-        BootId, Mutant, Now, Search, SecretHash, SessionKey, SessionMeta, SessionSecret,
-        SessionState, Tag,
+        BootId, CookieValue, Mutant, Now, Search, SecretHash, SessionKey, SessionMeta,
+        SessionSecret, SessionState, Tag, Vector,
     },
     wire::Position,
 };
@@ -106,6 +106,23 @@ fn histories_with_limits_for_each_value_keep_every_promise() {
         ..LIMITED
     };
     run_seeds("latest is refused", 0, plan);
+}
+
+#[test]
+fn histories_with_maps_of_the_app_keep_every_promise() {
+    run_seeds("maps", 0, MAPS);
+    for plan in [VISITORS, MANY_DAYS, MANY_NAMES] {
+        let plan = Plan { maps: 1, ..plan };
+        run_seeds("maps beside sessions", 0, plan);
+    }
+}
+
+/// Nobody uses it for a month, somebody destroys it, and it is in doubt when nodes meet.
+#[test]
+fn map_of_the_app_never_ends() {
+    for seed in 0..8 {
+        assert_eq!(map_without_end(seed), None, "seed {seed}");
+    }
 }
 
 /// Nodes that do not know of each other's sessions let more of them have a value than may.
@@ -319,6 +336,7 @@ fn hunt() -> Option<(u64, String)> {
     let scenes = scenes.or_else(day_without_equality);
     let scenes = scenes.or_else(|| joins_in_a_row(0));
     let scenes = scenes.or_else(cut_beyond_memory);
+    let scenes = scenes.or_else(|| (0..8).find_map(map_without_end));
     let scenes = scenes.or_else(room_that_runs_out);
     if let Some(broken) = scenes.or_else(join_at_a_closed_door) {
         return Some((0, broken));
@@ -331,6 +349,7 @@ fn hunt() -> Option<(u64, String)> {
         MANY_DAYS,
         MANY_NAMES,
         LITTLE_MEMORY,
+        MAPS,
     ];
     hunt_in(&plans)
 }
@@ -528,6 +547,50 @@ fn beyond_a_limit(at_limit: AtLimit) -> Option<String> {
     let held: Vec<_> = nodes.map(|node| checks::holders(node, b"1")).collect();
     world.check(held.iter().all(|held| *held == expected), || {
         format!("{held:?} have a value that {expected:?} may have")
+    });
+    world.check_equal();
+    world.broken
+}
+
+/// Node 2 gives a map to node 1 and dies, and node 3 one to node 0. A month later nodes 0 and 1 meet,
+/// which were alone meanwhile: one of them doubts what the other lacks.
+fn map_without_end(seed: u64) -> Option<String> {
+    let plan = Plan {
+        nodes: 4,
+        maps: 2,
+        unconfirmed_ms: 120_000,
+        ..THREE_NODES
+    };
+    let mut world = World::new(seed, plan);
+    for node in &mut world.nodes {
+        node.skew_ms = 0;
+    }
+    world.heal();
+    world.link_only(&[(0, 3), (1, 2)]);
+    world.change(2, 0, "a", VALUE);
+    world.change(3, 1, "a", VALUE);
+    world.heal_what_is_connected();
+    world.destroy_session(1, 0);
+    world.heal_what_is_connected();
+    for pair in world.pairs() {
+        world.cut(pair);
+    }
+    for gone in [2, 3] {
+        world.crash(gone, Crash::Told);
+    }
+    for _ in 0..30 {
+        world.pass(24 * HOUR_MS);
+        world.rest();
+    }
+    let before = world.held();
+    world.check(before == [1, 1, 0, 0], || {
+        format!("maps held after a month: {before:?}")
+    });
+    world.link_only(&[(0, 1)]);
+    world.heal();
+    let after = world.held();
+    world.check(after == [2; 4], || {
+        format!("maps held after the meeting: {after:?}")
     });
     world.check_equal();
     world.broken
@@ -929,6 +992,8 @@ struct Plan {
     idle_ms: u64,
     /// The idle limit of sessions whose clients have not come back.
     unconfirmed_ms: u64,
+    /// How many maps the app has.
+    maps: usize,
     /// Attribute names in use. Of more than three any may be removed.
     names: usize,
     steps: usize,
@@ -950,6 +1015,7 @@ const THREE_NODES: Plan = Plan {
     log_records: 64,
     idle_ms: HOUR_MS / 2,
     unconfirmed_ms: u64::MAX,
+    maps: 0,
     names: 3,
     steps: 150,
     nights: 0,
@@ -957,6 +1023,15 @@ const THREE_NODES: Plan = Plan {
     limit: None,
     tombstones: 1_000_000,
     disks: Disks::None,
+};
+
+/// Sessions come and go, and are over at once.
+const MAPS: Plan = Plan {
+    maps: 2,
+    idle_ms: 3_000,
+    unconfirmed_ms: 3_000,
+    steps: 300,
+    ..THREE_NODES
 };
 
 const LIMITED: Plan = Plan {
@@ -1075,6 +1150,10 @@ struct World {
     waits: Vec<SimWait>,
     fetches: Vec<SimFetch>,
     meta: Arc<SessionMeta>,
+    /// What all nodes held of each map when they were last at peace.
+    maps: Vec<Option<Vector>>,
+    /// Nodes that have not crashed since.
+    unbroken: Vec<bool>,
     /// The first broken promise.
     broken: Option<String>,
 }
@@ -1082,8 +1161,9 @@ struct World {
 /// Two nodes, the lower number first.
 type Pair = (usize, usize);
 
-/// A session as its makers know it.
+/// A session, or a map of the app, as its makers know it.
 struct Known {
+    meta: Arc<SessionMeta>,
     key: SessionKey,
     secret: SessionSecret,
     /// Every write ever made, by name.
@@ -1093,6 +1173,24 @@ struct Known {
     is_forgotten: bool,
     /// A node has destroyed it, or ordered that. Others may have forgotten that by now.
     was_destroyed: bool,
+}
+
+impl Known {
+    fn new(meta: Arc<SessionMeta>, CookieValue { key, secret }: CookieValue) -> Self {
+        Self {
+            meta,
+            key,
+            secret,
+            writes: Vec::new(),
+            adds: Vec::new(),
+            is_forgotten: false,
+            was_destroyed: false,
+        }
+    }
+
+    fn is_map(&self) -> bool {
+        self.meta.is_of_map()
+    }
 }
 
 /// Something committed, to be compared with what acknowledgements claim.
@@ -1160,8 +1258,15 @@ impl World {
             waits: Vec::new(),
             fetches: Vec::new(),
             meta: Arc::new(meta),
+            maps: vec![None; plan.maps],
+            unbroken: vec![true; plan.nodes],
             broken: None,
         };
+        for name in 0..plan.maps {
+            let meta = SessionMeta::of_map(&name.to_string());
+            let cookie = CookieValue::of_map(&meta);
+            world.sessions.push(Known::new(meta, cookie));
+        }
         for node in 0..plan.nodes {
             let node = world.boot(node);
             world.nodes.push(node);
@@ -1209,6 +1314,7 @@ impl World {
         }
         self.heal();
         self.check_equal();
+        self.check_maps();
         self.check_index();
     }
 

@@ -185,7 +185,10 @@ impl World {
         let key = &self.sessions[commit.session].key;
         let now = self.now(node);
         let replica = &self.nodes[node].replica;
-        let access = replica.read(key, |state| state.secrets().presented(&secret, now));
-        access.is_ok_and(|access| access == Access::Alive)
+        let is_open = replica.read(key, |state| {
+            let access = state.secrets().presented(&secret, now);
+            !state.meta().is_of_map() && access == Access::Alive
+        });
+        is_open.unwrap_or(false)
     }
 }

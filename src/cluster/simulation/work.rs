@@ -6,8 +6,8 @@ use super::{Commit, Known, SimSearch, World, cable::Crash, disk::Disks, node::na
 use crate::{
     replica::{Observer, Replica, Replicate, SessionWriter},
     session::{
-        Access, Content, Item, Order, OrderContent, OrderId, Proof, Register, Search, SessionError,
-        SessionKey, SessionSecret, SessionState, Stamp, Tag,
+        Access, Content, CookieValue, Item, Order, OrderContent, OrderId, Proof, Register, Search,
+        SessionError, SessionKey, SessionSecret, SessionState, Stamp, Tag,
     },
     wire::Position,
 };
@@ -75,7 +75,7 @@ impl World {
     }
 
     pub(super) fn create(&mut self, node: usize) {
-        if self.sessions.len() >= self.plan.sessions {
+        if self.sessions.len() >= self.plan.maps + self.plan.sessions {
             return self.create_again(node);
         }
         let mut key = [0; 16];
@@ -94,14 +94,9 @@ impl World {
             return;
         }
         replica.unpin(&key, Replicate::Now, now);
-        self.sessions.push(Known {
-            key,
-            secret,
-            writes: Vec::new(),
-            adds: Vec::new(),
-            is_forgotten: false,
-            was_destroyed: false,
-        });
+        let cookie = CookieValue { key, secret };
+        self.sessions
+            .push(Known::new(Arc::clone(&self.meta), cookie));
         self.maybe_commit(node, self.sessions.len() - 1);
     }
 
@@ -152,6 +147,22 @@ impl World {
         (!self.sessions.is_empty()).then(|| self.random.below(self.sessions.len()))
     }
 
+    /// Begins a map, as any node does that has it not.
+    fn begin_map(
+        &self,
+        node: usize,
+        Known {
+            meta, key, secret, ..
+        }: &Known,
+    ) {
+        let replica = &self.nodes[node].replica;
+        let now = self.now(node);
+        let created = replica.create(Arc::clone(meta), *key, secret.hash(), 0, now);
+        if created.is_ok() {
+            replica.unpin(key, Replicate::Now, now);
+        }
+    }
+
     fn write_to<R>(
         &self,
         node: usize,
@@ -159,7 +170,11 @@ impl World {
         replicate: Replicate,
         write: impl FnOnce(&mut SessionWriter<'_>) -> Result<R, SessionError>,
     ) -> Option<R> {
-        let key = self.sessions[session].key;
+        let known = &self.sessions[session];
+        let key = known.key;
+        if known.is_map() {
+            self.begin_map(node, known);
+        }
         let replica = &self.nodes[node].replica;
         let written = replica.write(
             &key,
@@ -258,7 +273,8 @@ impl World {
     }
 
     pub(super) fn cycle(&mut self, node: usize) {
-        let Some(session) = self.any_session() else {
+        let session = self.any_session();
+        let Some(session) = session.filter(|session| !self.sessions[*session].is_map()) else {
             return;
         };
         let mut bytes = [7; 16];
@@ -321,7 +337,8 @@ impl World {
             proof: Some(proof),
         };
         let boot = replica.boot();
-        self.sessions[session].was_destroyed = true;
+        // No client can open a map, and so end it.
+        self.sessions[session].was_destroyed = !known.is_map();
         let position = self.give(node, content);
         let commit = Commit {
             node,

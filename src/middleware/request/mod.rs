@@ -342,6 +342,12 @@ impl RequestSession {
         self.key().map(info).transpose()
     }
 
+    /// Returns what differs after each change, `None` when there is no session.
+    pub(crate) fn version(&self) -> Option<u64> {
+        let key = self.key()?;
+        self.node().read(&key, |state| state.version(&key)).ok()
+    }
+
     pub(crate) async fn ended(&self) {
         if let Some(key) = self.key() {
             self.node().ended(&key).await;

@@ -25,23 +25,7 @@ impl RequestSession {
         if node.peek(config.context(), &key, secret.as_ref()) != Access::Alive {
             return None;
         }
-        let source = SessionSource::Found;
-        let now = node.now();
-        let mut request = Self::new(config, RequestCookies::default(), Replicate::Now);
-        *request.loaded_ms.get_mut() = now.mono_ms;
-        request.head_sent = AtomicBool::new(true);
-        request.state = RequestState {
-            phase: Phase::Held {
-                key,
-                secret,
-                source,
-            },
-            // Nothing is pinned.
-            released: true,
-            ..RequestState::default()
-        }
-        .into();
-        Some(request)
+        Some(Self::outside(config, key, secret))
     }
 
     /// Creates a session, under this id or a fresh one. It is counted as in use now, and not any
@@ -61,6 +45,43 @@ impl RequestSession {
         request.change_all(changes)?;
         request.release();
         Ok((request, cookie))
+    }
+
+    /// Holds the map of a configuration, whether anybody has begun it or not.
+    pub(crate) fn of_map(config: Arc<LayerConfig>) -> Self {
+        let key = CookieValue::of_map(&config.meta).key;
+        Self::outside(config, key, None)
+    }
+
+    /// Begins the map, unless somebody has done so.
+    pub(crate) fn begin_map(&self) -> Result<(), SessionError> {
+        let map = CookieValue::of_map(&self.config.meta);
+        let config = Arc::clone(&self.config);
+        match Self::create_outside(config, Some(map), &Changes::new()) {
+            Ok(_) | Err(SessionError::Taken) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Holds a session without a pin.
+    fn outside(config: Arc<LayerConfig>, key: SessionKey, secret: Option<SessionSecret>) -> Self {
+        let source = SessionSource::Found;
+        let now = config.node().now();
+        let mut request = Self::new(config, RequestCookies::default(), Replicate::Now);
+        *request.loaded_ms.get_mut() = now.mono_ms;
+        request.head_sent = AtomicBool::new(true);
+        request.state = RequestState {
+            phase: Phase::Held {
+                key,
+                secret,
+                source,
+            },
+            // Nothing is pinned.
+            released: true,
+            ..RequestState::default()
+        }
+        .into();
+        request
     }
 }
 

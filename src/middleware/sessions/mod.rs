@@ -127,6 +127,11 @@ impl Sessions {
     /// It has the expiry of the layer that this was [made from](crate::ClusterSessionLayer::sessions),
     /// or else the default one, unless the changes set one.
     ///
+    /// As any session it is unconfirmed until its client has come back: it ends after
+    /// [`unconfirmed_timeout`](crate::ClusterConfig::unconfirmed_timeout), 120 s by default, unless a
+    /// request presents its cookie before. One that must stay until then is
+    /// [touched](Session::touch), once.
+    ///
     /// # Errors
     ///
     /// [`SessionError::Full`] and [`SessionError::Leaving`] when it cannot be created,
@@ -142,6 +147,7 @@ impl Sessions {
     ///     let mut changes = Changes::new();
     ///     changes.insert("user", user)?;
     ///     let (session, cookie) = sessions.create(&changes)?;
+    ///     session.touch()?; // the app may be offline for longer than two minutes
     ///     session.acknowledged(Ack::All).await;
     ///     Ok(sessions.format_cookie(&cookie))
     /// }

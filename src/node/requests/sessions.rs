@@ -217,6 +217,13 @@ impl Node {
         }
     }
 
+    /// Waits until something is so, which it looks at every second.
+    pub(crate) async fn until(&self, is_so: impl Fn() -> bool) {
+        while !is_so() {
+            sleep(LOOK_INTERVAL).await;
+        }
+    }
+
     /// Writes for a request that loaded its session at `loaded_ms`, monotonic.
     pub(crate) fn write<R>(
         &self,
@@ -321,6 +328,6 @@ impl Node {
     }
 }
 
-/// How often whoever waits for the end of a session looks for it. It takes one look-up, and no
-/// list of who waits has to be kept in step with all the ways in which a session ends.
+/// How often whoever waits for the end of a session, or a change of a map, looks for it. It takes one
+/// look-up, and no list of who waits has to be kept in step with all the ways in which it comes.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);

@@ -324,10 +324,14 @@ impl Shard {
         }
     }
 
-    /// Returns the keys of sessions that were created before an instant.
+    /// Returns the keys of sessions that were created before an instant, and that others may have
+    /// destroyed.
     pub(crate) fn keys_created_before(&self, before_ms: u64) -> Vec<SessionKey> {
         let sessions = self.sessions.iter().flat_map(SortedMap::iter);
-        let old = sessions.filter(|(_, session)| session.residency.created_ms() < before_ms);
+        let old = sessions.filter(|(_, StoredSession { residency, .. })| {
+            let may_end = || !residency.meta().is_of_map() || Mutant::DoubtMaps.is_on();
+            residency.created_ms() < before_ms && may_end()
+        });
         old.map(|(key, _)| *key).collect()
     }
 
