@@ -108,6 +108,11 @@
 //! [`Sessions`] of a context: they open a session by its public id or by the value of its cookie,
 //! and create sessions. [`Changes`] are several writes that are made as one.
 //!
+//! # Several apps, one login
+//!
+//! Layers of several contexts can share a cluster. [`SingleSignOn`] has a visitor who has logged in at
+//! one of them known at all.
+//!
 //! # Maps of the app
 //!
 //! [`Cluster::map`] returns a [`ReplicatedMap`], which has no client and no end: feature flags,
@@ -180,7 +185,7 @@ pub use crate::{
     middleware::{
         Attribute, ClusterSessionLayer, ClusterSessionService, FilterError, LayerError,
         LayerOptions, ReplicatedMap, ResponseFuture, SameSite, Session, SessionPage, SessionSlot,
-        Sessions, Transport, Typed,
+        Sessions, SingleSignOn, Transport, Typed,
     },
     node::{
         Cluster, DestroyedWhere, DiskStats, Event, Events, Member, MemberEvent, MemberEventKind,
@@ -189,7 +194,10 @@ pub use crate::{
     session::{Changes, CookieValue, SessionError, SessionInfo},
 };
 #[cfg(feature = "axum")]
-pub use crate::{middleware::MissingLayer, probes::probes};
+pub use crate::{
+    middleware::{MissingLayer, SignOnRejection},
+    probes::probes,
+};
 
 #[cfg(all(any(doc, doctest), feature = "axum"))]
 #[doc = include_str!("../docs/recipes.md")]

@@ -55,6 +55,7 @@ fn every_method_that_people_call_has_an_example() {
         "src/middleware/session.rs",
         "src/middleware/sessions/mod.rs",
         "src/middleware/sessions/search.rs",
+        "src/middleware/single_sign_on.rs",
         "src/middleware/slot.rs",
         "src/middleware/transport.rs",
         "src/middleware/typed.rs",

@@ -8,9 +8,11 @@ use axum::{
 
 use super::{
     session::Session,
+    single_sign_on::SingleSignOn,
     slot::{SessionSlot, requested_path},
     typed::Typed,
 };
+use crate::session::SessionError;
 
 /// The rejection of the extractors: no session layer is around whoever uses the session.
 ///
@@ -40,6 +42,49 @@ impl IntoResponse for MissingLayer {
     fn into_response(self) -> Response {
         crate::log::error!(path = &*self.path, "{self}");
         StatusCode::INTERNAL_SERVER_ERROR.into_response()
+    }
+}
+
+/// The rejection of [`SingleSignOn`].
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SignOnRejection {
+    /// It takes two session layers around the handler, and one is not there. The answer is a bare 500.
+    #[error(
+        "single sign-on at {path} needs two session layers around it: one \
+         `with_context(SingleSignOn::CONTEXT)`, and inside it one of the app's own context"
+    )]
+    #[non_exhaustive]
+    MissingLayer {
+        /// The path that was asked for.
+        path: Box<str>,
+    },
+    /// The sign-on and the session could not be brought in step.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+}
+
+impl IntoResponse for SignOnRejection {
+    fn into_response(self) -> Response {
+        match self {
+            Self::MissingLayer { ref path } => {
+                crate::log::error!(path = &**path, "{self}");
+                StatusCode::INTERNAL_SERVER_ERROR.into_response()
+            }
+            Self::Session(error) => error.into_response(),
+        }
+    }
+}
+
+/// Loads the sign-on, as [`SingleSignOn::load`].
+impl<S: Sync> FromRequestParts<S> for SingleSignOn {
+    type Rejection = SignOnRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, SignOnRejection> {
+        let loaded = Self::load(&parts.extensions).await?;
+        loaded.ok_or_else(|| SignOnRejection::MissingLayer {
+            path: requested_path(&parts.extensions, &parts.uri).into(),
+        })
     }
 }
 

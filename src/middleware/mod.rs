@@ -29,6 +29,7 @@ mod request;
 mod service;
 mod session;
 mod sessions;
+mod single_sign_on;
 mod slot;
 mod transport;
 mod typed;
@@ -39,7 +40,7 @@ mod tests;
 #[cfg(any(feature = "signed", feature = "private"))]
 pub use self::cookie::seal::{CookieKey, CookieKeys};
 #[cfg(feature = "axum")]
-pub use self::extract::MissingLayer;
+pub use self::extract::{MissingLayer, SignOnRejection};
 #[cfg(feature = "server-xml")]
 pub(crate) use self::filter::check_filter;
 pub use self::{
@@ -53,6 +54,7 @@ pub use self::{
     service::ClusterSessionService,
     session::Session,
     sessions::{SessionPage, Sessions},
+    single_sign_on::SingleSignOn,
     slot::SessionSlot,
     transport::Transport,
     typed::{Attribute, Typed},

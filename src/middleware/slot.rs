@@ -60,6 +60,14 @@ impl SessionSlot {
             .find(|slot| slot.session.config().context() == context)
     }
 
+    /// Returns the innermost slot of any other context.
+    pub(super) fn beside<'a>(extensions: &'a Extensions, context: &str) -> Option<&'a Self> {
+        extensions
+            .get::<Self>()?
+            .chain()
+            .find(|slot| slot.session.config().context() != context)
+    }
+
     /// Returns whether the client sent a cookie of the layer's name, whatever it is worth, or a value
     /// in the header field of its [`Transport`](crate::Transport).
     ///

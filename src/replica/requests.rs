@@ -174,7 +174,11 @@ impl Replica {
         let meta = self.store.shared_meta(meta);
         self.store.note_use();
         let origin = shard.next_origin();
-        let state = SessionState::new(meta, secret, Tag { stamp, origin }, now);
+        let mut state = SessionState::new(meta, secret, Tag { stamp, origin }, now);
+        // Nobody comes back to a map.
+        if state.meta().is_of_map() && !Mutant::LeaveMapsUnconfirmed.is_on() {
+            state.confirm(now);
+        }
         shard.insert_counted(counted, key, state, now);
         if let Some(hot) = shard.hot(&key) {
             hot.pins = 1;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Content, Counter, GcHorizon, KEPT_ORIGINS, Mutant, Now, Origin, Register, Route, SecretHash,
-    SecretSet, SessionKey, Stamp, Tag, Tombstone, Vector, WrongKind, register_weight,
+    Content, Counter, GcHorizon, KEPT_ORIGINS, Now, Origin, Register, Route, SecretHash, SecretSet,
+    SessionKey, Stamp, Tag, Tombstone, Vector, WrongKind, register_weight,
 };
 use crate::config::Expiry;
 
@@ -85,7 +85,7 @@ impl SessionState {
     pub(crate) fn new(meta: Arc<SessionMeta>, secret: SecretHash, tag: Tag, now: Now) -> Self {
         let mut vector = Vector::default();
         vector.raise(tag.origin, tag.stamp);
-        let mut state = Self {
+        Self {
             meta,
             created_ms: now.mono_ms,
             vector,
@@ -94,12 +94,7 @@ impl SessionState {
             registers: Vec::new(),
             secrets: SecretSet::new(secret, tag),
             life: None,
-        };
-        // Nobody comes back to it, and it waits for nobody.
-        if state.meta.is_of_map() && !Mutant::LeaveMapsUnconfirmed.is_on() {
-            state.confirm(now);
         }
-        state
     }
 
     pub(crate) fn from_parts(parts: SessionParts) -> Self {

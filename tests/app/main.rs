@@ -19,5 +19,6 @@ mod merging;
 mod outside;
 mod partial_cuts;
 mod shutdown;
+mod single_sign_on;
 mod streams;
 mod test_cluster;

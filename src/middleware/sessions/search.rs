@@ -222,6 +222,29 @@ impl Sessions {
         name: &str,
         value: &impl Serialize,
     ) -> Result<DestroyedWhere, SessionError> {
+        let search = self.search(keep, name, value)?;
+        let node = Arc::clone(self.config.node());
+        Ok(node.destroy_where(search).await)
+    }
+
+    /// Destroys sessions as [`destroy_where`](Self::destroy_where) does, and waits for nobody but live
+    /// peers.
+    pub(in crate::middleware) async fn end_where(
+        &self,
+        name: &str,
+        value: &impl Serialize,
+    ) -> Result<(), SessionError> {
+        let search = self.search(None, name, value)?;
+        self.config.node().end_where(search).await;
+        Ok(())
+    }
+
+    fn search(
+        &self,
+        keep: Option<SessionKey>,
+        name: &str,
+        value: &impl Serialize,
+    ) -> Result<Search, SessionError> {
         let json = encode_json(name, value)?;
         let search = Search {
             context: Arc::clone(&self.config.meta.context),
@@ -230,15 +253,8 @@ impl Sessions {
             keep,
             upto: Stamp::MAX,
         };
-        if search.weight() > MAX_SEARCH_BYTES {
-            return Err(SessionError::TooLarge {
-                what: "bytes",
-                would_be: search.weight(),
-                limit: MAX_SEARCH_BYTES,
-            });
-        }
-        let node = Arc::clone(self.config.node());
-        Ok(node.destroy_where(search).await)
+        SessionError::unless_within("bytes", search.weight(), MAX_SEARCH_BYTES)?;
+        Ok(search)
     }
 }
 

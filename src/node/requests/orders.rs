@@ -71,21 +71,11 @@ impl Node {
     }
 
     /// Destroys what a search finds here, and has every other node do so.
-    pub(crate) async fn destroy_where(self: Arc<Self>, mut search: Search) -> DestroyedWhere {
+    pub(crate) async fn destroy_where(self: Arc<Self>, search: Search) -> DestroyedWhere {
         let began_ms = self.now().mono_ms;
-        search.upto = latest_stamp(self.now().wall_ms);
-        let search = Arc::new(search);
-        // What is here was written before, whatever the clocks of those who wrote it.
-        let found = self
-            .search(DestroyedBy::Request, Arc::clone(&search), Stamp::MAX)
-            .await;
-        let last = found.iter().copied().max().flatten();
-        self.acknowledged(last, Ack::All).await;
-        // Others have learned what was destroyed here, so they count the rest.
         let id = OrderId::from_bytes(self.env.random());
         let reports = ReportsOf::begin(&self, id);
-        let position = self.give_with(id, OrderContent::Search((*search).clone()));
-        self.acknowledged(Some(position), Ack::All).await;
+        let found = self.search_and_order(id, search).await;
         // A search takes others about as long as this node.
         let took = Duration::from_millis(self.now().mono_ms.saturating_sub(began_ms));
         let patience = self.settings.ack_timeout.saturating_add(took);
@@ -98,12 +88,34 @@ impl Node {
             .values()
             .fold(0, |sum, one| sum.saturating_add(*one));
         DestroyedWhere {
-            sessions: found
-                .len()
-                .saturating_add(usize::try_from(elsewhere).unwrap_or(usize::MAX)),
+            sessions: found.saturating_add(usize::try_from(elsewhere).unwrap_or(usize::MAX)),
             unanswered: self.unanswered(&names),
             answered: names.iter().map(|name| name.to_string()).collect(),
         }
+    }
+
+    /// Destroys what a search finds here, and has every other node do so, without waiting for what they
+    /// find.
+    pub(crate) async fn end_where(self: &Arc<Self>, search: Search) {
+        let id = OrderId::from_bytes(self.env.random());
+        self.search_and_order(id, search).await;
+    }
+
+    /// Destroys what a search finds here, and then gives an order for it, which live peers have when
+    /// this is over. Returns how many sessions were destroyed here.
+    async fn search_and_order(self: &Arc<Self>, id: OrderId, mut search: Search) -> usize {
+        search.upto = latest_stamp(self.now().wall_ms);
+        let search = Arc::new(search);
+        // What is here was written before, whatever the clocks of those who wrote it.
+        let found = self
+            .search(DestroyedBy::Request, Arc::clone(&search), Stamp::MAX)
+            .await;
+        let last = found.iter().copied().max().flatten();
+        self.acknowledged(last, Ack::All).await;
+        // Others have learned what was destroyed here, so they count the rest.
+        let position = self.give_with(id, OrderContent::Search((*search).clone()));
+        self.acknowledged(Some(position), Ack::All).await;
+        found.len()
     }
 
     /// Destroys what a search finds here, if it was written up to then. Returns the position of

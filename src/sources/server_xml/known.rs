@@ -115,7 +115,7 @@ pub(super) fn fate_of_element(kind: &str) -> Fate {
         ),
         "ClusterSingleSignOn" => (
             "one login for all web apps of the cluster",
-            "does not exist: log in by the app, in one context",
+            "does not exist: `SingleSignOn` in the app, and a layer of its context",
         ),
         "ClusterSessionListener" => ("takes the messages about sessions", BUILT_IN),
         "FarmWarDeployer" => (
