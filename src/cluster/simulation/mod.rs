@@ -111,10 +111,33 @@ fn histories_with_limits_for_each_value_keep_every_promise() {
 #[test]
 fn histories_with_maps_of_the_app_keep_every_promise() {
     run_seeds("maps", 0, MAPS);
-    for plan in [VISITORS, MANY_DAYS, MANY_NAMES] {
-        let plan = Plan { maps: 1, ..plan };
-        run_seeds("maps beside sessions", 0, plan);
-    }
+}
+
+#[test]
+fn histories_of_maps_at_full_nodes_keep_every_promise() {
+    let plan = Plan {
+        maps: 1,
+        ..VISITORS
+    };
+    run_seeds("maps at full nodes", 0, plan);
+}
+
+#[test]
+fn histories_of_maps_over_many_days_keep_every_promise() {
+    let plan = Plan {
+        maps: 1,
+        ..MANY_DAYS
+    };
+    run_seeds("maps over many days", 0, plan);
+}
+
+#[test]
+fn histories_of_maps_with_many_names_end_alike() {
+    let plan = Plan {
+        maps: 1,
+        ..MANY_NAMES
+    };
+    run_seeds("maps with many names", 0, plan);
 }
 
 /// Nobody uses it for a month, somebody destroys it, and it is in doubt when nodes meet.
