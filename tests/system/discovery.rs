@@ -10,7 +10,11 @@
 
 mod support;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::{Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde_json::Value;
 use tokio::{io::AsyncWriteExt as _, net::TcpListener};
@@ -96,12 +100,14 @@ async fn name_server_that_is_down_empty_or_wrong_ends_no_link() {
     load.until_answered(100).await;
     let before = nodes[0].log().lines().count();
 
-    // Down, for many times the interval. The minute is scaled.
+    // Down, for many times the interval and longer than a member that is gone would be kept. The
+    // minute is scaled.
     names.stop();
     nodes[0]
         .until_logged(&["cannot find members by [dns:nodes.test:4100]"])
         .await;
-    tokio::time::sleep(4 * DEAF).await;
+    let failures = figure(&nodes[0], FAILURES).await;
+    until_figure(&nodes[0], FAILURES, failures + 3).await;
     names.go_on();
     // An answer with nothing in it.
     names.set(&[]).await;
@@ -195,6 +201,44 @@ async fn service_records_lead_to_nodes_at_their_ports() {
         nodes.push(Node::start(plan).await);
     }
     until_linked(&nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root"]
+async fn node_of_both_ip_versions_is_one_member_with_one_link() {
+    if !is_inside("node_of_both_ip_versions_is_one_member_with_one_link") {
+        return;
+    }
+    let options = ["--log-queries", "--log-facility=-"].map(str::to_owned);
+    let mut names = NameServer::start(run_dir("names-versions"), &options).await;
+    names.set(&["127.0.0.1", "::1"]).await;
+    let fleet = Fleet::new();
+    // One port takes both, so only one node can be where the name leads.
+    let mut both = fleet.plan(11);
+    both.listen = SocketAddr::from((Ipv6Addr::UNSPECIFIED, LINKS));
+    let both = Node::start(both).await;
+    let mut other = fleet.plan(12);
+    other.listen.set_port(LINKS + 1);
+    let nodes = [both, Node::start(other).await];
+    until_linked(&nodes).await;
+    // Whenever the name is looked up, there are two addresses to dial.
+    until_figure(&nodes[1], DISCOVERED, 2).await;
+    names.until_asked_again(nodes.len() * 3).await;
+    for node in &nodes {
+        let status = node.status().await;
+        assert_eq!(members(&status), 1, "{status:#}");
+    }
+    // One answer is empty. The link stays.
+    let failures = figure(&nodes[1], FAILURES).await;
+    names.set(&[]).await;
+    until_figure(&nodes[1], FAILURES, failures + 2).await;
+    until_linked(&nodes).await;
+    for node in &nodes {
+        let log = node.log();
+        let added = log.matches("Replication member added").count();
+        assert_eq!(added, 1, "{log}");
+        assert_eq!(figure(node, RECONNECTS).await, 0, "{log}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -335,4 +379,6 @@ fn listed(hosts: std::ops::RangeInclusive<u8>) -> Vec<&'static str> {
 const HTTP: u16 = 8080;
 const LINKS: u16 = 4100;
 const FAILURES: &str = "cluster_sessions_discovery_failures_total{";
+const DISCOVERED: &str = "cluster_sessions_discovered_addresses{";
+const RECONNECTS: &str = "cluster_sessions_link_reconnects_total{";
 const CLUSTERS: [&str; 2] = ["shop", "staging"];

@@ -153,6 +153,19 @@ impl NameServer {
         panic!("dnsmasq never tells {addresses:?}: {}", self.log());
     }
 
+    /// Waits until the name was asked for so many times from now on. It must be told to log that.
+    pub(crate) async fn until_asked_again(&self, times: usize) {
+        let question = format!("query[AAAA] {NAME} ");
+        let before = self.log().matches(&question).count();
+        for _ in 0..TRIES {
+            if self.log().matches(&question).count() >= before + times {
+                return;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        panic!("nobody asks for {NAME}: {}", self.log());
+    }
+
     /// Has it answer nobody, as one that is down or cut off.
     pub(crate) fn stop(&self) {
         send_signal(self.child.id(), Signal::Stop);
