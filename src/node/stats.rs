@@ -249,7 +249,14 @@ impl Node {
             equal_for_ms: gauges.agreement.equal_for_ms(now),
             last_equal_ms: gauges.agreement.last_equal_ms(now),
             last_round_ms: gauges.agreement.last_round_ms(now),
-            receiving: gauges.receiving.filter(|_| transferring).map(transfer),
+            receiving: gauges
+                .receiving
+                .filter(|_| transferring)
+                .map(|flow| Transfer {
+                    // What was in the peer's log has come as changes, which no round counts.
+                    sessions: flow.sessions.max(self.replica.sessions() as u64),
+                    ..transfer(flow)
+                }),
             sending: gauges.sending.map(transfer),
         }
     }

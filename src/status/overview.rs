@@ -360,7 +360,11 @@ fn transfers(stats: &Stats) -> Vec<TransferRow> {
                 rows.push(TransferRow {
                     from,
                     to,
-                    done: format!("{sessions}, {}", bytes(transfer.bytes)),
+                    done: match (transfer.sessions, transfer.bytes) {
+                        (0, 0) => "nothing yet".to_owned(),
+                        (0, sent) => bytes(sent),
+                        (_, sent) => format!("{sessions}, {}", bytes(sent)),
+                    },
                     elapsed: duration(transfer.elapsed_ms),
                 });
             }

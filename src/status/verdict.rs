@@ -119,7 +119,7 @@ fn failing_disk(stats: &Stats) -> Option<Verdict> {
     Some(Verdict {
         level: Level::Bad,
         title: format!("{} cannot write to its disk", stats.node),
-        detail: format!("{wait} for it, and a stop of all nodes loses them. The log says why."),
+        detail: format!("{wait} for it. A stop of all nodes loses what waits. The log says why."),
     })
 }
 

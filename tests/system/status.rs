@@ -147,6 +147,18 @@ async fn pages_fit_desktop_and_phone_in_light_and_dark() {
     .await;
     look_at(&browser, &page, "twelve-members").await;
     look_at(&browser, &format!("{page}/sessions"), "thousand-sessions").await;
+    let found = many.cluster(0).sessions("").page(None, 1).await.sessions;
+    let id = found.first().expect("there are a thousand").id.clone();
+    for (path, name) in [
+        (format!("sessions/{id}"), "values"),
+        (format!("sessions?value={id}"), "found"),
+        ("sessions?value=nobody".to_owned(), "not-found"),
+        (format!("sessions?ended={id}"), "ended"),
+        ("sessions/nobody".to_owned(), "no-session"),
+        ("nowhere".to_owned(), "no-page"),
+    ] {
+        look_at(&browser, &format!("{page}/{path}"), name).await;
+    }
 
     let mut three = TestCluster::start(3).await;
     let (page, _server) = serve(three.cluster(0)).await;
@@ -158,6 +170,19 @@ async fn pages_fit_desktop_and_phone_in_light_and_dark() {
     })
     .await;
     look_at(&browser, &page, "one-dead").await;
+
+    let nodes = start_all(plans(&["node1", "node2"])).await;
+    Visitor::new().hit(nodes[0].http()).await;
+    nodes[1].signal(Signal::Stop);
+    Visitor::new().hit(nodes[0].http()).await;
+    let page = format!("http://{}/status", nodes[0].http());
+    browser.goto(&page).await.expect("it answers");
+    until("the other one is no more up", || async {
+        count(&browser, ".state.up").await == 1
+    })
+    .await;
+    look_at(&browser, &page, "one-stopped").await;
+    nodes[1].signal(Signal::Continue);
     browser.close().await.expect("it runs");
 }
 

@@ -610,6 +610,9 @@ impl Link {
                 given.sessions += living(items) as u64;
                 given.bytes += bytes as u64;
             }
+        } else if let (Message::Batch { .. }, Some(given)) = (message, &mut self.given) {
+            // What is still in the log reaches a peer that joins by the stream of changes.
+            given.bytes += bytes as u64;
         }
     }
 
