@@ -136,6 +136,16 @@ fn agreement(stats: &Stats, here: &[&Member]) -> Verdict {
         .min()
         .flatten();
     if let Some(equal_ms) = equal {
+        if stats.over_limit > 0 {
+            // What is refused here counts as held, so that it does not come again and again.
+            return Verdict {
+                level: Level::Notice,
+                title: format!("{} does not hold all", stats.node),
+                detail: "Some of what members hold is far over a limit here. Give all nodes the \
+                         same limits."
+                    .to_owned(),
+            };
+        }
         return Verdict {
             level: Level::Good,
             title: format!("{all} hold the same {sessions}"),
@@ -222,7 +232,10 @@ const LONG_MS: u64 = 60_000;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Cluster, ClusterConfig, DiskStats};
+    use crate::{
+        config::ClusterConfig,
+        node::{Cluster, DiskStats},
+    };
 
     async fn stats(disk: Option<DiskStats>) -> Stats {
         let cluster = Cluster::start(ClusterConfig::standalone()).await;
@@ -253,6 +266,30 @@ mod tests {
             "{}",
             failing.detail
         );
+    }
+
+    #[tokio::test]
+    async fn node_that_refuses_what_is_over_its_limits_is_not_said_to_hold_the_same() {
+        let mut stats = stats(None).await;
+        stats.members = vec![Member {
+            name: Some("other".to_owned()),
+            address: "127.0.0.1:1".to_owned(),
+            state: MemberState::Up,
+            acked_lag: 0,
+            queued_bytes: 0,
+            sent_bytes: 0,
+            received_bytes: 0,
+            equal_for_ms: Some(7),
+            last_equal_ms: None,
+            last_round_ms: None,
+            receiving: None,
+            sending: None,
+        }];
+        assert_eq!(verdict(&stats, None, 0).level, Level::Good);
+        stats.over_limit = 1;
+        let refusing = verdict(&stats, None, 0);
+        assert_eq!(refusing.level, Level::Notice);
+        assert_eq!(refusing.title, "standalone does not hold all");
     }
 
     #[tokio::test]
