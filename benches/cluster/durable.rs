@@ -236,6 +236,6 @@ fn bytes_below(directory: &Path) -> io::Result<u64> {
 const MEMORY: &str = "memory alone";
 const EVERY: &str = "Sync::Every(100 ms)";
 const AT_ONCE: usize = 64;
-const RATE: f64 = 2000.0;
+const RATE: f64 = 8000.0;
 /// Of changed sessions, on both nodes: more than what a million sessions take, so that bases are made.
 const CHANGED_BYTES: u64 = 1 << 30;
