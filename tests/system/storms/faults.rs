@@ -88,6 +88,8 @@ impl Stage {
         let links: Vec<_> = plans.iter().map(|plan| plan.listen).collect();
         let mut wires = Vec::new();
         for (from, plan) in plans.iter_mut().enumerate() {
+            // A storm may last longer than sessions whose clients have not come back.
+            plan.flags.push("--unconfirmed-timeout=1800".to_owned());
             plan.peers.clear();
             for (to, target) in links.iter().enumerate().filter(|(to, _)| *to != from) {
                 let wire = Proxy::new().await;
