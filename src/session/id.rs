@@ -206,7 +206,7 @@ impl CookieValue {
     /// let sessions = cluster.sessions("");
     /// let cookie = CookieValue::new([1; 16], [2; 16]);
     /// let bound = cookie.clone().bound_to_user_agent("Browser/1.0");
-    /// sessions.create_with(&bound, &Changes::new())?;
+    /// sessions.create_with(&bound, &Changes::new()).await?;
     ///
     /// let updated = cookie.clone().bound_to_user_agent("Browser/2.0");
     /// assert!(sessions.open_with(&updated).await.is_some());
