@@ -10,7 +10,10 @@ use std::{
     process::{self, Stdio},
 };
 
+use http::StatusCode;
+
 use crate::support::{
+    browser::Browser,
     processes::{Node, plans},
     quick_start::QuickStart,
     visitor::Visitor,
@@ -34,6 +37,21 @@ async fn quick_start_whose_log_nobody_reads_loses_lines_and_nothing_else() {
     assert_eq!(visitor.hit(&two).await, 3);
     let two = two.restarted().await;
     assert_eq!(visitor.hit(&two).await, 4);
+}
+
+#[tokio::test]
+async fn probe_of_a_node_that_is_not_ready_is_no_failure_to_log() {
+    let mut plan = plans(&["node1", "node2"]).remove(0);
+    plan.flags.extend(["--min-peers", "1"].map(str::to_owned));
+    let node = Node::start(plan).await;
+    let page = Browser::new().get(node.http(), "/ready").await;
+    let page = page.expect("it answers");
+    assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(page.text.contains("needs one peer"), "{}", page.text);
+    // The dial of the other one, which is not there.
+    node.until_logged(&["no link to"]).await;
+    let log = node.log();
+    assert!(!log.contains("ERROR"), "{log}");
 }
 
 #[tokio::test]
