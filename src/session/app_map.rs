@@ -18,11 +18,6 @@ const PREFIX: &str = "map:";
 /// The longest name of a map.
 pub(crate) const MAX_MAP_NAME: usize = MAX_CONTEXT_LENGTH - PREFIX.len();
 
-/// Returns whether a context is that of a map.
-pub(crate) fn is_map(context: &str) -> bool {
-    context.starts_with(PREFIX)
-}
-
 impl SessionMeta {
     /// Returns that of a map, which is the same on all nodes. Its name has [`MAX_MAP_NAME`] bytes at
     /// most.
@@ -35,7 +30,7 @@ impl SessionMeta {
     }
 
     pub(crate) fn is_of_map(&self) -> bool {
-        is_map(&self.context)
+        self.context.starts_with(PREFIX)
     }
 }
 
@@ -56,11 +51,12 @@ impl CookieValue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::is_of_layer;
 
     #[test]
     fn map_has_a_key_of_its_own_and_a_context_that_no_layer_has() {
         let [one, other] = ["settings", "counts"].map(SessionMeta::of_map);
-        assert!(one.is_of_map() && !is_map("map") && !is_map(""));
+        assert!(one.is_of_map() && !is_of_layer(&one.context));
         let [key, again, different] =
             [&one, &one, &other].map(|meta| CookieValue::of_map(meta).key);
         assert_eq!(key, again);

@@ -7,6 +7,7 @@
 mod app_map;
 mod attribute;
 mod changes;
+mod context;
 mod error;
 #[cfg(test)]
 pub(crate) mod fixtures;
@@ -33,12 +34,13 @@ mod version;
 #[cfg(any(test, feature = "durable"))]
 pub(crate) use self::saved::{SavedClock, SavedKey};
 pub(crate) use self::{
-    app_map::{MAX_MAP_NAME, is_map},
+    app_map::MAX_MAP_NAME,
     attribute::{
         Content, Count, Counter, MAX_NAME_LENGTH, Register, WrongKind, check_name,
         counts_are_sorted, register_weight,
     },
     changes::AttributeChange,
+    context::{MAX_CONTEXT_LENGTH, is_of_layer, is_token},
     id::{InvalidRoute, Route, SecretHash, SessionKey, SessionSecret},
     item::{Delta, Item, PackedHead, PackedSession, PackedSummary, SessionSize},
     json::{check_json, decode_json, encode_json},
@@ -49,10 +51,7 @@ pub(crate) use self::{
     retention::Retention,
     secrets::{Access, SecretSet, SecretState},
     stamp::{BootId, GcHorizon, KEPT_ORIGINS, Now, Origin, Stamp, Tag, Vector},
-    state::{
-        CreatedMs, Life, MAX_CONTEXT_LENGTH, MAX_REMOVED_BYTES, SessionMeta, SessionParts,
-        SessionState,
-    },
+    state::{CreatedMs, Life, MAX_REMOVED_BYTES, SessionMeta, SessionParts, SessionState},
     token::{Token, TokenKey},
     tombstone::Tombstone,
     value_path::{ValuePath, hash_json},

@@ -34,9 +34,6 @@ pub(crate) const MAX_REMOVED_BYTES: usize = if cfg!(test) {
     16 * 1024
 };
 
-/// Bytes of a context's name at most.
-pub(crate) const MAX_CONTEXT_LENGTH: usize = 64;
-
 /// A session that is not destroyed. Instants are monotonic milliseconds of this node; they travel
 /// as ages.
 #[derive(Clone, Debug, PartialEq, Eq)]

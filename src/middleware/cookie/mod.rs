@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use self::seal::{OpenedCookie, Seal, SealRules};
 use super::layer_error::LayerError;
-use crate::session::{CookieValue, MAX_CONTEXT_LENGTH, Route};
+use crate::session::{CookieValue, Route, is_of_layer, is_token};
 
 /// The requests from other sites with which a browser sends the session cookie.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -96,7 +96,7 @@ impl CookieRules {
     /// Checks the rules, and returns the cookie of `context`; `None` is the app without one.
     pub(crate) fn check(&self, context: Option<&str>) -> Result<SessionCookie, LayerError> {
         if let Some(context) = context
-            && !(is_token(context) && context.len() <= MAX_CONTEXT_LENGTH)
+            && (context.is_empty() || !is_of_layer(context))
         {
             return Err(LayerError::InvalidContext {
                 context: context.to_owned(),
@@ -384,13 +384,6 @@ fn header(cookie: &Cookie<'_>) -> HeaderValue {
 }
 
 /// Returns whether the text is a token of RFC 9110, as RFC 6265 wants a cookie name.
-fn is_token(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
-}
-
 fn is_path_byte(byte: u8) -> bool {
     byte.is_ascii_graphic() && byte != b';'
 }

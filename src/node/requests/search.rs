@@ -8,7 +8,7 @@ use super::{orders::resume, sessions::DestroyedBy};
 use crate::node::Node;
 use crate::{
     replica::Wanted,
-    session::{Now, SessionError, SessionInfo, SessionKey, is_map},
+    session::{Now, SessionError, SessionInfo, SessionKey, is_of_layer},
 };
 
 impl Node {
@@ -77,7 +77,9 @@ impl Node {
     pub(crate) fn contexts(&self) -> Vec<String> {
         let of_layers = self.requests.cookie_names.contexts();
         let of_sessions = self.replica.contexts();
-        let of_sessions = of_sessions.into_iter().filter(|context| !is_map(context));
+        let of_sessions = of_sessions
+            .into_iter()
+            .filter(|context| is_of_layer(context));
         let all: BTreeSet<Arc<str>> = of_layers.into_iter().chain(of_sessions).collect();
         all.iter().map(ToString::to_string).collect()
     }
