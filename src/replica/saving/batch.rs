@@ -1,6 +1,6 @@
 //! What is written at once.
 
-use crate::{session::SavedKey, wire::Position};
+use crate::{replica::lineage::SavedLineage, session::SavedKey, wire::Position};
 
 /// Records to be written at once or not at all. Write batches in the order in which they were taken,
 /// and give one back that could not be written before you take the next.
@@ -14,4 +14,6 @@ pub(crate) struct Batch {
     pub(crate) position: Option<Position>,
     /// Whether there was no more to take.
     pub(crate) is_last: bool,
+    /// What a new directory begins with, in its first batch.
+    pub(super) birth: Option<SavedLineage>,
 }

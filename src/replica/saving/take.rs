@@ -66,6 +66,7 @@ impl Replica {
             let facts = self.facts(&birth, clock, now);
             let record = facts_record(&facts);
             batch.entries.push((SavedKey::Facts, Some(record)));
+            batch.birth = Some(birth);
         }
         let mut bytes = 0;
         while bytes < max_bytes {
@@ -120,6 +121,9 @@ impl Replica {
             self.orders.mark_unsaved(ids);
         }
         progress.facts_ms = 0;
+        if batch.birth.is_some() {
+            progress.birth = batch.birth;
+        }
         drop(progress);
         let keys: Vec<SavedKey> = batch.entries.into_iter().map(|(key, _)| key).collect();
         self.mark_unsaved(&keys);

@@ -218,6 +218,22 @@ fn new_directory_can_be_loaded_from_the_first_batch_on() {
     assert_eq!(two.past(after(HOUR_MS)).memory.apart_ms, HOUR_MS);
 }
 
+#[test]
+fn new_directory_whose_first_batch_was_not_written_begins_with_the_next() {
+    let (one, mut directory) = (replica(1, NOW), Directory::new());
+    for number in 1..=9 {
+        create(&one, number, after(HOUR_MS));
+    }
+    let first = one.take_unsaved(after(HOUR_MS), 1);
+    one.give_back(first);
+    let next = one.take_unsaved(after(HOUR_MS), 1);
+    assert!(!next.is_last);
+    write(next, &mut directory);
+    let (two, loaded) = load(2, &directory, after(HOUR_MS));
+    assert_eq!(loaded, [Loaded::Taken; 2]);
+    assert_eq!(two.past(after(HOUR_MS)).memory.apart_ms, HOUR_MS);
+}
+
 /// An idle node has something to tell of itself now and then.
 #[test]
 fn facts_are_saved_with_changes_and_every_ten_seconds() {
