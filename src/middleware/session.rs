@@ -97,7 +97,8 @@ impl Session {
     ///
     /// Call it when a user logs in or gains rights. It is one atomic change that all nodes learn
     /// of. Attributes stay, and what other requests write meanwhile. Without a session the first write
-    /// mints a fresh id anyway. So it is when the client came with an id that is replaced already, as
+    /// mints a fresh id anyway, and the session is
+    /// [confirmed](crate::ClusterConfig::unconfirmed_timeout) from the beginning. So it is when the client came with an id that is replaced already, as
     /// one does that presses the button twice. If the client presents a session that this node does
     /// not know, other nodes destroy it, as [`destroy`](Self::destroy) has it.
     ///

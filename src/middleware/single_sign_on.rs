@@ -204,8 +204,6 @@ impl SingleSignOn {
         }
         self.shared.cycle_id()?;
         self.shared.insert_json(USER, &json)?;
-        // A visitor who has just shown a password will be back.
-        self.shared.touch()?;
         match self.shared.id() {
             Some(id) => self.join(&id),
             None => Err(SessionError::Destroyed),
@@ -297,8 +295,7 @@ impl SingleSignOn {
             self.own.destroy()?;
         }
         self.own.cycle_id()?;
-        self.own.insert(Self::ATTRIBUTE, id)?;
-        self.own.touch()
+        self.own.insert(Self::ATTRIBUTE, id)
     }
 
     async fn is_alive(&self, id: &str) -> bool {

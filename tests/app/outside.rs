@@ -124,6 +124,27 @@ async fn created_session_is_unconfirmed_until_it_is_touched() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn session_that_begins_with_a_login_is_confirmed() {
+    let cluster = TestCluster::start(2).await;
+    let layer = layer_on(&cluster, 0);
+    for (logs_in, is_kept) in [(false, false), (true, true)] {
+        let response = visit(&layer, (), async |session| {
+            if logs_in {
+                session.cycle_id().expect("it is possible");
+            }
+            session.insert("user", "alice").expect("there is room");
+            session.id().expect("it lives")
+        });
+        let id = response.await.into_body();
+        pass(seconds(200)).await;
+        for node in [0, 1] {
+            let found = cluster.cluster(node).sessions("").open(&id).await;
+            assert_eq!(found.is_some(), is_kept, "node {node}, login {logs_in}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn given_id_is_taken_as_long_as_a_session_or_its_tombstone_is_there() {
     let cluster = TestCluster::start(2).await;
     let [one, two] = [0, 1].map(|node| cluster.cluster(node).sessions(""));

@@ -238,6 +238,7 @@ impl RequestSession {
         if self.has_sent_head() {
             return Err(SessionError::HeadersSent);
         }
+        state.logs_in = true;
         match &mut state.phase {
             // The client asks for another id than the dead one, and gets it with its next write.
             Phase::Superseded => state.phase = Phase::Absent,
@@ -374,6 +375,10 @@ impl RequestSession {
         state.phase = Phase::held(cookie, SessionSource::Created);
         state.cookie = CookieAction::Id;
         self.changed.store(true, Ordering::Relaxed);
+        if state.logs_in {
+            // Whoever has shown a password is no bot, and may read for a while before the next request.
+            self.node().touch(&key)?;
+        }
         if let Some(persistent) = state.persistent {
             self.write_to(&key, |writer| writer.set_persistent(persistent))?;
         }

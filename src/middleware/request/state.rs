@@ -18,6 +18,8 @@ pub(crate) struct RequestState {
     pub(crate) expiry: Option<Expiry>,
     /// What `set_persistent` asked for before there was a session.
     pub(crate) persistent: Option<bool>,
+    /// Whether `cycle_id` asked for another id before there was a session.
+    pub(crate) logs_in: bool,
     pub(crate) cookie: CookieAction,
     /// Sessions this request destroyed, not yet released.
     pub(crate) destroyed: Vec<SessionKey>,
