@@ -64,11 +64,7 @@ impl Session {
         check_name(name)?;
         self.request.writable()?;
         let bytes = encode(name, &value)?;
-        self.request.check_limit(name, &bytes)?;
-        self.request
-            .write(register_weight(name, bytes.len()), |writer| {
-                writer.set(name, bytes)
-            })
+        self.set(name, bytes)
     }
 
     /// Removes the attribute and returns its value, if there is one.
@@ -352,10 +348,7 @@ impl Session {
     pub fn insert_json(&self, name: &str, json: &str) -> Result<(), SessionError> {
         check_name(name)?;
         check_json(name, json)?;
-        let weight = register_weight(name, json.len());
-        let json: Arc<[u8]> = json.as_bytes().into();
-        self.request.check_limit(name, &json)?;
-        self.request.write(weight, |writer| writer.set(name, json))
+        self.set(name, json.as_bytes().into())
     }
 
     /// Returns all attributes at one moment, by name, as the JSON that is stored. A counter is a
@@ -531,6 +524,15 @@ impl Session {
         }
     }
 
+    fn set(&self, name: &str, json: Arc<[u8]>) -> Result<(), SessionError> {
+        let last = self.request.admit_value(name, &json)?;
+        self.request
+            .write(register_weight(name, json.len()), |writer| {
+                writer.come_after(last);
+                writer.set(name, json)
+            })
+    }
+
     /// Writes the attribute, unless it has changed since it was `found`. Returns whether it wrote.
     ///
     /// The session is the one that is `held`, or else one that may be created.
@@ -541,11 +543,12 @@ impl Session {
         found: &ReadAttribute,
         bytes: &Arc<[u8]>,
     ) -> Result<bool, SessionError> {
-        self.request.check_limit(name, bytes)?;
+        let last = self.request.admit_value(name, bytes)?;
         let write = |writer: &mut SessionWriter<'_>| {
             if writer.tag(name) != found.tag {
                 return Ok(false);
             }
+            writer.come_after(last);
             writer.set(name, Arc::clone(bytes)).map(|()| true)
         };
         if let Some(key) = held {

@@ -510,6 +510,9 @@ impl ClusterSessionLayer {
     /// exact again: those beyond the limit are destroyed, the same on all nodes. They are the oldest
     /// with `EndOldest`, and the latest with `Refuse`. After a cut of the network many may go.
     ///
+    /// A session gets the value later than all that its node knows to have it. Only between sessions
+    /// of nodes that did not know of each other the nodes' clocks decide.
+    ///
     /// # Examples
     ///
     /// ```

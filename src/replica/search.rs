@@ -146,20 +146,21 @@ impl Replica {
         self.store.is_crowded()
     }
 
-    /// Checks whether a session may get a value, or one that is to be created.
+    /// Decides whether a session may get a value, or one that is to be created. Returns the stamp
+    /// that the write must come after.
     ///
     /// # Errors
     ///
     /// When as many others have it as may, and nobody gives way.
-    pub(crate) fn check_value_limit(
+    pub(crate) fn admit_value(
         &self,
         context: &str,
         key: Option<&SessionKey>,
         name: &str,
         json: &[u8],
         now: Now,
-    ) -> Result<(), SessionError> {
-        self.store.check_value_limit(context, key, name, json, now)
+    ) -> Result<Stamp, SessionError> {
+        self.store.admit_value(context, key, name, json, now)
     }
 
     /// Returns the sessions beyond the limits, which the caller destroys.

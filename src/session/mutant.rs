@@ -141,6 +141,8 @@ pub(crate) enum Mutant {
     LeaveSurplus,
     /// Which sessions end beyond a limit depends on their ids.
     EndAnyBeyondLimit,
+    /// Who of two got a value last is what the clocks say.
+    RankByClockOnly,
     /// A map of the app ends like a session whose client does not come back.
     LeaveMapsUnconfirmed,
     /// A map of the app is destroyed like a session.
@@ -152,7 +154,7 @@ pub(crate) enum Mutant {
 #[cfg(test)]
 impl Mutant {
     /// Those of all nodes.
-    pub(crate) const OF_NODES: [Self; 53] = [
+    pub(crate) const OF_NODES: &[Self] = &[
         Self::CoalesceLate,
         Self::IgnoreSince,
         Self::NeverRepair,
@@ -203,13 +205,14 @@ impl Mutant {
         Self::ForgetPlacesOfCold,
         Self::LeaveSurplus,
         Self::EndAnyBeyondLimit,
+        Self::RankByClockOnly,
         Self::LeaveMapsUnconfirmed,
         Self::DestroyMaps,
         Self::DoubtMaps,
     ];
 
     /// Those of nodes with directories.
-    pub(crate) const OF_DISKS: [Self; 14] = [
+    pub(crate) const OF_DISKS: &[Self] = &[
         Self::SaveNoTombstones,
         Self::CoverLaterChanges,
         Self::SaveContactFirst,

@@ -156,6 +156,12 @@ fn sessions_beyond_a_limit_end_alike_on_all_nodes() {
     }
 }
 
+/// Two get a value within a millisecond, and others on nodes whose clocks are hours apart.
+#[test]
+fn who_gets_a_limited_value_last_keeps_it_whatever_the_clocks_say() {
+    assert_eq!(clocks_and_a_limit(), None);
+}
+
 /// A client comes back when its session is about to end because it has not, on one of two nodes.
 #[test]
 fn client_that_comes_back_at_the_last_moment_keeps_its_session_on_all_nodes() {
@@ -330,9 +336,13 @@ fn every_known_wrong_variant_is_noticed() {
             .as_ref()
             .is_none_or(|name| *name == format!("{mutant:?}"))
     };
-    let of_nodes = Mutant::OF_NODES.map(|mutant| (mutant, hunt as fn() -> _));
-    let of_disks = Mutant::OF_DISKS.map(|mutant| (mutant, hunt_with_disks as fn() -> _));
-    let all = of_nodes.into_iter().chain(of_disks);
+    let of_nodes = Mutant::OF_NODES
+        .iter()
+        .map(|mutant| (mutant, hunt as fn() -> _));
+    let of_disks = Mutant::OF_DISKS
+        .iter()
+        .map(|mutant| (mutant, hunt_with_disks as fn() -> _));
+    let all = of_nodes.chain(of_disks);
     for (mutant, hunt) in all.filter(|(mutant, _)| is_asked(mutant)) {
         let noticed = mutant.with(hunt);
         let Some((histories, promise)) = noticed else {
@@ -354,6 +364,7 @@ fn hunt() -> Option<(u64, String)> {
     let scenes = scenes.or_else(logout_along_a_path);
     let scenes = scenes.or_else(use_at_the_last_moment);
     let scenes = scenes.or_else(|| beyond_a_limit(AtLimit::EndOldest));
+    let scenes = scenes.or_else(clocks_and_a_limit);
     let scenes = scenes.or_else(|| visit_at_the_last_moment(true));
     let scenes = scenes.or_else(|| hot_beyond_a_cut(400));
     let scenes = scenes.or_else(day_without_equality);
@@ -571,6 +582,37 @@ fn beyond_a_limit(at_limit: AtLimit) -> Option<String> {
     world.check(held.iter().all(|held| *held == expected), || {
         format!("{held:?} have a value that {expected:?} may have")
     });
+    world.check_equal();
+    world.broken
+}
+
+/// Each of nine sessions gets a value of which there may be two.
+fn clocks_and_a_limit() -> Option<String> {
+    let mut world = World::new(1, LIMITED);
+    for (node, skew_ms) in [2 * HOUR_MS, 0, HOUR_MS].into_iter().enumerate() {
+        world.nodes[node].skew_ms = skew_ms;
+    }
+    for _ in 0..9 {
+        world.create(0);
+    }
+    world.heal();
+    let mut latest = Vec::new();
+    for at in 0..9 {
+        // Three on one node at one moment, then by turns.
+        let node = at.max(2) % 3;
+        world.change(node, at, work::SEARCHED, VALUE);
+        world.end_surplus(node);
+        if at >= 2 {
+            world.heal();
+        }
+        latest.push(world.sessions[at].key);
+        let mut expected = latest[at.saturating_sub(1)..].to_vec();
+        expected.sort_unstable();
+        let held = checks::holders(&world.nodes[node], b"1");
+        world.check(held == expected, || {
+            format!("{held:?} have a value that {expected:?} got last")
+        });
+    }
     world.check_equal();
     world.broken
 }

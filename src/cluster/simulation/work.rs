@@ -201,7 +201,11 @@ impl World {
             0 => Replicate::Deferred,
             _ => Replicate::Now,
         };
+        let Ok(last) = self.admit_value(node, session, name, &value) else {
+            return;
+        };
         let written = self.write_to(node, session, replicate, |writer| {
+            writer.come_after(last);
             writer.set(name, value)?;
             Ok(writer.tag(name))
         });
@@ -256,11 +260,29 @@ impl World {
         }
     }
 
+    fn admit_value(
+        &self,
+        node: usize,
+        session: usize,
+        name: &str,
+        json: &[u8],
+    ) -> Result<Stamp, SessionError> {
+        let replica = &self.nodes[node].replica;
+        let key = Some(&self.sessions[session].key);
+        replica.admit_value(&self.meta.context, key, name, json, self.now(node))
+    }
+
     /// Writes or removes an attribute, and tells the peers.
     pub(super) fn change(&self, node: usize, session: usize, name: &str, value: Option<&[u8]>) {
-        self.write_to(node, session, Replicate::Now, |writer| match value {
-            Some(value) => writer.set(name, value.into()),
-            None => writer.remove(name).map(|_| ()),
+        let last = value.map_or(Ok(Stamp::ZERO), |value| {
+            self.admit_value(node, session, name, value)
+        });
+        self.write_to(node, session, Replicate::Now, |writer| {
+            writer.come_after(last?);
+            match value {
+                Some(value) => writer.set(name, value.into()),
+                None => writer.remove(name).map(|_| ()),
+            }
         });
         let now = self.now(node);
         let replica = &self.nodes[node].replica;

@@ -26,7 +26,7 @@ use crate::{
     replica::{Replicate, SessionWriter},
     session::{
         Access, AttributeChange, Changes, CookieValue, Now, SessionError, SessionInfo, SessionKey,
-        SessionMeta, SessionState,
+        SessionMeta, SessionState, Stamp,
     },
 };
 
@@ -118,34 +118,37 @@ impl RequestSession {
         self.write_to(&key, write)
     }
 
-    /// Checks whether the session, or the one that would be created, may get a value.
+    /// Decides whether the session, or the one that would be created, may get a value. Returns the
+    /// stamp that the write must come after.
     ///
     /// # Errors
     ///
     /// When as many others have it as may.
-    pub(crate) fn check_limit(&self, name: &str, json: &[u8]) -> Result<(), SessionError> {
+    pub(crate) fn admit_value(&self, name: &str, json: &[u8]) -> Result<Stamp, SessionError> {
         let replica = self.node().replica();
         if !replica.has_value_limits() {
-            return Ok(());
+            return Ok(Stamp::ZERO);
         }
         let (context, now) = (self.config.context(), self.node().now());
-        replica.check_value_limit(context, self.key().as_ref(), name, json, now)
+        replica.admit_value(context, self.key().as_ref(), name, json, now)
     }
 
-    /// [Checks](Self::check_limit) all values that changes write.
-    fn check_limits_of(&self, changes: &Changes) -> Result<(), SessionError> {
+    /// [Admits](Self::admit_value) all values that changes write.
+    fn admit_values_of(&self, changes: &Changes) -> Result<Stamp, SessionError> {
+        let mut last = Stamp::ZERO;
         for (name, change) in changes.attributes() {
             if let AttributeChange::Set(json) = change {
-                self.check_limit(name, json)?;
+                last = last.max(self.admit_value(name, json)?);
             }
         }
-        Ok(())
+        Ok(last)
     }
 
     /// Makes several changes as one. The session is created if they leave anything in it.
     pub(crate) fn change_all(&self, changes: &Changes) -> Result<(), SessionError> {
-        self.check_limits_of(changes)?;
+        let last = self.admit_values_of(changes)?;
         let write = |writer: &mut SessionWriter<'_>| {
+            writer.come_after(last);
             writer.change(changes)?;
             Ok(changes.expiry().is_some() && self.is_persistent_in(writer.state()))
         };

@@ -40,7 +40,7 @@ impl RequestSession {
         let mut request = Self::new(config, RequestCookies::default(), Replicate::Now);
         *request.loaded_ms.get_mut() = now.mono_ms;
         request.state().given = Some(cookie.clone());
-        request.check_limits_of(changes)?;
+        request.admit_values_of(changes)?;
         request.held_or_created(|limits| changes.weight_within(limits))?;
         request.change_all(changes)?;
         request.release();

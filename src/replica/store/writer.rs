@@ -8,7 +8,7 @@ use crate::{
     config::{Expiry, Limits},
     session::{
         AttributeChange, Changes, Content, Count, Now, Register, SecretHash, SessionError,
-        SessionKey, SessionState, Tag, register_weight,
+        SessionKey, SessionState, Stamp, Tag, register_weight,
     },
 };
 
@@ -22,6 +22,8 @@ pub(crate) struct SessionWriter<'a> {
     observer: &'a mut Observer,
     now: Now,
     written: Written,
+    /// Each write has a later stamp.
+    last: Stamp,
 }
 
 /// The room that there is for what is written.
@@ -57,7 +59,13 @@ impl<'a> SessionWriter<'a> {
             observer,
             now,
             written: Written::Nothing,
+            last: Stamp::ZERO,
         }
+    }
+
+    /// Gives what is written from now on a later stamp than this one.
+    pub(crate) fn come_after(&mut self, last: Stamp) {
+        self.last = last;
     }
 
     pub(crate) fn finish(self) -> Written {
@@ -207,8 +215,11 @@ impl<'a> SessionWriter<'a> {
 
     fn next_tag(&self) -> Result<Tag, SessionError> {
         let stamp = self.hot.state.next_stamp(self.now);
+        let stamp = stamp.ok_or(SessionError::Exhausted)?;
+        // Where no stamp is later, who was last is lost, and not the session.
+        let after_last = self.last.next(self.now);
         Ok(Tag {
-            stamp: stamp.ok_or(SessionError::Exhausted)?,
+            stamp: after_last.map_or(stamp, |after| after.max(stamp)),
             origin: self.hot.own,
         })
     }

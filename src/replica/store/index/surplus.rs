@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     config::AtLimit,
-    session::{Mutant, Now, SessionError, SessionKey, Tag, ValuePath},
+    session::{Mutant, Now, SessionError, SessionKey, Stamp, Tag, ValuePath},
 };
 
 /// The sessions that have one value, each with the tag of the write that gave it.
@@ -49,28 +49,31 @@ impl Store {
         index.is_some_and(|index| index.limits.is_crowded())
     }
 
-    /// Checks whether a session may get a value, or one that is to be created.
+    /// Decides whether a session may get a value, or one that is to be created. Returns the stamp
+    /// that the write must come after: the last of those by which others got the value. The clock
+    /// alone does not say who came last, as two may come within a millisecond, and clocks of nodes
+    /// differ.
     ///
     /// # Errors
     ///
     /// [`SessionError::LimitReached`] if as many others have it as may, and nobody gives way.
-    pub(crate) fn check_value_limit(
+    pub(crate) fn admit_value(
         &self,
         context: &str,
         key: Option<&SessionKey>,
         name: &str,
         json: &[u8],
         now: Now,
-    ) -> Result<(), SessionError> {
+    ) -> Result<Stamp, SessionError> {
+        let mut last = Stamp::ZERO;
         let Some(index) = &self.index else {
-            return Ok(());
+            return Ok(last);
         };
         for (path, indexed) in index.paths.iter().enumerate() {
             if indexed.attribute() != name {
                 continue;
             }
             let limit = index.limits.of(context, path);
-            let limit = limit.filter(|limit| limit.at_limit == AtLimit::Refuse);
             let hash = limit.as_ref().and_then(|_| index.hash(context, path, json));
             let (Some(limit), Some(hash)) = (limit, hash) else {
                 continue;
@@ -83,14 +86,18 @@ impl Store {
                 .find(|one| Some(&one.value) == value.as_ref());
             let held = alike.map_or(&[][..], |alike| &alike.sessions);
             let has_it = held.iter().any(|(_, holder)| Some(holder) == key);
-            if held.len() >= crowded.limit.most && !has_it {
+            let ValueLimit { most, at_limit, .. } = crowded.limit;
+            if at_limit == AtLimit::Refuse && held.len() >= most && !has_it {
                 return Err(SessionError::LimitReached {
                     name: indexed.to_string().into(),
-                    limit: crowded.limit.most,
+                    limit: most,
                 });
             }
+            if !Mutant::RankByClockOnly.is_on() {
+                last = held.iter().map(|(tag, _)| tag.stamp).fold(last, Stamp::max);
+            }
         }
-        Ok(())
+        Ok(last)
     }
 
     /// Returns the sessions that are to end.
