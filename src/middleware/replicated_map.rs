@@ -165,6 +165,71 @@ impl ReplicatedMap {
         self.write(|session| session.update(name, &mut update))
     }
 
+    /// [Updates](Self::update) the value, unless `update` fails. Nothing has changed then.
+    ///
+    /// # Errors
+    ///
+    /// Those of `update`, and those of [`update`](Self::update).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{ReplicatedMap, SessionError};
+    /// enum BookingError {
+    ///     SoldOut,
+    ///     Session(SessionError),
+    /// }
+    ///
+    /// impl From<SessionError> for BookingError {
+    ///     fn from(error: SessionError) -> Self {
+    ///         Self::Session(error)
+    ///     }
+    /// }
+    ///
+    /// fn book(rooms: &ReplicatedMap, day: &str) -> Result<u8, BookingError> {
+    ///     rooms.try_update(day, |booked: Option<u8>| match booked {
+    ///         Some(12..) => Err(BookingError::SoldOut),
+    ///         booked => Ok(booked.unwrap_or(0) + 1),
+    ///     })
+    /// }
+    /// ```
+    pub fn try_update<T: Serialize + DeserializeOwned, E: From<SessionError>>(
+        &self,
+        name: &str,
+        mut update: impl FnMut(Option<T>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let updated = self.write(|session| {
+            let done = session.try_update(name, |value| update(value).map_err(Stop::Update));
+            match done {
+                Ok(value) => Ok(Ok(value)),
+                Err(Stop::Update(error)) => Ok(Err(error)),
+                Err(Stop::Session(error)) => Err(error),
+            }
+        });
+        updated?
+    }
+
+    /// Removes the value and returns it, if there is one.
+    ///
+    /// It is atomic on this node, as [`Session::take`] is. Two nodes may both get it when they take
+    /// it at once.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`get`](Self::get); the value stays as it was.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{ReplicatedMap, SessionError};
+    /// fn next_announcement(settings: &ReplicatedMap) -> Result<Option<String>, SessionError> {
+    ///     settings.take("announcement")
+    /// }
+    /// ```
+    pub fn take<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, SessionError> {
+        self.read(|session| session.take(name))
+    }
+
     /// Removes a value or counter. Returns whether it was there.
     ///
     /// # Errors
@@ -219,6 +284,42 @@ impl ReplicatedMap {
     /// ```
     pub fn counter(&self, name: &str) -> Result<i64, SessionError> {
         self.read(|session| session.counter(name))
+    }
+
+    /// Returns the value of `name` as the JSON that is stored, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::WrongKind`] for a counter.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{ReplicatedMap, SessionError};
+    /// fn show(settings: &ReplicatedMap) -> Result<String, SessionError> {
+    ///     Ok(settings.get_json("limits")?.unwrap_or_else(|| "null".to_owned()))
+    /// }
+    /// ```
+    pub fn get_json(&self, name: &str) -> Result<Option<String>, SessionError> {
+        self.read(|session| session.get_json(name))
+    }
+
+    /// Writes JSON as the value of `name`, as it is.
+    ///
+    /// # Errors
+    ///
+    /// The [errors](Self#errors) of all that write, and [`SessionError::Encode`] for what is no JSON.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_cluster_sessions::{ReplicatedMap, SessionError};
+    /// fn reset(settings: &ReplicatedMap) -> Result<(), SessionError> {
+    ///     settings.insert_json("limits", r#"{"uploads": 10}"#)
+    /// }
+    /// ```
+    pub fn insert_json(&self, name: &str, json: &str) -> Result<(), SessionError> {
+        self.write(|session| session.insert_json(name, json))
     }
 
     /// Makes several changes as one: all of them, or none if one fails.
@@ -337,6 +438,18 @@ impl ReplicatedMap {
             }
             done => done,
         }
+    }
+}
+
+/// Why an update has not been made.
+enum Stop<E> {
+    Session(SessionError),
+    Update(E),
+}
+
+impl<E> From<SessionError> for Stop<E> {
+    fn from(error: SessionError) -> Self {
+        Self::Session(error)
     }
 }
 

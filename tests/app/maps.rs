@@ -87,6 +87,63 @@ async fn what_several_nodes_write_into_a_map_at_once_is_all_there() {
     assert!(!maps[2].remove("b").expect("a name"));
 }
 
+/// What stands between an update and its map.
+#[derive(Debug)]
+enum BookingError {
+    SoldOut,
+    Session(SessionError),
+}
+
+impl From<SessionError> for BookingError {
+    fn from(error: SessionError) -> Self {
+        Self::Session(error)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn value_of_a_map_is_updated_taken_and_had_as_json() {
+    let cluster = TestCluster::start(2).await;
+    let maps = flags(&cluster, 2);
+    let book = |map: &ReplicatedMap| {
+        map.try_update("booked", |booked: Option<u8>| match booked {
+            Some(2..) => Err(BookingError::SoldOut),
+            booked => Ok(booked.unwrap_or(0) + 1),
+        })
+    };
+    for expected in [1, 2] {
+        // Nobody has begun the map before the first.
+        let booked = book(&maps[0]);
+        assert!(matches!(booked, Ok(held) if held == expected), "{booked:?}");
+        assert_eq!(maps[0].replicated().await, 1);
+    }
+    assert!(matches!(book(&maps[1]), Err(BookingError::SoldOut)));
+    assert_eq!(number(&maps[1], "booked"), Some(2));
+    maps[0].increment("sum", 1).expect("there is room");
+    let counter = maps[0].try_update("sum", |_: Option<u8>| Err(BookingError::SoldOut));
+    let is_refused = matches!(
+        counter,
+        Err(BookingError::Session(SessionError::WrongKind { .. }))
+    );
+    assert!(is_refused, "{counter:?}");
+
+    maps[0].insert_json("limits", r#"{"a": 1}"#).expect("JSON");
+    assert!(maps[0].insert_json("limits", "{").is_err());
+    maps[0].replicated().await;
+    let json = maps[1].get_json("limits").expect("a value");
+    assert_eq!(json.as_deref(), Some(r#"{"a": 1}"#));
+    assert_eq!(maps[1].get_json("none").expect("none"), None);
+
+    // What is of another type stays.
+    assert!(maps[1].take::<u8>("limits").is_err());
+    assert_eq!(maps[1].take("booked").expect("a number"), Some(2));
+    assert_eq!(maps[1].take::<u8>("booked").expect("none"), None);
+    maps[1].replicated().await;
+    assert_eq!(number(&maps[0], "booked"), None);
+    assert!(maps[0].get_json("limits").expect("a value").is_some());
+    let empty = cluster.cluster(0).map("empty");
+    assert_eq!(empty.take::<u8>("a").expect("none"), None);
+}
+
 #[tokio::test(start_paused = true)]
 async fn nobody_opens_destroys_or_lists_a_map_as_a_session() {
     let cluster = TestCluster::start(2).await;
