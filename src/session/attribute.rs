@@ -256,31 +256,25 @@ impl Register {
         }
     }
 
+    /// Returns the tags of all writes that show, and that of a counter's reset, also if there was
+    /// none.
+    pub(super) fn tags(&self) -> impl Iterator<Item = Tag> {
+        let counts: &[Count] = match &self.content {
+            Content::Counter(counter) => &counter.counts,
+            Content::Json(_) | Content::Removed => &[],
+        };
+        std::iter::once(self.tag).chain(counts.iter().map(Count::tag))
+    }
+
     /// Returns the tag of the latest write that shows.
     pub(super) fn latest_tag(&self) -> Tag {
-        match &self.content {
-            Content::Counter(counter) => {
-                let tags = counter.counts.iter().map(Count::tag);
-                tags.fold(self.tag, Tag::max)
-            }
-            Content::Json(_) | Content::Removed => self.tag,
-        }
+        self.tags().fold(Tag::BOTTOM, Tag::max)
     }
 
     /// Returns the oldest stamp of the writes that show.
     pub(super) fn oldest_stamp(&self) -> Stamp {
-        let register = if self.tag == Tag::BOTTOM {
-            Stamp::MAX
-        } else {
-            self.tag.stamp
-        };
-        match &self.content {
-            Content::Counter(counter) => {
-                let stamps = counter.counts.iter().map(|count| count.stamp);
-                stamps.fold(register, Stamp::min)
-            }
-            Content::Json(_) | Content::Removed => register,
-        }
+        let written = self.tags().filter(|tag| *tag != Tag::BOTTOM);
+        written.map(|tag| tag.stamp).fold(Stamp::MAX, Stamp::min)
     }
 
     /// Returns the part of the register that `origin` wrote after `since`, if any.

@@ -125,6 +125,20 @@ impl fmt::Debug for PackedSession {
     }
 }
 
+impl Delta {
+    /// Returns the oldest stamp of the writes that it tells of, `None` when it tells of none.
+    pub(crate) fn oldest_stamp(&self) -> Option<Stamp> {
+        let registers = self.registers.iter();
+        let registers = registers.flat_map(|(_, register)| register.tags());
+        let secrets = self.secrets.states().iter().map(|state| state.tag);
+        let life = self.life.map(|(tag, _)| tag);
+        let all = registers.chain(secrets).chain(life);
+        // A counter may follow a reset of another origin.
+        let written = all.filter(|tag| tag.origin == self.origin);
+        written.map(|tag| tag.stamp).min()
+    }
+}
+
 impl SessionState {
     /// Returns `own`'s writes after `since`. That is honest only if no other origin has overwritten
     /// one of them, of which the caller keeps track.

@@ -48,7 +48,8 @@ impl SessionState {
     }
 
     /// Applies one origin's writes, all or nothing. Returns what [`merge`](Self::merge) does, `None`
-    /// when this copy lacks writes the delta builds on, and needs the full state.
+    /// when this copy needs the full state: it lacks writes the delta builds on, or may have
+    /// forgotten those that the delta begins with.
     pub(crate) fn apply(&mut self, delta: Delta, own: Origin) -> Option<Stamp> {
         let held = self.vector.of(delta.origin);
         // The counts of a counter mean nothing without the reset that they follow.
@@ -57,7 +58,11 @@ impl SessionState {
             reset == Tag::BOTTOM || reset.origin == delta.origin || self.covers(reset)
         });
         let is_complete = held >= delta.since || Mutant::IgnoreSince.is_on();
-        if !is_complete || !(knows_resets || Mutant::IgnoreResets.is_on()) {
+        // Writes from before the watermark are covered, and must not come as new.
+        let may_be_forgotten = held == Stamp::ZERO
+            && self.may_have_forgotten(&delta)
+            && !Mutant::ApplyForgotten.is_on();
+        if may_be_forgotten || !is_complete || !(knows_resets || Mutant::IgnoreResets.is_on()) {
             mutant::delta::merge_refused(self, delta, own);
             return None;
         }
@@ -73,6 +78,13 @@ impl SessionState {
             self.merge_access(access, at_ms);
         }
         Some(lost.max(self.forget_removals(own)))
+    }
+
+    /// Returns whether some of the delta's writes are from before the watermark.
+    fn may_have_forgotten(&self, delta: &Delta) -> bool {
+        let watermark = self.watermark();
+        let is_old = |oldest| oldest < watermark;
+        watermark > Stamp::ZERO && delta.oldest_stamp().is_some_and(is_old)
     }
 
     /// Returns the session that `delta` is the whole of, `None` when it is only a part.

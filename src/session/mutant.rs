@@ -21,6 +21,10 @@ pub(crate) enum Mutant {
     NeverRepair,
     /// A delta is sent although another origin has beaten a part of what it claims.
     ClaimBeatenWrites,
+    /// A delta is sent although its origin is forgotten in the vector, so that it claims nothing.
+    ClaimForgottenWrites,
+    /// A delta of an origin that is forgotten here is applied as if it were new.
+    ApplyForgotten,
     /// A copy that comes later undoes a destruction.
     AliveBeatsDestroyed,
     /// The values of a refused delta are merged all the same.
@@ -159,6 +163,8 @@ impl Mutant {
         Self::IgnoreSince,
         Self::NeverRepair,
         Self::ClaimBeatenWrites,
+        Self::ClaimForgottenWrites,
+        Self::ApplyForgotten,
         Self::AliveBeatsDestroyed,
         Self::MergeRefused,
         Self::AcknowledgeRefused,

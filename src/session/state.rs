@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Content, Counter, GcHorizon, KEPT_ORIGINS, Now, Origin, Register, Route, SecretHash, SecretSet,
-    SessionKey, Stamp, Tag, Tombstone, Vector, WrongKind, register_weight,
+    Content, Counter, GcHorizon, KEPT_ORIGINS, Mutant, Now, Origin, Register, Route, SecretHash,
+    SecretSet, SessionKey, Stamp, Tag, Tombstone, Vector, WrongKind, register_weight,
 };
 use crate::config::Expiry;
 
@@ -326,6 +326,8 @@ impl SessionState {
     /// equal vectors forget alike. Returns the latest of `own`'s stamps that no longer shows.
     pub(crate) fn collect_garbage(&mut self, gc_horizon: GcHorizon, own: Origin) -> Stamp {
         let GcHorizon { watermark, before } = gc_horizon;
+        let written = self.vector.of(own);
+        let mut lost = Stamp::ZERO;
         if self.vector.prune(watermark) {
             let Self {
                 vector, registers, ..
@@ -335,8 +337,12 @@ impl SessionState {
                     counter.fold(|origin| vector.of(origin) == Stamp::ZERO);
                 }
             }
+            // No delta can claim what is not in the vector any more.
+            if vector.of(own) == Stamp::ZERO && !Mutant::ClaimForgottenWrites.is_on() {
+                lost = written;
+            }
         }
-        let lost = self.secrets.forget(before, own);
+        lost = lost.max(self.secrets.forget(before, own));
         lost.max(self.forget_removals(own))
     }
 

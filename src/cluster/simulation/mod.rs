@@ -11,6 +11,7 @@ mod cable;
 mod checks;
 mod disk;
 mod durable;
+mod forgotten;
 mod leave;
 mod network;
 mod node;
@@ -372,6 +373,7 @@ fn hunt() -> Option<(u64, String)> {
     let scenes = scenes.or_else(cut_beyond_memory);
     let scenes = scenes.or_else(|| (0..8).find_map(map_without_end));
     let scenes = scenes.or_else(room_that_runs_out);
+    let scenes = scenes.or_else(forgotten::scenes);
     if let Some(broken) = scenes.or_else(join_at_a_closed_door) {
         return Some((0, broken));
     }

@@ -289,6 +289,21 @@ impl World {
         replica.commit(&self.sessions[session].key, now);
     }
 
+    /// Writes an attribute in a filtered request, of which peers hear by repair alone.
+    pub(super) fn change_quietly(&self, node: usize, session: usize, name: &str) {
+        self.write_to(node, session, Replicate::Deferred, |writer| {
+            writer.set(name, b"1".as_slice().into())
+        });
+    }
+
+    /// Adds to a counter, and tells the peers.
+    pub(super) fn count(&self, node: usize, session: usize, name: &str, by: i64) {
+        self.write_to(node, session, Replicate::Now, |writer| writer.add(name, by));
+        let now = self.now(node);
+        let replica = &self.nodes[node].replica;
+        replica.commit(&self.sessions[session].key, now);
+    }
+
     /// Returns the last write of a node in the first session.
     pub(super) fn own_write(&self, node: usize) -> Option<Tag> {
         own_stamp(&self.nodes[node].replica, &self.sessions[0].key)
