@@ -8,7 +8,7 @@ use std::{
 /// The maker of hashers. Honest keys are uniform, but a peer may send any: which of them share a
 /// bucket is a secret of the process.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct SessionKeyHash;
+pub(crate) struct SessionKeyHash;
 
 impl BuildHasher for SessionKeyHash {
     type Hasher = SessionKeyHasher;
@@ -20,7 +20,7 @@ impl BuildHasher for SessionKeyHash {
 
 /// A multiplication of the two halves, each mixed with a secret, folded to 64 bits.
 #[derive(Debug)]
-pub(super) struct SessionKeyHasher((u64, u64));
+pub(crate) struct SessionKeyHasher((u64, u64));
 
 impl Hasher for SessionKeyHasher {
     fn write(&mut self, bytes: &[u8]) {

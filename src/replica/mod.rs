@@ -30,8 +30,6 @@ mod store;
 mod tests;
 mod unsaved_orders;
 
-#[cfg(any(test, feature = "durable"))]
-pub(crate) use self::saving::{Batch, Loaded};
 pub(crate) use self::{
     change::{Change, ChangeKind, Destroyed},
     core::{Replica, TombstoneUse},
@@ -43,4 +41,9 @@ pub(crate) use self::{
     store::{
         hot::Replicate, index::LimitClaim, missing::Missing, sweep::Sweep, writer::SessionWriter,
     },
+};
+#[cfg(any(test, feature = "durable"))]
+pub(crate) use self::{
+    key_hasher::SessionKeyHash,
+    saving::{Batch, Loaded},
 };

@@ -14,6 +14,9 @@ pub(crate) trait Engine: Send + Sync {
     /// Returns the number of the last batch that is there.
     fn last_batch(&self) -> u64;
 
+    /// Returns the record of a key, if there is one. It is for the time before the first write.
+    fn record(&self, key: &[u8; KEY_LEN]) -> Result<Option<Vec<u8>>, EngineError>;
+
     /// Passes on every record of a part once, in any order, until told to stop. It is for the time
     /// before the first write.
     fn read(
@@ -42,9 +45,9 @@ pub(crate) struct Part {
 impl Part {
     pub(crate) const ALL: Self = Self { number: 0, of: 1 };
 
-    /// Returns whether the record of a key is in it. The last byte of most keys is random.
-    pub(crate) const fn holds(self, key: &[u8; KEY_LEN]) -> bool {
-        key[KEY_LEN - 1] % self.of == self.number
+    /// Returns whether the piece of this number is in it. It is up to the engine what a piece is.
+    pub(crate) const fn holds(self, piece: u64) -> bool {
+        piece % self.of as u64 == self.number as u64
     }
 }
 

@@ -32,22 +32,14 @@ pub(super) fn facts(
     now: Now,
 ) -> Result<(), DirectoryError> {
     let key = SavedKey::Facts.to_bytes();
+    let record = engine.record(&key)?;
+    let missing = || DirectoryError::Damaged(format!("{OF_NODE} is missing"));
+    let record = record.ok_or_else(missing)?;
     let mut opener = Opener::new(keys.clone());
-    let mut loaded = None;
-    engine.read(Part::ALL, &mut |found, record| {
-        if *found != key {
-            return Go::On;
-        }
-        let opened = opener.open(found, record);
-        let facts = opened.map_err(|error| DirectoryError::sealed(error, OF_NODE));
-        loaded = Some(facts.and_then(|facts| {
-            replica.load_facts(facts.plain, now).map_err(|error| {
-                DirectoryError::Damaged(format!("{OF_NODE} cannot be read: {error}"))
-            })
-        }));
-        Go::Stop
-    })?;
-    loaded.unwrap_or_else(|| Err(DirectoryError::Damaged(format!("{OF_NODE} is missing"))))
+    let opened = opener.open(&key, &record);
+    let facts = opened.map_err(|error| DirectoryError::sealed(error, OF_NODE))?;
+    let loaded = replica.load_facts(facts.plain, now);
+    loaded.map_err(|error| DirectoryError::Damaged(format!("{OF_NODE} cannot be read: {error}")))
 }
 
 /// Loads all else there is. Nothing else may use the replica meanwhile.

@@ -109,13 +109,17 @@ impl Engine for MemoryDisk {
         content.last + content.unsynced.len() as u64
     }
 
+    fn record(&self, key: &[u8; KEY_LEN]) -> Result<Option<Vec<u8>>, EngineError> {
+        Ok(self.content().records.get(key).cloned())
+    }
+
     fn read(
         &self,
         part: Part,
         each: &mut dyn FnMut(&[u8; KEY_LEN], &[u8]) -> Go,
     ) -> Result<(), EngineError> {
         let records = self.content().records.clone();
-        for (key, value) in records.iter().filter(|(key, _)| part.holds(key)) {
+        for (_, (key, value)) in (0..).zip(&records).filter(|(at, _)| part.holds(*at)) {
             if each(key, value) == Go::Stop {
                 break;
             }

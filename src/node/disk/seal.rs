@@ -8,7 +8,7 @@
 //!
 //! An older record of the same session can be put back by whoever can write the directory.
 
-use std::{collections::HashMap, fmt, hash::Hasher as _, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use hkdf::Hkdf;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -239,10 +239,8 @@ fn bound_to(key: &[u8], head: &[u8]) -> Vec<u8> {
 
 /// Returns a checksum over a record and its key. The engine has its own, over what it writes.
 fn checksum(key: &[u8], plain: &[u8]) -> u64 {
-    let mut hasher = xxhash3_64::Hasher::new();
-    hasher.write(key);
-    hasher.write(plain);
-    hasher.finish()
+    let seed = xxhash3_64::Hasher::oneshot(key);
+    xxhash3_64::Hasher::oneshot_with_seed(seed, plain)
 }
 
 /// The first byte of a record: how it was written.

@@ -16,7 +16,7 @@ use super::{
     file::{Frames, Kind, Name, Next, sync_directory},
     frame::{self, TooLong},
 };
-use crate::node::disk::engine::{EngineError, Go, Write};
+use crate::node::disk::engine::{EngineError, Go, Part, Write};
 
 /// A compaction under way. Dropping it ends it, and waits for that.
 #[derive(Debug)]
@@ -131,7 +131,7 @@ impl Work {
         file.write_all(name.kind.magic())?;
         let (mut batch, mut bytes) = (Vec::new(), 0);
         let mut failed = Ok(());
-        contents.each(&self.directory, &mut |key, value| {
+        contents.each(&self.directory, Part::ALL, &mut |key, value| {
             bytes += value.len();
             batch.push(Write {
                 key: *key,

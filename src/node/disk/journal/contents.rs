@@ -4,10 +4,13 @@
 use std::{collections::HashMap, path::Path};
 
 use super::{
-    file::{Frames, Kind, Name, Next},
+    file::{Frames, Kind, Name, Next, value_at},
     frame::{Change, Changes},
 };
-use crate::node::disk::engine::{EngineError, Go, KEY_LEN};
+use crate::{
+    node::disk::engine::{EngineError, Go, KEY_LEN, Part},
+    replica::SessionKeyHash,
+};
 
 /// A base, if there is one, and the logs behind it, with an index of the logs.
 #[derive(Debug)]
@@ -15,7 +18,7 @@ pub(super) struct Contents {
     pub(super) base: Option<Name>,
     pub(super) logs: Vec<Name>,
     /// The last change of each key.
-    last: HashMap<[u8; KEY_LEN], Place>,
+    last: HashMap<[u8; KEY_LEN], Place, SessionKeyHash>,
 }
 
 /// A change in one of the logs.
@@ -30,7 +33,7 @@ impl Contents {
         Self {
             base,
             logs: Vec::new(),
-            last: HashMap::new(),
+            last: HashMap::default(),
         }
     }
 
@@ -50,10 +53,35 @@ impl Contents {
         Ok(())
     }
 
-    /// Passes on each record once, until told to stop.
+    /// Returns the record of a key, if there is one.
+    pub(super) fn find(
+        &self,
+        directory: &Path,
+        key: &[u8; KEY_LEN],
+    ) -> Result<Option<Vec<u8>>, EngineError> {
+        if let Some(&Place { log, offset }) = self.last.get(key) {
+            let log = self.logs[log as usize - 1];
+            return Ok(value_at(directory, log, offset)?);
+        }
+        let mut found = None;
+        if let Some(base) = self.base {
+            let mut look = |change: Change<'_>, _| match change.key == key {
+                true => {
+                    found = change.value.map(<[u8]>::to_vec);
+                    Go::Stop
+                }
+                false => Go::On,
+            };
+            read(directory, base, Part::ALL, &mut look)?;
+        }
+        Ok(found)
+    }
+
+    /// Passes on each record of a part once, until told to stop.
     pub(super) fn each(
         &self,
         directory: &Path,
+        part: Part,
         each: &mut dyn FnMut(&[u8; KEY_LEN], &[u8]) -> Go,
     ) -> Result<(), EngineError> {
         if let Some(base) = self.base {
@@ -61,7 +89,7 @@ impl Contents {
                 Some(value) if !self.last.contains_key(change.key) => each(change.key, value),
                 Some(_) | None => Go::On,
             };
-            if read(directory, base, &mut pass)? == Go::Stop {
+            if read(directory, base, part, &mut pass)? == Go::Stop {
                 return Ok(());
             }
         }
@@ -75,7 +103,7 @@ impl Contents {
                     Some(_) | None => Go::On,
                 }
             };
-            if read(directory, *name, &mut pass)? == Go::Stop {
+            if read(directory, *name, part, &mut pass)? == Go::Stop {
                 return Ok(());
             }
         }
@@ -83,14 +111,16 @@ impl Contents {
     }
 }
 
-/// Passes on the changes of a file, each with its place in it.
+/// Passes on the changes of a part of a file's frames, each with its place in the file.
 fn read(
     directory: &Path,
     name: Name,
+    part: Part,
     pass: &mut dyn FnMut(Change<'_>, u64) -> Go,
 ) -> Result<Go, EngineError> {
     let torn = || EngineError::Damaged(format!("`{}` is not what was written", shown(name)));
-    let mut frames = Frames::open(directory, name)?.ok_or_else(torn)?;
+    let frames = Frames::open(directory, name)?.ok_or_else(torn)?;
+    let mut frames = frames.only(part);
     // A base that is shorter than it was lacks its last frame, which is empty.
     let mut is_whole = name.kind == Kind::Log;
     loop {

@@ -184,9 +184,22 @@ impl Journal {
     }
 }
 
+impl Journal {
+    fn contents(&self) -> Result<&Contents, EngineError> {
+        self.contents.as_ref().ok_or_else(|| {
+            let what = "records are read before something is written";
+            EngineError::Io(io::Error::other(what))
+        })
+    }
+}
+
 impl Engine for Journal {
     fn last_batch(&self) -> u64 {
         self.last
+    }
+
+    fn record(&self, key: &[u8; KEY_LEN]) -> Result<Option<Vec<u8>>, EngineError> {
+        self.contents()?.find(&self.directory, key)
     }
 
     fn read(
@@ -194,14 +207,7 @@ impl Engine for Journal {
         part: Part,
         each: &mut dyn FnMut(&[u8; KEY_LEN], &[u8]) -> Go,
     ) -> Result<(), EngineError> {
-        let Some(contents) = &self.contents else {
-            let what = "records are read before something is written";
-            return Err(EngineError::Io(io::Error::other(what)));
-        };
-        contents.each(&self.directory, &mut |key, value| match part.holds(key) {
-            true => each(key, value),
-            false => Go::On,
-        })
+        self.contents()?.each(&self.directory, part, each)
     }
 
     fn write(&mut self, batch: &[Write]) -> Result<(), EngineError> {

@@ -6,11 +6,12 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufReader, ErrorKind, Read as _},
+    io::{self, BufReader, ErrorKind, Read as _, Seek as _, SeekFrom},
     path::{Path, PathBuf},
 };
 
-use super::frame::{HEAD_LEN, Head};
+use super::frame::{CHANGE_HEAD_LEN, HEAD_LEN, Head, value_length};
+use crate::node::disk::engine::Part;
 
 /// What kind of file it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,6 +80,9 @@ pub(super) struct Frames {
     /// Where the next frame begins.
     at: u64,
     length: u64,
+    /// How many frames came before.
+    count: u64,
+    part: Part,
     changes: Vec<u8>,
 }
 
@@ -114,8 +118,15 @@ impl Frames {
             file,
             at: MAGIC_LEN as u64,
             length,
+            count: 0,
+            part: Part::ALL,
             changes: Vec::new(),
         }))
+    }
+
+    /// Passes over the frames of other parts unread, but for the last of a base.
+    pub(super) fn only(self, part: Part) -> Self {
+        Self { part, ..self }
     }
 
     /// Returns where the next frame begins, or what is no frame.
@@ -125,20 +136,29 @@ impl Frames {
 
     /// Reads the next frame. After one that is torn, call it no more.
     pub(super) fn next(&mut self) -> io::Result<Next<'_>> {
-        let left = self.length.saturating_sub(self.at);
-        if left == 0 {
-            return Ok(Next::End);
-        }
-        let Some(room) = left.checked_sub(HEAD_LEN as u64) else {
-            return Ok(Next::Torn);
+        let head = loop {
+            let left = self.length.saturating_sub(self.at);
+            if left == 0 {
+                return Ok(Next::End);
+            }
+            let Some(room) = left.checked_sub(HEAD_LEN as u64) else {
+                return Ok(Next::Torn);
+            };
+            let mut head = [0; HEAD_LEN];
+            self.file.read_exact(&mut head)?;
+            let head = Head::read(&head);
+            // So no more is allocated than there is.
+            if u64::from(head.length) > room {
+                return Ok(Next::Torn);
+            }
+            let frame = self.count;
+            self.count += 1;
+            if self.part.holds(frame) || head.length == 0 {
+                break head;
+            }
+            self.file.seek_relative(i64::from(head.length))?;
+            self.at += HEAD_LEN as u64 + u64::from(head.length);
         };
-        let mut head = [0; HEAD_LEN];
-        self.file.read_exact(&mut head)?;
-        let head = Head::read(&head);
-        // So no more is allocated than there is.
-        if u64::from(head.length) > room {
-            return Ok(Next::Torn);
-        }
         self.changes.clear();
         let mut changes = self.file.by_ref().take(u64::from(head.length));
         changes.read_to_end(&mut self.changes)?;
@@ -153,6 +173,20 @@ impl Frames {
             at,
         })
     }
+}
+
+/// Returns the value of the change at a place in a file, which was read before.
+pub(super) fn value_at(directory: &Path, name: Name, at: u64) -> io::Result<Option<Vec<u8>>> {
+    let mut file = File::open(name.in_directory(directory))?;
+    file.seek(SeekFrom::Start(at))?;
+    let mut head = [0; CHANGE_HEAD_LEN];
+    file.read_exact(&mut head)?;
+    let Some(length) = value_length(&head) else {
+        return Ok(None);
+    };
+    let mut value = vec![0; length as usize];
+    file.read_exact(&mut value)?;
+    Ok(Some(value))
 }
 
 /// Returns whether there is a whole frame of a number behind `at`, at any place. Only a file that was

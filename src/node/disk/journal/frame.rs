@@ -8,8 +8,6 @@
 //!
 //! Numbers are big-endian. The bytes come from a disk: nothing is taken for granted.
 
-use std::hash::Hasher as _;
-
 use twox_hash::xxhash3_64;
 
 use crate::node::disk::engine::{KEY_LEN, Write};
@@ -110,14 +108,13 @@ impl<'a> Changes<'a> {
     fn take(&mut self) -> Option<Change<'a>> {
         let offset = self.at;
         let rest = self.bytes.get(offset..)?;
-        let (key, rest) = rest.split_first_chunk::<KEY_LEN>()?;
-        let (length, rest) = rest.split_first_chunk::<4>()?;
-        let length = u32::from_be_bytes(*length);
-        let value = match length {
-            GONE => None,
-            length => Some(rest.get(..usize::try_from(length).ok()?)?),
+        let (head, rest) = rest.split_first_chunk::<CHANGE_HEAD_LEN>()?;
+        let (key, _) = head.split_first_chunk()?;
+        let value = match value_length(head) {
+            None => None,
+            Some(length) => Some(rest.get(..usize::try_from(length).ok()?)?),
         };
-        self.at = offset + KEY_LEN + 4 + value.map_or(0, <[u8]>::len);
+        self.at = offset + CHANGE_HEAD_LEN + value.map_or(0, <[u8]>::len);
         Some(Change { key, value, offset })
     }
 }
@@ -137,15 +134,23 @@ impl<'a> Iterator for Changes<'a> {
     }
 }
 
+/// Returns the length of a change's value, `None` where the record goes.
+pub(super) fn value_length(head: &[u8; CHANGE_HEAD_LEN]) -> Option<u32> {
+    let length = head
+        .last_chunk()
+        .map_or(GONE, |length| u32::from_be_bytes(*length));
+    (length != GONE).then_some(length)
+}
+
 fn checksum(length: u32, number: u64, changes: &[u8]) -> u64 {
-    let mut hasher = xxhash3_64::Hasher::new();
-    hasher.write(&length.to_be_bytes());
-    hasher.write(&number.to_be_bytes());
-    hasher.write(changes);
-    hasher.finish()
+    // The bits of the two do not meet while numbers are below 2^32, and then one hides nothing of the
+    // other.
+    let seed = number.rotate_left(32) ^ u64::from(length);
+    xxhash3_64::Hasher::oneshot_with_seed(seed, changes)
 }
 
 pub(super) const HEAD_LEN: usize = 4 + 8 + 8;
+pub(super) const CHANGE_HEAD_LEN: usize = KEY_LEN + 4;
 /// In the place of a length: the record goes.
 const GONE: u32 = u32::MAX;
 

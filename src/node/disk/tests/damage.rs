@@ -115,6 +115,14 @@ fn read(engine: &dyn Engine, keys: &Keys) -> Result<(usize, Records), String> {
         ended.map_err(|error| error.to_string())?;
         failed.map_or(Ok(()), Err)?;
     }
+    for (key, plain) in &found {
+        let record = engine.record(key).map_err(|error| error.to_string())?;
+        let mut opener = Opener::new(keys.clone());
+        let opened = opener.open(key, &record.expect("it was passed on"));
+        assert_eq!(opened.expect("it was opened before").plain, plain);
+    }
+    let other = engine.record(&[0xff; KEY_LEN]);
+    assert_eq!(other.map_err(|error| error.to_string())?, None);
     let last = usize::try_from(engine.last_batch()).expect("small");
     Ok((last, found))
 }
