@@ -127,6 +127,8 @@ pub(crate) enum Mutant {
     PassOverDoubted,
     /// A clock that has gone back while a node was down is believed.
     TrustClockSetBack,
+    /// A secret dies later than a node loads it, by a clock that has gone back.
+    KeepDeathsToCome,
     /// A node that has loaded its sessions writes as the run that saved them.
     LoadAsOwn,
     /// A node that has loaded its sessions has met nobody, and leaves no tombstones.
@@ -230,6 +232,7 @@ impl Mutant {
         Self::MeetInAbsence,
         Self::PassOverDoubted,
         Self::TrustClockSetBack,
+        Self::KeepDeathsToCome,
         Self::LoadAsOwn,
         Self::LoadAlone,
         Self::SkipDiskAlone,

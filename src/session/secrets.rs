@@ -82,6 +82,13 @@ impl SecretSet {
         self.merge_state(alive, tag.origin);
     }
 
+    #[cfg(any(test, feature = "durable"))]
+    pub(super) fn end_deaths_by(&mut self, latest_ms: u64) {
+        for state in &mut self.0 {
+            state.dead_at_ms = state.dead_at_ms.map(|at_ms| at_ms.min(latest_ms));
+        }
+    }
+
     /// Merges another copy's secrets. Returns the latest of `own`'s stamps that the other copy's
     /// writes have beaten, zero when none was.
     pub(super) fn merge(&mut self, incoming: &Self, own: Origin) -> Stamp {

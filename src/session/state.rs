@@ -271,6 +271,12 @@ impl SessionState {
         self.vector.raise(tag.origin, tag.stamp);
     }
 
+    /// Lets no secret die later than at this instant.
+    #[cfg(any(test, feature = "durable"))]
+    pub(crate) fn end_deaths_by(&mut self, latest_ms: u64) {
+        self.secrets.end_deaths_by(latest_ms);
+    }
+
     /// Records use, so that every node keeps the session.
     pub(crate) fn touch(&mut self, now: Now) {
         self.confirm(now);

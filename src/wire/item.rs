@@ -151,11 +151,11 @@ impl<'a> Items<'a> {
             let state = read_state(from, head, &checks, |name| self.names.shared(name))?;
             return Ok(Item::Full(Box::new(state)));
         }
-        let (summary, body) = from.with_bytes(|from| walk(from, &head, &checks))?;
+        let (walked, body) = from.with_bytes(|from| walk(from, &head, &checks))?;
         Ok(Item::Packed(Box::new(PackedSession {
             head,
             body: body.into(),
-            summary: Some(summary),
+            summary: Some(walked.summary),
         })))
     }
 

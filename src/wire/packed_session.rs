@@ -123,18 +123,43 @@ impl Checks {
         }
     }
 
-    /// Returns those for what this node itself has saved: a disk may have changed it, and limits may
-    /// have been others.
+    /// Returns those for what this node itself has saved: a disk may have changed it, limits may have
+    /// been others, and the clock may have gone back since then.
     #[cfg(any(test, feature = "durable"))]
-    pub(super) const fn of_disk(now_ms: u64) -> Self {
+    pub(super) const fn of_disk() -> Self {
         Self {
             author: Author::Peer,
             max_names: usize::MAX,
             max_origins: MAX_ORIGINS,
             max_secrets: MAX_SECRETS,
-            latest_ms: now_ms.saturating_add(CLOCK_READ_MS),
+            latest_ms: u64::MAX,
         }
     }
+}
+
+/// What a walk through a body has seen.
+pub(super) struct Walked {
+    pub(super) summary: PackedSummary,
+    /// When the last of its dead secrets died, zero if there is none.
+    #[cfg_attr(
+        not(any(test, feature = "durable")),
+        expect(dead_code, reason = "only what is read from a disk needs it")
+    )]
+    pub(super) latest_death_ms: u64,
+}
+
+/// Returns a body that was walked through, with no secret that dies later than `latest_ms`.
+#[cfg(any(test, feature = "durable"))]
+pub(super) fn end_deaths_by(
+    latest_ms: u64,
+    body: &[u8],
+    head: &PackedHead,
+) -> Result<Box<[u8]>, Malformed> {
+    let mut state = read_own(&mut Reader::new(body), head.clone())?;
+    state.end_deaths_by(latest_ms);
+    let mut ended = Vec::with_capacity(body.len());
+    write_body(&state, &mut Writer(&mut ended));
+    Ok(ended.into())
 }
 
 /// Reads a body into a session.
@@ -174,7 +199,7 @@ pub(super) fn walk(
     from: &mut Reader<'_>,
     head: &PackedHead,
     checks: &Checks,
-) -> Result<PackedSummary, Malformed> {
+) -> Result<Walked, Malformed> {
     let base = Base::read(from, checks)?;
     let context = base.context(head, checks);
     let stamps = base.vector.entries().iter().map(|entry| entry.1);
@@ -217,12 +242,16 @@ pub(super) fn walk(
         note(tag);
     }
     check_since(base.since, oldest)?;
-    Ok(PackedSummary {
-        access: base.access,
-        expiry: life.map_or(head.meta.expiry, |(_, life)| life.expiry),
-        size,
-        attributes: hash,
-        vector: base.vector,
+    let deaths = secrets.states().iter().filter_map(|state| state.dead_at_ms);
+    Ok(Walked {
+        summary: PackedSummary {
+            access: base.access,
+            expiry: life.map_or(head.meta.expiry, |(_, life)| life.expiry),
+            size,
+            attributes: hash,
+            vector: base.vector,
+        },
+        latest_death_ms: deaths.max().unwrap_or(0),
     })
 }
 

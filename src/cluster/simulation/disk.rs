@@ -156,6 +156,19 @@ impl World {
         self.sync(node);
     }
 
+    /// Writes all that is not saved but for the last batch, in which the facts are, and makes sure of
+    /// it. The node must not write again.
+    pub(super) fn save_without_facts(&mut self, node: usize) {
+        loop {
+            let batch = self.nodes[node].replica.take_unsaved(self.now(node), 1);
+            if batch.is_last {
+                break;
+            }
+            self.disks[node].write(batch);
+        }
+        self.sync(node);
+    }
+
     /// Writes all that is not saved, and makes sure of it.
     pub(super) fn save(&mut self, node: usize) {
         if self.plan.disks == Disks::None || self.is_down(node) {

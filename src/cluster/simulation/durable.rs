@@ -79,6 +79,12 @@ fn secret_that_was_replaced_after_a_directory_was_written_opens_nothing() {
     assert_eq!(directory_from_before_a_login(), None);
 }
 
+/// A node dies in the middle of a pass, so its facts do not say how late it was. Its clock was ahead.
+#[test]
+fn secret_that_was_replaced_after_the_last_facts_opens_nothing() {
+    assert_eq!(clock_set_back_in_a_pass(), None);
+}
+
 /// A client has logged out of a session that only another node knows.
 #[test]
 fn order_outlives_a_stop_of_all() {
@@ -103,6 +109,7 @@ fn nobody_waits_for_a_stuck_disk_for_long() {
 pub(super) fn scenes() -> Option<String> {
     let scenes = stop_of_all().or_else(copied_directory);
     let scenes = scenes.or_else(directory_from_before_a_login);
+    let scenes = scenes.or_else(clock_set_back_in_a_pass);
     let scenes = scenes.or_else(order_before_a_stop);
     let scenes = scenes.or_else(|| SEEDS.into_iter().find_map(|seed| down_for_days(seed, 0)));
     let scenes = scenes.or_else(|| SEEDS.into_iter().find_map(|seed| down_for_days(seed, 10)));
@@ -229,6 +236,48 @@ fn directory_from_before_a_login() -> Option<String> {
         });
     }
     world.check_held([1, 1])
+}
+
+fn clock_set_back_in_a_pass() -> Option<String> {
+    let mut world = world(0, 0);
+    let sessions = world.plan.sessions;
+    for _ in 0..sessions {
+        world.create(0);
+    }
+    world.heal();
+    let before = world.sessions.iter();
+    let before: Vec<_> = before
+        .map(|known| (known.key, known.secret.hash()))
+        .collect();
+    world.save_all();
+    world.cut((0, 1));
+    world.stop(0);
+    world.skew_ms = Some(2 * HOUR_MS);
+    world.start(0);
+    for _ in 0..8 * sessions {
+        world.cycle(0);
+    }
+    world.save_without_facts(0);
+    world.stop(0);
+    world.skew_ms = Some(0);
+    world.start(0);
+    world.heal();
+    world.pass(60_000);
+    let mut replaced = 0;
+    for node in 0..2 {
+        let now = world.now(node);
+        for (key, secret) in &before {
+            let opens = |state: &SessionState| state.secrets().presented(secret, now);
+            let access = world.nodes[node].replica.read(key, opens).ok();
+            replaced += usize::from(access == Some(Access::Replaced));
+            world.check(access != Some(Access::Superseded), || {
+                format!("a secret that died a minute ago is a straggler on node {node}")
+            });
+        }
+    }
+    world.check(replaced > 0, || "no secret was replaced".to_owned());
+    world.check_equal();
+    world.check_held([sessions, sessions])
 }
 
 fn order_before_a_stop() -> Option<String> {

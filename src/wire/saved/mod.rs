@@ -6,6 +6,9 @@
 //! Instants are those of the directory's own [clock](SavedClock). Sessions age by lived time. What
 //! is remembered of destroyed ones ages by ran time: as long as no node runs, nobody has the
 //! occasion to learn of it.
+//!
+//! A record may be newer than the facts by which it is dated, and the time of day may have gone back
+//! since then. So what is to come by its instants is now.
 
 #[cfg(test)]
 mod tests;
@@ -17,11 +20,11 @@ use super::{
     error::Malformed,
     metadata::{read_meta, write_meta},
     order::{read_order, write_order},
-    packed_session::{Checks, walk},
+    packed_session::{Checks, end_deaths_by, walk},
 };
 use crate::session::{
-    Now, Order, PackedHead, PackedSession, PackedSummary, Retention, SavedClock, SessionMeta,
-    Tombstone,
+    Mutant, Now, Order, PackedHead, PackedSession, PackedSummary, Retention, SavedClock,
+    SessionMeta, Tombstone,
 };
 
 /// A record of a session or order, as it is read.
@@ -132,15 +135,20 @@ pub(crate) fn read_record(
                 created_ms: clock.of_lived(created_ms, now),
                 accessed_ms: clock.of_lived(accessed_ms, now),
             };
-            let checks = Checks::of_disk(now.mono_ms);
-            let (summary, body) = from.with_bytes(|from| walk(from, &head, &checks))?;
+            let checks = Checks::of_disk();
+            let (walked, body) = from.with_bytes(|from| walk(from, &head, &checks))?;
+            let is_to_come = walked.latest_death_ms > now.mono_ms;
+            let body = match is_to_come && !Mutant::KeepDeathsToCome.is_on() {
+                true => end_deaths_by(now.mono_ms, body, &head)?,
+                false => body.into(),
+            };
             Record::Session {
                 state: Box::new(PackedSession {
                     head,
-                    body: body.into(),
+                    body,
                     summary: None,
                 }),
-                summary,
+                summary: walked.summary,
             }
         }
         DESTROYED => {

@@ -169,6 +169,19 @@ fn sessions_grow_older_while_nobody_runs_and_tombstones_do_not() {
     assert_eq!(started.mono_ms - saved.order.issued_ms, 1_300);
 }
 
+/// The clock of a process that wrote a record is ahead of that of the next one.
+#[test]
+fn what_is_to_come_by_its_instants_is_now() {
+    let Ok(Record::Session { state, .. }) = read(&record_of(&state()), NOW) else {
+        panic!("own bytes");
+    };
+    assert_eq!(state.head.accessed_ms, NOW.mono_ms);
+    let state = state.unpack();
+    let secrets = state.secrets().states().iter();
+    let deaths: Vec<u64> = secrets.filter_map(|secret| secret.dead_at_ms).collect();
+    assert_eq!(deaths, [NOW.mono_ms]);
+}
+
 #[test]
 fn records_that_nobody_writes_are_malformed() {
     for bytes in records() {
