@@ -53,6 +53,12 @@ pub(crate) enum Mutant {
     KeepOutdated,
     /// Such a node drops all it held, also what the others have.
     DropConfirmed,
+    /// Such a node holds for true what the first peer says that it is compared with.
+    TrustFirstComparison,
+    /// Such a node tells others that doubt what it doubts itself that it lacks that.
+    AnswerInDoubt,
+    /// Such nodes wait for each other as long as they doubt anything.
+    WaitInCircles,
     /// A node takes a day for long, also where tombstones live shorter.
     AwayAfterADay,
     /// Tombstones live as long as their own node has room for, whatever the others forget.
@@ -230,6 +236,9 @@ impl Mutant {
         Self::ForgetAbsence,
         Self::ForgetStops,
         Self::MeetInAbsence,
+        Self::TrustFirstComparison,
+        Self::AnswerInDoubt,
+        Self::WaitInCircles,
         Self::PassOverDoubted,
         Self::TrustClockSetBack,
         Self::KeepDeathsToCome,

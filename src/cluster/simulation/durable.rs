@@ -1,8 +1,13 @@
 //! What holds of nodes with directories: stops of some and of all, for moments and for days,
 //! directories that are old or copied, clocks that are set back.
 
-use super::{HOUR_MS, OPTIONS, Plan, THREE_NODES, VALUE, World, disk::Disks, run_seeds};
-use crate::session::{Access, SessionState};
+use super::{
+    HOUR_MS, OPTIONS, Plan, THREE_NODES, VALUE, World, cable::ends_of, disk::Disks, run_seeds,
+};
+use crate::{
+    replica::RoundMark,
+    session::{Access, SessionState},
+};
 
 #[test]
 fn histories_with_disks_keep_every_promise() {
@@ -62,6 +67,30 @@ fn two_nodes_that_were_down_for_days_bring_nothing_back() {
     }
 }
 
+/// They meet each other and the one that was not at the same moment.
+#[test]
+fn two_nodes_that_come_back_at_once_after_days_bring_nothing_back() {
+    for seed in SEEDS {
+        assert_eq!(two_back_at_once(seed), None, "seed {seed}");
+    }
+}
+
+/// One that was down meets one that still has a session, and one that has destroyed it.
+#[test]
+fn node_in_doubt_hears_every_node_that_may_know() {
+    for seed in SEEDS {
+        assert_eq!(in_doubt_beside_two(seed), None, "seed {seed}");
+    }
+}
+
+/// Each of three doubts beside the next one.
+#[test]
+fn nodes_that_doubt_in_a_circle_do_not_wait_for_each_other_for_long() {
+    for seed in CIRCLES {
+        assert_eq!(doubts_in_a_circle(seed), None, "seed {seed}");
+    }
+}
+
 #[test]
 fn node_that_starts_with_an_old_directory_brings_nothing_back() {
     for seed in SEEDS {
@@ -115,6 +144,8 @@ pub(super) fn scenes() -> Option<String> {
     let scenes = scenes.or_else(|| SEEDS.into_iter().find_map(|seed| down_for_days(seed, 10)));
     let scenes = scenes.or_else(|| SEEDS.into_iter().find_map(old_directory));
     let scenes = scenes.or_else(|| two_down_for_days(0));
+    let scenes = scenes.or_else(|| SEEDS.into_iter().find_map(in_doubt_beside_two));
+    let scenes = scenes.or_else(|| CIRCLES.into_iter().find_map(doubts_in_a_circle));
     scenes.or_else(|| SEEDS.into_iter().find_map(lost_tail))
 }
 
@@ -153,22 +184,95 @@ fn down_for_days(seed: u64, days_set_back: u64) -> Option<String> {
 }
 
 fn two_down_for_days(seed: u64) -> Option<String> {
+    let mut world = world_after_two_were_down(seed);
+    world.link_only(&[(1, 2)]);
+    world.heal();
+    world.check_held([1, 1, 1])
+}
+
+fn two_back_at_once(seed: u64) -> Option<String> {
+    let mut world = world_after_two_were_down(seed);
+    world.heal();
+    world.check_held([1, 1, 1])
+}
+
+/// Returns three nodes. Two have just come back, and the other one has destroyed a session meanwhile
+/// and forgotten that.
+fn world_after_two_were_down(seed: u64) -> World {
     let mut world = World::new(seed, DISKS);
     world.skew_ms = Some(0);
     world.crash_all();
     world.create(0);
     world.create(0);
     world.heal();
-    world.save_all();
+    world.save_for_long();
     world.stop(1);
     world.stop(2);
     world.destroy_session(0, 0);
     world.pass_alone(0, 26);
     world.start(1);
     world.start(2);
-    world.link_only(&[(1, 2)]);
+    world
+}
+
+/// Two nodes go down one after the other, and the one that is left destroys a session. The second one
+/// doubts it beside both. It is compared first with the last one, which has yet to learn that it was
+/// away.
+fn in_doubt_beside_two(seed: u64) -> Option<String> {
+    let mut world = World::new(seed, DISKS);
+    world.skew_ms = Some(0);
+    world.crash_all();
+    world.create(0);
+    world.create(0);
+    world.heal();
+    world.save_for_long();
+    world.stop(1);
+    // So that the two have something to compare.
+    world.change(2, 1, "a", VALUE);
+    world.pass_linked(30);
+    world.save_for_long();
+    world.stop(2);
+    world.destroy_session(0, 0);
+    world.pass_alone(0, 30);
+    world.start(1);
+    world.start(2);
+    world.dial(1, 2);
+    world.let_second_node(|round| round.begun > 0);
+    world.dial(0, 1);
+    world.let_second_node(|round| round.ended > 0);
+    world.dial(0, 2);
     world.heal();
     world.check_held([1, 1, 1])
+}
+
+/// The last node is cut off, later the second one goes down, so that the first one is alone, too. When
+/// all meet, each may doubt beside the next one, if their boot ids are so.
+fn doubts_in_a_circle(seed: u64) -> Option<String> {
+    let mut world = World::new(seed, DISKS);
+    world.skew_ms = Some(0);
+    world.crash_all();
+    world.create(0);
+    world.heal();
+    world.save_for_long();
+    // So that nothing is left in their logs.
+    world.crash_all();
+    world.heal();
+    world.pass_linked(24);
+    world.cut_off(2);
+    world.pass_linked(30);
+    world.save_for_long();
+    world.stop(1);
+    world.pass_linked(40);
+    // Begun alone. Nodes that are equal have nothing to doubt.
+    world.create(0);
+    world.create(2);
+    world.start(1);
+    for (from, to) in [(0, 2), (2, 1), (1, 0)] {
+        world.dial(from, to);
+    }
+    world.heal();
+    world.check_equal();
+    world.check_held([3; 3])
 }
 
 fn old_directory(seed: u64) -> Option<String> {
@@ -366,6 +470,35 @@ impl World {
         });
     }
 
+    /// Lets hours pass, in which nodes that are linked are in contact.
+    fn pass_linked(&mut self, hours: u64) {
+        for _ in 0..hours * 6 {
+            self.pass(HOUR_MS / 6);
+            self.heal_what_is_connected();
+        }
+    }
+
+    /// Lets time pass until the second node has come so far with its rounds on a link.
+    fn let_second_node(&mut self, is_there: impl Fn(RoundMark) -> bool) {
+        for _ in 0..1_000 {
+            let mut ends = ends_of(&self.cables, 1);
+            if ends.any(|(_, _, end)| is_there(end.machine.link().round_mark())) {
+                return;
+            }
+            drop(ends);
+            self.advance(10);
+            self.deliver_all();
+        }
+    }
+
+    /// Saves all, and the last contact from after that, too.
+    fn save_for_long(&mut self) {
+        for _ in 0..25 {
+            self.rest();
+        }
+        self.save_all();
+    }
+
     fn check_held(mut self, expected: impl AsRef<[usize]>) -> Option<String> {
         let (held, expected) = (self.held(), expected.as_ref());
         self.check(held == expected, || {
@@ -397,3 +530,4 @@ pub(super) const DAYS_WITH_DISKS: Plan = Plan {
 const DAY_MS: u64 = 24 * HOUR_MS;
 /// Which of two nodes has the higher boot id differs.
 const SEEDS: std::ops::Range<u64> = 0..6;
+const CIRCLES: std::ops::Range<u64> = 0..30;

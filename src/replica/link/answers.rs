@@ -134,6 +134,18 @@ impl Answers {
         })
     }
 
+    /// Returns whether there is nothing to be answered.
+    pub(super) fn is_idle(&self) -> bool {
+        self.is_empty() && self.sums.is_none() && !self.digests_asked
+    }
+
+    /// Wants nothing that is doubted here: whoever doubts it, too, would take it for lacking.
+    pub(super) fn leave_out_doubted(&mut self, replica: &Replica) {
+        for answer in &mut self.pending {
+            answer.want.retain(|key| !replica.store.is_doubted(key));
+        }
+    }
+
     /// Returns the next part of the oldest answer.
     pub(super) fn poll_states(&mut self, replica: &Replica, now: Now) -> Option<Message> {
         let first = self.pending.front_mut()?;

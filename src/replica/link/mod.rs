@@ -35,7 +35,11 @@ use super::{
     Destroyed, Observer, Replica,
     lineage::{Past, Side},
     orders::OrderCursor,
-    store::{apply::ApplyOutcome, doubts::Comparison, offer::ChangeForm},
+    store::{
+        apply::ApplyOutcome,
+        doubts::{Comparison, Place},
+        offer::ChangeForm,
+    },
 };
 use crate::{
     session::{BootId, Item, Mutant, Now, Order, OrderContent, Retention, SessionKey},
@@ -62,6 +66,10 @@ pub(crate) struct Link {
     told: [Retention; RETENTION_HOPS],
     /// While this node does not know which of its sessions the peer still has.
     comparison: Option<Comparison>,
+    /// Whether the peer did not know that when the link was made, and whether its rounds are not
+    /// answered now because this node is in doubt, too.
+    peer_doubts: bool,
+    holds_back: bool,
     agreement: Agreement,
     /// When the present rounds of both sides began, zero before the first.
     asked_ms: u64,
@@ -126,6 +134,8 @@ impl Link {
             told: past.memory.retentions,
             past,
             comparison: None,
+            peer_doubts: false,
+            holds_back: false,
             agreement: Agreement::default(),
             asked_ms: 0,
             peer_asked_ms: 0,
@@ -176,7 +186,7 @@ impl Link {
             observer: Observer::new(self.notify_listeners_on_replication),
             over_limit: None,
             refused: std::mem::take(&mut self.refused),
-            confirms: self.comparison.is_some(),
+            confirms: self.comparison.as_ref().map(Comparison::place),
             has_changed: false,
             destroyed_ms: Vec::new(),
         };
@@ -259,6 +269,7 @@ impl Link {
                 }
             }
             Message::Digests { shards } => {
+                self.note_progress_of_doubts(replica, now);
                 let ours = merging.refused.digests(&replica.store);
                 self.round.compare_digests(&ours, &shards);
             }
@@ -290,6 +301,7 @@ impl Link {
                 if let Some(comparison) = &mut self.comparison {
                     comparison.record_asked_for(&wants);
                 }
+                self.note_progress_of_doubts(replica, now);
                 self.round.wanted(round, shard, wants)?;
                 self.round.record_merged(living(&items), bytes);
                 self.merge_states(items, bytes, &mut merging)?;
@@ -372,6 +384,7 @@ impl Link {
             || self.is_settled_due
             || self.peers_due.is_some()
             || self.memory_due.is_some()
+            || self.holds_back
     }
 
     /// Sets whether requests of this node wait for acknowledgements. As long as none does, the peer
@@ -402,10 +415,17 @@ impl Link {
             boot: self.peer,
             past: theirs,
         };
+        self.peer_doubts = beside.is_doubtful_beside(&ours);
         if ours.is_doubtful_beside(&beside) {
             let known_ms = self.past.known_ms(&theirs);
-            self.comparison = Some(replica.store.doubt_older_than(known_ms));
+            self.comparison = Some(replica.store.doubt_older_than(known_ms, now));
             self.round.begin_complete(0);
+        }
+    }
+
+    fn note_progress_of_doubts(&self, replica: &Replica, now: Now) {
+        if self.comparison.is_some() {
+            replica.store.note_progress_of_doubts(now);
         }
     }
 
@@ -506,13 +526,34 @@ impl Link {
         if !self.round.has_supplies() && self.answers.is_empty() {
             return None;
         }
+        let holds_back = self.holds_back(replica, now);
+        if !self.round.has_supplies() && holds_back {
+            return None;
+        }
         let complete = self.round.is_complete() || self.answers.is_next_complete();
         if !self.window.allows(complete, now) {
             return None;
         }
         self.urgent_in_a_row = 0;
         let supplies = self.round.poll_states(replica, now);
-        supplies.or_else(|| self.answers.poll_states(replica, now))
+        supplies.or_else(|| {
+            let answers = (!holds_back).then_some(&mut self.answers);
+            answers.and_then(|answers| answers.poll_states(replica, now))
+        })
+    }
+
+    /// Returns whether the peer's rounds are not answered yet: it would drop what this node doubts
+    /// itself.
+    fn holds_back(&mut self, replica: &Replica, now: Now) -> bool {
+        if !self.peer_doubts || self.answers.is_idle() || Mutant::AnswerInDoubt.is_on() {
+            self.holds_back = false;
+            return false;
+        }
+        self.holds_back = replica.store.is_settling_doubts(now);
+        if !self.holds_back {
+            self.answers.leave_out_doubted(replica);
+        }
+        self.holds_back
     }
 
     /// Returns the next message but for the states of repair. These take long to write and to
@@ -575,10 +616,14 @@ impl Link {
         if let Some(expectation) = self.outbound.poll_expectation() {
             return Some(expectation);
         }
+        let holds_back = self.holds_back(replica, now);
         let streamed = self.outbound.poll(replica, form, now, &mut self.events);
         let said = streamed
             .or_else(|| self.round.poll_report())
-            .or_else(|| self.answers.poll_digests(replica, &self.refused))
+            .or_else(|| {
+                let answers = (!holds_back).then_some(&mut self.answers);
+                answers.and_then(|answers| answers.poll_digests(replica, &self.refused))
+            })
             .or_else(|| self.round.poll(replica, &mut self.refused, now))?;
         if let Message::AskDigests | Message::CompareSums { .. } = said {
             self.asked_ms = now.mono_ms;
@@ -777,8 +822,8 @@ struct Merging<'a> {
     over_limit: Option<&'static str>,
     /// Of the link.
     refused: RefusedCopies,
-    /// Whether what the peer holds is not in doubt here.
-    confirms: bool,
+    /// The comparison for which what the peer holds is not in doubt here.
+    confirms: Option<Place>,
     /// Whether this node has destroyed something, or learned an order, that others must hear of.
     has_changed: bool,
     /// The ages of the sessions that this node has destroyed, as orders want it.
@@ -790,8 +835,10 @@ impl Merging<'_> {
     /// malicious one has sent it there, and must be heard all the same.
     fn apply(&mut self, key: SessionKey, item: Item) -> ApplyOutcome {
         let store = &self.replica.store;
-        if self.confirms && item != Item::Absent {
-            store.confirm(&key);
+        if let Some(place) = self.confirms
+            && item != Item::Absent
+        {
+            store.confirm(&key, place);
         }
         let outcome = match store.apply(&key, item, self.now, &mut self.observer) {
             Ok(outcome) => {

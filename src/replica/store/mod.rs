@@ -35,7 +35,7 @@ use std::{
 
 use self::{
     counts::Counts,
-    doubts::{Comparison, Doubts},
+    doubts::{Comparison, Doubts, Place},
     index::Index,
     quota::Room,
     shard::Shard,
@@ -43,7 +43,7 @@ use self::{
 };
 use crate::{
     config::{Limits, Shape},
-    session::{BootId, Retention, SessionKey, SessionMeta, ValuePath},
+    session::{BootId, Now, Retention, SessionKey, SessionMeta, ValuePath},
 };
 
 /// Every session this node holds. Each method locks one shard for a moment; none hands a lock out.
@@ -120,15 +120,25 @@ impl Store {
 
     /// Doubts all sessions that are older than an instant. End it with [`Store::end_doubts`] when
     /// everything has been compared with the peer.
-    pub(crate) fn doubt_older_than(&self, before_ms: u64) -> Comparison {
+    pub(crate) fn doubt_older_than(&self, before_ms: u64, now: Now) -> Comparison {
         let shards = self.shards.iter();
         let old = shards.flat_map(|shard| lock(shard).keys_created_before(before_ms));
-        self.doubts.begin(old.collect())
+        self.doubts.begin(old.collect(), now)
     }
 
-    /// Notes that a peer that was not apart holds a session, or a tombstone of it.
-    pub(crate) fn confirm(&self, key: &SessionKey) {
-        self.doubts.confirm(key);
+    /// Notes that the peer of a comparison holds a session, or a tombstone of it.
+    pub(crate) fn confirm(&self, key: &SessionKey, place: Place) {
+        self.doubts.confirm(key, place);
+    }
+
+    /// Notes that a comparison that ends doubts has come further.
+    pub(crate) fn note_progress_of_doubts(&self, now: Now) {
+        self.doubts.note_progress(now);
+    }
+
+    /// Returns whether sessions are doubted, and that is about to end.
+    pub(crate) fn is_settling_doubts(&self, now: Now) -> bool {
+        self.doubts.are_being_settled(now)
     }
 
     /// Returns whether peers must not hear of a session yet.
@@ -136,8 +146,8 @@ impl Store {
         self.doubts.contain(key)
     }
 
-    /// Drops the doubted sessions that the peer lacks, and lets go of the others. Returns how many
-    /// were dropped.
+    /// Drops the doubted sessions that the peer lacks, and lets go of the others unless another
+    /// comparison is to settle them. Returns how many were dropped.
     pub(crate) fn end_doubts(&self, comparison: &Comparison) -> usize {
         let lost = self.doubts.end(comparison).into_iter();
         lost.filter(|key| self.shard(key).drop_session(key).is_some())
