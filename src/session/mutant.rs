@@ -131,6 +131,8 @@ pub(crate) enum Mutant {
     MeetInAbsence,
     /// The acknowledgement of a batch covers changes of sessions in doubt, which were left out.
     PassOverDoubted,
+    /// A peer that has refused a change of a session in doubt is told that there is no such session.
+    DenyDoubted,
     /// A clock that has gone back while a node was down is believed.
     TrustClockSetBack,
     /// A secret dies later than a node loads it, by a clock that has gone back.
@@ -240,6 +242,7 @@ impl Mutant {
         Self::AnswerInDoubt,
         Self::WaitInCircles,
         Self::PassOverDoubted,
+        Self::DenyDoubted,
         Self::TrustClockSetBack,
         Self::KeepDeathsToCome,
         Self::LoadAsOwn,

@@ -212,8 +212,10 @@ impl Outbound {
         now: Now,
         events: &mut Vec<LinkEvent>,
     ) -> Option<Message> {
-        if !self.asked.is_empty() {
-            return Some(self.answer(replica, now));
+        if !self.asked.is_empty()
+            && let Some(answer) = self.answer(replica, now)
+        {
+            return Some(answer);
         }
         if self.is_full() {
             return None;
@@ -268,8 +270,9 @@ impl Outbound {
         let mut chunk = Chunk::with_capacity(firsts.len());
         for First { at, record } in firsts {
             // Of one in doubt nothing leaves yet, and nothing may be acknowledged.
-            let must_wait = replica.store.is_doubted(&record.key);
-            if chunk.is_full() || (must_wait && !Mutant::PassOverDoubted.is_on()) {
+            let must_wait =
+                || replica.store.is_doubted(&record.key) && !Mutant::PassOverDoubted.is_on();
+            if chunk.is_full() || must_wait() {
                 // Every record before this one belongs to a session that is in the batch.
                 covered = at;
                 break;
@@ -277,6 +280,10 @@ impl Outbound {
             let item = replica.store.outgoing(&record, form);
             if item != Item::Absent {
                 chunk.push(record.key, item);
+            } else if must_wait() {
+                // Since just now.
+                covered = at;
+                break;
             }
         }
         if covered == 0 {
@@ -291,17 +298,32 @@ impl Outbound {
         })
     }
 
-    fn answer(&mut self, replica: &Replica, now: Now) -> Message {
+    /// Answers some of what the peer has asked for. Of what is in doubt here it hears when that is
+    /// over, as long as it has not acknowledged all that was sent: it may have refused a change of
+    /// that, and would take for merged what is not there.
+    fn answer(&mut self, replica: &Replica, now: Now) -> Option<Message> {
+        let may_have_refused = self.acked < self.cursor && !Mutant::DenyDoubted.is_on();
+        let must_wait = |key: &SessionKey| may_have_refused && replica.store.is_doubted(key);
         let mut chunk = Chunk::with_capacity(0);
+        let mut waiting = VecDeque::new();
         while !chunk.is_full()
             && let Some(key) = self.asked.pop_front()
         {
+            let item = match must_wait(&key) {
+                true => Item::Absent,
+                false => replica.store.full(&key, now),
+            };
+            if item == Item::Absent && must_wait(&key) {
+                waiting.push_back(key);
+                continue;
+            }
             self.asked_keys.remove(&key);
-            chunk.push(key, replica.store.full(&key, now));
+            chunk.push(key, item);
         }
-        Message::Answer {
-            items: chunk.into_items(),
-        }
+        waiting.append(&mut self.asked);
+        self.asked = waiting;
+        let items = chunk.into_items();
+        (!items.is_empty()).then_some(Message::Answer { items })
     }
 }
 
