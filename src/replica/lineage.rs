@@ -201,13 +201,24 @@ impl Past {
         Self::of_peer(lineage, memory, now)
     }
 
-    /// Returns the instant up to which the other node has had what this one has. What is younger than
-    /// the last contact of either it has never had.
+    /// Returns the instant up to which the other node may have had what this one has. What was begun
+    /// later than the links of either can have lasted it has never had.
     pub(super) fn known_ms(&self, other: &Self) -> u64 {
         match self.is_lost_in_time {
             // When the contact of the other one was by the ages of these sessions nobody knows.
-            true => self.contact_ms,
-            false => self.contact_ms.min(other.contact_ms),
+            true => self.linked_ms(),
+            false => self.linked_ms().min(other.linked_ms()),
+        }
+    }
+
+    /// Returns the instant after which what was begun has reached no peer.
+    fn linked_ms(&self) -> u64 {
+        let since_ms = self.made_ms.saturating_sub(self.lineage.lineage_ms);
+        let has_met = self.contact_ms > since_ms;
+        if has_met && !Mutant::TrustLastContact.is_on() {
+            self.contact_ms.saturating_add(UNSEEN_MS)
+        } else {
+            self.contact_ms
         }
     }
 
@@ -253,6 +264,9 @@ const fn away_ms(remembered_ms: u64) -> u64 {
     remembered_ms - if half < HOUR_MS { half } else { HOUR_MS }
 }
 
+/// Changes reach peers at once. What both hold is compared a little later, which is the contact that is
+/// known, and a directory knows of it later still. So that much may have reached a peer after it.
+const UNSEEN_MS: u64 = 15_000;
 const HOUR_MS: u64 = 60 * 60 * 1000;
 /// The same for the shortest life of a tombstone where there is room.
 const AWAY_MS: u64 = away_ms(Tombstone::MIN_KEEP_MS);

@@ -59,6 +59,8 @@ pub(crate) enum Mutant {
     AnswerInDoubt,
     /// Such nodes wait for each other as long as they doubt anything.
     WaitInCircles,
+    /// What was begun after the last contact that is known counts as unknown to the peer.
+    TrustLastContact,
     /// A node takes a day for long, also where tombstones live shorter.
     AwayAfterADay,
     /// Tombstones live as long as their own node has room for, whatever the others forget.
@@ -188,6 +190,7 @@ impl Mutant {
         Self::StampByClockOnly,
         Self::RejuvenateTombstones,
         Self::KeepOutdated,
+        Self::TrustLastContact,
         Self::AwayAfterADay,
         Self::RetainAlone,
         Self::DropConfirmed,

@@ -171,6 +171,7 @@ fn down_for_days(seed: u64, days_set_back: u64) -> Option<String> {
     world.heal();
     world.cut((0, 1));
     // Begun alone, and so unknown to the other one.
+    world.pass(20_000);
     world.create(1);
     world.save_all();
     world.stop(1);
@@ -400,6 +401,7 @@ fn lost_tail(seed: u64) -> Option<String> {
     let mut world = world(seed, 0);
     world.heal();
     world.save_all();
+    world.pass(20_000);
     for _ in 0..5 {
         world.create(0);
     }

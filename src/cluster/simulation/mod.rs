@@ -208,6 +208,14 @@ fn session_destroyed_during_a_cut_longer_than_a_tombstone_lives_stays_destroyed(
     assert_eq!(long_cut(), None);
 }
 
+/// The link breaks right after it was begun, before the nodes have compared what they hold.
+#[test]
+fn session_begun_right_before_such_a_cut_stays_destroyed() {
+    for ms in HEARTBEAT_PHASES {
+        assert_eq!(begun_right_before_a_cut(ms), None, "{ms} ms");
+    }
+}
+
 /// Each node meets another one all the time, so nobody knows that it was away.
 #[test]
 fn session_destroyed_in_one_group_comes_back_from_another_after_a_day_apart() {
@@ -356,6 +364,11 @@ fn every_known_wrong_variant_is_noticed() {
 /// Looks for the first broken promise. Returns it, and after how many histories it came.
 fn hunt() -> Option<(u64, String)> {
     let scenes = long_cut().or_else(restarts_by_turns);
+    let scenes = scenes.or_else(|| {
+        HEARTBEAT_PHASES
+            .into_iter()
+            .find_map(begun_right_before_a_cut)
+    });
     let scenes = scenes.or_else(removal_forgotten_on_one_node);
     let scenes = scenes.or_else(stuck_peer).or_else(writer_without_waiters);
     let scenes = scenes.or_else(|| write_beside(LinkFault::Reset, true));
@@ -416,6 +429,7 @@ fn long_cut() -> Option<String> {
     world.destroy_session(0, 0);
     world.heal_what_is_connected();
     // Begun alone, and so unknown to the others.
+    world.pass(20_000);
     world.create(1);
     // What was acknowledged is rightly forgotten in a day.
     world.commits.clear();
@@ -452,6 +466,45 @@ fn long_cut() -> Option<String> {
     world.broken
 }
 
+fn begun_right_before_a_cut(after_ms: u64) -> Option<String> {
+    let mut world = World::new(1, THREE_NODES);
+    for node in &mut world.nodes {
+        node.skew_ms = 0;
+    }
+    world.create(1);
+    world.heal();
+    world.advance(after_ms);
+    world.create_and_commit(1);
+    let began_ms = world.mono_ms;
+    while world.held() != [2; 3] && world.mono_ms < began_ms + 400 {
+        world.deliver_all();
+        world.advance(10);
+    }
+    world.check(world.held() == [2; 3], || {
+        "it has reached nobody".to_owned()
+    });
+    world.cut_off(1);
+    world.destroy_session(0, 1);
+    world.commits.clear();
+    for _ in 0..(26 * 6) {
+        world.pass(HOUR_MS / 6);
+        for node in 0..3 {
+            world.touch_session(node, 0);
+            world.touch_session(node, 1);
+        }
+        world.heal_what_is_connected();
+    }
+    let before = world.held();
+    let tombstones = world.nodes[0].replica.tombstones();
+    world.check(before == [1, 2, 1] && tombstones == 0, || {
+        format!("before the meeting: {before:?}, {tombstones} tombstones")
+    });
+    world.heal();
+    let after = world.held();
+    world.check(after == [1; 3], || format!("after the meeting: {after:?}"));
+    world.broken
+}
+
 fn cut_beyond_memory() -> Option<String> {
     let mut world = World::new(1, LITTLE_MEMORY);
     world.create(0);
@@ -461,6 +514,7 @@ fn cut_beyond_memory() -> Option<String> {
     world.destroy_session(0, 0);
     world.come_and_go(0, LITTLE_MEMORY.tombstones * 7 / 8);
     // Begun alone, and so unknown to the others.
+    world.pass(20_000);
     world.create(1);
     for _ in 0..6 {
         world.heal_what_is_connected();
@@ -1163,6 +1217,8 @@ const MUTANT_HISTORIES: u64 = 20_000;
 /// Steps between two looks at what the indexes have.
 const INDEX_INTERVAL: usize = 16;
 const VALUE: Option<&[u8]> = Some(b"1");
+/// When something happens between two heartbeats.
+const HEARTBEAT_PHASES: [u64; 5] = [0, 100, 200, 300, 400];
 const HOUR_MS: u64 = 60 * 60 * 1000;
 
 impl Plan {
