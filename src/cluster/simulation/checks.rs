@@ -2,7 +2,9 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use super::{Known, Plan, SimNode, SimSearch, World, cable::ends_of, disk::Disks, work::SEARCHED};
+use super::{
+    Known, SimNode, SimSearch, World, cable::ends_of, disk::Disks, plans::Plan, work::SEARCHED,
+};
 use crate::cluster::MemberLink as _;
 use crate::session::{
     Content, Count, Item, KEPT_ORIGINS, Register, Search, SessionKey, SessionState, Stamp, Tag,

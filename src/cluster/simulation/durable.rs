@@ -2,7 +2,10 @@
 //! directories that are old or copied, clocks that are set back.
 
 use super::{
-    HOUR_MS, OPTIONS, Plan, THREE_NODES, VALUE, World, cable::ends_of, disk::Disks, run_seeds,
+    HOUR_MS, OPTIONS, VALUE, World,
+    cable::ends_of,
+    disk::Disks,
+    plans::{Plan, THREE_NODES, run_seeds},
 };
 use crate::{
     replica::RoundMark,

@@ -1,6 +1,9 @@
 //! What holds of writers that vectors have forgotten, in sessions and maps that do not end.
 
-use super::{HOUR_MS, Plan, THREE_NODES, VALUE, World};
+use super::{
+    HOUR_MS, VALUE, World,
+    plans::{Plan, THREE_NODES},
+};
 use crate::session::{KEPT_ORIGINS, SessionState};
 
 /// What a node has written first goes to a peer that has had it for days, from others.

@@ -3,7 +3,7 @@
 use std::{cell::Cell, collections::BTreeMap, net::SocketAddr, rc::Rc, sync::Arc};
 
 use super::{
-    HOUR_MS, OPTIONS, Plan, SHAPE, World, cable::SimLink, disk::Disks, leave::SimLeave,
+    HOUR_MS, OPTIONS, SHAPE, World, cable::SimLink, disk::Disks, leave::SimLeave, plans::Plan,
     work::SEARCHED,
 };
 use crate::{
