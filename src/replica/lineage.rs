@@ -49,9 +49,10 @@ impl LineageTracker {
 
     /// Goes on with what another process of this node has saved.
     #[cfg(any(test, feature = "durable"))]
-    pub(super) fn restore(&self, saved: SavedLineage, is_lost_in_time: bool) {
+    pub(super) fn restore(&self, saved: SavedLineage) {
         let SavedLineage {
             contact_ms,
+            is_lost_in_time,
             since_ms,
             forgotten_ms,
             stops,
@@ -69,6 +70,7 @@ impl LineageTracker {
     pub(super) fn to_save(&self) -> SavedLineage {
         SavedLineage {
             contact_ms: self.contact_ms.load(Ordering::Relaxed),
+            is_lost_in_time: self.is_lost_in_time.load(Ordering::Relaxed),
             since_ms: *self.since(),
             forgotten_ms: self.forgotten_ms.load(Ordering::Relaxed),
             stops: self.stops().clone(),
@@ -162,6 +164,8 @@ impl LineageTracker {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SavedLineage {
     pub(super) contact_ms: u64,
+    /// That was longer ago than it seems.
+    pub(super) is_lost_in_time: bool,
     pub(super) since_ms: u64,
     pub(super) forgotten_ms: u64,
     pub(super) stops: Stops,

@@ -137,6 +137,8 @@ pub(crate) enum Mutant {
     DenyDoubted,
     /// A clock that has gone back while a node was down is believed.
     TrustClockSetBack,
+    /// A directory does not say that nobody knows how long ago the last contact was.
+    ForgetLostTime,
     /// A secret dies later than a node loads it, by a clock that has gone back.
     KeepDeathsToCome,
     /// A node that has loaded its sessions writes as the run that saved them.
@@ -247,6 +249,7 @@ impl Mutant {
         Self::PassOverDoubted,
         Self::DenyDoubted,
         Self::TrustClockSetBack,
+        Self::ForgetLostTime,
         Self::KeepDeathsToCome,
         Self::LoadAsOwn,
         Self::LoadAlone,

@@ -62,6 +62,14 @@ fn node_whose_clock_was_set_back_while_it_was_down_brings_nothing_back() {
     }
 }
 
+/// It has saved the time of day since, and meets the others only after another start.
+#[test]
+fn node_whose_clock_was_set_back_brings_nothing_back_after_the_next_start_either() {
+    for seed in SEEDS {
+        assert_eq!(set_back_and_started_twice(seed), None, "seed {seed}");
+    }
+}
+
 /// They meet each other before they meet the one that was not.
 #[test]
 fn two_nodes_that_were_down_for_days_bring_nothing_back() {
@@ -145,6 +153,7 @@ pub(super) fn scenes() -> Option<String> {
     let scenes = scenes.or_else(order_before_a_stop);
     let scenes = scenes.or_else(|| SEEDS.into_iter().find_map(|seed| down_for_days(seed, 0)));
     let scenes = scenes.or_else(|| SEEDS.into_iter().find_map(|seed| down_for_days(seed, 10)));
+    let scenes = scenes.or_else(|| SEEDS.into_iter().find_map(set_back_and_started_twice));
     let scenes = scenes.or_else(|| SEEDS.into_iter().find_map(old_directory));
     let scenes = scenes.or_else(|| two_down_for_days(0));
     let scenes = scenes.or_else(|| SEEDS.into_iter().find_map(in_doubt_beside_two));
@@ -185,6 +194,25 @@ fn down_for_days(seed: u64, days_set_back: u64) -> Option<String> {
     world.start(1);
     world.heal();
     world.check_held([3, 3])
+}
+
+fn set_back_and_started_twice(seed: u64) -> Option<String> {
+    let mut world = world(seed, 10 * DAY_MS);
+    world.create(0);
+    world.create(0);
+    world.heal();
+    world.save_all();
+    world.cut((0, 1));
+    world.stop(1);
+    world.destroy_session(0, 0);
+    world.pass_alone(0, 26);
+    world.skew_ms = Some(0);
+    world.start(1);
+    world.save_for_long();
+    world.stop(1);
+    world.start(1);
+    world.heal();
+    world.check_held([1, 1])
 }
 
 fn two_down_for_days(seed: u64) -> Option<String> {

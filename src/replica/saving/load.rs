@@ -46,6 +46,7 @@ impl Replica {
             lived_ms,
             down_ms,
             contact_ms,
+            is_lost_in_time,
             since_ms,
             forgotten_ms,
             retention,
@@ -69,7 +70,10 @@ impl Replica {
                 until_ms: now.mono_ms,
             });
         }
+        let set_back_ms = wall_ms.saturating_sub(now.wall_ms);
+        let is_set_back = set_back_ms >= SET_BACK_MS && !Mutant::TrustClockSetBack.is_on();
         let saved = SavedLineage {
+            is_lost_in_time: is_lost_in_time || is_set_back,
             contact_ms: match Mutant::ForgetAbsence.is_on() {
                 true => now.mono_ms,
                 false => instant(contact_ms),
@@ -78,9 +82,7 @@ impl Replica {
             forgotten_ms: instant(forgotten_ms),
             stops,
         };
-        let set_back_ms = wall_ms.saturating_sub(now.wall_ms);
-        let is_lost_in_time = set_back_ms >= SET_BACK_MS && !Mutant::TrustClockSetBack.is_on();
-        self.lineage.restore(saved, is_lost_in_time);
+        self.lineage.restore(saved);
         self.retention.restore(retention, now);
         Ok(())
     }

@@ -153,6 +153,7 @@ impl Replica {
             lived_ms: clock.lived_ms(now.mono_ms),
             down_ms: clock.down_ms(),
             contact_ms: clock.lived_ms(lineage.contact_ms),
+            is_lost_in_time: lineage.is_lost_in_time && !Mutant::ForgetLostTime.is_on(),
             since_ms: clock.lived_ms(lineage.since_ms),
             forgotten_ms: clock.lived_ms(lineage.forgotten_ms),
             retention: self.retention.own(),

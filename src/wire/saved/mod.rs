@@ -56,6 +56,8 @@ pub(crate) struct Facts {
     pub(crate) down_ms: u64,
     /// The last time at which the node and a peer had told each other all they held.
     pub(crate) contact_ms: u64,
+    /// That was longer ago than it seems.
+    pub(crate) is_lost_in_time: bool,
     /// Since when its data goes back.
     pub(crate) since_ms: u64,
     /// What was destroyed before may be forgotten.
@@ -103,6 +105,7 @@ pub(crate) fn facts_record(facts: &Facts) -> Vec<u8> {
         to.u64(facts.lived_ms);
         to.u64(facts.down_ms);
         to.u64(facts.contact_ms);
+        to.bool(facts.is_lost_in_time);
         to.u64(facts.since_ms);
         to.u64(facts.forgotten_ms);
         to.byte(facts.retention.doublings());
@@ -189,6 +192,7 @@ pub(crate) fn read_facts(bytes: &[u8]) -> Result<Facts, Malformed> {
         lived_ms: from.u64()?,
         down_ms: from.u64()?,
         contact_ms: from.u64()?,
+        is_lost_in_time: from.bool()?,
         since_ms: from.u64()?,
         forgotten_ms: from.u64()?,
         retention: Retention::from_doublings(from.byte()?)

@@ -87,6 +87,7 @@ fn facts() -> Facts {
         lived_ms: 1 << 41,
         down_ms: 77,
         contact_ms: (1 << 41) - 5,
+        is_lost_in_time: true,
         since_ms: 1 << 40,
         forgotten_ms: 0,
         retention: Retention::SHORTEST,
