@@ -66,9 +66,10 @@ pub(crate) struct Link {
     told: [Retention; RETENTION_HOPS],
     /// While this node does not know which of its sessions the peer still has.
     comparison: Option<Comparison>,
-    /// Whether the peer did not know that when the link was made, and whether its rounds are not
-    /// answered now because this node is in doubt, too.
+    /// Whether the peer did not know of its own sessions which of them this node still has, when the
+    /// link was made.
     peer_doubts: bool,
+    /// Whether its rounds wait for their answers, because this node is in doubt, too.
     holds_back: bool,
     agreement: Agreement,
     /// When the present rounds of both sides began, zero before the first.
