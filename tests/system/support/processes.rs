@@ -11,6 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    thread,
     time::Duration,
 };
 
@@ -217,6 +218,34 @@ pub(crate) fn send_signal(process: u32, signal: Signal) {
         .args(["-c", &format!("kill -{signal} {process}")])
         .status();
     assert!(status.expect("there is a shell").success());
+    #[cfg(target_os = "linux")]
+    if signal == "STOP" {
+        until_stopped(process);
+    }
+}
+
+/// Waits until no thread of a process runs any more. The signal is taken by one of them, and the
+/// others go on until that one has had its turn.
+#[cfg(target_os = "linux")]
+fn until_stopped(process: u32) {
+    let tasks = format!("/proc/{process}/task");
+    let is_stopped = |task: io::Result<fs::DirEntry>| {
+        let stat = task.and_then(|task| fs::read_to_string(task.path().join("stat")));
+        // The state stands behind the name, which is in parentheses.
+        stat.is_ok_and(|stat| {
+            stat.rsplit(')')
+                .next()
+                .is_some_and(|rest| rest.starts_with(" T"))
+        })
+    };
+    let stopped = || fs::read_dir(&tasks).is_ok_and(|tasks| tasks.into_iter().all(is_stopped));
+    for _ in 0..TRIES {
+        if stopped() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    panic!("process {process} does not stop");
 }
 
 /// Plans for nodes of these names, each of which knows all others, and the secret of all.
@@ -292,7 +321,7 @@ impl Log {
 impl Drop for Log {
     fn drop(&mut self) {
         // Those of a failed test are kept, to be read.
-        if !std::thread::panicking()
+        if !thread::panicking()
             && let Err(error) = fs::remove_file(&self.0)
         {
             eprintln!("{} stays: {error}", self.0.display());
