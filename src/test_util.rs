@@ -63,15 +63,20 @@ use tokio::time::{sleep, timeout};
 use crate::{
     cluster::Readiness,
     config::ClusterConfig,
-    node::{Cluster, Member, MemberState, Node, net::transport::MemoryNetwork},
+    node::{
+        Cluster, Env, Member, MemberState, Node, RuntimeTime, SystemTime,
+        net::transport::MemoryNetwork,
+    },
 };
 
 /// Nodes that run in this process and have each other on their lists of peers.
 ///
-/// Nodes are numbered from 0 and called `node0`, `node1` and so on. Dropping the cluster kills
-/// those whose handles and layers are dropped, too.
+/// Nodes are numbered from 0 and called `node0`, `node1` and so on. Their clocks agree, and stand still
+/// while tokio's time is paused. Dropping the cluster kills those whose handles and layers are
+/// dropped, too.
 pub struct TestCluster {
     network: MemoryNetwork,
+    time: Arc<RuntimeTime>,
     nodes: Vec<TestNode>,
 }
 
@@ -123,15 +128,17 @@ impl TestCluster {
     ) -> Self {
         let count = u16::try_from(nodes).expect("at most 65 535 nodes");
         let network = MemoryNetwork::default();
+        let time = Arc::new(RuntimeTime::new());
         let mut started = Vec::with_capacity(nodes);
         for port in 1..=count {
             let config = configure(ClusterConfig::new(name(port)))
                 .listen(address(port))
                 .peers((1..=count).filter(|peer| *peer != port).map(address));
-            started.push(TestNode::start(&network, port, config));
+            started.push(TestNode::start(env(&network, &time, port), port, config));
         }
         let cluster = Self {
             network,
+            time,
             nodes: started,
         };
         cluster.converged().await;
@@ -199,7 +206,8 @@ impl TestCluster {
             dead.stopped().await;
             node.dead.pop();
         }
-        *node = TestNode::start(&self.network, node.port, node.config.clone());
+        let env = env(&self.network, &self.time, node.port);
+        *node = TestNode::start(env, node.port, node.config.clone());
         node.running().ready().await
     }
 
@@ -392,9 +400,8 @@ struct TestNode {
 }
 
 impl TestNode {
-    fn start(network: &MemoryNetwork, port: u16, config: ClusterConfig) -> Self {
-        let transport = Arc::new(network.transport(port));
-        let running = Cluster::start_with(&config, transport)
+    fn start(env: Env, port: u16, config: ClusterConfig) -> Self {
+        let running = Cluster::start_in(&config, env)
             .unwrap_or_else(|error| panic!("{} cannot start: {error}", name(port)));
         Self {
             port,
@@ -437,6 +444,12 @@ impl TestNode {
         let found = members.into_iter().find(|member| member.address == address);
         found.map(|Member { state, .. }| state)
     }
+}
+
+fn env(network: &MemoryNetwork, time: &Arc<RuntimeTime>, port: u16) -> Env {
+    let mut env = Env::of(Arc::new(network.transport(port)));
+    env.system = Arc::clone(time) as Arc<dyn SystemTime>;
+    env
 }
 
 fn name(port: u16) -> String {

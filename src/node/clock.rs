@@ -90,6 +90,34 @@ pub(crate) trait SystemTime: fmt::Debug + Send + Sync + 'static {
     }
 }
 
+/// The time of day as the runtime's clock has moved it since this was made. Nodes that share it agree
+/// about the time, and a test that pauses the runtime's clock stops it.
+#[cfg(any(test, feature = "test-util"))]
+#[derive(Debug)]
+pub(crate) struct RuntimeTime {
+    started: Instant,
+    started_unix_ms: u64,
+}
+
+#[cfg(any(test, feature = "test-util"))]
+impl RuntimeTime {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+    pub(crate) fn new() -> Self {
+        Self {
+            started: Instant::now(),
+            started_unix_ms: OsTime::new().unix_ms(),
+        }
+    }
+}
+
+#[cfg(any(test, feature = "test-util"))]
+impl SystemTime for RuntimeTime {
+    fn unix_ms(&self) -> u64 {
+        self.started_unix_ms
+            .saturating_add(millis(self.started.elapsed()))
+    }
+}
+
 /// The operating system's clocks. The only reader of them.
 #[derive(Debug)]
 pub(super) struct OsTime {

@@ -111,7 +111,7 @@ impl Cluster {
     }
 
     /// Starts as [`start`](Self::start) does, in another network.
-    #[cfg(any(test, feature = "test-util"))]
+    #[cfg(test)]
     pub(crate) fn start_with(
         config: &ClusterConfig,
         transport: Arc<dyn super::net::transport::Transport>,

@@ -39,10 +39,12 @@ mod tests;
 
 #[cfg(feature = "axum")]
 pub(crate) use self::availability::Unready;
+#[cfg(any(test, feature = "test-util"))]
+pub(crate) use self::clock::{RuntimeTime, SystemTime};
+#[cfg(test)]
+pub(crate) use self::env::Random;
 #[cfg(feature = "status")]
 pub(crate) use self::history::{MemberSample, Sample};
-#[cfg(test)]
-pub(crate) use self::{clock::SystemTime, env::Random};
 pub use self::{
     cluster::Cluster,
     disk_stats::DiskStats,
