@@ -10,6 +10,7 @@
 mod apart;
 mod cable;
 mod checks;
+mod destroy;
 mod disk;
 mod durable;
 mod forgotten;
