@@ -12,6 +12,7 @@ use std::{
 use super::unsaved_orders::UnsavedOrders;
 use crate::session::{
     BootId, MAX_HOPS, Mutant, Now, ORDER_KEEP_MS, Order, OrderContent, OrderId, Proof, SessionKey,
+    Stamp,
 };
 #[cfg(any(test, feature = "durable"))]
 use crate::wire::saved::SavedOrder;
@@ -25,6 +26,8 @@ pub(crate) struct Orders {
     count: AtomicU64,
     /// How many of the kept ones name a session.
     named: AtomicUsize,
+    /// The last stamp that a kept search means, zero if there is none.
+    last_meant: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -77,6 +80,7 @@ impl Orders {
         if is_search && kept.to_carry_out.len() >= MAX_WAITING {
             return None;
         }
+        self.note_meant(&order, now);
         let order = Arc::new(order);
         let is_pending = is_search && from.is_some();
         let is_new = self.keep(&mut kept, &order, from, is_pending);
@@ -92,6 +96,7 @@ impl Orders {
             kept.unsaved.note_change(order.id);
             return false;
         }
+        self.note_meant(order, now);
         let unsaved = std::mem::take(&mut kept.unsaved);
         self.keep(&mut kept, order, None, *is_pending);
         kept.unsaved = unsaved;
@@ -179,6 +184,9 @@ impl Orders {
             }
         }
         gone.iter().for_each(|order| kept.forget(order));
+        if kept.searches.orders.is_empty() {
+            self.last_meant.store(0, Ordering::Release);
+        }
         self.named.store(kept.by_key.len(), Ordering::Release);
         self.count.fetch_add(1, Ordering::Release);
         true
@@ -199,6 +207,12 @@ impl Orders {
         orders
     }
 
+    /// Returns whether a search is kept.
+    #[cfg(test)]
+    pub(crate) fn knows(&self, id: OrderId) -> bool {
+        self.lock().searches.ids.contains(&id)
+    }
+
     /// Returns whether a link has passed on all there is.
     pub(super) fn is_at_end(&self, cursor: &OrderCursor) -> bool {
         cursor.seen == self.count.load(Ordering::Acquire)
@@ -207,6 +221,36 @@ impl Orders {
     /// Returns the next search of another node that is to be carried out here.
     pub(crate) fn next_search(&self) -> Option<Arc<Order>> {
         self.lock().to_carry_out.pop_front()
+    }
+
+    /// Returns the stamp that writes of attributes come after, so that no search that this node knows
+    /// of means them: who logs in again stays logged in, though the clock of the node that logged him
+    /// out is ahead of this one (Lamport, Time, Clocks, and the Ordering of Events in a Distributed
+    /// System).
+    pub(super) fn last_meant(&self) -> Stamp {
+        if Mutant::WriteBeforeSearches.is_on() {
+            return Stamp::ZERO;
+        }
+        Stamp::new(self.last_meant.load(Ordering::Acquire)).unwrap_or_default()
+    }
+
+    /// Notes what a search means, unless that is so far ahead of this node's clock that later stamps
+    /// might run out.
+    fn note_meant(&self, order: &Order, now: Now) {
+        let OrderContent::Search(search) = &order.content else {
+            return;
+        };
+        let tomorrow = Now {
+            wall_ms: now.wall_ms.saturating_add(ORDER_KEEP_MS),
+            ..now
+        };
+        if Stamp::ZERO
+            .next(tomorrow)
+            .is_some_and(|most| search.upto <= most)
+        {
+            self.last_meant
+                .fetch_max(search.upto.get(), Ordering::AcqRel);
+        }
     }
 
     /// Returns what the kept orders for a session want to have proven.
@@ -343,7 +387,7 @@ const MESSAGE_BYTES: usize = 16 * 1024;
 mod tests {
     use super::*;
     use crate::session::{
-        Search, Stamp,
+        Search,
         fixtures::{NOW, boot},
     };
 

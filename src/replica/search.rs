@@ -136,11 +136,6 @@ impl Replica {
             .limit(context, &ValuePath::parse(name), most, at_limit)
     }
 
-    /// Returns whether there is such a limit.
-    pub(crate) fn has_value_limits(&self) -> bool {
-        self.store.has_value_limits()
-    }
-
     /// Returns whether there may be sessions beyond a limit since the last look for them.
     pub(crate) fn is_crowded(&self) -> bool {
         self.store.is_crowded()
@@ -155,12 +150,20 @@ impl Replica {
     pub(crate) fn admit_value(
         &self,
         context: &str,
-        key: Option<&SessionKey>,
+        key: impl FnOnce() -> Option<SessionKey>,
         name: &str,
         json: &[u8],
-        now: Now,
+        now: impl FnOnce() -> Now,
     ) -> Result<Stamp, SessionError> {
-        self.store.admit_value(context, key, name, json, now)
+        let last = self.orders.last_meant();
+        if !self.store.has_value_limits() {
+            return Ok(last);
+        }
+        let key = key();
+        let admitted = self
+            .store
+            .admit_value(context, key.as_ref(), name, json, now())?;
+        Ok(last.max(admitted))
     }
 
     /// Returns the sessions beyond the limits, which the caller destroys.

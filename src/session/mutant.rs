@@ -161,6 +161,8 @@ pub(crate) enum Mutant {
     EndAnyBeyondLimit,
     /// Who of two got a value last is what the clocks say.
     RankByClockOnly,
+    /// Whether a value was written after a search is what the clocks say.
+    WriteBeforeSearches,
     /// A map of the app ends like a session whose client does not come back.
     LeaveMapsUnconfirmed,
     /// A map of the app is destroyed like a session.
@@ -227,6 +229,7 @@ impl Mutant {
         Self::LeaveSurplus,
         Self::EndAnyBeyondLimit,
         Self::RankByClockOnly,
+        Self::WriteBeforeSearches,
         Self::LeaveMapsUnconfirmed,
         Self::DestroyMaps,
         Self::DoubtMaps,

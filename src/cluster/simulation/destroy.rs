@@ -4,12 +4,19 @@ use super::{Commit, SimSearch, World, node::name, work::SEARCHED};
 use crate::{
     replica::Replicate,
     session::{
-        Access, Order, OrderContent, OrderId, Proof, Search, SessionKey, SessionState, Stamp,
+        Access, Order, OrderContent, OrderId, Proof, Search, SessionKey, SessionState, Stamp, Tag,
     },
     wire::Position,
 };
 
 impl World {
+    /// Notes that no search means a write that the node knows of: it came later.
+    pub(super) fn spare(&mut self, node: usize, tag: Tag) {
+        let orders = self.nodes[node].replica.orders();
+        let known = self.searches.iter_mut().filter(|one| orders.knows(one.id));
+        known.for_each(|searched| searched.spared.push(tag));
+    }
+
     pub(super) fn destroy(&mut self, node: usize) {
         if let Some(session) = self.any_session() {
             self.destroy_session(node, session);
@@ -96,9 +103,12 @@ impl World {
         });
         let meant = meant.collect();
         self.carry_out(node, &search, Stamp::MAX);
-        self.give(node, OrderContent::Search(search.clone()));
+        let id = self.fresh_order_id();
+        self.give_with(id, node, OrderContent::Search(search.clone()));
         self.searches.push(SimSearch {
+            id,
             meant,
+            spared: Vec::new(),
             node,
             boot: self.nodes[node].replica.boot(),
             search,
@@ -112,6 +122,7 @@ impl World {
             let OrderContent::Search(search) = &order.content else {
                 continue;
             };
+            self.check_spared(node, order.id, search);
             let destroyed = self.carry_out(node, search, search.upto);
             let report = OrderContent::Report {
                 search: order.id,
@@ -148,12 +159,38 @@ impl World {
         }
     }
 
+    /// Checks that a node destroys nothing that was written by one that knew of the search.
+    fn check_spared(&mut self, node: usize, id: OrderId, search: &Search) {
+        let replica = &self.nodes[node].replica;
+        let found = replica.find(search, search.upto).into_iter();
+        let tag = |state: &SessionState| state.register(&search.name).map(|held| held.tag);
+        let tags: Vec<Tag> = found
+            .filter_map(|key| replica.read(&key, tag).ok().flatten())
+            .collect();
+        let mut searches = self.searches.iter();
+        let is_meant = searches
+            .find(|searched| searched.id == id)
+            .is_some_and(|searched| tags.iter().any(|tag| searched.spared.contains(tag)));
+        self.check(!is_meant, || {
+            "a session ends by a search though its value was written later".to_owned()
+        });
+    }
+
     fn give(&mut self, node: usize, content: OrderContent) -> Position {
+        let id = self.fresh_order_id();
+        self.give_with(id, node, content)
+    }
+
+    fn fresh_order_id(&mut self) -> OrderId {
         let mut id = [0; 16];
         id.fill_with(|| self.random.byte());
+        OrderId::from_bytes(id)
+    }
+
+    fn give_with(&mut self, id: OrderId, node: usize, content: OrderContent) -> Position {
         let now = self.now(node);
         let order = Order {
-            id: OrderId::from_bytes(id),
+            id,
             issued_ms: now.mono_ms,
             hops: 0,
             content,

@@ -34,8 +34,8 @@ use crate::{
     config::{Expiry, Shape},
     replica::LinkOptions,
     session::{
-        BootId, CookieValue, Now, Search, SecretHash, SessionKey, SessionMeta, SessionSecret, Tag,
-        Vector,
+        BootId, CookieValue, Now, OrderId, Search, SecretHash, SessionKey, SessionMeta,
+        SessionSecret, Tag, Vector,
     },
     wire::Position,
 };
@@ -126,11 +126,14 @@ struct Commit {
 
 /// An order to destroy what holds a value.
 struct SimSearch {
+    id: OrderId,
     node: usize,
     boot: BootId,
     search: Search,
     /// The writes that it means: those of the past that are earlier by all clocks, too.
     meant: Vec<(SessionKey, Tag)>,
+    /// The writes by nodes that knew of it: it does not mean them, whatever the clocks say.
+    spared: Vec<Tag>,
     /// How many nodes had crashed by then.
     crashes: u32,
 }

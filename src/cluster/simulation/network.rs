@@ -22,6 +22,8 @@ impl World {
                 let now = self.now(node);
                 self.nodes[node].sweep_some(now);
                 self.end_surplus(node);
+                // A task of its own on a real node: sessions may arrive before it begins.
+                self.carry_out_searches(node);
                 self.check_waits(node);
                 self.nodes[node].table.sweep(DOWN_AFTER_MS, now);
             }
@@ -208,7 +210,6 @@ impl World {
                     wake(self.nodes[node].fetches.answered(&key, question, link));
                 }
                 LinkEvent::RoundCompleted { .. } | LinkEvent::PeersTransfer => has_moved = true,
-                LinkEvent::SearchOrdered => self.carry_out_searches(node),
                 LinkEvent::Left => has_left = true,
                 _ => {}
             }

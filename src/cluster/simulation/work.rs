@@ -209,6 +209,7 @@ impl World {
             Ok(writer.tag(name))
         });
         if let Some(Some(tag)) = written {
+            self.spare(node, tag);
             self.sessions[session].writes.push((name, tag));
             self.maybe_commit(node, session);
         }
@@ -267,8 +268,9 @@ impl World {
         json: &[u8],
     ) -> Result<Stamp, SessionError> {
         let replica = &self.nodes[node].replica;
-        let key = Some(&self.sessions[session].key);
-        replica.admit_value(&self.meta.context, key, name, json, self.now(node))
+        let key = || Some(self.sessions[session].key);
+        let now = || self.now(node);
+        replica.admit_value(&self.meta.context, key, name, json, now)
     }
 
     /// Writes or removes an attribute, and tells the peers.

@@ -125,12 +125,10 @@ impl RequestSession {
     ///
     /// When as many others have it as may.
     pub(crate) fn admit_value(&self, name: &str, json: &[u8]) -> Result<Stamp, SessionError> {
-        let replica = self.node().replica();
-        if !replica.has_value_limits() {
-            return Ok(Stamp::ZERO);
-        }
-        let (context, now) = (self.config.context(), self.node().now());
-        replica.admit_value(context, self.key().as_ref(), name, json, now)
+        let node = self.node();
+        let context = self.config.context();
+        let (key, now) = (|| self.key(), || node.now());
+        node.replica().admit_value(context, key, name, json, now)
     }
 
     /// [Admits](Self::admit_value) all values that changes write.

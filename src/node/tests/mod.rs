@@ -12,6 +12,7 @@ mod links;
 mod logging;
 mod members;
 mod names;
+mod orders;
 mod security;
 mod stalls;
 mod waiting;
