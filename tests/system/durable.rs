@@ -45,19 +45,20 @@ use crate::support::{
 #[ignore = "takes ten seconds"]
 async fn kill_of_all_nodes_at_once_loses_nothing_acknowledged_that_waited_for_the_disk() {
     let _turn = turn().await;
-    let lost = kill_all("response", Duration::ZERO).await;
+    let lost = kill_all("response", SHORT_ROUND, Duration::ZERO).await;
     assert_eq!(lost.hits, 0, "{lost:?}");
 }
 
+/// A round takes longer than what may be lost is old: what is never written fails.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes ten seconds"]
+#[ignore = "takes half a minute"]
 async fn kill_of_all_nodes_at_once_loses_what_is_younger_than_the_interval() {
     let _turn = turn().await;
     let longest = match env::var_os("DURABLE_STRICT") {
         Some(_) => Duration::from_millis(250),
         None => Duration::from_secs(1),
     };
-    let lost = kill_all("100ms", longest).await;
+    let lost = kill_all("100ms", LONG_ROUND, longest).await;
     println!("with an interval of 100 ms: {lost:?}");
     assert!(lost.oldest <= longest, "{lost:?}");
 }
@@ -144,7 +145,7 @@ async fn endless_updates_take_bounded_room_on_disk() {
     writers.join_all().await;
     let held = (SESSIONS * BYTES) as u64;
     println!("{written} bytes of changes to {held} bytes of sessions took {most} bytes on disk");
-    assert!(most < 8 * held + ROOM, "{most}");
+    assert!(most < 3 * held + ROOM, "{most}");
 }
 
 /// What was lost, at most, in all rounds.
@@ -158,7 +159,7 @@ struct Lost {
 
 /// Kills both nodes of a pair at once under load, ten times. Hits that were answered longer than that
 /// before must be there again, and logouts as well.
-async fn kill_all(sync: &str, may_lose: Duration) -> Lost {
+async fn kill_all(sync: &str, round_time: Duration, may_lose: Duration) -> Lost {
     let dirs = DataDirs::new(Path::new(env!("CARGO_TARGET_TMPDIR"))).expect("a place for files");
     let mut plans = plans(&["node1", "node2"]);
     for plan in &mut plans {
@@ -180,7 +181,7 @@ async fn kill_all(sync: &str, may_lose: Duration) -> Lost {
         for (at, visitor) in visitors.into_iter().enumerate() {
             running.spawn(visitor.run(hosts.clone(), at, Arc::clone(&is_over)));
         }
-        tokio::time::sleep(ROUND).await;
+        tokio::time::sleep(round_time).await;
         let killed = Instant::now();
         plans = kill_at_once(nodes).await;
         is_over.store(true, Ordering::Relaxed);
@@ -360,8 +361,9 @@ async fn turn() -> MutexGuard<'static, ()> {
 }
 
 const ROUNDS: usize = 10;
-const ROUND: Duration = Duration::from_millis(500);
+const SHORT_ROUND: Duration = Duration::from_millis(500);
+const LONG_ROUND: Duration = Duration::from_millis(2_500);
 const VISITORS: usize = 24;
-/// What the engine may take beside the sessions: logs that become a base, and those that are written
-/// meanwhile.
-const ROOM: u64 = 128 << 20;
+/// What the engine may take beside three times the sessions: logs that become a base, and those that are
+/// written meanwhile.
+const ROOM: u64 = 100 << 20;
