@@ -73,6 +73,35 @@ fn every_method_that_people_call_has_an_example() {
     }
 }
 
+/// The last column of the table of instructions, and the counts that the guard compares with.
+#[test]
+fn table_of_instructions_has_the_counts_that_are_recorded() {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = read(&package.join("docs/performance.md"));
+    let (_, chapter) = page.split_once("## Instructions").expect("a chapter");
+    let recorded = read(&package.join("benches/instructions/recorded.txt"));
+    let mut counts = 0;
+    for case in recorded.lines() {
+        let (name, count) = case.split_once(' ').expect("a name and a count");
+        let shown = shown_count(chapter, name);
+        assert_eq!(shown.as_deref(), Some(count.trim()), "{name}");
+        counts += 1;
+    }
+    assert!(counts > 10, "only {counts}");
+}
+
+/// Returns what the last column of a table shows for a name of its first column, without spaces.
+fn shown_count(chapter: &str, name: &str) -> Option<String> {
+    let quoted = format!("`{name}`");
+    chapter.lines().find_map(|line| {
+        let mut cells = line.strip_prefix('|')?.strip_suffix('|')?.split('|');
+        let names = cells.next()?.trim();
+        let place = names.split(", ").position(|one| one == quoted)?;
+        let count = cells.last()?.trim().split(", ").nth(place)?;
+        Some(count.replace(' ', ""))
+    })
+}
+
 #[test]
 fn method_without_example_is_found() {
     let text = "    /// Does it.\n    ///\n    /// ```\n    /// it();\n    /// ```\n    #[must_use]\n    \
