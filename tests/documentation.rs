@@ -97,7 +97,7 @@ fn shown_count(chapter: &str, name: &str) -> Option<String> {
         let mut cells = line.strip_prefix('|')?.strip_suffix('|')?.split('|');
         let names = cells.next()?.trim();
         let place = names.split(", ").position(|one| one == quoted)?;
-        let count = cells.last()?.trim().split(", ").nth(place)?;
+        let count = cells.next_back()?.trim().split(", ").nth(place)?;
         Some(count.replace(' ', ""))
     })
 }
