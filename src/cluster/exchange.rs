@@ -30,7 +30,7 @@ pub(crate) struct PeerExchange<H> {
     told: BTreeMap<LinkId, Vec<(BootId, PeerAddress)>>,
     dialled: Vec<Hearsay<H>>,
     /// Addresses at which nobody was found, and until when they are left alone.
-    resting: VecDeque<(PeerAddress, u64)>,
+    unreachable: VecDeque<(PeerAddress, u64)>,
 }
 
 /// An address that is dialled because a member has told of it.
@@ -50,7 +50,7 @@ impl<H> Default for PeerExchange<H> {
         Self {
             told: BTreeMap::new(),
             dialled: Vec::new(),
-            resting: VecDeque::new(),
+            unreachable: VecDeque::new(),
         }
     }
 }
@@ -78,7 +78,8 @@ impl<H> PeerExchange<H> {
         now: Now,
         mut dial: impl FnMut(&PeerAddress) -> H,
     ) {
-        self.resting.retain(|(_, until_ms)| now.mono_ms < *until_ms);
+        self.unreachable
+            .retain(|(_, until_ms)| now.mono_ms < *until_ms);
         self.let_go(table, now);
         while let Some((teller, address)) = self.next(table) {
             let source = Source::Told(address.clone());
@@ -96,7 +97,7 @@ impl<H> PeerExchange<H> {
 
     /// Ends the dialling of what nobody is at any more, or ever was.
     fn let_go<L: MemberLink>(&mut self, table: &mut MemberTable<L>, now: Now) {
-        let mut rests = Vec::new();
+        let mut failed = Vec::new();
         self.dialled.retain_mut(|hearsay| {
             let stands = table.told(&hearsay.source, now);
             hearsay.has_met |= stands == Told::Here;
@@ -108,13 +109,16 @@ impl<H> PeerExchange<H> {
             };
             if !stays {
                 table.give_up(&hearsay.source);
-                rests.push((hearsay.address.clone(), now.mono_ms.saturating_add(REST_MS)));
+                failed.push((
+                    hearsay.address.clone(),
+                    now.mono_ms.saturating_add(UNREACHABLE_MS),
+                ));
             }
             stays
         });
-        self.resting.extend(rests);
-        let too_many = self.resting.len().saturating_sub(MAX_RESTING);
-        self.resting.drain(..too_many);
+        self.unreachable.extend(failed);
+        let too_many = self.unreachable.len().saturating_sub(MAX_UNREACHABLE);
+        self.unreachable.drain(..too_many);
     }
 
     /// Returns the next address to be dialled, and who has told of it.
@@ -141,7 +145,10 @@ impl<H> PeerExchange<H> {
             let is_new = |(boot, address): &&(BootId, PeerAddress)| {
                 !table.is_linked(*boot)
                     && !table.dials(address)
-                    && !self.resting.iter().any(|(resting, _)| resting == address)
+                    && !self
+                        .unreachable
+                        .iter()
+                        .any(|(unreachable, _)| unreachable == address)
             };
             let (_, address) = self.told[&teller].iter().find(is_new)?;
             Some((teller, address.clone()))
@@ -177,8 +184,8 @@ const MAX_UNMET: usize = 32;
 const MAX_UNMET_OF_ONE: usize = 8;
 /// For how long an address is tried, and then left alone.
 const TRY_MS: u64 = 30_000;
-const REST_MS: u64 = 60_000;
-const MAX_RESTING: usize = 256;
+const UNREACHABLE_MS: u64 = 60_000;
+const MAX_UNREACHABLE: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -337,7 +344,7 @@ mod tests {
             node.step(seconds * 1_000);
             seconds += 1;
             assert!(node.exchange.dialled.len() <= MAX_UNMET_OF_ONE);
-            assert!(node.exchange.resting.len() <= MAX_RESTING);
+            assert!(node.exchange.unreachable.len() <= MAX_UNREACHABLE);
         }
         let most = MAX_UNMET_OF_ONE as u64 * (3_600_000 / TRY_MS);
         let dialled = node.dialled.len() as u64;
@@ -370,8 +377,8 @@ mod tests {
         assert_eq!(node.step(TRY_MS), 0);
         assert!(node.exchange.dialled.is_empty());
         assert!(node.table.rows().is_empty());
-        assert_eq!(node.step(TRY_MS + REST_MS - 1), 0);
-        assert_eq!(node.step(TRY_MS + REST_MS), 1);
+        assert_eq!(node.step(TRY_MS + UNREACHABLE_MS - 1), 0);
+        assert_eq!(node.step(TRY_MS + UNREACHABLE_MS), 1);
     }
 
     #[test]

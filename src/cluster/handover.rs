@@ -28,7 +28,7 @@ pub(crate) struct Handover {
 
 /// Something that a peer lacks, or may lack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lack {
+pub(crate) enum Outstanding {
     /// It had a link a moment ago, or one that it has yet to speak on.
     Link,
     /// It has not acknowledged so many changes.
@@ -60,28 +60,28 @@ impl Handover {
     }
 
     /// Returns what the peer at the other end of a link lacks.
-    pub(crate) fn lack(&self, link: LinkId, arrears: &Arrears) -> Option<Lack> {
+    pub(crate) fn outstanding(&self, link: LinkId, arrears: &Arrears) -> Option<Outstanding> {
         let is_compared = self.compared.contains(&link) && arrears.is_compared;
         if Mutant::LeaveBehind.is_on() {
-            return (arrears.changes > 0 && !arrears.is_lagging).then_some(Lack::Link);
+            return (arrears.changes > 0 && !arrears.is_lagging).then_some(Outstanding::Link);
         }
         if !arrears.is_open {
-            Some(Lack::Link)
+            Some(Outstanding::Link)
         } else if arrears.changes > 0 {
-            Some(Lack::Changes(arrears.changes))
+            Some(Outstanding::Changes(arrears.changes))
         } else if arrears.has_repairs {
-            Some(Lack::Repair)
+            Some(Outstanding::Repair)
         } else if !self.compares || is_compared {
             None
         } else if arrears.transfer == PeersTransfer::Over {
-            Some(Lack::Repair)
+            Some(Outstanding::Repair)
         } else {
-            (!arrears.is_equal && !Mutant::LeaveJoiners.is_on()).then_some(Lack::Transfer)
+            (!arrears.is_equal && !Mutant::LeaveJoiners.is_on()).then_some(Outstanding::Transfer)
         }
     }
 }
 
-impl fmt::Display for Lack {
+impl fmt::Display for Outstanding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Link => f.write_str("has no link"),
@@ -120,11 +120,17 @@ mod tests {
             is_compared: true,
             ..NOTHING
         };
-        assert_eq!(handover.lack(LINK, &compared), Some(Lack::Repair));
+        assert_eq!(
+            handover.outstanding(LINK, &compared),
+            Some(Outstanding::Repair)
+        );
         assert!(handover.begin_round(LINK, &compared));
         assert!(!handover.begin_round(LINK, &NOTHING), "once");
-        assert_eq!(handover.lack(LINK, &NOTHING), Some(Lack::Repair));
-        assert_eq!(handover.lack(LINK, &compared), None);
+        assert_eq!(
+            handover.outstanding(LINK, &NOTHING),
+            Some(Outstanding::Repair)
+        );
+        assert_eq!(handover.outstanding(LINK, &compared), None);
         // Another link of the same peer is compared anew.
         assert!(handover.begin_round(LinkId(2), &NOTHING));
     }
@@ -142,17 +148,23 @@ mod tests {
             is_lagging: true,
             ..done
         };
-        assert_eq!(handover.lack(LINK, &lagging), Some(Lack::Changes(3)));
+        assert_eq!(
+            handover.outstanding(LINK, &lagging),
+            Some(Outstanding::Changes(3))
+        );
         let supplied = Arrears {
             has_repairs: true,
             ..done
         };
-        assert_eq!(handover.lack(LINK, &supplied), Some(Lack::Repair));
+        assert_eq!(
+            handover.outstanding(LINK, &supplied),
+            Some(Outstanding::Repair)
+        );
         let mute = Arrears {
             is_open: false,
             ..done
         };
-        assert_eq!(handover.lack(LINK, &mute), Some(Lack::Link));
+        assert_eq!(handover.outstanding(LINK, &mute), Some(Outstanding::Link));
     }
 
     #[test]
@@ -163,12 +175,15 @@ mod tests {
             ..NOTHING
         };
         assert!(!handover.begin_round(LINK, &joining), "it compares itself");
-        assert_eq!(handover.lack(LINK, &joining), Some(Lack::Transfer));
+        assert_eq!(
+            handover.outstanding(LINK, &joining),
+            Some(Outstanding::Transfer)
+        );
         let equal = Arrears {
             is_equal: true,
             ..joining
         };
-        assert_eq!(handover.lack(LINK, &equal), None);
+        assert_eq!(handover.outstanding(LINK, &equal), None);
         assert!(handover.begin_round(LINK, &NOTHING));
     }
 
@@ -176,11 +191,14 @@ mod tests {
     fn node_that_joins_itself_has_nothing_but_its_changes() {
         let mut handover = Handover::new(Position::new(9), false);
         assert!(!handover.begin_round(LINK, &NOTHING));
-        assert_eq!(handover.lack(LINK, &NOTHING), None);
+        assert_eq!(handover.outstanding(LINK, &NOTHING), None);
         let behind = Arrears {
             changes: 1,
             ..NOTHING
         };
-        assert_eq!(handover.lack(LINK, &behind), Some(Lack::Changes(1)));
+        assert_eq!(
+            handover.outstanding(LINK, &behind),
+            Some(Outstanding::Changes(1))
+        );
     }
 }

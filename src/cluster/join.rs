@@ -19,7 +19,7 @@ use crate::{
     wire::message::MAX_SETTLED_HOPS,
 };
 
-/// How the state transfer of a node that started has ended.
+/// The outcome of the state transfer of a node that started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]

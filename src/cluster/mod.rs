@@ -31,7 +31,7 @@ pub(crate) use self::{
     boot::boot_id,
     exchange::PeerExchange,
     fetch::{FetchReason, FetchStep, FetchTicket, OtherPeers, PendingFetches, Provenance},
-    handover::{Handover, Lack},
+    handover::{Handover, Outstanding},
     join::{DONOR_TIMEOUT_MS, Join, JoinLink, JoinOptions, JoinStep},
     link::{Dialler, LinkId, LinkIdentity, MemberLink, Traffic},
     source::{Discovered, Source},

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-/// What happens when one session more gets a value than may have it:
+/// The choice of what happens when one session more gets a value than may have it:
 /// [`ClusterSessionLayer::with_limit`](crate::ClusterSessionLayer::with_limit).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]

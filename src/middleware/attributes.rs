@@ -599,7 +599,7 @@ fn decode<T: DeserializeOwned>(
     bytes.map(|bytes| decode_json(name, bytes)).transpose()
 }
 
-/// JSON is text; a peer that is malicious may have sent something else.
+/// Returns JSON as text. A peer that is malicious may have sent something else.
 fn text(json: &[u8]) -> String {
     String::from_utf8_lossy(json).into_owned()
 }

@@ -210,7 +210,7 @@ impl SessionEvent {
                 ChangeKind::Created => SessionEventKind::Created,
                 ChangeKind::Destroyed => SessionEventKind::Destroyed,
                 ChangeKind::Expired => SessionEventKind::Expired,
-                ChangeKind::IdChanged => SessionEventKind::IdCycled,
+                ChangeKind::IdCycled => SessionEventKind::IdCycled,
                 ChangeKind::ReplacedIdPresented => SessionEventKind::ReplacedIdPresented,
                 ChangeKind::ForgedIdPresented => SessionEventKind::ForgedIdPresented,
                 ChangeKind::AttributeChanged(name) => SessionEventKind::AttributeChanged { name },

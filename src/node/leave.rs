@@ -7,7 +7,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Node;
 use crate::{
-    cluster::{Handover, Lack},
+    cluster::{Handover, Outstanding},
     replica::Link,
 };
 
@@ -103,7 +103,7 @@ impl Node {
     }
 
     /// Goes on with what peers have yet to get. Returns the members that may lack something.
-    fn hand_over(&self, handover: &mut Handover) -> Vec<(Arc<str>, Lack)> {
+    fn hand_over(&self, handover: &mut Handover) -> Vec<(Arc<str>, Outstanding)> {
         self.peers.expect_acks(self.now());
         let (links, missed) = {
             let table = self.peers.table();
@@ -111,7 +111,7 @@ impl Node {
         };
         let mut lacks: Vec<_> = missed
             .into_iter()
-            .map(|member| (member.name, Lack::Link))
+            .map(|member| (member.name, Outstanding::Link))
             .collect();
         for link in links {
             let identity = &link.identity;
@@ -122,7 +122,7 @@ impl Node {
                 link.wake_writer();
             }
             // A round that was over before is not the one that has just begun.
-            let lack = handover.lack(identity.id, &arrears());
+            let lack = handover.outstanding(identity.id, &arrears());
             lacks.extend(lack.map(|lack| (Arc::clone(&identity.name), lack)));
         }
         lacks

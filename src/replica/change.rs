@@ -27,7 +27,7 @@ pub(crate) enum ChangeKind {
     Destroyed,
     Expired,
     /// `cycle_id` replaced the secret.
-    IdChanged,
+    IdCycled,
     /// A client presented a secret that was replaced long ago.
     ReplacedIdPresented,
     /// A client presented a secret that the session never had, or has forgotten.

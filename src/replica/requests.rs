@@ -11,7 +11,7 @@ use super::{
         hot::Replicate,
         lock,
         shard::Shard,
-        writer::{Room, SessionWriter, Written},
+        writer::{SessionWriter, WriteQuota, Written},
     },
 };
 use crate::{
@@ -231,14 +231,14 @@ impl Replica {
         }
         entry.renew_origin(now);
         let limits = &self.store.limits;
-        let room = Room {
+        let quota = WriteQuota {
             limits,
             free_bytes: match entry.hot.state.is_confirmed() {
                 true => self.store.free_bytes(),
                 false => self.store.free_bytes_of_unconfirmed(),
             },
         };
-        let mut writer = SessionWriter::new(entry.hot, key, room, observer, now);
+        let mut writer = SessionWriter::new(entry.hot, key, quota, observer, now);
         let result = write(&mut writer);
         let written = writer.finish();
         if written > Written::Nothing {

@@ -155,10 +155,10 @@ impl fmt::Debug for SecretHash {
     }
 }
 
-/// What opens a session: the value of its cookie, unsealed. A credential, which `Debug` does not
-/// show.
+/// The value of a session's cookie, unsealed: a credential that opens the session, and that `Debug`
+/// does not show.
 ///
-/// It is 43 characters of base64url over a locator, which finds the session and is in its public
+/// It is 43 characters of base64url over a session key, which finds the session and is in its public
 /// id, and a secret, which opens it. A route may follow behind a dot, and is ignored.
 #[derive(Clone, Debug)]
 pub struct CookieValue {
@@ -167,7 +167,7 @@ pub struct CookieValue {
 }
 
 impl CookieValue {
-    /// Returns the value of a locator and a secret, for ids that come from elsewhere.
+    /// Returns the value of a session key and a secret, for ids that come from elsewhere.
     ///
     /// Both must be uniform and unforeseeable: random bytes, or a hash of such. What is taken from
     /// a text that a client chooses is no secret.
@@ -182,9 +182,9 @@ impl CookieValue {
     /// assert_eq!(cookie.expose().len(), 43);
     /// ```
     #[must_use]
-    pub const fn new(locator: [u8; 16], secret: [u8; 16]) -> Self {
+    pub const fn new(key: [u8; 16], secret: [u8; 16]) -> Self {
         Self {
-            key: SessionKey(locator),
+            key: SessionKey(key),
             secret: SessionSecret::from_bytes(secret),
         }
     }

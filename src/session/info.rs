@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Now, SessionKey, SessionState};
 use crate::config::Expiry;
 
-/// What there is to know of a session at one moment, but for the values of its attributes.
+/// A description of a session at one moment, without the values of its attributes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionInfo {
@@ -29,7 +29,7 @@ pub struct SessionInfo {
 }
 
 impl SessionInfo {
-    /// `limits` are those that hold now.
+    /// Describes a session. `limits` are those that hold now.
     pub(crate) fn of(
         key: &SessionKey,
         state: &SessionState,

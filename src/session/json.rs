@@ -323,7 +323,7 @@ impl SerializeMap for NullCheck {
     type Ok = bool;
     type Error = Lost;
 
-    /// serde_json writes no `null` as a key.
+    /// Finds no `null` here: serde_json writes none as a key.
     fn serialize_key<T: ?Sized + Serialize>(&mut self, _: &T) -> Result<(), Lost> {
         Ok(())
     }

@@ -85,7 +85,7 @@ impl SavedClock {
         now.mono_ms.saturating_sub(age_ms)
     }
 
-    /// The same by ran time.
+    /// Returns the process's instant at which it was so late by ran time.
     pub(crate) const fn of_ran(self, ran_ms: u64, now: Now) -> u64 {
         let age_ms = self.ran_ms(now.mono_ms).saturating_sub(ran_ms);
         now.mono_ms.saturating_sub(age_ms)

@@ -64,7 +64,7 @@ impl<'de> Deserializer<'de> for Text {
         visitor.visit_newtype_struct(self)
     }
 
-    /// A list is written as in TOML, or separated by commas.
+    /// Reads a list, which is written as in TOML or separated by commas.
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         if self.0.trim_start().starts_with('[') {
             return ValueDeserializer::parse(&self.0)

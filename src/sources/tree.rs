@@ -135,7 +135,7 @@ impl<'de> Deserializer<'de> for Node<'de> {
     }
 }
 
-/// The lines of the text around it are left out: they may be those of a secret.
+/// Returns an error without the lines of the text around it: they may be those of a secret.
 fn of_toml(error: &toml::de::Error) -> Fault {
     serde::de::Error::custom(error.message())
 }

@@ -69,8 +69,8 @@ impl FormToken {
 }
 
 impl Scheme {
-    /// A proxy that ends HTTPS says so. One that does not costs the cookie its `Secure`, and nothing
-    /// else.
+    /// Returns what a request came by. A proxy that ends HTTPS says so; one that does not costs the
+    /// cookie its `Secure`, and nothing else.
     fn of(headers: &HeaderMap, uri: &Uri) -> Self {
         let forwarded = headers.get("x-forwarded-proto");
         let is_https = uri.scheme_str() == Some("https")

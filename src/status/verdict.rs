@@ -123,7 +123,7 @@ fn failing_disk(stats: &Stats) -> Option<Verdict> {
     })
 }
 
-/// All nodes are up: do they hold the same?
+/// Tells whether nodes that are all up hold the same.
 fn agreement(stats: &Stats, here: &[&Member]) -> Verdict {
     let sessions = counted(stats.sessions as u64, "session", "sessions");
     let all = match here.len() + 1 {

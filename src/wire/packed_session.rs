@@ -306,7 +306,7 @@ fn read_end(
     Ok((secrets, read_life(from, context)?))
 }
 
-/// Equal sessions are equal bytes only if all writers count from the same stamp.
+/// Checks that a writer counts from the oldest stamp: equal sessions are equal bytes only if all do.
 fn check_since(since: Stamp, oldest: Stamp) -> Result<(), Malformed> {
     if since == oldest.before() {
         Ok(())

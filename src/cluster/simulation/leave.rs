@@ -87,7 +87,7 @@ impl World {
                 self.update(node, id, Link::begin_round);
             }
             let arrears = arrears(self).unwrap_or(before);
-            lacks += usize::from(leave.handover.lack(id, &arrears).is_some());
+            lacks += usize::from(leave.handover.outstanding(id, &arrears).is_some());
         }
         if lacks == 0 {
             self.check_handed_over(node, &leave.held);

@@ -167,7 +167,7 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Taken`] when a session of the locator lives, whatever its context, or was
+    /// [`SessionError::Taken`] when a session of the key lives, whatever its context, or was
     /// destroyed and is remembered. A node that has never met a peer remembers none. And those of
     /// [`create`](Self::create).
     ///
@@ -183,9 +183,9 @@ impl Sessions {
     /// use tower_cluster_sessions::{Changes, Cluster, ClusterConfig, CookieValue, SessionError};
     ///
     /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
-    /// # let (locator, secret) = ([1; 16], [2; 16]);
+    /// # let (key, secret) = ([1; 16], [2; 16]);
     /// let sessions = cluster.sessions("");
-    /// let cookie = CookieValue::new(locator, secret);
+    /// let cookie = CookieValue::new(key, secret);
     /// let session = sessions.create_with(&cookie, &Changes::new()).await?;
     /// let again = sessions.create_with(&cookie, &Changes::new()).await;
     /// assert!(matches!(again, Err(SessionError::Taken)));

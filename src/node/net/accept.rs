@@ -108,7 +108,8 @@ async fn greet(
 }
 
 impl Node {
-    /// Without encryption, only this machine and the addresses of configured peers may enter.
+    /// Returns whether an address may enter. Without encryption, only this machine and the addresses of
+    /// configured peers may.
     async fn may_enter(&self, ip: IpAddr) -> bool {
         ip.is_loopback() || {
             let peers = self.peers.table().peers();

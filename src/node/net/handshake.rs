@@ -53,7 +53,8 @@ pub(crate) enum HandshakeError {
 }
 
 impl From<io::Error> for HandshakeError {
-    /// In TLS 1.3 a dialler learns only after its own handshake what the listener made of it.
+    /// Tells apart what went wrong: in TLS 1.3 a dialler learns only after its own handshake what the
+    /// listener made of it.
     fn from(error: io::Error) -> Self {
         if SecureError::is_behind(&error) {
             Self::Secure(SecureError::explain(error))

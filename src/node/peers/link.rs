@@ -60,7 +60,7 @@ impl Lifetime {
 }
 
 impl PeerLink {
-    /// `node` is the name of this node.
+    /// Returns the link of a peer. `node` is the name of this node.
     pub(crate) fn new(
         node: &Arc<str>,
         identity: LinkIdentity,

@@ -133,8 +133,7 @@ impl Node {
         self.awaits_transfer() && self.availability.join().search_left_ms(self.now()) > 0
     }
 
-    /// While a node joins and has no link yet, waits for the first one: until then nobody can be
-    /// asked, and a dial that is refused says only that the peer is not there *yet*. Returns when
+    /// Waits for the first link, while a node joins and has none yet: until then nobody can be asked, and a dial that is refused says only that the peer is not there *yet*. Returns when
     /// there is nobody to wait for, or `alone_after` from the start on is over.
     async fn await_first_link(&self) {
         if !self.awaits_transfer() {

@@ -22,7 +22,7 @@ use crate::{
     wire::Position,
 };
 
-/// What [`Sessions::destroy_where`](crate::Sessions::destroy_where) has come to.
+/// The result of [`Sessions::destroy_where`](crate::Sessions::destroy_where).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DestroyedWhere {

@@ -53,9 +53,9 @@ impl RefusedCopies {
         if self.shards.is_empty() {
             return;
         }
-        let mut room = store.room_for_peers();
+        let mut quota = store.quota_for_peers();
         self.shards.retain(|_, shard| {
-            shard.retain(|_, copy| !room.takes(copy.theirs.needs));
+            shard.retain(|_, copy| !quota.takes(copy.theirs.needs));
             !shard.is_empty()
         });
     }

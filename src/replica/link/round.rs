@@ -219,7 +219,7 @@ impl Round {
         self.list(differing);
     }
 
-    /// The last answer to the listing of a shard was merged.
+    /// Notes that the last answer to the listing of a shard was merged.
     pub(super) fn shard_done(&mut self, shard: u32) {
         self.listed.remove(&shard);
         self.progress += 1;
@@ -247,7 +247,7 @@ impl Round {
         Ok(())
     }
 
-    /// A repair message was merged.
+    /// Notes that a repair message was merged.
     pub(super) const fn record_merged(&mut self, sessions: usize, bytes: usize) {
         self.totals.sessions += sessions as u64;
         self.totals.bytes += bytes as u64;

@@ -15,5 +15,5 @@ pub(crate) struct Batch {
     /// Whether there was no more to take.
     pub(crate) is_last: bool,
     /// What a new directory begins with, in its first batch.
-    pub(super) birth: Option<SavedLineage>,
+    pub(super) lineage: Option<SavedLineage>,
 }

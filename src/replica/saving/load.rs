@@ -58,7 +58,7 @@ impl Replica {
         if !is_first {
             return Err(Malformed("facts of a node that has some"));
         }
-        self.saving.progress().birth = None;
+        self.saving.progress().lineage = None;
         let instant = |lived_ms| clock.of_lived(lived_ms, now);
         let mut stops = Stops::new(stops.into_iter().map(|(from_ms, until_ms)| Stop {
             from_ms: instant(from_ms),

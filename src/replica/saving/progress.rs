@@ -27,7 +27,7 @@ pub(in crate::replica) struct Saving {
 pub(super) struct Progress {
     pub(super) pass: Option<Pass>,
     /// What a new directory begins with: facts from before anything that it will hold.
-    pub(super) birth: Option<SavedLineage>,
+    pub(super) lineage: Option<SavedLineage>,
     /// When facts were taken last, zero if they are to be taken again.
     pub(super) facts_ms: u64,
 }

@@ -24,7 +24,7 @@ impl Replica {
             lock(shard).unsaved.record(number, &self.saving.changed);
         }
         self.orders.record_changes();
-        self.saving.progress().birth = Some(self.lineage.to_save());
+        self.saving.progress().lineage = Some(self.lineage.to_save());
         if !Mutant::LoadAlone.is_on() {
             self.store.meet_peer();
         }
@@ -61,12 +61,12 @@ impl Replica {
             None => self.begin_pass(clock, now),
         };
         let mut batch = Batch::default();
-        if let Some(birth) = progress.birth.take() {
+        if let Some(lineage) = progress.lineage.take() {
             // Without facts nothing of a directory can be read.
-            let facts = self.facts(&birth, clock, now);
+            let facts = self.facts(&lineage, clock, now);
             let record = facts_record(&facts);
             batch.entries.push((SavedKey::Facts, Some(record)));
-            batch.birth = Some(birth);
+            batch.lineage = Some(lineage);
         }
         let mut bytes = 0;
         while bytes < max_bytes {
@@ -121,8 +121,8 @@ impl Replica {
             self.orders.mark_unsaved(ids);
         }
         progress.facts_ms = 0;
-        if batch.birth.is_some() {
-            progress.birth = batch.birth;
+        if batch.lineage.is_some() {
+            progress.lineage = batch.lineage;
         }
         drop(progress);
         let keys: Vec<SavedKey> = batch.entries.into_iter().map(|(key, _)| key).collect();

@@ -266,7 +266,7 @@ impl Applying<'_> {
                 .iter()
                 .filter(|(name, register)| hot.state.register(name) != Some(register))
                 .map(|(name, _)| ChangeKind::AttributeChanged(name.clone()))
-                .chain((!delta.secrets.states().is_empty()).then_some(ChangeKind::IdChanged))
+                .chain((!delta.secrets.states().is_empty()).then_some(ChangeKind::IdCycled))
                 .map(|kind| hot.change(self.key, kind))
                 .collect::<Vec<_>>()
         });
@@ -302,7 +302,7 @@ impl Applying<'_> {
                 let is_id_changed = before.secrets() != hot.state.secrets();
                 differing_names(&before, &hot.state)
                     .map(ChangeKind::AttributeChanged)
-                    .chain(is_id_changed.then_some(ChangeKind::IdChanged))
+                    .chain(is_id_changed.then_some(ChangeKind::IdCycled))
                     .map(|kind| hot.change(self.key, kind))
                     .collect::<Vec<_>>()
             });

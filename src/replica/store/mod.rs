@@ -37,7 +37,7 @@ use self::{
     counts::Counts,
     doubts::{Comparison, Doubts, Place},
     index::Index,
-    quota::Room,
+    quota::PeerQuota,
     shard::Shard,
     unconfirmed::Eviction,
 };
@@ -228,9 +228,9 @@ impl Store {
     }
 
     /// Returns how much more is taken from peers.
-    pub(crate) fn room_for_peers(&self) -> Room {
+    pub(crate) fn quota_for_peers(&self) -> PeerQuota {
         let hard = |limit: usize| limit.saturating_mul(Limits::HARD);
-        Room {
+        PeerQuota {
             sessions: hard(self.limits.max_sessions).saturating_sub(self.sessions()),
             bytes: (self.limits.hard_bytes()).saturating_sub(self.counts.bytes()),
             tombstones: (self.limits.max_tombstones()).saturating_sub(self.tombstones()),

@@ -40,9 +40,9 @@ pub(crate) enum Needs {
     Change,
 }
 
-/// How much more is taken from peers.
+/// The quota of what is yet taken from peers.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Room {
+pub(crate) struct PeerQuota {
     pub(super) sessions: usize,
     pub(super) bytes: usize,
     pub(super) tombstones: usize,
@@ -71,7 +71,7 @@ impl OverLimit {
     }
 }
 
-impl Room {
+impl PeerQuota {
     /// Takes what a copy needs. Returns whether it was there.
     pub(crate) fn takes(&mut self, needs: Needs) -> bool {
         let (sessions, bytes, tombstones) = match needs {

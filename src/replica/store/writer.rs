@@ -18,7 +18,7 @@ use crate::{
 pub(crate) struct SessionWriter<'a> {
     hot: &'a mut HotSession,
     key: &'a SessionKey,
-    room: Room<'a>,
+    quota: WriteQuota<'a>,
     observer: &'a mut Observer,
     now: Now,
     written: Written,
@@ -26,9 +26,9 @@ pub(crate) struct SessionWriter<'a> {
     last: Stamp,
 }
 
-/// The room that there is for what is written.
+/// The limits of what is written.
 #[derive(Debug)]
-pub(crate) struct Room<'a> {
+pub(crate) struct WriteQuota<'a> {
     pub(crate) limits: &'a Limits,
     /// Bytes that all sessions may take in addition.
     pub(crate) free_bytes: usize,
@@ -48,14 +48,14 @@ impl<'a> SessionWriter<'a> {
     pub(crate) const fn new(
         hot: &'a mut HotSession,
         key: &'a SessionKey,
-        room: Room<'a>,
+        quota: WriteQuota<'a>,
         observer: &'a mut Observer,
         now: Now,
     ) -> Self {
         Self {
             hot,
             key,
-            room,
+            quota,
             observer,
             now,
             written: Written::Nothing,
@@ -95,7 +95,7 @@ impl<'a> SessionWriter<'a> {
         if let Some(Err(kind)) = register.map(Register::json) {
             return Err(kind.error(name));
         }
-        let max_bytes = self.room.limits.max_session_bytes;
+        let max_bytes = self.quota.limits.max_session_bytes;
         let growth = self.check_quota(name, register, value.len(), max_bytes)?;
         let tag = self.next_tag()?;
         self.claim(growth)?;
@@ -131,11 +131,11 @@ impl<'a> SessionWriter<'a> {
         let is_present = register.is_some_and(Register::is_present);
         let max_bytes = match is_present {
             true => self
-                .room
+                .quota
                 .limits
                 .max_session_bytes
                 .saturating_mul(Limits::HARD),
-            false => self.room.limits.max_session_bytes,
+            false => self.quota.limits.max_session_bytes,
         };
         let growth = self.check_quota(name, register, held + share, max_bytes)?;
         let tag = self.next_tag()?;
@@ -152,12 +152,12 @@ impl<'a> SessionWriter<'a> {
     /// Makes all changes, or none of them when one fails.
     pub(crate) fn change(&mut self, changes: &Changes) -> Result<(), SessionError> {
         let (state, written) = (self.hot.state.clone(), self.written);
-        let free_bytes = self.room.free_bytes;
+        let free_bytes = self.quota.free_bytes;
         let changed = self.make(changes);
         if changed.is_err() {
             self.hot.state = state;
             self.written = written;
-            self.room.free_bytes = free_bytes;
+            self.quota.free_bytes = free_bytes;
         }
         changed
     }
@@ -174,7 +174,7 @@ impl<'a> SessionWriter<'a> {
             self.remove(name)?;
         }
         let freed = before.saturating_sub(self.hot.state.weight());
-        self.room.free_bytes = self.room.free_bytes.saturating_add(freed);
+        self.quota.free_bytes = self.quota.free_bytes.saturating_add(freed);
         for (name, change) in changes.attributes() {
             match change {
                 AttributeChange::Set(json) => self.set(name, Arc::clone(json))?,
@@ -209,7 +209,7 @@ impl<'a> SessionWriter<'a> {
         // A login: whoever it is will be back.
         self.hot.confirm(self.now);
         self.record(Written::Urgent);
-        self.tell(|| ChangeKind::IdChanged);
+        self.tell(|| ChangeKind::IdCycled);
         Ok(())
     }
 
@@ -239,8 +239,8 @@ impl<'a> SessionWriter<'a> {
 
     /// Takes from the room that all sessions have.
     fn claim(&mut self, growth: usize) -> Result<(), SessionError> {
-        let free_bytes = self.room.free_bytes.checked_sub(growth);
-        self.room.free_bytes = free_bytes.ok_or(SessionError::Full)?;
+        let free_bytes = self.quota.free_bytes.checked_sub(growth);
+        self.quota.free_bytes = free_bytes.ok_or(SessionError::Full)?;
         Ok(())
     }
 
@@ -258,7 +258,7 @@ impl<'a> SessionWriter<'a> {
         let held = register.filter(|register| register.is_present());
         if held.is_none() {
             let attributes = state.names().count() + 1;
-            let limit = self.room.limits.max_attributes;
+            let limit = self.quota.limits.max_attributes;
             SessionError::unless_within("attributes", attributes, limit)?;
         }
         let before = held.map_or(0, |register| register.weight_as(name));

@@ -14,7 +14,7 @@ use self::known::{Fate, fate_of_attribute, fate_of_element};
 use super::{Configuration, environment::Variables, file};
 use crate::config::{ConfigError, is_name};
 
-/// What the `<Cluster>` of a `server.xml` becomes here.
+/// The configuration that the `<Cluster>` of a `server.xml` becomes here.
 ///
 /// `Display` shows the configuration as a TOML file. What was left out stands in its comments.
 ///
@@ -115,7 +115,7 @@ impl ServerXml {
         &self.left_out
     }
 
-    /// Tomcat's nodes have no name, but the route is another one for each.
+    /// Names the node by its route, which is another one for each: Tomcat's nodes have no name.
     fn name_node(&mut self, lines: &Lines<'_>, cluster: Node<'_, '_>) {
         let mut around = cluster.ancestors();
         let route = around.find_map(|element| element.attribute_node("jvmRoute"));
@@ -171,7 +171,7 @@ impl ServerXml {
         }
     }
 
-    /// The two attributes of a receiver, and of a member, are one address here.
+    /// Reads the addresses of the receiver and of the members, which are two attributes each in Tomcat.
     fn address_of_receiver(&mut self, lines: &Lines<'_>, cluster: Node<'_, '_>) {
         let mut peers = Vec::new();
         for element in cluster.descendants() {
@@ -340,7 +340,7 @@ fn show(element: Node<'_, '_>) -> String {
     }
 }
 
-/// On one line, since the parser makes spaces of line feeds.
+/// Shows an attribute on one line, since the parser makes spaces of line feeds.
 fn show_attribute(attribute: Attribute<'_, '_>) -> String {
     format!("{}=\"{}\"", attribute.name(), attribute.value())
 }

@@ -212,7 +212,7 @@ pub(super) fn has_frame_behind(
     Ok((1..behind.len()).any(|start| is_frame(start) == Some(true)))
 }
 
-/// What a name in the directory needs to reach the disk.
+/// Makes sure that the names in a directory are on the disk.
 pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
     #[cfg(unix)]
     File::open(directory)?.sync_all()?;

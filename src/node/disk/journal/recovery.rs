@@ -113,7 +113,7 @@ impl Recovered {
     }
 }
 
-/// The name of the log that begins with a batch.
+/// Returns the name of the log that begins with a batch.
 pub(super) const fn log(number: u64) -> Name {
     Name {
         kind: Kind::Log,

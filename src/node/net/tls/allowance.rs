@@ -21,7 +21,7 @@ impl Allowance {
         Self { io, bytes }
     }
 
-    /// From now on everything is read.
+    /// Lets everything be read from now on.
     pub(super) fn lift(&mut self) {
         self.io.set_limit(u64::MAX);
     }

@@ -59,7 +59,8 @@ fn timed_out(text: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, text)
 }
 
-/// Tomcat's `autoBind`: only a port in use leads on to the next one.
+/// Binds the first port that is free, as Tomcat's `autoBind` does: only a port in use leads on to the
+/// next one.
 fn bind_first_free(listen: &ListenAddress) -> io::Result<StdListener> {
     let mut outcome = Err(io::ErrorKind::AddrInUse.into());
     for port in ports(listen) {
@@ -107,7 +108,7 @@ struct TcpAcceptor {
 }
 
 impl TcpAcceptor {
-    /// Must be called within a runtime.
+    /// Takes a bound socket. Call it within a runtime.
     fn new(listener: StdListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let local = listener.local_addr()?;
