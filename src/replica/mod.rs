@@ -30,6 +30,8 @@ mod store;
 mod tests;
 mod unsaved_orders;
 
+#[cfg(test)]
+pub(crate) use self::link::denied_in_doubt;
 pub(crate) use self::{
     change::{Change, ChangeKind, Destroyed},
     core::{Replica, TombstoneUse},

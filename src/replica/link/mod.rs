@@ -20,6 +20,8 @@ pub(crate) use self::event::{
     Arrears, Flow, LinkAcks, LinkEvent, LinkGauges, LinkOptions, PeersTransfer, RoundMark,
     Violation,
 };
+#[cfg(test)]
+pub(crate) use self::pair::denied_in_doubt;
 use self::{
     agreement::Agreement,
     answers::{Answers, Listing},

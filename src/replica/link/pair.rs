@@ -459,3 +459,35 @@ fn copies_that_one_node_cannot_take_are_offered_once_until_there_is_room() {
         assert_eq!(sent, 1, "the changed one");
     }
 }
+
+/// A change leaves before its session comes into doubt, and its receiver lacks what comes before it.
+#[test]
+fn session_in_doubt_is_not_denied_to_a_peer_that_refused_a_change_of_it() {
+    assert_eq!(denied_in_doubt(), None);
+}
+
+/// Returns what goes wrong then.
+pub(crate) fn denied_in_doubt() -> Option<String> {
+    let mut pair = Pair::new();
+    pair.create();
+    pair.write(|writer| writer.set(&name(0), b"0".as_slice().into()));
+    pair.talk();
+    pair.replicas[1].store.shard(&KEY).drop_session(&KEY);
+    pair.write(|writer| writer.set(&name(1), b"1".as_slice().into()));
+    let change = pair.links[0].poll(&pair.replicas[0], NOW);
+    let change = change.expect("there is a change to tell");
+    let comparison = pair.replicas[0].store.doubt_older_than(u64::MAX, NOW);
+    let handled = pair.links[1].handle(&pair.replicas[1], change, 0, NOW);
+    handled.expect("honest");
+    pair.talk();
+    let head = pair.replicas[0].head();
+    if pair.links[0].acks().acked >= head {
+        return Some("a change is acknowledged by who lacks its session".to_owned());
+    }
+    pair.replicas[0].store.confirm(&KEY, comparison.place());
+    pair.replicas[0].store.end_doubts(&comparison);
+    pair.talk();
+    let is_there =
+        pair.links[0].acks().acked >= head && pair.replicas[1].read(&KEY, |_| ()).is_ok();
+    (!is_there).then(|| "a session that was in doubt does not arrive".to_owned())
+}
