@@ -148,7 +148,7 @@ pub enum MemberState {
     /// Linked, but it missed `ack_timeout` or too many changes. Requests do not wait for it until
     /// it has caught up.
     Lagging,
-    /// Linked, and one of the two nodes is still receiving its sessions.
+    /// Linked, and one of the two nodes is still receiving its sessions. Requests wait for it.
     Syncing,
     /// Its link broke less than `down_after` ago.
     Suspect,
@@ -159,6 +159,16 @@ pub enum MemberState {
     /// It is there, and it or this node refuses the other: another secret or cluster, or a node of
     /// that name is linked already.
     Refused,
+}
+
+impl MemberState {
+    /// Returns whether requests wait for a member in this state.
+    pub(super) const fn is_waited_for(self) -> bool {
+        match self {
+            Self::Up | Self::Syncing => true,
+            Self::Lagging | Self::Suspect | Self::Down | Self::Left | Self::Refused => false,
+        }
+    }
 }
 
 impl Node {

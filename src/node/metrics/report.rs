@@ -11,7 +11,7 @@ use super::{
     name_of, own_labels,
     prometheus::{Text, whole},
 };
-use crate::node::{Member, MemberState, Node, Stats};
+use crate::node::{Member, Node, Stats};
 
 impl Node {
     /// Returns all figures in Prometheus' text format.
@@ -137,9 +137,7 @@ impl<S: Sink> Teller<'_, S> {
     fn members(&mut self, stats: &Stats) {
         type Figure = fn(&Member) -> u64;
         let figures: [(&'static Family, Figure); 5] = [
-            (&MEMBER_UP, |member| {
-                u64::from(member.state == MemberState::Up)
-            }),
+            (&MEMBER_UP, |member| u64::from(member.state.is_waited_for())),
             (&LAG, |member| member.acked_lag),
             (&QUEUE, |member| member.queued_bytes),
             (&SENT, |member| member.sent_bytes),

@@ -4,6 +4,7 @@ use super::*;
 use crate::config::ListenAddress;
 use crate::node::net::transport::Transport as _;
 use crate::session::{CookieValue, SessionSecret};
+use tokio::task::JoinHandle;
 
 #[tokio::test(start_paused = true)]
 async fn node_is_alone_when_no_peer_answers() {
@@ -59,6 +60,24 @@ async fn joiner_gets_all_sessions_and_tells_so() {
     assert_eq!(two.session_count(), 100);
 }
 
+/// Sends requests until the task is aborted, so that a transfer keeps to its pace.
+async fn keep_in_use(cluster: &Cluster) -> JoinHandle<()> {
+    let node = Arc::clone(cluster.node());
+    let requests = tokio::spawn(async move {
+        let unknown = CookieValue {
+            key: SessionKey::from_bytes([1; 16]),
+            secret: SessionSecret::from_bytes([1; 16]),
+        };
+        loop {
+            node.open("", &unknown, Replicate::Now, node.now(), |_| ());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    let is_in_use = || cluster.node().replica().is_in_use();
+    wait_until("requests are noticed", is_in_use).await;
+    requests
+}
+
 #[tokio::test(start_paused = true)]
 async fn transfer_beside_requests_takes_as_long_as_its_pace_says_and_waits_for_nothing_else() {
     let network = MemoryNetwork::default();
@@ -73,18 +92,7 @@ async fn transfer_beside_requests_takes_as_long_as_its_pace_says_and_waits_for_n
         set(one.node(), &key, "user", &serde_json::json!(at));
     }
     assert_eq!(one.ready().await, Readiness::Alone);
-    let node = Arc::clone(one.node());
-    let requests = tokio::spawn(async move {
-        let unknown = CookieValue {
-            key: SessionKey::from_bytes([1; 16]),
-            secret: SessionSecret::from_bytes([1; 16]),
-        };
-        loop {
-            node.open("", &unknown, Replicate::Now, node.now(), |_| ());
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    });
-    wait_until("requests are noticed", || one.node().replica().is_in_use()).await;
+    let requests = keep_in_use(&one).await;
 
     let two = start(&network, "n2", 2, &[1]);
     let mut events = two.events();
@@ -102,6 +110,45 @@ async fn transfer_beside_requests_takes_as_long_as_its_pace_says_and_waits_for_n
     // Six megabytes at 120 kB in a millisecond. Only ticks would wake the link otherwise.
     assert!((40..500).contains(&took_ms), "{took_ms} ms");
     requests.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn member_counts_as_up_while_it_receives_its_sessions_and_not_when_it_is_gone() {
+    let network = MemoryNetwork::default();
+    let one = start(&network, "n1", 1, &[2]);
+    let large = serde_json::json!("x".repeat(200_000));
+    for _ in 0..30 {
+        create_in(one.node(), "", &large);
+    }
+    assert_eq!(one.ready().await, Readiness::Alone);
+    let requests = keep_in_use(&one).await;
+    let two = start(&network, "n2", 2, &[1]);
+    let mut events = two.events();
+    let up = |node: &Cluster, peer: &str| {
+        let text = node.prometheus();
+        let peer = format!("peer=\"{peer}\"}} ");
+        let mut lines = text.lines();
+        let line = lines
+            .find(|line| line.starts_with("cluster_sessions_member_up{") && line.contains(&peer));
+        line.and_then(|line| line.rsplit_once(' '))
+            .map(|(_, value)| value.to_owned())
+    };
+    until(&mut events, |event| {
+        matches!(event, Event::TransferStarted { .. })
+    })
+    .await;
+    for (node, peer) in [(&one, "n2"), (&two, "n1")] {
+        assert_eq!(state_of(node, peer), Some(MemberState::Syncing), "{peer}");
+        assert_eq!(up(node, peer).as_deref(), Some("1"), "{peer}");
+    }
+    for (node, peer) in [(&one, "n2"), (&two, "n1")] {
+        until_seen(node, peer, MemberState::Up).await;
+        assert_eq!(up(node, peer).as_deref(), Some("1"), "{peer}");
+    }
+    requests.abort();
+    network.cut();
+    until_seen(&one, "n2", MemberState::Down).await;
+    assert_eq!(up(&one, "n2").as_deref(), Some("0"));
 }
 
 #[tokio::test(start_paused = true)]
