@@ -29,6 +29,14 @@ async fn log_out(cluster: &TestCluster, node: usize, cookie: &str) -> Response<(
     out.map(|destroyed| destroyed.expect("it can be destroyed"))
 }
 
+/// Returns a cookie, or its value, with another secret and the same key.
+fn with_made_up_secret(cookie: &str) -> String {
+    match cookie.strip_suffix('A') {
+        Some(most) => format!("{most}Q"),
+        None => format!("{}A", &cookie[..cookie.len() - 1]),
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn logout_at_a_node_that_does_not_know_the_session_is_logout_everywhere() {
     let cluster = TestCluster::start(3).await;
@@ -96,11 +104,7 @@ async fn logout_with_a_made_up_secret_destroys_nothing() {
     let cluster = TestCluster::start(3).await;
     cluster.cut_between(0, 1);
     let (cookie, _) = start(&layer_on(&cluster, 0), "a", 1).await;
-    let made_up = match cookie.strip_suffix('A') {
-        Some(most) => format!("{most}Q"),
-        None => format!("{}A", &cookie[..cookie.len() - 1]),
-    };
-    log_out(&cluster, 1, &made_up).await;
+    log_out(&cluster, 1, &with_made_up_secret(&cookie)).await;
     messages_have_arrived().await;
     assert_eq!(values(&cluster, 3, &cookie).await, [Some(1), None, Some(1)]);
 }
@@ -114,6 +118,60 @@ async fn session_is_ended_by_its_id_where_it_is_not_known() {
     cluster.heal();
     cluster.converged().await;
     assert_eq!(values(&cluster, 3, &cookie).await, [None; 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn session_is_ended_by_its_cookie_value_where_it_is_not_known() {
+    let cluster = TestCluster::start(3).await;
+    cluster.cut_between(0, 1);
+    let (cookie, _) = start(&layer_on(&cluster, 0), "a", 1).await;
+    let (_, text) = cookie.split_once('=').expect("name and value");
+    let one = cluster.cluster(1);
+    let value = one.sessions("").parse_cookie(text).expect("unsealed");
+    // Neither the key alone nor another context may end it.
+    let made_up = with_made_up_secret(text);
+    let made_up = one.sessions("").parse_cookie(&made_up).expect("a value");
+    for (sessions, value) in [(one.sessions(""), &made_up), (one.sessions("shop"), &value)] {
+        let known = sessions.destroy_with(value, Ack::All).await;
+        assert!(!known.expect("an order"));
+        messages_have_arrived().await;
+        assert_eq!(values(&cluster, 3, &cookie).await, [Some(1), None, Some(1)]);
+    }
+    let known = one.sessions("").destroy_with(&value, Ack::All).await;
+    assert!(!known.expect("an order"), "it is not here");
+    messages_have_arrived().await;
+    assert_eq!(values(&cluster, 3, &cookie).await, [None; 3]);
+    cluster.heal();
+    cluster.converged().await;
+    assert_eq!(values(&cluster, 3, &cookie).await, [None; 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn session_is_ended_by_its_cookie_value_where_it_is_known() {
+    let cluster = TestCluster::start(2).await;
+    let (cookie, _) = start(&layer_on(&cluster, 0), "a", 1).await;
+    let (_, text) = cookie.split_once('=').expect("name and value");
+    let sessions = cluster.cluster(1).sessions("");
+    let old = sessions.parse_cookie(text).expect("unsealed");
+    let layer = layer_on(&cluster, 0);
+    let login = visit(&layer, &cookie, async |session| {
+        session.cycle_id().expect("it lives");
+    });
+    let new = crate::http_support::cookie(&login.await).expect("another id");
+    let known = sessions.destroy_with(&old, Ack::All).await;
+    assert!(!known.expect("no order"), "it was replaced");
+    assert_eq!(values(&cluster, 2, &new).await, [Some(1); 2]);
+    let (_, text) = new.split_once('=').expect("name and value");
+    let value = sessions.parse_cookie(text).expect("unsealed");
+    assert!(
+        sessions
+            .destroy_with(&value, Ack::All)
+            .await
+            .expect("no order")
+    );
+    assert_eq!(values(&cluster, 2, &new).await, [None; 2]);
+    let again = sessions.destroy_with(&value, Ack::All).await;
+    assert!(!again.expect("no order"));
 }
 
 #[tokio::test(start_paused = true)]

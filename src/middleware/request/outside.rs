@@ -11,6 +11,7 @@ use crate::{
     middleware::{cookie::request_cookies::RequestCookies, layer_config::LayerConfig},
     replica::Replicate,
     session::{Access, Changes, CookieValue, SessionError, SessionKey, SessionSecret},
+    wire::Position,
 };
 
 impl RequestSession {
@@ -83,6 +84,25 @@ impl RequestSession {
         .into();
         request
     }
+}
+
+/// Destroys the session that a cookie value opens: here if it is known here, or else by an order to
+/// all nodes. Returns whether it was known, and the position to wait for.
+///
+/// # Errors
+///
+/// [`SessionError::Busy`] when there are too many such orders.
+pub(crate) fn destroy_outside(
+    config: &LayerConfig,
+    cookie: &CookieValue,
+) -> Result<(bool, Option<Position>), SessionError> {
+    let (node, key) = (config.node(), &cookie.key);
+    if node.peek(config.context(), key, Some(&cookie.secret)) == Access::Alive {
+        // Somebody else may have been first meanwhile: it is gone, as wanted.
+        return Ok((true, node.destroy_now(key).unwrap_or_default()));
+    }
+    let ordered = node.destroy_elsewhere(&config.meta.context, cookie)?;
+    Ok((false, ordered))
 }
 
 /// Waits for what peers know of a session, where a request would.

@@ -7,10 +7,16 @@ use std::{fmt, sync::Arc};
 pub use self::search::SessionPage;
 use super::{
     layer_config::LayerConfig,
-    request::{RequestSession, outside::await_peers},
+    request::{
+        RequestSession,
+        outside::{await_peers, destroy_outside},
+    },
     session::Session,
 };
-use crate::session::{Changes, CookieValue, SessionError, SessionKey};
+use crate::{
+    config::Ack,
+    session::{Changes, CookieValue, SessionError, SessionKey},
+};
 
 /// The sessions of one context, for whoever has no request at hand: a job, an admin page, a task
 /// behind a WebSocket. Cheap to clone.
@@ -119,6 +125,45 @@ impl Sessions {
         let config = Arc::clone(&self.config);
         let request = RequestSession::open_outside(config, key, Some(secret)).await;
         request.map(Session::of)
+    }
+
+    /// Destroys the session that a cookie value opens, everywhere, and waits for peers as `ack` has
+    /// it. Returns whether this node knew the session.
+    ///
+    /// If this node does not know it, other nodes may, in a partition for example. Then every node
+    /// that a path of links reaches within 24 hours destroys it, as [`Session::destroy`] has it. A
+    /// value that [`cycle_id`](Session::cycle_id) has replaced destroys nothing.
+    ///
+    /// It waits where [`open`](Self::open) does, too.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Busy`] when too many sessions are to be destroyed that this node does not know.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops waiting; the session may be destroyed or not.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_cluster_sessions::{Ack, Changes, Cluster, ClusterConfig};
+    ///
+    /// # let cluster = Cluster::start(ClusterConfig::standalone()).await?;
+    /// let sessions = cluster.sessions("");
+    /// let (_, cookie) = sessions.create(&Changes::new())?;
+    /// assert!(sessions.destroy_with(&cookie, Ack::All).await?);
+    /// assert!(sessions.open_with(&cookie).await.is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn destroy_with(&self, cookie: &CookieValue, ack: Ack) -> Result<bool, SessionError> {
+        await_peers(&self.config, cookie.key).await;
+        let (is_known, position) = destroy_outside(&self.config, cookie)?;
+        self.config.node().acknowledged(position, ack).await;
+        Ok(is_known)
     }
 
     /// Creates a session with what `changes` write, in one step. Returns it with the value that

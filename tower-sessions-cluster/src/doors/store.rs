@@ -27,6 +27,8 @@ use super::{
 ///
 /// - Saving a record that is not there, or no longer, changes nothing and is no error. So a request
 ///   that ends after a logout does not bring the session back.
+/// - Deleting a record that this node does not know ends its session on the nodes that do. Too many
+///   of these at once fail.
 /// - A change is acknowledged by the peers, as [`with_ack`](Self::with_ack) has it, before it is
 ///   saved.
 /// - A session ends at the record's expiry date, on all nodes. Reading it does not put that off, as
@@ -267,11 +269,8 @@ impl SessionStore for ClusterStore {
     }
 
     async fn delete(&self, id: &Id) -> Result<()> {
-        if let Some(session) = self.open(id).await {
-            session.destroy().map_err(failed)?;
-            self.acknowledged(&session).await;
-        }
-        Ok(())
+        let destroyed = self.sessions.destroy_with(&cookie_of(id), self.ack).await;
+        destroyed.map(|_| ()).map_err(failed)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What holds for both ways in and both lines of tower-sessions.
 
 mod at_once;
+mod cuts;
 mod expiry;
 mod methods;
 mod moving;
