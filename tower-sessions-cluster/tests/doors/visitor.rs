@@ -26,6 +26,9 @@ pub(crate) enum Door {
 
 pub(crate) const DOORS: [Door; 2] = [Door::Store, Door::Layer];
 
+/// One node, and two by turns.
+pub(crate) const NODES: [&[usize]; 2] = [&[0], &[0, 1]];
+
 /// How cookies are sealed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Seal {
@@ -69,9 +72,10 @@ pub(crate) fn layered(routes: Router, cluster: &Cluster, door: Door, seal: Seal)
 }
 
 /// A visitor with the cookie that the app has set.
+#[derive(Clone, Debug)]
 pub(crate) struct Visitor<'a> {
     cluster: &'a TestCluster,
-    door: Door,
+    pub(crate) door: Door,
     pub(crate) seal: Seal,
     /// Those that are visited by turns.
     pub(crate) nodes: Vec<usize>,
@@ -161,7 +165,7 @@ pub(crate) async fn receive(
 /// Runs a test for both ways in, on one node and on two by turns.
 pub(crate) async fn everywhere(test: impl AsyncFn(&TestCluster, Visitor<'_>)) {
     for door in DOORS {
-        for nodes in [&[0][..], &[0, 1]] {
+        for nodes in NODES {
             let cluster = TestCluster::start(nodes.len()).await;
             test(&cluster, Visitor::new(&cluster, door, nodes)).await;
         }
