@@ -1,8 +1,12 @@
 //! Sessions of clients that present them in a header field instead of a cookie.
 
 use http::{
-    HeaderMap, Request, Response,
-    header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, SET_COOKIE, VARY},
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response,
+    header::{
+        ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS,
+        ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION,
+        CACHE_CONTROL, COOKIE, ORIGIN as ORIGIN_FIELD, SET_COOKIE, VARY,
+    },
 };
 use std::convert::Infallible;
 use tower::{Layer as _, ServiceExt as _, service_fn};
@@ -10,6 +14,7 @@ use tower_cluster_sessions::{
     Cluster, ClusterConfig, ClusterSessionLayer, Consistency, CookieValue, LayerError,
     LayerOptions, Session, Transport,
 };
+use tower_http::cors::CorsLayer;
 
 use crate::http_support::{layer, sealed_in_all_ways, set_cookie, slot, start, visit};
 
@@ -217,6 +222,54 @@ async fn slot_tells_of_the_field_what_it_tells_of_the_cookie() {
         let request = Request::builder().header("x-session", presented).body(());
         let answer = layer.layer(service).oneshot(request.unwrap()).await;
         assert_eq!(answer.unwrap().into_body(), expected);
+    }
+}
+
+#[tokio::test]
+async fn scripts_of_an_origin_that_the_cors_layer_allows_send_and_read_the_field() {
+    const ORIGIN: &str = "https://app.example";
+    let field = HeaderName::from_static("x-session");
+    let cors = CorsLayer::new()
+        .allow_origin(HeaderValue::from_static(ORIGIN))
+        .allow_methods([Method::GET])
+        .allow_headers([field.clone()])
+        .expose_headers([field.clone()]);
+    let sessions = layer().await.with_transport(Transport::header("x-session"));
+    let handler = service_fn(async |request: Request<()>| {
+        let session = slot(&request).load().await;
+        let hits = session.update("hits", |hits: Option<u64>| hits.unwrap_or(0) + 1);
+        Ok::<_, Infallible>(Response::new(hits.unwrap().to_string()))
+    });
+    let app = cors.layer(sessions.layer(handler));
+
+    let preflight = Request::builder()
+        .method(Method::OPTIONS)
+        .header(ORIGIN_FIELD, ORIGIN)
+        .header(ACCESS_CONTROL_REQUEST_METHOD, "GET")
+        .header(ACCESS_CONTROL_REQUEST_HEADERS, "x-session")
+        .body(());
+    let answer = app.clone().oneshot(preflight.unwrap()).await.unwrap();
+    assert_eq!(answer.headers()[ACCESS_CONTROL_ALLOW_ORIGIN], ORIGIN);
+    assert_eq!(answer.headers()[ACCESS_CONTROL_ALLOW_HEADERS], "x-session");
+    assert_eq!(
+        sessions.cluster().session_count(),
+        0,
+        "a preflight is no hit"
+    );
+
+    let mut value = String::new();
+    for hits in ["1", "2"] {
+        let request = Request::builder()
+            .header(ORIGIN_FIELD, ORIGIN)
+            .header(&field, &value)
+            .body(());
+        let answer = app.clone().oneshot(request.unwrap()).await.unwrap();
+        assert_eq!(answer.headers()[ACCESS_CONTROL_ALLOW_ORIGIN], ORIGIN);
+        assert_eq!(answer.headers()[ACCESS_CONTROL_EXPOSE_HEADERS], "x-session");
+        if hits == "1" {
+            value = told(answer.headers()).expect("a new session");
+        }
+        assert_eq!(answer.body(), hits);
     }
 }
 
