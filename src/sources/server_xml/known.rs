@@ -65,6 +65,7 @@ pub(super) fn fate_of_element(kind: &str) -> Fate {
         | "Receiver"
         | "StaticMembershipInterceptor"
         | "Member"
+        | "LocalMember"
         | "ReplicationValve"
         | "ReplicationTransmitter"
         | "PooledParallelSender" => return Fate::Elsewhere,
@@ -115,7 +116,7 @@ pub(super) fn fate_of_element(kind: &str) -> Fate {
         ),
         "ClusterSingleSignOn" => (
             "one login for all web apps of the cluster",
-            "does not exist: `SingleSignOn` in the app, and a layer of its context",
+            "`SingleSignOn` in the app, and a layer for each context; see docs/recipes.md",
         ),
         "ClusterSessionListener" => ("takes the messages about sessions", BUILT_IN),
         "FarmWarDeployer" => (
@@ -207,7 +208,12 @@ pub(super) fn fate_of_attribute(kind: &str, name: &str, value: &str) -> Fate {
             }
         }
         ("Member", "uniqueId") => Fate::Left {
-            there: "16 bytes by which this member is known, which must be alike in its own file",
+            there: "16 bytes by which this member is known, which must be alike in the `LocalMember` of \
+                    its own file",
+            here: "nothing: a node tells its name and a random id by itself",
+        },
+        ("LocalMember", "uniqueId") => Fate::Left {
+            there: "16 bytes by which this node is known, which must be alike in the files of the others",
             here: "nothing: a node tells its name and a random id by itself",
         },
         ("TcpPingInterceptor", "interval") => {

@@ -320,11 +320,11 @@ impl Lines<'_> {
 
 /// Returns what an element is: its class without the packages, or its tag.
 ///
-/// A receiver and a member are always meant, whatever class serves them.
+/// A receiver, a member and the node itself are always meant, whatever class serves them.
 fn kind<'a>(element: Node<'a, '_>) -> &'a str {
     let tag = element.tag_name().name();
     match element.attribute("className") {
-        Some(class) if !matches!(tag, "Receiver" | "Member") => {
+        Some(class) if !matches!(tag, "Receiver" | "Member" | "LocalMember") => {
             class.rsplit('.').next().unwrap_or(class)
         }
         _ => tag,

@@ -155,6 +155,36 @@ fn a_missing_interceptor_is_named() {
 }
 
 #[test]
+fn ids_of_members_and_of_the_node_itself_are_shown_to_be_compared() {
+    let own = EXPLAINED.replace(
+        "<Member",
+        r#"<LocalMember uniqueId="{0,0,0,0,0,0,0,0,0,0,0,0,0,0,1,1}"
+            className="org.apache.catalina.tribes.membership.StaticMember"/><Member"#,
+    );
+    let converted = parse(&own);
+    for (what, id) in [
+        ("LocalMember uniqueId", "1,1}"),
+        ("Member uniqueId", "1,2}"),
+    ] {
+        assert!(
+            left_out(&converted, what).what().contains(id),
+            "{converted}"
+        );
+    }
+    let found = converted.configuration().expect("enough for a node");
+    let before = parse(EXPLAINED).configuration().expect("enough for a node");
+    assert_eq!(found.cluster, before.cluster);
+}
+
+#[test]
+fn single_sign_on_of_the_cluster_is_told_what_takes_its_place() {
+    let valve = r#"<Valve className="org.apache.catalina.ha.authenticator.ClusterSingleSignOn"/>"#;
+    let converted = parse(&EXPLAINED.replace("</Cluster>", &format!("{valve}</Cluster>")));
+    let left_out = left_out(&converted, "Valve ClusterSingleSignOn");
+    assert!(left_out.here().starts_with("`SingleSignOn`"), "{left_out}");
+}
+
+#[test]
 fn nothing_in_the_cluster_is_dropped_in_silence() {
     for text in [EXPLAINED, SERVER1, SERVER2, CUT_SHORT] {
         // Whatever is new is at least listed.
