@@ -190,7 +190,7 @@ impl Replica {
     }
 
     /// Returns whether the session is known to be destroyed.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "status"))]
     pub(crate) fn is_destroyed(&self, key: &SessionKey) -> bool {
         self.store.is_destroyed(key)
     }

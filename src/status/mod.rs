@@ -3,6 +3,7 @@
 mod assets;
 mod figures;
 mod forms;
+mod indexed;
 mod links;
 mod live;
 mod overview;
@@ -38,7 +39,8 @@ use crate::node::Cluster;
 ///
 /// - A form ends a session only for the browser that it was made for, whatever the app's
 ///   authentication. For that it sets a cookie of its own.
-/// - Attributes are shown by name. [`reveal_values`](Self::reveal_values) shows what they hold.
+/// - Attributes are shown by name. [`reveal_values`](Self::reveal_values) shows what they hold, those
+///   that are indexed in the lists, too.
 /// - It works under any path, also behind a proxy that strips a part of it, and without JavaScript.
 /// - It loads nothing from elsewhere. Its `Content-Security-Policy` allows its own style sheet and
 ///   script alone, and no other page can show it in a frame.
@@ -103,8 +105,9 @@ impl StatusPage {
         }
     }
 
-    /// Shows the values of attributes, too. By default their names are all that operators see: values
-    /// may be what your users trust you with.
+    /// Shows the values of attributes, too: all on the page of a session, and those that are
+    /// [indexed](crate::ClusterConfig::index) in lists. By default their names are all that operators
+    /// see: values may be what your users trust you with.
     ///
     /// # Examples
     ///

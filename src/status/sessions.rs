@@ -10,18 +10,19 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
     StatusPage,
     figures::{Moment, bytes, counted},
     forms::{self, FormToken},
+    indexed::in_a_list,
     links::Links,
     responses::{Frame, html},
 };
 use crate::{
     log::info,
-    node::Cluster,
+    node::{Cluster, Node},
     session::{SessionError, SessionInfo, SessionKey},
 };
 
@@ -58,7 +59,12 @@ struct SessionsPage {
     is_first: bool,
     title: String,
     fault: Option<String>,
+    /// The session that this page has ended, if this node remembers that.
     ended: Option<String>,
+    /// That session, if this node does not remember, as one without peers need not.
+    absent: Option<String>,
+    /// By what sessions are indexed, if values are shown.
+    indexes: Vec<String>,
     rows: Vec<SessionRow>,
     next: Option<String>,
     has_contexts: bool,
@@ -102,6 +108,8 @@ struct SessionRow {
     expires: Option<Moment>,
     size: String,
     attributes: String,
+    /// What it has for each index, if values are shown.
+    indexed: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -129,6 +137,9 @@ struct SessionJson {
     remaining_ms: Option<u64>,
     bytes: usize,
     attributes: Vec<String>,
+    /// What it has for each index, if values are shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    indexed: Option<Map<String, Value>>,
 }
 
 /// What the form to end a session holds.
@@ -164,6 +175,19 @@ pub(super) async fn list(
     let contexts = cluster.contexts();
     let context = question.context.clone().unwrap_or_default();
     let chosen = question.by.as_deref().unwrap_or("id");
+    let indexes = page.shown_indexes();
+    // Anybody can write an address with the id of a session that lives, or that never was.
+    let key = question
+        .ended
+        .as_deref()
+        .and_then(SessionKey::from_public_id);
+    let told = |is_told: fn(&Node, &SessionKey) -> bool| {
+        let key = key.filter(|key| is_told(cluster.node(), key));
+        key.map(|key| key.public_id(None))
+    };
+    let ended = told(|node, key| node.replica().is_destroyed(key));
+    let absent =
+        told(|node, key| node.read(key, |_| ()).is_err() && !node.replica().is_destroyed(key));
     html(&SessionsPage {
         has_contexts: contexts.len() > 1,
         contexts: contexts
@@ -190,14 +214,19 @@ pub(super) async fn list(
         rows: found
             .sessions
             .into_iter()
-            .map(|info| SessionRow::of(info, wall_ms))
+            .map(|info| {
+                let values = page.indexed_values(&info.id).into_iter();
+                let mut row = SessionRow::of(info, wall_ms);
+                row.indexed = values.map(in_a_list).collect();
+                row
+            })
             .collect(),
+        indexes,
         frame: Frame::of(cluster, Links::of(&own, &original)),
         next: found.next,
         fault: found.fault,
-        ended: question
-            .ended
-            .and_then(|id| Some(SessionKey::from_public_id(&id)?.public_id(None))),
+        ended,
+        absent,
         title,
         value,
         context,
@@ -214,9 +243,17 @@ pub(super) async fn list_json(
     }
     let wall_ms = page.cluster.node().now().wall_ms;
     let sessions = found.sessions.into_iter();
+    let indexes = page.shown_indexes();
     Json(SessionsJson {
         sessions: sessions
-            .map(|info| SessionJson::of(info, wall_ms))
+            .map(|info| {
+                let values = indexes.iter().cloned().zip(page.indexed_values(&info.id));
+                let values = values.filter_map(|(name, value)| Some((name, value?)));
+                let values = values.collect();
+                let mut session = SessionJson::of(info, wall_ms);
+                session.indexed = page.shows_values.then_some(values);
+                session
+            })
             .collect(),
         next: found.next,
     })
@@ -467,6 +504,7 @@ impl SessionRow {
             expires: remaining_ms.map(|left_ms| Moment::future(left_ms, wall_ms)),
             size: bytes(info.bytes as u64),
             attributes: info.attributes.join(", "),
+            indexed: Vec::new(),
             id: info.id,
         }
     }
@@ -489,6 +527,7 @@ impl SessionJson {
             remaining_ms,
             bytes: info.bytes,
             attributes: info.attributes,
+            indexed: None,
         }
     }
 }

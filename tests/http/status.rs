@@ -451,12 +451,31 @@ async fn session_is_ended_by_the_form_of_its_page_alone() {
     );
     assert_eq!(cluster.session_count(), 0);
     let told = get(&page, &format!("/sessions?ended={id}")).await;
-    assert!(
-        told.contains(&format!("<code>{id}</code> has ended")),
-        "{told}"
-    );
+    let absent = format!("This node holds no session <code>{id}</code> now.");
+    assert!(told.contains(&absent), "{told}");
     let again = end(&page, &id, &token, &fields).await;
     assert_eq!(again.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn page_tells_that_a_session_has_ended_only_where_one_has() {
+    let cluster = TestCluster::start(2).await;
+    let page = StatusPage::new(cluster.cluster(0));
+    let layer = ClusterSessionLayer::from_cluster(cluster.cluster(0));
+    let (_, id) = start(&layer, "a", 1).await;
+    let told = async |id: &str| get(&page, &format!("/sessions?ended={id}")).await;
+    for not_ended in [&*id, "malformed", ""] {
+        let html = told(not_ended).await;
+        assert!(!html.contains("class=\"told"), "{not_ended}: {html}");
+    }
+    let html = told("zVgsCmrkLjvtoeYNl05I7A").await;
+    assert!(html.contains("This node holds no session <code>"), "{html}");
+    assert!(!html.contains("has ended"), "it never was: {html}");
+    cluster.cut();
+    assert!(cluster.cluster(0).destroy(&id).await);
+    let html = told(&id).await;
+    let ended = format!("<code>{id}</code> has ended. Nodes that are cut off end it when");
+    assert!(html.contains(&ended), "{html}");
 }
 
 #[tokio::test]
@@ -512,6 +531,60 @@ async fn values_are_shown_only_where_the_app_says_so() {
         html.contains("<pre>&#34;a-secret-value&#34;</pre>"),
         "{html}"
     );
+}
+
+#[tokio::test]
+async fn values_of_indexes_are_in_lists_only_where_the_app_says_so() {
+    let config = ClusterConfig::standalone()
+        .index("user")
+        .index("account#/role");
+    let cluster = Cluster::start(config).await.expect("nothing is bound");
+    let layer = ClusterSessionLayer::from_cluster(&cluster);
+    log_in(&layer, "alice").await;
+    visit(&layer, (), async |session| {
+        session.insert("user", 7).expect("there is room");
+        session
+            .insert("other", "not-indexed")
+            .expect("there is room");
+        let account = serde_json::json!({"role": "editor", "name": "not-indexed"});
+        session.insert("account", account).expect("there is room");
+    })
+    .await;
+    let hidden = StatusPage::new(&cluster);
+    let shown = hidden.clone().reveal_values();
+    for path in [
+        "/sessions?",
+        "/sessions?by=user&value=7",
+        "/sessions?by=user&value=alice",
+    ] {
+        let html = get(&hidden, path).await;
+        assert!(!html.contains("data-label=\"user\""), "{path}: {html}");
+        assert!(!html.contains("editor"), "{path}: {html}");
+        let json = get(&hidden, &path.replace("sessions", "sessions.json")).await;
+        assert!(
+            !json.contains("indexed") && !json.contains("alice"),
+            "{json}"
+        );
+    }
+    let html = get(&shown, "/sessions").await;
+    for (index, value) in [
+        ("user", "alice"),
+        ("user", "7"),
+        ("account#/role", "editor"),
+        ("account#/role", ""),
+    ] {
+        let cell = format!("data-label=\"{index}\">{value}</td>");
+        let head = format!("<th scope=\"col\">{index}</th>");
+        assert!(
+            html.contains(&cell) && html.contains(&head),
+            "{cell}: {html}"
+        );
+    }
+    assert!(!html.contains("not-indexed"), "{html}");
+    let json = get(&shown, "/sessions.json?by=user&value=7").await;
+    let json: Value = serde_json::from_str(&json).expect("JSON");
+    let indexed = serde_json::json!({"user": 7, "account#/role": "editor"});
+    assert_eq!(json["sessions"][0]["indexed"], indexed, "{json:#}");
 }
 
 #[tokio::test]

@@ -165,7 +165,7 @@ impl Store {
     }
 
     /// Returns whether the session is known to be destroyed.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "status"))]
     pub(crate) fn is_destroyed(&self, key: &SessionKey) -> bool {
         self.shard(key).tombstone(key).is_some()
     }
