@@ -73,6 +73,13 @@ fn compare() -> Result<ExitCode, Box<dyn Error>> {
             "`{FIGURES}` takes {part} instructions, which is over a hundredth of `{HIT}`, {whole}"
         ));
     }
+    let (indexed, plain) = (counts[INDEXED_HIT], counts[USER_HIT]);
+    if indexed * 100 > plain * (100 + INDEX_ROOM) {
+        failures.push(format!(
+            "`{INDEXED_HIT}` takes {indexed} instructions, which is over {INDEX_ROOM} hundredths more \
+             than `{USER_HIT}`, {plain}"
+        ));
+    }
     if failures.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
@@ -137,6 +144,11 @@ fn found(name: &str) -> Result<&'static Case, Box<dyn Error>> {
 /// What a hit takes for the figures of monitoring systems, which is to be next to nothing.
 const FIGURES: &str = "figures_of_hit";
 const HIT: &str = "request_hit";
+/// What a hit takes where the session's user is indexed, which is to be hardly more than where not.
+const INDEXED_HIT: &str = "request_indexed_hit";
+const USER_HIT: &str = "request_user_hit";
+/// Hundredths that an index may add.
+const INDEX_ROOM: u64 = 5;
 /// Says to run one operation, for valgrind to count.
 const RUN: &str = "--run";
 const RENEW: &str = "cargo bench --bench instructions -- --record";
