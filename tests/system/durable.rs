@@ -1,5 +1,5 @@
-//! Nodes with a data directory as real processes, all of which are killed at once, and a disk that
-//! is full.
+//! Nodes with a data directory as real processes, all of which are killed or end at once, and a disk
+//! that is full.
 //!
 //! ```sh
 //! cargo test --release --test durable -- --ignored --nocapture
@@ -61,6 +61,46 @@ async fn kill_of_all_nodes_at_once_loses_what_is_younger_than_the_interval() {
     let lost = kill_all("100ms", LONG_ROUND, longest).await;
     println!("with an interval of 100 ms: {lost:?}");
     assert!(lost.oldest <= longest, "{lost:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_all_end_in_order_lose_nothing_however_seldom_they_write() {
+    let _turn = turn().await;
+    let dirs = DataDirs::new(Path::new(env!("CARGO_TARGET_TMPDIR"))).expect("a place for files");
+    let mut plans = plans(&["node1", "node2"]);
+    for plan in &mut plans {
+        plan.data_dir = Some(dirs.of(&plan.name));
+        // The longest that there is.
+        plan.flags.extend(["--sync", "60000ms"].map(str::to_owned));
+    }
+    let mut browsers: Vec<_> = (0..8).map(|_| Browser::new()).collect();
+    for round in 0..2 {
+        let nodes = start_all(plans).await;
+        for (at, browser) in browsers.iter_mut().enumerate() {
+            for turn in 0..3 {
+                let node = &nodes[(at + turn) % nodes.len()];
+                hit(browser, node.http(), (round * 3 + turn + 1) as u64).await;
+            }
+        }
+        let mut ending = JoinSet::new();
+        for (at, node) in nodes.into_iter().enumerate() {
+            ending.spawn(async move { (at, node.terminate().await) });
+        }
+        let mut ended = ending.join_all().await;
+        ended.sort_by_key(|(at, _)| *at);
+        plans = Vec::new();
+        for (_, (plan, status, log)) in ended {
+            assert!(status.success(), "{log}");
+            plans.push(plan);
+        }
+    }
+    let nodes = start_all(plans).await;
+    for browser in &mut browsers {
+        for node in &nodes {
+            let page = browser.get(node.http(), "/peek").await.expect("it runs");
+            assert_eq!(page.hits(), Some(6), "{}", page.text);
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
