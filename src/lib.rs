@@ -65,10 +65,12 @@
 //!
 //! | document | holds |
 //! |---|---|
+//! | `operators.md` | tasks step by step: deploys, upgrades, secrets, what to watch, what to do when something is wrong |
 //! | `operations.md` | configuration, secrets, deploys, shutdown, balancers, logs, sizing |
 //! | `guarantees.md` | what is promised and what can be lost, with the test of each sentence |
 //! | `performance.md` | what it costs |
 //! | `from-tower-sessions.md` | what apps with tower-sessions, axum-login and the like have to change |
+//! | `from-redis.md` | sessions in Redis or another store, and how to move them here without logging anybody out |
 //! | `from-tomcat.md` | each element of Tomcat's `server.xml`, and what it becomes |
 //! | `architecture.md`, `protocol.md`, `hostile-peers.md` | how it is built, what nodes say, and what a malicious one can do |
 //!
@@ -142,6 +144,7 @@
 //! | `signed` | no | `with_signed`: session cookies that nobody else can make |
 //! | `private` | no | `with_private`: session cookies that nobody else can make or read |
 //! | `status` | no | [`StatusPage`]: a page by which operators see the cluster and its sessions |
+//! | `aws-lc-rs` | no | links with the cryptography of aws-lc instead of ring, whose keys X25519 and ML-KEM-768 agree on together; it builds for longer |
 //! | `test-util` | no | clusters in one process whose links can be cut and healed, for an app's own tests |
 
 mod cluster;

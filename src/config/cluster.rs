@@ -876,8 +876,8 @@ impl ClusterConfig {
     /// request or handle that uses a session confirms it, too, when it lasts longer than a twentieth
     /// of this time, and so does [`Session::cycle_id`](crate::Session::cycle_id).
     ///
-    /// When the node is full, the unconfirmed session that was created first makes room for a new
-    /// one, if it is older than five seconds and nobody uses it here.
+    /// When the node is full, the unconfirmed session that was used longest ago makes room for a new
+    /// one, if that is five seconds ago and nobody uses it here.
     ///
     /// A client that needs longer for its second request gets a new session then. If your app has
     /// such clients, a form of one page that takes minutes or a program that logs in without
