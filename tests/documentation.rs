@@ -126,6 +126,32 @@ fn footnotes_are_told_from_references() {
     assert_eq!(referred, BTreeSet::from(["a".into(), "b".into()]));
 }
 
+#[test]
+fn nothing_that_people_copy_logs_out_through_an_option() {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut looked_at = 0;
+    let folders = ["docs", "examples", "src", "tower-sessions-cluster"].map(|at| package.join(at));
+    let found = folders
+        .iter()
+        .flat_map(|folder| [files(folder, "md"), files(folder, "rs")]);
+    for file in found.flatten().chain([package.join("README.md")]) {
+        let text = read(&file);
+        let found = logouts_of_options(&text);
+        assert!(found.is_empty(), "{}: {found:?}", file.display());
+        looked_at += usize::from(text.contains(".destroy()"));
+    }
+    assert!(looked_at > 8, "only {looked_at} files log out");
+}
+
+#[test]
+fn logout_of_an_option_is_found() {
+    let text = "/// async fn out(session: Option<Session>) {\n///     if let Some(session) = session {\n\
+                /// session.destroy();\n/// }\n/// }\nfn peek(session: Option<Session>) {\n}\n\
+                fn end(session: Session) {\n    session.destroy();\n}\n\
+                post(async |of: Option<Session>| of.map(|of| of.destroy()))";
+    assert_eq!(logouts_of_options(text), ["session", "of"]);
+}
+
 /// Returns what stands in backticks in brackets that begin with "test" or "tests", and behind
 /// "Test:" or "Tests:" up to the full stop.
 fn named_tests(text: &str) -> Vec<String> {
@@ -160,6 +186,40 @@ fn footnotes(text: &str) -> (Vec<String>, BTreeSet<String>) {
         }
     }
     (written, referred)
+}
+
+/// Returns the parameters that are sessions at the nodes alone that know them, and are destroyed.
+///
+/// Such a logout does nothing where the session is not known, though others know it.
+fn logouts_of_options(text: &str) -> Vec<&str> {
+    let mut parts = text.split(": Option<Session>").peekable();
+    let mut found = Vec::new();
+    while let Some(before) = parts.next() {
+        let name = before.rsplit(|byte: char| !byte.is_alphanumeric() && byte != '_');
+        let Some(rest) = parts.peek() else { break };
+        // A function ends with its brace, a closure with the parenthesis of what it is given to.
+        let body = rest.get(..end_of_block(rest)).unwrap_or(rest);
+        if body.contains(".destroy()") {
+            found.extend(name.take(1));
+        }
+    }
+    found
+}
+
+/// Returns where the first block of a text ends, or what stands around the text.
+fn end_of_block(text: &str) -> usize {
+    let mut depth = 0_usize;
+    let is_of_a_function = text.starts_with([')', ',']);
+    let begin = text.find('{').filter(|_| is_of_a_function).unwrap_or(0);
+    for (at, byte) in text.bytes().enumerate().skip(begin) {
+        match byte {
+            b'{' | b'(' => depth += 1,
+            b'}' | b')' if depth <= 1 => return at,
+            b'}' | b')' => depth -= 1,
+            _ => {}
+        }
+    }
+    text.len()
 }
 
 /// Returns the public methods whose documentation holds no code.

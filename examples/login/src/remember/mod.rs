@@ -229,6 +229,9 @@ impl Remember {
 
 impl App {
     /// Ends the series of a browser that logs out, or logs in anew, and all sessions that go with it.
+    ///
+    /// In a partition, a node that does not know the series cannot end it, as the store of
+    /// tower-sessions cannot end the session.
     pub(crate) async fn forget_browser(&self, headers: &HeaderMap) -> Result<(), Failure> {
         let Some(value) = self.remember.presented(headers) else {
             return Ok(());
