@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 /// The choice of what happens when one session more gets a value than may have it:
 /// [`ClusterSessionLayer::with_limit`](crate::ClusterSessionLayer::with_limit).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum AtLimit {

@@ -27,11 +27,11 @@ pub(super) async fn tick(node: Arc<Node>) {
     #[cfg(feature = "metrics")]
     let mut publish_ms = 0;
     loop {
-        // Between two steps of a long sweep whatever else is ready has its turn, the next tick, too.
+        // Between two steps of much work whatever else is ready has its turn, the next tick, too.
         let is_tick = tokio::select! {
             biased;
             _ = interval.tick() => true,
-            () = yield_now(), if sweep.is_under_way() => false,
+            () = yield_now(), if sweep.is_under_way() || node.replica.is_crowded() => false,
         };
         let work = async {
             let now = node.now();
@@ -45,7 +45,11 @@ pub(super) async fn tick(node: Arc<Node>) {
                     node.publish_metrics();
                 }
             }
-            node.sweep_some(&mut sweep, now);
+            // What only the limits of values have left to do begins no sweep.
+            if is_tick || sweep.is_under_way() {
+                node.sweep_some(&mut sweep, now);
+            }
+            node.end_some_surplus(now);
             sweep
         };
         // A step that panics ends the sweep.
@@ -100,7 +104,6 @@ impl Node {
         self.exchange_peers(now);
         self.advance_join(now);
         self.give_turns(now);
-        self.end_surplus(now);
         self.warn_of_limits(now);
     }
 

@@ -139,9 +139,15 @@ impl World {
         found.len() as u64
     }
 
-    /// Ends the sessions beyond limits of how many may have one value.
-    pub(super) fn end_surplus(&mut self, node: usize) {
+    /// Ends the next sessions beyond limits of how many may have one value.
+    pub(super) fn end_some_surplus(&mut self, node: usize) {
         let surplus = self.nodes[node].replica.surplus(self.now(node));
+        self.destroy_all(node, &surplus);
+    }
+
+    /// Ends the sessions that are beyond such a limit since this one was written.
+    pub(super) fn end_surplus_beside(&mut self, node: usize, key: &SessionKey) {
+        let surplus = self.nodes[node].replica.surplus_beside(key, self.now(node));
         self.destroy_all(node, &surplus);
     }
 

@@ -21,7 +21,7 @@ impl World {
             for node in 0..self.nodes.len() {
                 let now = self.now(node);
                 self.nodes[node].sweep_some(now);
-                self.end_surplus(node);
+                self.end_some_surplus(node);
                 // A task of its own on a real node: sessions may arrive before it begins.
                 self.carry_out_searches(node);
                 self.check_waits(node);

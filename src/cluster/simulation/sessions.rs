@@ -109,11 +109,12 @@ pub(super) fn clocks_and_a_limit() -> Option<String> {
         // Three on one node at one moment, then by turns.
         let node = at.max(2) % 3;
         world.change(node, at, work::SEARCHED, VALUE);
-        world.end_surplus(node);
+        let key = world.sessions[at].key;
+        world.end_surplus_beside(node, &key);
         if at >= 2 {
             world.heal();
         }
-        latest.push(world.sessions[at].key);
+        latest.push(key);
         let mut expected = latest[at.saturating_sub(1)..].to_vec();
         expected.sort_unstable();
         let held = checks::holders(&world.nodes[node], b"1");

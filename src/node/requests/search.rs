@@ -62,11 +62,23 @@ impl Node {
         }
     }
 
-    /// Destroys the sessions beyond the limits of how many may have one value.
-    pub(crate) fn end_surplus(&self, now: Now) {
-        let surplus = self.replica.surplus(now);
+    /// Destroys the next sessions beyond the limits of how many may have one value.
+    pub(crate) fn end_some_surplus(&self, now: Now) {
+        if self.replica.is_crowded() {
+            self.end_beyond_limit(&self.replica.surplus(now));
+        }
+    }
+
+    /// Destroys the sessions that are beyond such a limit since this one was written.
+    pub(crate) fn end_surplus_beside(&self, key: &SessionKey, now: Now) {
+        if self.replica.is_crowded() {
+            self.end_beyond_limit(&self.replica.surplus_beside(key, now));
+        }
+    }
+
+    fn end_beyond_limit(&self, surplus: &[SessionKey]) {
         // What somebody else was first to destroy is gone as well.
-        for key in &surplus {
+        for key in surplus {
             if self.destroy_for(DestroyedBy::Limit, key).is_ok() {
                 self.commit(key);
             }

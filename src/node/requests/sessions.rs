@@ -238,9 +238,7 @@ impl Node {
             .replica()
             .write(key, replicate, &mut observer, now, write)
             .inspect_err(|error| self.note_refused(error, now))?;
-        if self.replica().is_crowded() {
-            self.end_surplus(now);
-        }
+        self.end_surplus_beside(key, now);
         for change in observer.into_changes() {
             self.publish(change);
         }

@@ -70,6 +70,7 @@ impl Store {
 
     /// Notes that a tick has passed.
     pub(crate) fn note_tick(&self) {
+        self.note_tick_of_limits();
         let used = self.used.swap(false, Ordering::Relaxed);
         self.in_use.store(used, Ordering::Relaxed);
     }

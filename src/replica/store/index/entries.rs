@@ -42,7 +42,7 @@ impl Entry {
 
 /// The hash of a context, a path and a value. The first byte chooses the part of the index, some of
 /// the others are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ValueHash(pub(super) u64);
 
 impl ValueHash {

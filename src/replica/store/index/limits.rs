@@ -1,12 +1,15 @@
 //! Limits of how many sessions may have one value at a time.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use super::entries::ValueHash;
-use crate::config::AtLimit;
+use crate::{config::AtLimit, session::SessionKey};
 
 /// The limits of a node's contexts, and the values of which more sessions are here than there may
 /// be.
@@ -16,15 +19,38 @@ pub(crate) struct ValueLimits {
     all: Mutex<Vec<ValueLimit>>,
     /// Whether there is a limit, so that nothing is locked where there is none.
     exist: AtomicBool,
-    /// Guards the values to be looked at. Each is there at most as often as a session has got it, and
-    /// none for longer than a tick. Taken inside the lock of a shard.
-    crowded: Mutex<Vec<Crowded>>,
-    /// Whether there is such a value.
+    /// Guards what is to be done. Taken inside the lock of a shard.
+    due: Mutex<Due>,
+    /// Whether there is something to be done.
     is_crowded: AtomicBool,
 }
 
+/// Values to be looked at, and what was found.
+#[derive(Debug, Default)]
+struct Due {
+    /// In the order in which they were noted. Those are left out that are not noted any more.
+    order: VecDeque<Crowded>,
+    noted: HashSet<Crowded>,
+    /// To be looked at again with the next tick.
+    later: Vec<Crowded>,
+    /// Sessions that are to end.
+    surplus: VecDeque<SessionKey>,
+}
+
+impl Due {
+    fn note(&mut self, crowded: Crowded) {
+        if self.noted.insert(crowded.clone()) {
+            self.order.push_back(crowded);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.order.is_empty() && self.surplus.is_empty()
+    }
+}
+
 /// How many sessions of a context may have the same value.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ValueLimit {
     pub(crate) context: Arc<str>,
     /// The number of the path that leads to the value.
@@ -34,7 +60,7 @@ pub(crate) struct ValueLimit {
 }
 
 /// A value that too many sessions may have.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Crowded {
     pub(super) limit: ValueLimit,
     pub(super) hash: ValueHash,
@@ -84,7 +110,8 @@ impl ValueLimits {
 
     /// Notes that more sessions may have a value than may.
     pub(super) fn note(&self, limit: ValueLimit, hash: ValueHash) {
-        self.crowded().push(Crowded { limit, hash });
+        let mut due = self.due();
+        due.note(Crowded { limit, hash });
         self.is_crowded.store(true, Ordering::Release);
     }
 
@@ -94,24 +121,62 @@ impl ValueLimits {
 
     /// Has the value looked at again with the next tick.
     pub(super) fn note_for_later(&self, crowded: Crowded) {
-        self.crowded().push(crowded);
+        self.due().later.push(crowded);
     }
 
-    /// Returns the values to be looked at, each once.
-    pub(super) fn take_crowded(&self) -> Vec<Crowded> {
-        self.is_crowded.store(false, Ordering::Release);
-        let mut crowded = std::mem::take(&mut *self.crowded());
-        crowded.sort_unstable_by_key(|crowded| crowded.hash.0);
-        crowded.dedup();
-        crowded
+    /// Notes that a tick has passed.
+    pub(super) fn note_tick(&self) {
+        let mut due = self.due();
+        for crowded in std::mem::take(&mut due.later) {
+            due.note(crowded);
+        }
+        self.is_crowded.store(!due.is_empty(), Ordering::Release);
+    }
+
+    /// Returns the next value to be looked at.
+    pub(super) fn next_crowded(&self) -> Option<Crowded> {
+        let mut due = self.due();
+        let next = loop {
+            let next = due.order.pop_front();
+            let Some(crowded) = next else { break None };
+            if due.noted.remove(&crowded) {
+                break Some(crowded);
+            }
+        };
+        self.is_crowded.store(!due.is_empty(), Ordering::Release);
+        next
+    }
+
+    /// Returns whether a value is to be looked at, which the caller does now.
+    pub(super) fn take_crowded(&self, crowded: &Crowded) -> bool {
+        self.due().noted.remove(crowded)
+    }
+
+    /// Notes sessions that are to end.
+    pub(super) fn note_surplus(&self, keys: Vec<SessionKey>) {
+        if keys.is_empty() {
+            return;
+        }
+        let mut due = self.due();
+        due.surplus.extend(keys);
+        self.is_crowded.store(true, Ordering::Release);
+    }
+
+    /// Returns the next sessions that are to end, so many at most.
+    pub(super) fn next_surplus(&self, most: usize) -> Vec<SessionKey> {
+        let mut due = self.due();
+        let count = most.min(due.surplus.len());
+        let keys = due.surplus.drain(..count).collect();
+        self.is_crowded.store(!due.is_empty(), Ordering::Release);
+        keys
     }
 
     fn all(&self) -> MutexGuard<'_, Vec<ValueLimit>> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn crowded(&self) -> MutexGuard<'_, Vec<Crowded>> {
-        self.crowded.lock().unwrap_or_else(PoisonError::into_inner)
+    fn due(&self) -> MutexGuard<'_, Due> {
+        self.due.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -22,6 +22,15 @@ struct Holders {
     sessions: Vec<(Tag, SessionKey)>,
 }
 
+/// What was seen of one value.
+#[derive(Default)]
+struct Looked {
+    /// How many have it.
+    sessions: usize,
+    /// Those that are to end.
+    surplus: Vec<SessionKey>,
+}
+
 impl Store {
     /// Limits how many sessions of a context may have the same value.
     pub(crate) fn limit(
@@ -100,44 +109,92 @@ impl Store {
         Ok(last)
     }
 
-    /// Returns the sessions that are to end.
+    /// Notes that a tick has passed: values that nobody had to give way for are looked at again.
+    pub(crate) fn note_tick_of_limits(&self) {
+        if let Some(index) = self.index.as_deref() {
+            index.limits.note_tick();
+        }
+    }
+
+    /// Takes the next step of looking for sessions that are to end. Returns some of them. There may
+    /// be more as long as [`is_crowded`](Self::is_crowded).
+    ///
+    /// A step looks at so many values that about a hundred sessions have them. One value is looked at
+    /// in one step, and what is found may take many.
     pub(crate) fn surplus(&self, now: Now) -> Vec<SessionKey> {
         let Some(index) = self.index.as_deref() else {
             return Vec::new();
         };
-        let mut surplus = Vec::new();
-        if Mutant::LeaveSurplus.is_on() {
-            return surplus;
+        let mut keys = index.limits.next_surplus(STEP);
+        let mut work = keys.len();
+        while work < STEP
+            && let Some(crowded) = index.limits.next_crowded()
+        {
+            let Looked { sessions, surplus } = self.surplus_of_value(index, crowded, now);
+            work += sessions + 1;
+            keys.extend(surplus);
         }
-        for crowded in index.limits.take_crowded() {
-            let ValueLimit { most, at_limit, .. } = crowded.limit;
-            let open = self.holders(index, &crowded, |hot| hot.is_open(now));
-            if !open.iter().any(|holders| holders.sessions.len() > most) {
+        if keys.len() > STEP {
+            index.limits.note_surplus(keys.split_off(STEP));
+        }
+        keys
+    }
+
+    /// Returns the sessions that are to end because this one got its values.
+    pub(crate) fn surplus_beside(&self, key: &SessionKey, now: Now) -> Vec<SessionKey> {
+        let copy = self.copy(key);
+        let (Some(index), Some(hot)) = (self.index.as_deref(), copy) else {
+            return Vec::new();
+        };
+        let mut keys = Vec::new();
+        for path in 0..index.paths.len() {
+            let limit = index.limits.of(&hot.state.meta().context, path);
+            let hash = index.place(path, &hot.state).hash;
+            let (Some(limit), Some(hash)) = (limit, hash) else {
                 continue;
-            }
-            let mut counted = match at_limit {
-                AtLimit::EndOldest => open,
-                // Where one has made room by ending unused, another one was let in.
-                AtLimit::Refuse => self.holders(index, &crowded, |hot| {
-                    hot.is_open(now) && !hot.may_be_over_elsewhere(now)
-                }),
             };
-            counted.retain(|holders| holders.sessions.len() > most);
-            if counted.is_empty() {
-                index.limits.note_for_later(crowded);
-            }
-            for Holders { mut sessions, .. } in counted {
-                sessions.sort_unstable();
-                if Mutant::EndAnyBeyondLimit.is_on() {
-                    sessions.sort_unstable_by_key(|session| session.1);
-                }
-                if at_limit == AtLimit::EndOldest {
-                    sessions.reverse();
-                }
-                surplus.extend(sessions.into_iter().skip(most).map(|(_, key)| key));
+            let crowded = Crowded { limit, hash };
+            if index.limits.take_crowded(&crowded) {
+                keys.extend(self.surplus_of_value(index, crowded, now).surplus);
             }
         }
-        surplus
+        keys
+    }
+
+    fn surplus_of_value(&self, index: &Index, crowded: Crowded, now: Now) -> Looked {
+        let mut looked = Looked::default();
+        if Mutant::LeaveSurplus.is_on() {
+            return looked;
+        }
+        let ValueLimit { most, at_limit, .. } = crowded.limit;
+        let open = self.holders(index, &crowded, |hot| hot.is_open(now));
+        looked.sessions = open.iter().map(|holders| holders.sessions.len()).sum();
+        if !open.iter().any(|holders| holders.sessions.len() > most) {
+            return looked;
+        }
+        let mut counted = match at_limit {
+            AtLimit::EndOldest => open,
+            // Where one has made room by ending unused, another one was let in.
+            AtLimit::Refuse => self.holders(index, &crowded, |hot| {
+                hot.is_open(now) && !hot.may_be_over_elsewhere(now)
+            }),
+        };
+        counted.retain(|holders| holders.sessions.len() > most);
+        if counted.is_empty() {
+            index.limits.note_for_later(crowded);
+        }
+        for Holders { mut sessions, .. } in counted {
+            sessions.sort_unstable();
+            if Mutant::EndAnyBeyondLimit.is_on() {
+                sessions.sort_unstable_by_key(|session| session.1);
+            }
+            if at_limit == AtLimit::EndOldest {
+                sessions.reverse();
+            }
+            let surplus = sessions.into_iter().skip(most).map(|(_, key)| key);
+            looked.surplus.extend(surplus);
+        }
+        looked
     }
 
     /// Returns the sessions that have a value of this hash, by their values.
@@ -176,3 +233,6 @@ impl Store {
         all
     }
 }
+
+/// Sessions that are looked at, or end, in one step. That is some tenths of a millisecond.
+pub(super) const STEP: usize = if cfg!(test) { 2 } else { 128 };

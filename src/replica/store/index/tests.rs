@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::{
     entries::{Entries, Entry, ValueHash, looked},
+    surplus::STEP,
     *,
 };
 use crate::{
@@ -225,4 +226,61 @@ proptest! {
         prop_assert_eq!(entries.iter().count(), set.len());
         prop_assert!(entries.iter().is_sorted());
     }
+}
+
+/// Returns a replica where one session may have each value, with so many for each of these values.
+fn crowded(values: u32, of_each: u32) -> Replica {
+    let replica = replica(&["user"]);
+    let claim = replica.limit(&"".into(), "user", 1, AtLimit::EndOldest);
+    assert_eq!(claim, LimitClaim::New);
+    for number in 0..values * of_each {
+        let user = (number % values).to_string();
+        create(&replica, number, &[("user", &user)]);
+    }
+    replica
+}
+
+/// Ends what is beyond the limits. Returns the number of sessions that each step ended.
+fn steps(replica: &Replica) -> Vec<usize> {
+    let mut steps = Vec::new();
+    while replica.is_crowded() {
+        let surplus = replica.surplus(NOW);
+        for key in &surplus {
+            replica.destroy(key, NOW);
+            replica.commit(key, NOW);
+        }
+        steps.push(surplus.len());
+    }
+    steps
+}
+
+#[test]
+fn sessions_beyond_limits_end_in_steps_however_many_they_are() {
+    for (values, of_each) in [(100, 3), (1, 300)] {
+        let replica = crowded(values, of_each);
+        let surplus = (values * (of_each - 1)) as usize;
+        let steps = steps(&replica);
+        assert!(steps.iter().all(|ended| *ended <= STEP), "{steps:?}");
+        assert!(steps.len() >= surplus / STEP, "{} steps", steps.len());
+        assert_eq!(steps.iter().sum::<usize>(), surplus);
+        assert_eq!(replica.sessions(), values as usize);
+        for value in 0..values {
+            assert_eq!(find(&replica, "user", &value.to_string()).len(), 1);
+        }
+    }
+}
+
+#[test]
+fn session_gets_its_value_to_itself_though_others_are_still_to_be_looked_at() {
+    let replica = crowded(100, 3);
+    let late = 1_000;
+    create(&replica, late, &[("user", "70")]);
+    let surplus = replica.surplus_beside(&key(late), NOW);
+    assert_eq!(surplus.len(), 3);
+    for key in &surplus {
+        replica.destroy(key, NOW);
+    }
+    assert_eq!(find(&replica, "user", "70").len(), 1);
+    assert_eq!(find(&replica, "user", "71").len(), 3, "not yet");
+    assert_eq!(steps(&replica).iter().sum::<usize>(), 99 * 2);
 }
