@@ -333,52 +333,83 @@ fn link_has_nothing_to_say_before_the_next_heartbeat() {
     }
 }
 
+/// What nodes exchange to compare what they hold grows with the changes that are under way when
+/// they compare. The bounds are those of docs/architecture.md.
 #[test]
-fn nodes_that_always_differ_exchange_a_kibibyte_for_each_heartbeat_at_most() {
+fn comparing_takes_a_kibibyte_for_each_heartbeat_while_few_changes_are_under_way() {
+    for (under_way, mean, most) in [
+        (4, 1024, 1024),
+        (10, 1024, 2 * 1024),
+        (100, 33 * 1024 + 512, 33 * 1024 + 512),
+        (2048, 33 * 1024 + 512, 33 * 1024 + 512),
+    ] {
+        let bytes = bytes_of_comparisons(under_way);
+        let (all, largest) = (bytes.iter().sum::<usize>(), bytes.iter().max().copied());
+        let measured = all / bytes.len();
+        let largest = largest.expect("there were heartbeats");
+        println!("{under_way} under way: {measured} bytes, {largest} at most");
+        assert!(measured <= mean, "{under_way}: {measured} bytes");
+        assert!(largest <= most, "{under_way}: {largest} bytes");
+    }
+}
+
+/// Returns what both nodes said to compare, in bytes for each heartbeat, while so many changes are
+/// always under way, of other sessions at each heartbeat.
+fn bytes_of_comparisons(under_way: usize) -> Vec<usize> {
+    const SESSIONS: usize = 2048;
+    const HEARTBEATS: u64 = 40;
     let mut pair = Pair::of_shape(&Shape::default());
-    let sessions: Vec<SessionKey> = (0..=u8::MAX).map(key).collect();
-    for key in &sessions {
-        let created =
-            pair.replicas[0].create(meta(Expiry::default()), *key, secret(9).hash(), 0, NOW);
+    // Every other digest has a session.
+    let key = |number: usize| {
+        let mut bytes = [7; 16];
+        let digest = u16::try_from(number << 5).expect("there are 2048");
+        bytes[..2].copy_from_slice(&digest.to_be_bytes());
+        SessionKey::from_bytes(bytes)
+    };
+    for number in 0..SESSIONS {
+        let (replica, key) = (&pair.replicas[0], key(number));
+        let created = replica.create(meta(Expiry::default()), key, secret(9).hash(), 0, NOW);
         created.expect("room for a session");
-        pair.replicas[0].release(key, Replicate::Now, NOW);
+        replica.release(&key, Replicate::Now, NOW);
     }
-    pair.links.iter_mut().for_each(|link| link.set_ready());
+    pair.links.iter_mut().for_each(Link::set_ready);
     pair.talk();
-    // Four changes are always under way, of other sessions at each heartbeat.
-    for beat in 1..40 {
+    let mut bytes = Vec::new();
+    for beat in 1..=HEARTBEATS {
         let now = after(beat * 500);
-        for change in 0..4 {
-            let at = (beat as usize * 67 + change * 89) % sessions.len();
-            let replica = &pair.replicas[0];
-            let observer = &mut Observer::new(false);
-            let written = replica.write(
-                &sessions[at],
-                Replicate::Deferred,
-                observer,
-                now,
-                |writer| writer.set("a", beat.to_string().into_bytes().into()),
-            );
-            written.expect("within the limits");
-        }
-        let said = pair.talk_at(now);
-        for key in &sessions {
-            pair.replicas[0].commit(key, now);
-        }
+        let changed = |change: usize| {
+            // Odd, so that a power of two has each number once.
+            let beat = usize::try_from(beat).expect("there are few");
+            key((beat.wrapping_mul(1_664_525) + change * 1_013_904_223) % SESSIONS)
+        };
+        let write = |pair: &Pair, replicate| {
+            for change in 0..under_way {
+                let value = beat.to_string().into_bytes();
+                let (replica, key) = (&pair.replicas[0], changed(change));
+                let observer = &mut Observer::new(false);
+                let written = replica.write(&key, replicate, observer, now, |writer| {
+                    writer.set("a", value.into())
+                });
+                written.expect("within the limits");
+                replica.commit(&key, now);
+            }
+        };
+        write(&pair, Replicate::Deferred);
+        let said = pair.talk_all_at(now);
+        write(&pair, Replicate::Now);
         pair.talk_at(now);
-        let compared: Vec<&Message> = said
-            .iter()
-            .filter(|said| {
-                matches!(
-                    said,
-                    Message::CompareSums { .. } | Message::SumsDiffer { .. }
-                )
-            })
-            .collect();
-        assert!(!compared.is_empty(), "heartbeat {beat}");
-        let bytes: usize = compared.into_iter().map(length).sum();
-        assert!(bytes <= 1024, "{bytes} bytes at heartbeat {beat}");
+        let said = said.iter().map(|(_, message)| message);
+        let compared = said.filter(|said| {
+            matches!(
+                said,
+                Message::CompareSums { .. } | Message::SumsDiffer { .. }
+            )
+        });
+        let lengths: Vec<usize> = compared.map(length).collect();
+        assert_eq!(lengths.len(), 2, "heartbeat {beat}");
+        bytes.push(lengths.iter().sum());
     }
+    bytes
 }
 
 /// One node holds more than the other one may.
