@@ -107,15 +107,28 @@ fn create(node: &Arc<Node>) -> SessionKey {
     create_in(node, "", &serde_json::json!(1))
 }
 
+fn create_with(node: &Arc<Node>, expiry: Expiry) -> SessionKey {
+    let meta = SessionMeta {
+        context: "".into(),
+        route: None,
+        expiry,
+    };
+    create_of(node, &Arc::new(meta), &serde_json::json!(1))
+}
+
 /// Creates a session with the attribute `user`, committed.
 fn create_in(node: &Arc<Node>, context: &str, user: &serde_json::Value) -> SessionKey {
-    let meta = Arc::new(SessionMeta {
+    let meta = SessionMeta {
         context: context.into(),
         route: None,
         expiry: Expiry::default(),
-    });
+    };
+    create_of(node, &Arc::new(meta), user)
+}
+
+fn create_of(node: &Arc<Node>, meta: &Arc<SessionMeta>, user: &serde_json::Value) -> SessionKey {
     let cookie = node.fresh_id();
-    node.create(&meta, &cookie, 0).expect("there is room");
+    node.create(meta, &cookie, 0).expect("there is room");
     let key = cookie.key;
     set(node, &key, "user", user);
     node.release(&key, Replicate::Now);

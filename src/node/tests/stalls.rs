@@ -121,6 +121,87 @@ async fn sleep_of_the_machine_is_a_stall_and_counts_as_age() {
     assert_eq!(two.session_count(), 1, "this one has not slept");
 }
 
+/// Its machine sleeps for longer than the others remember what they destroyed.
+#[tokio::test(start_paused = true)]
+async fn session_destroyed_while_a_machine_slept_for_a_day_stays_destroyed() {
+    assert_eq!(sessions_after_a_day_asleep(DAY_AND_MORE).await, [1, 1, 1]);
+}
+
+/// Were the sleep not counted, the node would not know that others may have forgotten something.
+#[tokio::test(start_paused = true)]
+async fn session_would_come_back_from_a_machine_whose_sleep_did_not_count() {
+    assert_eq!(sessions_after_a_day_asleep(0).await, [2, 2, 2]);
+}
+
+/// Returns the sessions on three nodes, the machine of the first of which has slept while the others
+/// destroyed one of two sessions and forgot that. Its clock counts so much of it.
+async fn sessions_after_a_day_asleep(counted_ms: u64) -> [usize; 3] {
+    let network = MemoryNetwork::default();
+    let laptops = [(); 3].map(|()| Arc::new(Laptop::default()));
+    let nodes = [1, 2, 3].map(|port: u16| {
+        let mut env = Env::of(Arc::new(network.transport(port)));
+        env.system = Arc::clone(&laptops[usize::from(port) - 1]) as Arc<dyn SystemTime>;
+        let peers: Vec<u16> = (1..=3).filter(|peer| *peer != port).collect();
+        // The client has not come back.
+        let config = config(&format!("n{port}"), port, &peers)
+            .unconfirmed_timeout(Duration::from_millis(10 * DAY_AND_MORE));
+        Cluster::start_in(&config, env).expect("the port is free")
+    });
+    let [one, two, three] = &nodes;
+    for (node, peers) in [
+        (one, ["n2", "n3"]),
+        (two, ["n1", "n3"]),
+        (three, ["n1", "n2"]),
+    ] {
+        for peer in peers {
+            until_seen(node, peer, MemberState::Up).await;
+        }
+    }
+    let key = create_with(one.node(), Expiry::never());
+    create_with(one.node(), Expiry::never());
+    let position = one.node().commit(&key);
+    assert_eq!(one.node().acknowledged(position, Ack::All).await, 2);
+    wait_until("they have both", || {
+        [two, three].map(Cluster::session_count) == [2, 2]
+    })
+    .await;
+
+    network.cut_between(1, 2);
+    network.cut_between(1, 3);
+    two.node().destroy(&key).expect("it lives");
+    let position = two.node().commit(&key);
+    two.node().acknowledged(position, Ack::All).await;
+    wait_until("it is destroyed there", || {
+        !holds(two, &key) && !holds(three, &key)
+    })
+    .await;
+    // The others are in contact now and then, in all that time.
+    for _ in 0..3 {
+        for laptop in &laptops[1..] {
+            laptop.0.fetch_add(DAY_AND_MORE / 3, Ordering::Relaxed);
+        }
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        until_seen(two, "n3", MemberState::Up).await;
+        until_seen(three, "n2", MemberState::Up).await;
+    }
+    for node in [two, three] {
+        let tombstones = || node.node().replica().tombstones();
+        wait_until("it is forgotten there", || tombstones() == 0).await;
+    }
+
+    laptops[0].0.store(counted_ms, Ordering::Relaxed);
+    network.heal_between(1, 2);
+    network.heal_between(1, 3);
+    for peer in ["n2", "n3"] {
+        until_seen(one, peer, MemberState::Up).await;
+    }
+    // Some rounds of repair.
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    [one, two, three].map(Cluster::session_count)
+}
+
+const DAY_AND_MORE: u64 = 27 * 60 * 60 * 1000;
+
 #[tokio::test(start_paused = true)]
 async fn write_of_a_request_from_before_a_stall_loses_to_what_was_written_meanwhile() {
     let network = MemoryNetwork::default();
