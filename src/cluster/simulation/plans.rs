@@ -33,6 +33,18 @@ fn histories_of_five_nodes_keep_every_promise() {
 }
 
 #[test]
+fn histories_of_eight_nodes_keep_every_promise() {
+    run_seeds(
+        "eight nodes",
+        0,
+        Plan {
+            nodes: 8,
+            ..THREE_NODES
+        },
+    );
+}
+
+#[test]
 fn histories_with_a_log_of_three_records_keep_every_promise() {
     run_seeds("short log", 0, SHORT_LOG);
 }
@@ -126,7 +138,10 @@ pub(super) fn run_seeds(name: &str, first: u64, plan: Plan) {
     let asked = |variable| std::env::var(variable).ok()?.parse().ok();
     let (first, count) = match asked("SIMULATION_SEED") {
         Some(seed) => (seed, 1),
-        None => (first, asked("SIMULATION_HISTORIES").unwrap_or(HISTORIES)),
+        None => {
+            let count = asked("SIMULATION_HISTORIES").unwrap_or(HISTORIES);
+            (first, count / plan.takes())
+        }
     };
     for seed in first..first + count {
         if let Some(broken) = World::new(seed, plan).run() {
@@ -249,6 +264,11 @@ pub(super) const LITTLE_MEMORY: Plan = Plan {
 pub(super) const HISTORIES: u64 = 150;
 
 impl Plan {
+    /// Returns how many times as long a history takes as one of few nodes.
+    const fn takes(&self) -> u64 {
+        if self.nodes < 8 { 1 } else { 3 }
+    }
+
     /// Returns whether idle sessions end within a history.
     pub(super) const fn ends_sessions(&self) -> bool {
         self.idle_ms < 60_000
