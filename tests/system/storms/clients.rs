@@ -26,7 +26,8 @@ pub(crate) struct Scene {
     pub(crate) lives: [AtomicU32; NODES],
     /// The life in which each node was last seen linked to all others.
     pub(crate) linked: [AtomicU32; NODES],
-    pub(crate) was_stopped: AtomicBool,
+    /// The nodes that were stopped in this storm.
+    pub(crate) stopped: [AtomicBool; NODES],
     pub(crate) was_apart: AtomicBool,
     pub(crate) requests: AtomicU64,
     pub(crate) is_over: AtomicBool,
@@ -40,11 +41,25 @@ impl Scene {
         }
     }
 
+    pub(crate) fn was_stopped(&self) -> bool {
+        self.stopped.iter().any(|node| node.load(Ordering::SeqCst))
+    }
+
+    /// Returns the nodes beside this one that have run and been linked all the time.
+    fn steady(&self, beside: usize) -> [bool; NODES] {
+        std::array::from_fn(|node| {
+            let linked = self.linked[node].load(Ordering::SeqCst);
+            node != beside
+                && linked == self.life(node).number
+                && !self.stopped[node].load(Ordering::SeqCst)
+        })
+    }
+
     fn weather(&self, life: Life) -> Weather {
         let linked = self.linked[life.node].load(Ordering::SeqCst);
         if self.was_apart.load(Ordering::SeqCst) || linked != life.number {
             Weather::Apart
-        } else if self.was_stopped.load(Ordering::SeqCst) {
+        } else if self.was_stopped() {
             Weather::Stopped
         } else {
             Weather::Clear
@@ -197,6 +212,7 @@ impl Client {
         let answered = Answered {
             by: is_same.then_some(before),
             weather: self.scene.weather(before),
+            steady: self.scene.steady(node),
         };
         Outcome::Answered(page, answered)
     }

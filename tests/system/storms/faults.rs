@@ -32,6 +32,8 @@ pub(crate) struct Stage {
     wires: Vec<((usize, usize), Proxy)>,
     scene: Arc<Scene>,
     untroubled: Vec<Life>,
+    /// Those that ended, each with the peers of which its log tells trouble.
+    ended: Vec<(Life, [bool; NODES])>,
 }
 
 /// The place of a node.
@@ -110,7 +112,7 @@ impl Stage {
             hosts,
             lives: Default::default(),
             linked: Default::default(),
-            was_stopped: AtomicBool::default(),
+            stopped: Default::default(),
             was_apart: AtomicBool::default(),
             requests: AtomicU64::default(),
             is_over: AtomicBool::default(),
@@ -120,6 +122,7 @@ impl Stage {
             wires,
             scene: Arc::new(scene),
             untroubled: Vec::new(),
+            ended: Vec::new(),
         };
         stage.calm().await;
         stage
@@ -225,7 +228,7 @@ impl Stage {
             }
             Fault::Restart(at) => self.restart(at).await,
             Fault::Stop(at) => {
-                self.scene.was_stopped.store(true, Ordering::SeqCst);
+                self.scene.stopped[at].store(true, Ordering::SeqCst);
                 stopped.insert(at);
                 self.signal(at, Signal::Stop);
             }
@@ -245,6 +248,7 @@ impl Stage {
         if !TROUBLE.iter().any(|sign| log.contains(sign)) {
             self.untroubled.push(life);
         }
+        self.ended.push((life, troubled_peers(log)));
         self.scene.lives[at].fetch_add(1, Ordering::SeqCst);
         self.slots[at] = Slot::Down(plan);
     }
@@ -255,9 +259,7 @@ impl Stage {
             other => self.slots[at] = other,
         }
         // Where nobody can be linked the weather is not clear anyway.
-        if !self.scene.was_apart.load(Ordering::SeqCst)
-            && !self.scene.was_stopped.load(Ordering::SeqCst)
-        {
+        if !self.scene.was_apart.load(Ordering::SeqCst) && !self.scene.was_stopped() {
             self.until_linked(at).await;
         }
     }
@@ -305,7 +307,9 @@ impl Stage {
             self.until_linked(at).await;
         }
         self.scene.was_apart.store(false, Ordering::SeqCst);
-        self.scene.was_stopped.store(false, Ordering::SeqCst);
+        for stopped in &self.scene.stopped {
+            stopped.store(false, Ordering::SeqCst);
+        }
     }
 
     async fn until_linked(&self, at: usize) {
@@ -327,6 +331,7 @@ impl Stage {
         let survivors = Survivors {
             alive: (0..NODES).map(|at| self.scene.life(at)).collect(),
             untroubled: std::mem::take(&mut self.untroubled),
+            ended: std::mem::take(&mut self.ended),
         };
         // Of all together: what has not come after the first ones does not come for the others.
         let mut tries = 0;
@@ -369,6 +374,17 @@ impl Stage {
         }
         text
     }
+}
+
+/// Returns the peers that a node's log tells trouble of.
+fn troubled_peers(log: &str) -> [bool; NODES] {
+    ["node1", "node2", "node3"].map(|name| {
+        let signs = ["suspect", "lagging", "disappeared"];
+        let mut told = signs
+            .iter()
+            .map(|sign| format!("member {sign}: [{name} at"));
+        told.any(|told| log.contains(&told))
+    })
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014).

@@ -4,11 +4,12 @@
 //! to hold it. What a node acknowledged that has ended meanwhile is held by its peers, if it had
 //! any. Whether it had is known from its own log: where that tells of no trouble, they must have it;
 //! where it does, or a process was stopped, there is a doubt and no violation, because a machine
-//! without a free CPU may have kept a peer from answering in time.
+//! without a free CPU may have kept a peer from answering in time. A logout is final also then, if
+//! there was a peer that ran all the time and that the node's log tells nothing of.
 
 use std::collections::BTreeMap;
 
-use crate::support::browser::Browser;
+use crate::{faults::NODES, support::browser::Browser};
 
 /// A session as its client knows it.
 #[derive(Debug)]
@@ -61,6 +62,8 @@ pub(crate) struct Answered {
     pub(crate) by: Option<Life>,
     /// What had happened in this storm by then.
     pub(crate) weather: Weather,
+    /// The other nodes that had run and been linked all the time.
+    pub(crate) steady: [bool; NODES],
 }
 
 /// What may have kept an answer from being held by all.
@@ -87,9 +90,25 @@ enum Claim {
 pub(crate) struct Survivors {
     pub(crate) alive: Vec<Life>,
     pub(crate) untroubled: Vec<Life>,
+    /// Those that ended, each with the peers of which its log tells trouble.
+    pub(crate) ended: Vec<(Life, [bool; NODES])>,
 }
 
 impl Survivors {
+    /// Returns how surely a logout is final. A stop of its node, or of others, is no excuse.
+    fn claim_of_logout(&self, answered: Answered) -> Claim {
+        let mut ended = self.ended.iter();
+        let troubled = ended.find(|(life, _)| Some(*life) == answered.by);
+        let has_told = troubled.is_some_and(|(_, troubled)| {
+            let mut peers = answered.steady.iter().zip(troubled);
+            peers.any(|(is_steady, is_troubled)| *is_steady && !is_troubled)
+        });
+        match answered.weather {
+            Weather::Clear | Weather::Stopped if has_told => Claim::Sure,
+            _ => self.claim(answered),
+        }
+    }
+
     fn claim(&self, answered: Answered) -> Claim {
         let Some(by) = answered.by else {
             return Claim::None;
@@ -186,7 +205,7 @@ impl Story {
         match (self.end, first) {
             (End::Buried, Some(_)) => Err(Wrong::Violation(format!("{id} came back: {held:?}"))),
             (End::LoggedOut(logout), Some(_)) => self.wrong(
-                survivors.claim(logout),
+                survivors.claim_of_logout(logout),
                 format!("{id} lives, of which {logout:?} has logged out"),
             ),
             (End::Lives, None) => {
