@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use http::StatusCode;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
@@ -18,6 +19,7 @@ use tokio::{
 };
 
 use crate::support::{
+    browser::Browser,
     load::Load,
     process::NodePlan,
     processes::{Node, PATIENCE, plans, start_all},
@@ -108,16 +110,23 @@ async fn member_gets_in_past_strangers_at_its_own_address() {
     flood.abort();
 }
 
-/// The first lists nobody, so that no link can be made but through its door.
+/// The first lists nobody, so that no link can be made but through its door. It has sessions, so
+/// that a second one is ready too early that has given up on it.
 async fn node_and_plan_of_a_second() -> (Node, NodePlan) {
     let mut plans = plans(&["node1", "node2"]);
     let plan = plans.pop().expect("two were made");
     let mut first = plans.pop().expect("two were made");
     first.peers.clear();
-    (Node::start(first).await, plan)
+    let node = Node::start(first).await;
+    for _ in 0..SESSIONS {
+        let page = Browser::new().get(node.http(), "/add").await;
+        let page = page.expect("a node that runs answers");
+        assert_eq!(page.status, StatusCode::OK, "{page:?}");
+    }
+    (node, plan)
 }
 
-/// Starts a node whose only peer has no place left for it.
+/// Starts a node whose only peer has no place left for it. It has all sessions when it is ready.
 async fn gets_in(plan: NodePlan, peer: &Node) {
     peer.until("at the end of its places", |status| {
         status["refused"].as_u64() > Some(100)
@@ -128,7 +137,8 @@ async fn gets_in(plan: NodePlan, peer: &Node) {
     let attempts = 1 + status["refused"].as_u64().expect("a count");
     println!("in at attempt {attempts}");
     assert!(attempts < 30, "{status:#}");
-    node.until_ready().await;
+    let status = node.until_ready().await;
+    assert_eq!(status["sessions"], SESSIONS, "{status:#}");
 }
 
 /// Opens 250 connections a second, says nothing on any, and holds them for longer than a node does.
@@ -217,5 +227,7 @@ async fn connect(from: Ipv4Addr, to: SocketAddr) -> io::Result<TcpStream> {
 const HELLO: &[u8] = b"\0\0\0\x1a\0TwCS\x01\x01\x08sessions\x02n9abcdefgh\0";
 /// The head of a TLS record with 16 000 bytes of a handshake message of 60 000.
 const RECORD: &[u8] = &[0x16, 3, 1, 0x3e, 0x80, 1, 0, 0xea, 0x60];
+/// What the first node holds before strangers come.
+const SESSIONS: usize = 200;
 /// 64 strangers of 64 KiB each, and as much again for the load and what the allocator keeps.
 const BOUND: u64 = 16 << 20;
