@@ -282,7 +282,7 @@ async fn flood_of_bots_keeps_neither_visitors_nor_newcomers_out() {
     }
 }
 
-/// 8000 strangers store 260 KB each, as much as one session may hold.
+/// 200 strangers store 260 KB each, as much as one session may hold, and 52 MB in all.
 #[tokio::test(start_paused = true)]
 async fn large_anonymous_sessions_fill_no_more_than_max_bytes() {
     const ROOM: usize = 16 << 20;

@@ -191,7 +191,14 @@ async fn errors_answer_as_documented() {
         ("/large", cookie.as_str(), StatusCode::PAYLOAD_TOO_LARGE),
         ("/kind", cookie.as_str(), StatusCode::INTERNAL_SERVER_ERROR),
     ] {
-        assert_eq!(read(&app, path, cookies).await.status(), expected, "{path}");
+        let response = read(&app, path, cookies).await;
+        assert_eq!(response.status(), expected, "{path}");
+        let says_when = response.headers().contains_key(header::RETRY_AFTER);
+        assert_eq!(
+            says_when,
+            expected == StatusCode::SERVICE_UNAVAILABLE,
+            "{path}"
+        );
     }
 }
 
