@@ -226,23 +226,15 @@ async fn name_server_that_fails_makes_few_lines() {
 async fn name_server_that_is_down_for_an_hour_makes_some_ten_lines() {
     let (lines, _guard) = Lines::kept();
     let network = NamedNetwork::default();
-    network.set(&[1, 2]);
+    network.set(&[1]);
     let one = network.start_as(1, &finding(1));
-    let two = network.start_as(2, &finding(2));
-    are_all_linked(&[&one, &two]).await;
     one.ready().await;
-    two.ready().await;
     let count = || lines.with(&["node=n1"]).len();
     let before = count();
     network.names.forget();
     tokio::time::sleep(Duration::from_secs(60 * 60)).await;
     let lines = count() - before;
     assert!((8..=12).contains(&lines), "{lines} lines");
-    assert_eq!(
-        state_of(&one, "n2"),
-        Some(MemberState::Up),
-        "the link stays"
-    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,16 +4,16 @@ use std::{
     fmt, io,
     net::SocketAddr,
     sync::{
-        Mutex,
+        LazyLock, Mutex,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 use futures_core::future::BoxFuture;
 use tracing::{
-    Event as Line, Metadata, Subscriber,
+    Dispatch, Event as Line, Metadata, Subscriber,
     span::{Attributes, Id, Record},
-    subscriber::DefaultGuard,
+    subscriber::{DefaultGuard, NoSubscriber},
 };
 
 use super::*;
@@ -328,6 +328,10 @@ pub(super) struct Lines(Arc<Mutex<Vec<u8>>>);
 impl Lines {
     /// Keeps the lines from now on.
     pub(super) fn kept() -> (Self, DefaultGuard) {
+        // As long as there is but one subscriber, a line that another thread reaches first, which has
+        // none, is held to interest nobody, ever.
+        static OTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
+        LazyLock::force(&OTHER);
         let lines = Self::default();
         let writer = lines.clone();
         let subscriber = tracing_subscriber::fmt()
