@@ -240,7 +240,9 @@ impl Past {
             true => AWAY_MS,
             false => away_ms(other.memory.remembered_ms),
         };
-        let may_have_forgotten = other.lineage.holds && other.lineage.lineage_ms >= apart_ms;
+        // It may have destroyed all it had.
+        let counts = other.lineage.holds || !Mutant::KeepBesideEmpty.is_on();
+        let may_have_forgotten = counts && other.lineage.lineage_ms >= apart_ms;
         self.lineage.holds && apart_ms >= away_ms && may_have_forgotten
     }
 }

@@ -51,6 +51,8 @@ pub(crate) enum Mutant {
     RejuvenateTombstones,
     /// A node that was away longer than tombstones live keeps what others may have destroyed.
     KeepOutdated,
+    /// A node that holds nothing is not taken for one that may have destroyed what another one holds.
+    KeepBesideEmpty,
     /// Such a node drops all it held, also what the others have.
     DropConfirmed,
     /// Such a node holds for true what the first peer says that it is compared with.
@@ -194,6 +196,7 @@ impl Mutant {
         Self::StampByClockOnly,
         Self::RejuvenateTombstones,
         Self::KeepOutdated,
+        Self::KeepBesideEmpty,
         Self::TrustLastContact,
         Self::AwayAfterADay,
         Self::RetainAlone,

@@ -34,6 +34,12 @@ fn session_destroyed_during_a_cut_longer_than_a_tombstone_lives_stays_destroyed(
     assert_eq!(long_cut(), None);
 }
 
+/// The nodes that destroyed it hold nothing else either.
+#[test]
+fn only_session_of_all_that_was_destroyed_during_such_a_cut_stays_destroyed() {
+    assert_eq!(long_cut_from_the_empty(), None);
+}
+
 /// The link breaks right after it was begun, before the nodes have compared what they hold.
 #[test]
 fn session_begun_right_before_such_a_cut_stays_destroyed() {
@@ -132,6 +138,33 @@ pub(super) fn long_cut() -> Option<String> {
     let kept = world.nodes[0].replica.read(&key, has);
     world.check(matches!(kept, Ok(true)), || {
         "a write to a session that all nodes have was dropped".to_owned()
+    });
+    world.check_equal();
+    world.broken
+}
+
+pub(super) fn long_cut_from_the_empty() -> Option<String> {
+    let mut world = World::new(1, THREE_NODES);
+    world.create(0);
+    world.heal();
+    world.cut_off(1);
+    world.destroy_session(0, 0);
+    world.heal_what_is_connected();
+    // What was acknowledged is rightly forgotten in a day.
+    world.commits.clear();
+    for _ in 0..(26 * 6) {
+        world.pass(HOUR_MS / 6);
+        world.touch_session(1, 0);
+        world.heal_what_is_connected();
+    }
+    let (before, tombstones) = (world.held(), world.nodes[0].replica.tombstones());
+    world.check((before == [0, 1, 0]) && tombstones == 0, || {
+        format!("before the meeting: {before:?} and {tombstones} tombstones")
+    });
+    world.heal();
+    let after = world.held();
+    world.check(after == [0, 0, 0], || {
+        format!("after the meeting: {after:?}")
     });
     world.check_equal();
     world.broken

@@ -4,8 +4,8 @@ use super::{
     World,
     apart::{
         HEARTBEAT_PHASES, begun_right_before_a_cut, cut_beyond_memory, day_without_equality,
-        long_cut, map_without_end, removal_forgotten_on_one_node, restarts_by_turns,
-        room_that_runs_out,
+        long_cut, long_cut_from_the_empty, map_without_end, removal_forgotten_on_one_node,
+        restarts_by_turns, room_that_runs_out,
     },
     durable::{self, DAYS_WITH_DISKS, DISKS, LATE_DISKS},
     forgotten,
@@ -51,7 +51,8 @@ fn every_known_wrong_variant_is_noticed() {
 
 /// Looks for the first broken promise. Returns it, and after how many histories it came.
 fn hunt() -> Option<(u64, String)> {
-    let scenes = long_cut().or_else(restarts_by_turns);
+    let scenes = long_cut().or_else(long_cut_from_the_empty);
+    let scenes = scenes.or_else(restarts_by_turns);
     let scenes = scenes.or_else(|| {
         HEARTBEAT_PHASES
             .into_iter()
