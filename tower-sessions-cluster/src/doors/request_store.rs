@@ -241,7 +241,7 @@ impl SessionStore for RequestStore {
     }
 }
 
-/// Returns the id of a session: its locator, which is in its public id.
+/// Returns the id of a session: its session key, which is in its public id.
 pub(super) fn id_of(public_id: &str) -> Option<Id> {
     public_id.split('.').next()?.parse().ok()
 }

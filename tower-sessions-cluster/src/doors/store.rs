@@ -33,7 +33,7 @@ use super::{
 ///   saved.
 /// - A session ends at the record's expiry date, on all nodes. Reading it does not put that off, as
 ///   nowhere in tower-sessions.
-/// - The node keeps no id, but a locator and a hash of a secret that are made of it.
+/// - The node keeps no id, but a session key and a hash of a secret that are made of it.
 /// - Names are 1 to 255 bytes long, and the [limits](tower_cluster_sessions::ClusterConfig) of the
 ///   cluster hold.
 ///
@@ -360,16 +360,16 @@ fn read_date(json: &str) -> Option<OffsetDateTime> {
     date.replace_nanosecond(nanoseconds).ok()
 }
 
-/// Returns locator and secret of an id: two halves of one hash, so that neither tells of the other.
+/// Returns session key and secret of an id: two halves of one hash, so that neither tells of the other.
 fn cookie_of(id: &Id) -> CookieValue {
     let digest = Sha256::new()
         .chain_update(b"tower-sessions id\0")
         .chain_update(id.0.to_le_bytes())
         .finalize();
-    let (mut locator, mut secret) = ([0; 16], [0; 16]);
-    locator.copy_from_slice(&digest[..16]);
+    let (mut key, mut secret) = ([0; 16], [0; 16]);
+    key.copy_from_slice(&digest[..16]);
     secret.copy_from_slice(&digest[16..]);
-    CookieValue::new(locator, secret)
+    CookieValue::new(key, secret)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is for `map_err`")]
