@@ -162,15 +162,26 @@ impl Journal {
         }
     }
 
+    fn sealed_bytes(&self) -> u64 {
+        self.sealed.iter().map(|log| log.bytes).sum()
+    }
+
+    /// Returns how many bytes of logs are worth a compaction.
+    fn most_bytes(&self) -> u64 {
+        let base = self.base.map_or(0, |base| base.bytes);
+        base.max(self.sizes.least_bytes)
+    }
+
     /// Ends a compaction that is done, and begins one where it is worth it.
     fn compact(&mut self) -> Result<(), EngineError> {
-        if let Some(done) = self.compaction.take_if(|running| running.has_ended()) {
+        // The room is bounded though changes come faster than a compaction gets on: they wait for it.
+        let is_behind = self.sealed_bytes() >= self.most_bytes() + self.sizes.least_bytes / 2;
+        let compaction = &mut self.compaction;
+        if let Some(done) = compaction.take_if(|running| is_behind || running.has_ended()) {
             self.end_compaction(done);
         }
-        let sealed: u64 = self.sealed.iter().map(|log| log.bytes).sum();
-        let base = self.base.map_or(0, |base| base.bytes);
         let is_worth_it =
-            sealed >= base.max(self.sizes.least_bytes) || self.sealed.len() >= MOST_LOGS;
+            self.sealed_bytes() >= self.most_bytes() || self.sealed.len() >= MOST_LOGS;
         let Some(active) = &self.active else {
             return Ok(());
         };
