@@ -184,9 +184,6 @@ impl Orders {
             }
         }
         gone.iter().for_each(|order| kept.forget(order));
-        if kept.searches.orders.is_empty() {
-            self.last_meant.store(0, Ordering::Release);
-        }
         self.named.store(kept.by_key.len(), Ordering::Release);
         self.count.fetch_add(1, Ordering::Release);
         true
@@ -272,6 +269,9 @@ impl Orders {
         let mut gone = kept.searches.forget(now);
         gone.extend(kept.sessions.forget(now));
         gone.iter().for_each(|order| kept.forget(order));
+        if kept.searches.orders.is_empty() {
+            self.last_meant.store(0, Ordering::Release);
+        }
         self.named.store(kept.by_key.len(), Ordering::Release);
     }
 
@@ -451,6 +451,40 @@ mod tests {
         let passed_on = orders.next(&mut OrderCursor::default(), boot(2));
         let ids: Vec<_> = passed_on.iter().map(|order| order.id).collect();
         assert_eq!(ids, [order(1).id]);
+    }
+
+    #[test]
+    fn writes_come_after_searches_for_a_day_unless_their_clock_is_a_day_ahead() {
+        let orders = Orders::default();
+        let stamp = |ahead_ms: u64| {
+            let wall_ms = NOW.wall_ms + ahead_ms;
+            Stamp::ZERO
+                .next(Now { wall_ms, ..NOW })
+                .expect("far from the end")
+        };
+        let search = |number, upto| Order {
+            content: OrderContent::Search(Search {
+                context: "".into(),
+                name: "user".into(),
+                json: b"1".as_slice().into(),
+                keep: None,
+                upto,
+            }),
+            ..order(number)
+        };
+        assert_eq!(orders.last_meant(), Stamp::ZERO);
+        orders.add(search(1, stamp(ORDER_KEEP_MS)), None, NOW);
+        orders.add(search(2, stamp(ORDER_KEEP_MS + 1)), None, NOW);
+        orders.add(search(3, Stamp::MAX), None, NOW);
+        assert_eq!(orders.last_meant(), stamp(ORDER_KEEP_MS));
+        let later = |ms| Now {
+            mono_ms: NOW.mono_ms + ms,
+            ..NOW
+        };
+        orders.sweep(later(ORDER_KEEP_MS - 1));
+        assert_eq!(orders.last_meant(), stamp(ORDER_KEEP_MS));
+        orders.sweep(later(ORDER_KEEP_MS));
+        assert_eq!(orders.last_meant(), Stamp::ZERO);
     }
 
     #[test]
